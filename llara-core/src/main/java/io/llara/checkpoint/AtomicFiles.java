@@ -1,0 +1,71 @@
+package io.llara.checkpoint;
+
+import io.llara.LlaraException;
+import java.io.IOException;
+import java.nio.channels.FileChannel;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
+import java.util.concurrent.ThreadLocalRandom;
+
+/**
+ * Writes a file so that its name means the old content or the new one at any moment, also when the
+ * machine stops: aside, forced to disk, renamed, the folder forced to disk. Programs that have the
+ * old content mapped keep it.
+ */
+final class AtomicFiles {
+  private AtomicFiles() {}
+
+  /** Writes the content of a file into an empty channel. */
+  interface Content {
+    void writeTo(FileChannel channel) throws IOException;
+  }
+
+  static void write(Path target, Content content) {
+    Path absolute = target.toAbsolutePath();
+    Path folder = absolute.getParent();
+    Path name = absolute.getFileName();
+    if (folder == null || name == null) {
+      throw new IllegalArgumentException(target + " is not the path of a file");
+    }
+    String suffix = Long.toUnsignedString(ThreadLocalRandom.current().nextLong(), 36);
+    Path aside = folder.resolve("." + name + "." + suffix + ".tmp");
+    try {
+      try {
+        writeAside(aside, content);
+        Files.move(
+            aside, absolute, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+        forceFolder(folder);
+      } finally {
+        // Gone already unless something failed.
+        Files.deleteIfExists(aside);
+      }
+    } catch (IOException e) {
+      throw new LlaraException(
+          "%s: cannot be written: %s".formatted(target, Messages.reason(e)), e);
+    }
+  }
+
+  private static void writeAside(Path aside, Content content) throws IOException {
+    // Not a temporary file of the JDK: those are readable by their owner only.
+    try (FileChannel channel =
+        FileChannel.open(aside, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE)) {
+      content.writeTo(channel);
+      channel.force(true);
+    }
+  }
+
+  private static void forceFolder(Path folder) throws IOException {
+    FileChannel channel;
+    try {
+      channel = FileChannel.open(folder, StandardOpenOption.READ);
+    } catch (IOException e) {
+      // Windows opens no folders; the rename is atomic there all the same.
+      return;
+    }
+    try (channel) {
+      channel.force(true);
+    }
+  }
+}

@@ -1,0 +1,97 @@
+package io.llara.checkpoint;
+
+import io.llara.ModelLoadException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+
+/**
+ * A model in the directory layout of the Hugging Face hub: {@code config.json}, weights in {@code
+ * model.safetensors} or in shards listed by {@code model.safetensors.index.json}, tokenizer files,
+ * and maybe {@code llara.json}.
+ *
+ * <p>Opening reads the settings and the headers of the weight files, and checks that every tensor
+ * of the configuration is there, with the shape that the configuration asks for and in a type this
+ * library computes with, and that there is none it would have to ignore. The weights themselves are
+ * not read. Immutable and thread-safe.
+ */
+public final class CheckpointDirectory {
+  static final String CONFIG = "config.json";
+
+  private final Path path;
+  private final LlamaConfig config;
+  private final Map<String, TensorEntry> tensors;
+  private final Optional<LlaraJson> llaraJson;
+
+  private CheckpointDirectory(Path path) {
+    this.path = path;
+    this.config = LlamaConfig.read(path.resolve(CONFIG));
+    this.tensors = WeightFiles.read(path, config);
+    Path settings = path.resolve(LlaraJson.FILE_NAME);
+    this.llaraJson =
+        Files.exists(settings) ? Optional.of(LlaraJson.read(settings)) : Optional.empty();
+  }
+
+  /**
+   * Opens a checkpoint.
+   *
+   * @throws ModelLoadException if the directory or one of its files is missing, damaged, or does
+   *     not fit the others; the message names the file and the tensor or key
+   * @throws io.llara.UnsupportedModelException if it holds something this library does not run,
+   *     such as another architecture or pickled {@code .bin} weights
+   */
+  public static CheckpointDirectory open(Path dir) {
+    if (!Files.isDirectory(dir)) {
+      throw new ModelLoadException(
+          "%s: %s; expected the directory of a checkpoint"
+              .formatted(dir, Files.exists(dir) ? "is no directory" : "does not exist"));
+    }
+    return new CheckpointDirectory(dir);
+  }
+
+  /** Returns the directory; the tokenizer's files lie in it too. */
+  public Path path() {
+    return path;
+  }
+
+  /** Returns the hyper-parameters. */
+  public LlamaConfig config() {
+    return config;
+  }
+
+  /**
+   * Returns all weights by canonical name ({@code embed_tokens.weight}, {@code
+   * layers.0.self_attn.q_proj.weight}, …, {@code norm.weight}, {@code lm_head.weight}); see {@link
+   * LlamaTensors}. {@code lm_head.weight} may be absent; with tied embeddings it always is, even if
+   * the files hold a copy. Unmodifiable.
+   */
+  public Map<String, TensorEntry> tensors() {
+    return tensors;
+  }
+
+  /**
+   * Returns a weight by canonical name.
+   *
+   * @throws ModelLoadException if the checkpoint has none of that name
+   */
+  public TensorEntry tensor(String name) {
+    TensorEntry entry = tensors.get(name);
+    if (entry == null) {
+      throw new ModelLoadException(
+          "%s: tensor %s is missing from the checkpoint".formatted(path, Messages.quote(name)));
+    }
+    return entry;
+  }
+
+  /** Returns the files that hold the weights, in no particular order, each once. */
+  public List<Path> weightFiles() {
+    return tensors.values().stream().map(TensorEntry::file).distinct().toList();
+  }
+
+  /** Returns how the checkpoint wants its prompts, if it says so. */
+  public Optional<LlaraJson> llaraJson() {
+    return llaraJson;
+  }
+}

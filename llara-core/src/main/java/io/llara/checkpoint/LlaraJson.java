@@ -1,0 +1,186 @@
+package io.llara.checkpoint;
+
+import com.google.gson.GsonBuilder;
+import com.google.gson.JsonObject;
+import com.google.gson.JsonParser;
+import io.llara.LlaraException;
+import io.llara.ModelLoadException;
+import io.llara.UnsupportedModelException;
+import io.llara.prompt.Pooling;
+import io.llara.prompt.PromptTemplate;
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Locale;
+import java.util.Objects;
+import java.util.OptionalInt;
+import java.util.Set;
+
+/**
+ * What a checkpoint was trained with: the content of a {@code llara.json} beside its {@code
+ * config.json}. The schema is in {@code docs/llara-json.md}. Immutable.
+ *
+ * @param template the prompt recipe, pooling included
+ * @param normalize whether embeddings are scaled to length 1
+ * @param maxQueryTokens the longest query prompt trained on, in tokens, if known
+ * @param maxPassageTokens the longest passage prompt trained on, in tokens, if known
+ */
+public record LlaraJson(
+    PromptTemplate template,
+    boolean normalize,
+    OptionalInt maxQueryTokens,
+    OptionalInt maxPassageTokens) {
+  /** The name of the file. */
+  public static final String FILE_NAME = "llara.json";
+
+  /** The version written, and the newest one read. */
+  public static final int FORMAT_VERSION = 1;
+
+  private static final String VERSION = "formatVersion";
+  private static final String TEMPLATE = "template";
+  private static final String POOLING = "pooling";
+  private static final String NORMALIZE = "normalize";
+  private static final String MAX_TOKENS = "maxTokens";
+  private static final String QUERY = "query";
+  private static final String PASSAGE = "passage";
+  private static final Set<String> KEYS =
+      ordered(VERSION, TEMPLATE, POOLING, NORMALIZE, MAX_TOKENS);
+
+  /**
+   * Checks the lengths.
+   *
+   * @throws IllegalArgumentException if one is below 1
+   */
+  public LlaraJson {
+    Objects.requireNonNull(template, TEMPLATE);
+    requirePositive(QUERY, maxQueryTokens);
+    requirePositive(PASSAGE, maxPassageTokens);
+  }
+
+  /**
+   * Reads a file.
+   *
+   * @throws ModelLoadException if it cannot be read, or a key is unknown, missing or wrong
+   * @throws UnsupportedModelException if its format version is newer than {@link #FORMAT_VERSION}
+   */
+  public static LlaraJson read(Path file) {
+    JsonSection json = StrictJson.readObject(file);
+    // The version first: in a newer one, unknown keys are to be expected.
+    checkVersion(json);
+    json.refuseUnknownKeys(KEYS);
+    PromptTemplate template = readTemplate(json);
+    checkPooling(json, template);
+    OptionalInt query = OptionalInt.empty();
+    OptionalInt passage = OptionalInt.empty();
+    if (json.has(MAX_TOKENS)) {
+      JsonSection lengths = json.section(MAX_TOKENS).orElseThrow();
+      lengths.refuseUnknownKeys(ordered(QUERY, PASSAGE));
+      query = lengths.optionalInt(QUERY);
+      passage = lengths.optionalInt(PASSAGE);
+    }
+    try {
+      return new LlaraJson(template, json.bool(NORMALIZE).orElse(true), query, passage);
+    } catch (IllegalArgumentException e) {
+      throw new ModelLoadException("%s: %s".formatted(file, e.getMessage()), e);
+    }
+  }
+
+  /** Returns the content of a file that {@link #read} turns into an equal value. */
+  public String toJson() {
+    JsonObject root = new JsonObject();
+    root.addProperty(VERSION, FORMAT_VERSION);
+    if (PromptTemplate.byName(template.name()).filter(template::equals).isPresent()) {
+      root.addProperty(TEMPLATE, template.name());
+    } else {
+      root.add(TEMPLATE, JsonParser.parseString(template.toJson()));
+    }
+    root.addProperty(POOLING, spelled(template.pooling()));
+    root.addProperty(NORMALIZE, normalize);
+    if (maxQueryTokens.isPresent() || maxPassageTokens.isPresent()) {
+      JsonObject lengths = new JsonObject();
+      maxQueryTokens.ifPresent(tokens -> lengths.addProperty(QUERY, tokens));
+      maxPassageTokens.ifPresent(tokens -> lengths.addProperty(PASSAGE, tokens));
+      root.add(MAX_TOKENS, lengths);
+    }
+    return new GsonBuilder().setPrettyPrinting().disableHtmlEscaping().create().toJson(root) + "\n";
+  }
+
+  /**
+   * Writes the file into a directory, replacing one that is there. The name means the old content
+   * or the new one at any moment.
+   *
+   * @throws LlaraException if it cannot be written
+   */
+  public void write(Path dir) {
+    ByteBuffer bytes = ByteBuffer.wrap(toJson().getBytes(StandardCharsets.UTF_8));
+    AtomicFiles.write(
+        dir.resolve(FILE_NAME),
+        channel -> {
+          while (bytes.hasRemaining()) {
+            channel.write(bytes);
+          }
+        });
+  }
+
+  private static void checkVersion(JsonSection json) {
+    int version = json.requiredInt(VERSION);
+    if (version > FORMAT_VERSION) {
+      throw json.unsupported(
+          VERSION,
+          Integer.toString(version),
+          "up to %d; a newer release of this library reads it".formatted(FORMAT_VERSION));
+    }
+    if (version < 1) {
+      throw json.invalid(VERSION, Integer.toString(version), "1 to " + FORMAT_VERSION);
+    }
+  }
+
+  private static PromptTemplate readTemplate(JsonSection json) {
+    if (json.isString(TEMPLATE)) {
+      String name = json.string(TEMPLATE).orElseThrow();
+      return PromptTemplate.byName(name)
+          .orElseThrow(
+              () ->
+                  json.invalid(
+                      TEMPLATE,
+                      Messages.quote(name),
+                      String.join(", ", PromptTemplate.names()) + ", or an object"));
+    }
+    JsonSection form =
+        json.section(TEMPLATE).orElseThrow(() -> json.missing(TEMPLATE, "a name or an object"));
+    try {
+      return PromptTemplate.fromJson(form.json().toString());
+    } catch (ModelLoadException e) {
+      throw new ModelLoadException(
+          "%s: key '%s': %s".formatted(json.file(), TEMPLATE, e.getMessage()), e);
+    }
+  }
+
+  private static void checkPooling(JsonSection json, PromptTemplate template) {
+    String expected = spelled(template.pooling());
+    String found = json.string(POOLING).orElse(expected);
+    if (!found.equals(expected)) {
+      throw json.invalid(
+          POOLING,
+          Messages.quote(found),
+          "'%s', which is what the template %s says".formatted(expected, template.name()));
+    }
+  }
+
+  private static String spelled(Pooling pooling) {
+    return pooling.name().toLowerCase(Locale.ROOT);
+  }
+
+  private static void requirePositive(String key, OptionalInt tokens) {
+    if (tokens.isPresent() && tokens.getAsInt() < 1) {
+      throw new IllegalArgumentException(
+          "%s.%s is %d; expected 1 or more".formatted(MAX_TOKENS, key, tokens.getAsInt()));
+    }
+  }
+
+  private static Set<String> ordered(String... keys) {
+    return new LinkedHashSet<>(List.of(keys));
+  }
+}

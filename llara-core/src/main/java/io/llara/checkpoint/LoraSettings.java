@@ -1,0 +1,145 @@
+package io.llara.checkpoint;
+
+import java.nio.file.Path;
+import java.util.Collection;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.regex.Pattern;
+
+/**
+ * The part of an {@code adapter_config.json} that says how large an update is; refuses the rest.
+ */
+final class LoraSettings {
+  private static final int MAX_RANK = 1 << 16;
+
+  /** A module's name or the end of one. PEFT reads these as regular expressions. */
+  private static final Pattern PLAIN_NAME = Pattern.compile("\\^?[A-Za-z0-9_.]{1,200}");
+
+  private final JsonSection json;
+  private final int rank;
+  private final double alpha;
+  private final boolean rootScale;
+  private final Map<String, Integer> ranks;
+  private final Map<String, Double> alphas;
+
+  private LoraSettings(JsonSection json) {
+    this.json = json;
+    refuseUnsupported();
+    rank = json.requiredInt("r");
+    checkRank("r", rank);
+    alpha = json.requiredNumber("lora_alpha");
+    rootScale = json.bool("use_rslora").orElse(false);
+    ranks = json.section("rank_pattern").map(JsonSection::allIntegers).orElse(Map.of());
+    alphas = json.section("alpha_pattern").map(JsonSection::allNumbers).orElse(Map.of());
+    checkNames("rank_pattern", ranks.keySet());
+    checkNames("alpha_pattern", alphas.keySet());
+    ranks.forEach((name, value) -> checkRank("rank_pattern." + name, value));
+  }
+
+  static LoraSettings read(Path file) {
+    return new LoraSettings(StrictJson.readObject(file));
+  }
+
+  /** Returns the rank of the update of a module, {@code layers.0.self_attn.q_proj} for example. */
+  int rank(String module) {
+    return firstMatch(ranks, module, rank);
+  }
+
+  /** Returns what the product of the factors of a module is multiplied with. */
+  double scale(String module) {
+    int r = rank(module);
+    return firstMatch(alphas, module, alpha) / (rootScale ? Math.sqrt(r) : r);
+  }
+
+  /** Fails if a module that was to be adapted is not: the weights are incomplete then. */
+  void checkTargets(Collection<String> modules) {
+    // A string instead of a list is a pattern; the tensors tell what it matched.
+    if (!json.has("target_modules") || json.isString("target_modules")) {
+      return;
+    }
+    for (String target : Set.copyOf(json.strings("target_modules").orElse(List.of()))) {
+      if (modules.stream().noneMatch(module -> names(target, module))) {
+        throw json.invalid(
+            "target_modules",
+            "a list with " + Messages.quote(target),
+            "modules with tensors in " + LoraAdapter.WEIGHTS);
+      }
+    }
+  }
+
+  private void refuseUnsupported() {
+    String type = json.string("peft_type").orElseThrow(() -> json.missing("peft_type", "LORA"));
+    if (!type.equals("LORA")) {
+      throw json.unsupported("peft_type", Messages.quote(type), "LORA");
+    }
+    String bias = json.string("bias").orElse("none");
+    if (!bias.equals("none")) {
+      throw json.unsupported("bias", Messages.quote(bias), "none");
+    }
+    for (String key :
+        List.of("use_dora", "use_qalora", "lora_bias", "fan_in_fan_out", "use_bdlora")) {
+      if (json.has(key) && !json.describe(key).equals("false")) {
+        throw json.unsupported(key, json.describe(key), "false");
+      }
+    }
+    for (String key :
+        List.of(
+            "layer_replication",
+            "trainable_token_indices",
+            "target_parameters",
+            "alora_invocation_tokens",
+            "arrow_config")) {
+      if (json.has(key)) {
+        throw json.unsupported(key, json.describe(key), "null");
+      }
+    }
+    refuseChangedBase();
+  }
+
+  /** Some ways to start an adapter subtract it from the base weights, which we do not have then. */
+  private void refuseChangedBase() {
+    if (!json.isString("init_lora_weights")) {
+      return;
+    }
+    String start = json.string("init_lora_weights").orElseThrow();
+    if (!List.of("gaussian", "eva", "orthogonal").contains(start)) {
+      throw json.unsupported(
+          "init_lora_weights",
+          Messages.quote(start) + ", which may change the base weights",
+          "true, false, gaussian, eva, orthogonal");
+    }
+  }
+
+  private void checkRank(String key, int value) {
+    if (value < 1 || value > MAX_RANK) {
+      throw json.invalid(key, Integer.toString(value), "1 to " + MAX_RANK);
+    }
+  }
+
+  private void checkNames(String key, Collection<String> names) {
+    for (String name : names) {
+      if (!PLAIN_NAME.matcher(name).matches()) {
+        throw json.unsupported(
+            key, "a pattern with " + Messages.quote(name), "module names or their last parts");
+      }
+    }
+  }
+
+  /** The first entry that fits decides, as in PEFT. */
+  private static <T> T firstMatch(Map<String, T> patterns, String module, T otherwise) {
+    return patterns.entrySet().stream()
+        .filter(entry -> names(entry.getKey(), module))
+        .map(Map.Entry::getValue)
+        .findFirst()
+        .orElse(otherwise);
+  }
+
+  /** Returns whether a name means a module: the end of its path, or with ^ the whole of it. */
+  private static boolean names(String name, String module) {
+    if (name.startsWith("^")) {
+      return WeightFiles.canonicalName(name.substring(1)).equals(module);
+    }
+    return ("model." + module).equals(name) || ("." + module).endsWith("." + name);
+  }
+}

@@ -1,0 +1,67 @@
+package io.llara.checkpoint;
+
+/**
+ * How the frequencies of the rotary embedding are changed for contexts longer than the ones first
+ * trained on: the {@code rope_scaling} of a {@code config.json}.
+ */
+public sealed interface RopeScaling {
+  /** Returns the frequencies unchanged: rope type {@code default}. */
+  static RopeScaling none() {
+    return new None();
+  }
+
+  /** Unscaled frequencies. */
+  record None() implements RopeScaling {}
+
+  /**
+   * Position interpolation (arXiv 2306.15595): every frequency divided by a factor.
+   *
+   * @param factor the divisor, above 0
+   */
+  record Linear(double factor) implements RopeScaling {
+    /** Checks the factor. */
+    public Linear {
+      requirePositive("factor", factor);
+    }
+  }
+
+  /**
+   * The scaling of LLaMA 3.1: long wavelengths divided by the factor, short ones kept, those
+   * between blended.
+   *
+   * @param factor the divisor of low frequencies, above 0
+   * @param lowFrequencyFactor wavelengths above {@code originalMaxPositions} / this are divided
+   * @param highFrequencyFactor wavelengths below {@code originalMaxPositions} / this are kept
+   * @param originalMaxPositions the context length before scaling, in tokens
+   */
+  record Llama3(
+      double factor,
+      double lowFrequencyFactor,
+      double highFrequencyFactor,
+      int originalMaxPositions)
+      implements RopeScaling {
+    /** Checks the factors. */
+    public Llama3 {
+      requirePositive("factor", factor);
+      requirePositive("low_freq_factor", lowFrequencyFactor);
+      requirePositive("high_freq_factor", highFrequencyFactor);
+      if (lowFrequencyFactor >= highFrequencyFactor) {
+        throw new IllegalArgumentException(
+            "low_freq_factor is %s and high_freq_factor %s; expected the first to be smaller"
+                .formatted(lowFrequencyFactor, highFrequencyFactor));
+      }
+      if (originalMaxPositions < 1) {
+        throw new IllegalArgumentException(
+            "original_max_position_embeddings is %d; expected 1 or more"
+                .formatted(originalMaxPositions));
+      }
+    }
+  }
+
+  private static void requirePositive(String key, double value) {
+    if (!(value > 0) || Double.isInfinite(value)) {
+      throw new IllegalArgumentException(
+          "%s is %s; expected a finite number above 0".formatted(key, value));
+    }
+  }
+}

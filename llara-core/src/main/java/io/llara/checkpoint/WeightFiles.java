@@ -1,0 +1,177 @@
+package io.llara.checkpoint;
+
+import io.llara.ModelLoadException;
+import io.llara.UnsupportedModelException;
+import java.io.IOException;
+import java.nio.file.DirectoryStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.regex.Pattern;
+
+/** Finds the tensors of a checkpoint, gives them their canonical names, checks the set. */
+final class WeightFiles {
+  static final String SINGLE_FILE = "model.safetensors";
+  static final String INDEX_FILE = "model.safetensors.index.json";
+
+  private static final String MODEL_PREFIX = "model.";
+
+  /** A plain file name: an index must not lead out of its directory. */
+  private static final Pattern SHARD_NAME = Pattern.compile("\\w[\\w .+=-]{0,200}\\.safetensors");
+
+  private final Path dir;
+  private final Map<String, TensorEntry> found = new LinkedHashMap<>();
+
+  private WeightFiles(Path dir) {
+    this.dir = dir;
+  }
+
+  /** Returns the weights of a checkpoint by canonical name. */
+  static Map<String, TensorEntry> read(Path dir, LlamaConfig config) {
+    WeightFiles files = new WeightFiles(dir);
+    if (Files.exists(dir.resolve(SINGLE_FILE))) {
+      files.addFile(dir.resolve(SINGLE_FILE));
+    } else if (Files.exists(dir.resolve(INDEX_FILE))) {
+      files.addShards(dir.resolve(INDEX_FILE));
+    } else {
+      throw files.noWeights();
+    }
+    return files.checked(config);
+  }
+
+  /** Strips the prefix that checkpoints of the model with a head have and others lack. */
+  static String canonicalName(String name) {
+    return name.startsWith(MODEL_PREFIX) ? name.substring(MODEL_PREFIX.length()) : name;
+  }
+
+  /** Fails unless the tensor has the shape and a type to compute with. */
+  static void check(TensorEntry entry, String storedName, long[] shape) {
+    if (!entry.hasShape(shape)) {
+      throw new ModelLoadException(
+          "%s: tensor %s has shape %s; %s asks for %s"
+              .formatted(
+                  entry.file(),
+                  Messages.quote(storedName),
+                  Arrays.toString(entry.shape()),
+                  CheckpointDirectory.CONFIG,
+                  Arrays.toString(shape)));
+    }
+    if (!entry.type().isWeightType()) {
+      throw new UnsupportedModelException(
+          "%s: tensor %s has type %s; supported: F32, F16, BF16"
+              .formatted(entry.file(), Messages.quote(storedName), entry.type()));
+    }
+  }
+
+  private SafetensorsFile addFile(Path file) {
+    SafetensorsFile shard = SafetensorsFile.open(file);
+    for (TensorEntry entry : shard.entries().values()) {
+      // Old LLaMA-2 exports carry the rotary frequencies; they follow from the configuration.
+      if (entry.name().endsWith(".rotary_emb.inv_freq")) {
+        continue;
+      }
+      String name = canonicalName(entry.name());
+      TensorEntry before = found.putIfAbsent(name, entry.withName(name));
+      if (before != null) {
+        throw new ModelLoadException(
+            "%s: tensor %s is already in %s"
+                .formatted(file, Messages.quote(entry.name()), before.file().getFileName()));
+      }
+    }
+    return shard;
+  }
+
+  private void addShards(Path index) {
+    JsonSection json = StrictJson.readObject(index);
+    Map<String, String> shardOfTensor =
+        json.section("weight_map")
+            .orElseThrow(() -> json.missing("weight_map", "an object of tensor and file names"))
+            .allStrings();
+    Map<String, SafetensorsFile> shards = new HashMap<>();
+    shardOfTensor.forEach(
+        (tensor, shard) -> {
+          SafetensorsFile file =
+              shards.computeIfAbsent(shard, name -> addFile(shardPath(index, tensor, name)));
+          if (!file.entries().containsKey(tensor)) {
+            throw new ModelLoadException(
+                "%s: has no tensor %s, which %s says it holds"
+                    .formatted(file.path(), Messages.quote(tensor), INDEX_FILE));
+          }
+        });
+  }
+
+  private Path shardPath(Path index, String tensor, String name) {
+    if (!SHARD_NAME.matcher(name).matches()) {
+      throw new ModelLoadException(
+          ("%s: tensor %s is said to lie in %s; "
+                  + "expected the name of a .safetensors file of the same directory")
+              .formatted(index, Messages.quote(tensor), Messages.quote(name)));
+    }
+    return dir.resolve(name);
+  }
+
+  private Map<String, TensorEntry> checked(LlamaConfig config) {
+    Map<String, TensorEntry> tensors = new LinkedHashMap<>();
+    LlamaTensors.required(config)
+        .forEach(
+            (name, shape) -> {
+              TensorEntry entry = found.remove(name);
+              if (entry == null) {
+                throw new ModelLoadException(
+                    "%s: tensor %s of shape %s is missing from the weights"
+                        .formatted(dir, Messages.quote(name), Arrays.toString(shape)));
+              }
+              check(entry, name, shape);
+              tensors.put(name, entry);
+            });
+    TensorEntry head = found.remove(LlamaTensors.HEAD);
+    if (head != null) {
+      check(head, LlamaTensors.HEAD, LlamaTensors.headShape(config));
+      if (!config.tieWordEmbeddings()) {
+        tensors.put(LlamaTensors.HEAD, head);
+      }
+    }
+    refuseRest(config);
+    return Collections.unmodifiableMap(tensors);
+  }
+
+  /** A weight that would be ignored means another model than the one its author made. */
+  private void refuseRest(LlamaConfig config) {
+    found.values().stream()
+        .findFirst()
+        .ifPresent(
+            entry -> {
+              throw new UnsupportedModelException(
+                  "%s: tensor %s has no place in a %s of %d layers%s; such a model is not supported"
+                      .formatted(
+                          entry.file(),
+                          Messages.quote(entry.name()),
+                          config.architecture(),
+                          config.layers(),
+                          config.attentionBias() ? "" : " without attention_bias"));
+            });
+  }
+
+  private ModelLoadException noWeights() {
+    String expected = "expected %s or %s".formatted(SINGLE_FILE, INDEX_FILE);
+    try (DirectoryStream<Path> others =
+        Files.newDirectoryStream(dir, "*.{bin,pt,pth,ckpt,gguf,h5,msgpack,safetensors}")) {
+      for (Path other : others) {
+        String name = other.getFileName().toString();
+        return name.endsWith(".safetensors")
+            ? new ModelLoadException("%s: weights lie in %s; %s".formatted(dir, name, expected))
+            : new UnsupportedModelException(
+                "%s: weights in the form of %s are not read (a pickle can run code); %s"
+                    .formatted(dir, name, expected));
+      }
+    } catch (IOException e) {
+      throw new ModelLoadException(
+          "%s: cannot be listed: %s".formatted(dir, Messages.reason(e)), e);
+    }
+    return new ModelLoadException("%s: no weights; %s".formatted(dir, expected));
+  }
+}

@@ -1,0 +1,9 @@
+/**
+ * Model files: safetensors reading and writing, the Hugging Face checkpoint layout, {@code
+ * llara.json} and PEFT LoRA adapters. What leaves this package are shapes, offsets and arrays; the
+ * model maps the bytes itself.
+ */
+@NullMarked
+package io.llara.checkpoint;
+
+import org.jspecify.annotations.NullMarked;
