@@ -1,11 +1,20 @@
 package io.llara;
 
-/** The number type in which the forward pass multiplies. Norms, softmax sums, pooling and normalisation accumulate in float32 whatever it is. */
+/**
+ * The number type in which the forward pass multiplies. Norms, softmax sums, pooling and
+ * normalisation accumulate in float32 whatever it is.
+ */
 public enum ComputeType {
-  /** {@link #BFLOAT16} where the processor multiplies it natively (AVX512_BF16, AMX, Arm BF16), else {@link #FLOAT32}. */
+  /**
+   * {@link #BFLOAT16} where the processor multiplies it natively (AVX512_BF16, AMX, Arm BF16), else
+   * {@link #FLOAT32}.
+   */
   AUTO,
   /** IEEE binary32. */
   FLOAT32,
-  /** The upper half of a float32. Works on every processor; without native support it is several times slower than float32. */
+  /**
+   * The upper half of a float32. Works on every processor; without native support it is several
+   * times slower than float32.
+   */
   BFLOAT16
 }

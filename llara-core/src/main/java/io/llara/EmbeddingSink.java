@@ -1,6 +1,9 @@
 package io.llara;
 
-/** Takes embeddings as they become ready, in the order of their texts, on the thread that called the encoder. */
+/**
+ * Takes embeddings as they become ready, in the order of their texts, on the thread that called the
+ * encoder.
+ */
 @FunctionalInterface
 public interface EmbeddingSink {
 

@@ -36,16 +36,20 @@ import org.slf4j.LoggerFactory;
  * }
  * }</pre>
  *
- * <p>Thread-safe: any number of threads, virtual ones included, may call one encoder; their texts share batches. The forward pass runs on threads
- * of the encoder's own. Results do not depend on what else is encoded at the same time (cosine ≥ 0.999999 in float32).
+ * <p>Thread-safe: any number of threads, virtual ones included, may call one encoder; their texts
+ * share batches. The forward pass runs on threads of the encoder's own. Results do not depend on
+ * what else is encoded at the same time (cosine ≥ 0.999999 in float32).
  *
- * <p>An encoder holds native memory until it is closed. Closing ends running calls with an {@link IllegalStateException}; so does every call after it.
- * Embeddings are plain arrays and stay valid.
+ * <p>An encoder holds native memory until it is closed. Closing ends running calls with an {@link
+ * IllegalStateException}; so does every call after it. Embeddings are plain arrays and stay valid.
  */
 public final class Encoder implements AutoCloseable {
   private static final Logger LOG = LoggerFactory.getLogger(Encoder.class);
 
-  /** The longest prompt by default, in tokens, if the checkpoint does not say what it was trained with. */
+  /**
+   * The longest prompt by default, in tokens, if the checkpoint does not say what it was trained
+   * with.
+   */
   private static final int DEFAULT_MAX_TOKENS = 512;
 
   /** Texts of one window are sorted by length; two windows are under way at a time. */
@@ -75,14 +79,14 @@ public final class Encoder implements AutoCloseable {
       PromptTemplate template,
       PromptBuilder prompts,
       EncodingEngine engine,
+      int dimension,
       boolean normalize) {
     this.tokenizer = tokenizer;
     this.template = template;
     this.prompts = prompts;
     this.engine = engine;
     this.maxTokens = engine.maxTokens();
-    this.dimension =
-        builder.dimension == 0 ? engine.config().hiddenSize() : builder.dimension;
+    this.dimension = dimension;
     this.normalize = normalize;
     this.overflow = builder.overflow;
     this.progress = builder.progress;
@@ -91,7 +95,8 @@ public final class Encoder implements AutoCloseable {
   /**
    * Opens a checkpoint with the default settings.
    *
-   * @param dir a Hugging Face model directory: {@code config.json}, {@code tokenizer.json} and {@code model.safetensors} or its shards
+   * @param dir a Hugging Face model directory: {@code config.json}, {@code tokenizer.json} and
+   *     {@code model.safetensors} or its shards
    * @throws ModelLoadException if a file is missing, damaged or does not fit
    * @throws UnsupportedModelException if the model is of a kind this library does not support
    */
@@ -109,8 +114,10 @@ public final class Encoder implements AutoCloseable {
    *
    * @return {@code [dimension()]}, of length 1 unless normalisation is off
    * @throws IllegalArgumentException if the text is empty or blank
-   * @throws TokenizationException if the text has a lone surrogate, or is too long and the encoder refuses such texts
-   * @throws LlaraException if the embedding is not finite or the forward pass failed, or this thread was interrupted
+   * @throws TokenizationException if the text has a lone surrogate, or is too long and the encoder
+   *     refuses such texts
+   * @throws LlaraException if the embedding is not finite or the forward pass failed, or this
+   *     thread was interrupted
    * @throws IllegalStateException if the encoder is closed
    */
   public float[] encode(String text, Mode mode) {
@@ -129,7 +136,8 @@ public final class Encoder implements AutoCloseable {
   }
 
   /**
-   * Encodes one text in both modes with one forward pass over the joint prompt, or over two prompts if the template's modes share no prefix.
+   * Encodes one text in both modes with one forward pass over the joint prompt, or over two prompts
+   * if the template's modes share no prefix.
    *
    * @throws RuntimeException as {@link #encode}
    */
@@ -146,7 +154,8 @@ public final class Encoder implements AutoCloseable {
   /**
    * Encodes the prompt of {@code PromptBuilder.fromIds}, for callers with token ids of their own.
    *
-   * @throws IllegalArgumentException if the prompt is longer than {@link #maxTokens()}, has an id outside of the vocabulary or no suffix of this mode
+   * @throws IllegalArgumentException if the prompt is longer than {@link #maxTokens()}, has an id
+   *     outside of the vocabulary or no suffix of this mode
    * @throws RuntimeException as {@link #encode}
    */
   public float[] encodePrompt(Prompt prompt, Mode mode) {
@@ -162,14 +171,20 @@ public final class Encoder implements AutoCloseable {
    */
   public List<float[]> encodeAll(List<String> texts, Mode mode) {
     List<float[]> embeddings = new ArrayList<>(texts.size());
-    encodeAll(texts.iterator(), texts.size(), mode, (index, text, embedding) -> embeddings.add(embedding));
+    encodeAll(
+        texts.iterator(),
+        texts.size(),
+        mode,
+        (index, text, embedding) -> embeddings.add(embedding));
     return embeddings;
   }
 
   /**
-   * Encodes a stream of any length in bounded memory. The stream is read, and the sink called, on this thread. The stream is not closed.
+   * Encodes a stream of any length in bounded memory. The stream is read, and the sink called, on
+   * this thread. The stream is not closed.
    *
-   * <p>An interrupt of this thread or an exception of the sink or the stream ends the work under way.
+   * <p>An interrupt of this thread or an exception of the sink or the stream ends the work under
+   * way.
    *
    * @throws RuntimeException as {@link #encode}, or what the stream or the sink throw
    */
@@ -341,7 +356,10 @@ public final class Encoder implements AutoCloseable {
         texts.sum(), tokens.sum(), truncatedTexts.sum(), truncatedTokens.sum());
   }
 
-  /** Ends running calls, waits until no forward pass runs and frees all native memory. Harmless when repeated. */
+  /**
+   * Ends running calls, waits until no forward pass runs and frees all native memory. Harmless when
+   * repeated.
+   */
   @Override
   public void close() {
     if (closed.compareAndSet(false, true)) {
@@ -360,8 +378,7 @@ public final class Encoder implements AutoCloseable {
     private @Nullable Integer maxTokens;
     private int batchTokens = EngineOptions.DEFAULT_BATCH_TOKENS;
     private int threads = Runtime.getRuntime().availableProcessors();
-    private int dimension;
-    private @Nullable Integer wantedDimension;
+    private @Nullable Integer dimension;
     private @Nullable Boolean normalize;
     private Overflow overflow = Overflow.TRUNCATE;
     private boolean copyWeights;
@@ -373,8 +390,9 @@ public final class Encoder implements AutoCloseable {
     }
 
     /**
-     * Sets the prompt template. By default that of the checkpoint's {@code llara.json}; without one the released Llama2Vec recipe if the tokenizer has its
-     * markers, else the paper's, with a warning.
+     * Sets the prompt template. By default that of the checkpoint's {@code llara.json}; without one
+     * the released Llama2Vec recipe if the tokenizer has its markers, else the paper's, with a
+     * warning.
      */
     public Builder template(PromptTemplate template) {
       this.template = requireNonNull(template, "template");
@@ -382,7 +400,10 @@ public final class Encoder implements AutoCloseable {
       return this;
     }
 
-    /** Sets the prompt template by the name of a recipe, such as {@code llama2vec} or {@code llara-paper}. */
+    /**
+     * Sets the prompt template by the name of a recipe, such as {@code llama2vec} or {@code
+     * llara-paper}.
+     */
     public Builder template(String name) {
       this.templateName = requireNonNull(name, "name");
       this.template = null;
@@ -401,13 +422,19 @@ public final class Encoder implements AutoCloseable {
       return this;
     }
 
-    /** Sets the longest prompt in tokens; by default what the checkpoint was trained with, else 512, at most what the model has positions for. */
+    /**
+     * Sets the longest prompt in tokens; by default what the checkpoint was trained with, else 512,
+     * at most what the model has positions for.
+     */
     public Builder maxTokens(int tokens) {
       this.maxTokens = tokens;
       return this;
     }
 
-    /** Sets how many tokens are computed at once on one thread; 1024 by default. More need more memory. */
+    /**
+     * Sets how many tokens are computed at once on one thread; 1024 by default. More need more
+     * memory.
+     */
     public Builder batchTokens(int tokens) {
       this.batchTokens = tokens;
       return this;
@@ -419,13 +446,19 @@ public final class Encoder implements AutoCloseable {
       return this;
     }
 
-    /** Cuts embeddings to their first {@code dimension} components, before they are normalised; the hidden size by default. */
+    /**
+     * Cuts embeddings to their first {@code dimension} components, before they are normalised; the
+     * hidden size by default.
+     */
     public Builder dimension(int dimension) {
-      this.wantedDimension = dimension;
+      this.dimension = dimension;
       return this;
     }
 
-    /** Sets whether embeddings are scaled to length 1; by default as the checkpoint was trained, else true. */
+    /**
+     * Sets whether embeddings are scaled to length 1; by default as the checkpoint was trained,
+     * else true.
+     */
     public Builder normalize(boolean normalize) {
       this.normalize = normalize;
       return this;
@@ -438,8 +471,9 @@ public final class Encoder implements AutoCloseable {
     }
 
     /**
-     * Sets whether weights are copied into memory instead of mapped from their files; false by default. A mapped file that becomes shorter while it is in use ends
-     * the process: copy where files may change underneath.
+     * Sets whether weights are copied into memory instead of mapped from their files; false by
+     * default. A mapped file that becomes shorter while it is in use ends the process: copy where
+     * files may change underneath.
      */
     public Builder copyWeights(boolean copy) {
       this.copyWeights = copy;
@@ -470,7 +504,7 @@ public final class Encoder implements AutoCloseable {
       CheckpointDirectory checkpoint = CheckpointDirectory.open(dir);
       LlamaConfig config = checkpoint.config();
       @Nullable LlaraJson trained = checkpoint.llaraJson().orElse(null);
-      this.dimension = resolveDimension(config);
+      int length = resolveDimension(config);
       int longest = resolveMaxTokens(config, trained);
       Tokenizer tokenizer = Tokenizer.load(dir);
       try {
@@ -503,6 +537,7 @@ public final class Encoder implements AutoCloseable {
             resolved,
             prompts,
             engine,
+            length,
             normalize != null ? normalize : trained == null || trained.normalize());
       } catch (RuntimeException | Error e) {
         tokenizer.close();
@@ -515,10 +550,13 @@ public final class Encoder implements AutoCloseable {
       check(wrong, "maxTokens", maxTokens);
       check(wrong, "batchTokens", batchTokens);
       check(wrong, "threads", threads);
-      check(wrong, "dimension", wantedDimension);
+      check(wrong, "dimension", dimension);
       if (templateName != null && PromptTemplate.byName(templateName).isEmpty()) {
         wrong.add(
-            "template is \"" + templateName + "\"; known are " + String.join(", ", PromptTemplate.names()));
+            "template is \""
+                + templateName
+                + "\"; known are "
+                + String.join(", ", PromptTemplate.names()));
       }
       if (!wrong.isEmpty()) {
         throw new IllegalArgumentException(String.join("; ", wrong));
@@ -533,14 +571,14 @@ public final class Encoder implements AutoCloseable {
 
     private int resolveDimension(LlamaConfig config) {
       int hidden = config.hiddenSize();
-      if (wantedDimension == null) {
+      if (dimension == null) {
         return hidden;
       }
-      if (wantedDimension > hidden) {
+      if (dimension > hidden) {
         throw new IllegalArgumentException(
-            "dimension is " + wantedDimension + "; the model's hidden states have " + hidden);
+            "dimension is " + dimension + "; the model's hidden states have " + hidden);
       }
-      return wantedDimension;
+      return dimension;
     }
 
     private int resolveMaxTokens(LlamaConfig config, @Nullable LlaraJson trained) {
@@ -588,7 +626,7 @@ public final class Encoder implements AutoCloseable {
       if (trained != null) {
         return trained.template();
       }
-      if (hasMarkers(tokenizer)) {
+      if (PromptBuilder.missingTokens(PromptTemplate.LLAMA2VEC, tokenizer).isEmpty()) {
         return PromptTemplate.LLAMA2VEC;
       }
       LOG.warn(
@@ -598,14 +636,6 @@ public final class Encoder implements AutoCloseable {
           LlaraJson.FILE_NAME,
           PromptTemplate.PAPER.name());
       return PromptTemplate.PAPER;
-    }
-
-    private static boolean hasMarkers(Tokenizer tokenizer) {
-      return Stream.of(PromptTemplate.LLAMA2VEC.self(), PromptTemplate.LLAMA2VEC.next())
-          .flatMap(affix -> affix.markers().stream())
-          .filter(PromptTemplate.Token.class::isInstance)
-          .map(PromptTemplate.Token.class::cast)
-          .allMatch(marker -> tokenizer.tokenId(marker.token()).isPresent());
     }
   }
 }

@@ -1,8 +1,8 @@
 package io.llara;
 
 /**
- * Base of every error this library reports about files, models, texts and devices. Bad arguments are {@link IllegalArgumentException}, use after
- * close is {@link IllegalStateException}.
+ * Base of every error this library reports about files, models, texts and devices. Bad arguments
+ * are {@link IllegalArgumentException}, use after close is {@link IllegalStateException}.
  */
 public class LlaraException extends RuntimeException {
   private static final long serialVersionUID = 1L;

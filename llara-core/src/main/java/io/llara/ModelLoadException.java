@@ -1,6 +1,9 @@
 package io.llara;
 
-/** A model, tokenizer or settings file is missing, damaged or does not fit; the message names the file and the tensor or key. */
+/**
+ * A model, tokenizer or settings file is missing, damaged or does not fit; the message names the
+ * file and the tensor or key.
+ */
 public class ModelLoadException extends LlaraException {
   private static final long serialVersionUID = 1L;
 

@@ -7,7 +7,8 @@ public final class Similarity {
   /**
    * Returns the cosine of the angle between two vectors, in [-1, 1].
    *
-   * @throws IllegalArgumentException if the lengths differ, or a vector is empty, zero or not finite
+   * @throws IllegalArgumentException if the lengths differ, or a vector is empty, zero or not
+   *     finite
    */
   public static double cosine(float[] a, float[] b) {
     double norms = Math.sqrt(dot(a, a)) * Math.sqrt(dot(b, b));
@@ -24,7 +25,8 @@ public final class Similarity {
    */
   public static double dot(float[] a, float[] b) {
     if (a.length != b.length || a.length == 0) {
-      throw new IllegalArgumentException("vectors of equal, positive length are needed; found " + a.length + " and " + b.length);
+      throw new IllegalArgumentException(
+          "vectors of equal, positive length are needed; found " + a.length + " and " + b.length);
     }
     double sum = 0;
     for (int i = 0; i < a.length; i++) {

@@ -1,6 +1,9 @@
 package io.llara;
 
-/** A file is well-formed but describes something this library does not support; the message names it and what is supported. */
+/**
+ * A file is well-formed but describes something this library does not support; the message names it
+ * and what is supported.
+ */
 public class UnsupportedModelException extends ModelLoadException {
   private static final long serialVersionUID = 1L;
 

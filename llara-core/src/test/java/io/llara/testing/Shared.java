@@ -12,7 +12,9 @@ public final class Shared {
   /** Returns the folder, or skips the calling test visibly when there is none. */
   public static Path require() {
     Path dir = dir();
-    assumeTrue(Files.isDirectory(dir), () -> "needs the shared test data at " + dir.toAbsolutePath().normalize());
+    assumeTrue(
+        Files.isDirectory(dir),
+        () -> "needs the shared test data at " + dir.toAbsolutePath().normalize());
     return dir;
   }
 

@@ -1,0 +1,99 @@
+package io.llara.attention;
+
+import com.google.common.collect.ImmutableList;
+import io.llara.attention.AttentionMask.KeyRange;
+import io.llara.attention.AttentionMask.Span;
+import io.llara.prompt.Prompt;
+import io.llara.prompt.TokenRange;
+import java.util.Arrays;
+import java.util.List;
+
+/**
+ * Lays out a batch of prompts and says who may see whom.
+ *
+ * <p>Every prompt is causal and sees only itself. In a joint prompt the NEXT suffix sees prefix,
+ * text and itself, never the SELF suffix (Llama2Vec; LLaRA, arXiv 2312.15503, section 3.2). Padding
+ * sees nothing and is seen by nothing.
+ */
+public final class AttentionMaskFactory {
+  private AttentionMaskFactory() {}
+
+  /**
+   * Returns the mask of a batch.
+   *
+   * @param prompts the prompts, in row order; of any lengths and kinds
+   * @param layout how they lie in the rows
+   * @throws IllegalArgumentException if there are no prompts, or more rows than an {@code int}
+   *     counts
+   */
+  public static AttentionMask create(List<Prompt> prompts, Layout layout) {
+    if (prompts.isEmpty()) {
+      throw new IllegalArgumentException("an attention mask needs at least one prompt");
+    }
+    int count = prompts.size();
+    int[] starts = starts(prompts, layout);
+    int rows = starts[count];
+    int[] ids = new int[rows];
+    int[] positions = new int[rows];
+    Arrays.fill(ids, layout.padId());
+    ImmutableList.Builder<Span> spans = ImmutableList.builderWithExpectedSize(count);
+    TokenRange[] real = new TokenRange[count];
+    TokenRange[] pooledSelf = new TokenRange[count];
+    TokenRange[] pooledNext = new TokenRange[count];
+    for (int i = 0; i < count; i++) {
+      Prompt prompt = prompts.get(i);
+      int width = starts[i + 1] - starts[i];
+      int lead = layout.padding() == Layout.Padding.LEFT ? width - prompt.length() : 0;
+      int begin = starts[i] + lead;
+      if (layout.positionsCountPadding()) {
+        for (int column = 0; column < width; column++) {
+          positions[starts[i] + column] = column;
+        }
+      }
+      prompt.copyIdsTo(ids, begin);
+      prompt.copyPositionsTo(positions, begin, layout.positionsCountPadding() ? lead : 0);
+      real[i] = new TokenRange(begin, begin + prompt.length());
+      pooledSelf[i] = shift(prompt.pooledSelf(), begin);
+      pooledNext[i] = shift(prompt.pooledNext(), begin);
+      addSpans(prompt, begin, spans);
+    }
+    return new AttentionMask(spans.build(), starts, real, pooledSelf, pooledNext, ids, positions);
+  }
+
+  private static void addSpans(Prompt prompt, int begin, ImmutableList.Builder<Span> spans) {
+    int end = begin + prompt.length();
+    if (!prompt.isJoint()) {
+      spans.add(new Span(begin, end, ImmutableList.of(new KeyRange(begin, end)), true));
+      return;
+    }
+    int next = begin + prompt.nextBegin();
+    KeyRange shared = new KeyRange(begin, begin + prompt.textEnd());
+    spans.add(new Span(begin, next, ImmutableList.of(new KeyRange(begin, next)), true));
+    spans.add(new Span(next, end, ImmutableList.of(shared, new KeyRange(next, end)), true));
+  }
+
+  /** The first row of each prompt's part of the batch, padding included, and the row count. */
+  private static int[] starts(List<Prompt> prompts, Layout layout) {
+    boolean packed = layout.padding() == Layout.Padding.NONE;
+    long width = 0;
+    for (Prompt prompt : prompts) {
+      width = Math.max(width, prompt.length());
+    }
+    width = (width + layout.multipleOf() - 1) / layout.multipleOf() * layout.multipleOf();
+    int[] starts = new int[prompts.size() + 1];
+    long row = 0;
+    for (int i = 0; i < prompts.size(); i++) {
+      row += packed ? prompts.get(i).length() : width;
+      if (row > Integer.MAX_VALUE) {
+        throw new IllegalArgumentException(
+            "a batch of " + prompts.size() + " prompts has more than 2^31 - 1 rows");
+      }
+      starts[i + 1] = (int) row;
+    }
+    return starts;
+  }
+
+  private static TokenRange shift(TokenRange range, int by) {
+    return new TokenRange(range.begin() + by, range.end() + by);
+  }
+}

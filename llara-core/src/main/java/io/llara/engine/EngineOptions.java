@@ -1,0 +1,125 @@
+package io.llara.engine;
+
+import io.llara.ComputeType;
+import io.llara.checkpoint.LlamaConfig;
+import java.nio.file.Path;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * How an engine computes.
+ *
+ * @param config replaces the checkpoint's configuration, or null
+ * @param computeType the type to compute in
+ * @param lanes how many threads run forward passes
+ * @param batchTokens the largest number of rows of one forward pass, unless a single prompt is
+ *     longer
+ * @param maxTokens the longest prompt
+ * @param copyWeights whether weights are copied out of their files instead of mapped
+ * @param packWeights whether projections are packed for this processor; null decides by the size of
+ *     the model and of the memory
+ * @param adapter a LoRA adapter's directory to merge, or null
+ */
+public record EngineOptions(
+    @Nullable LlamaConfig config,
+    ComputeType computeType,
+    int lanes,
+    int batchTokens,
+    int maxTokens,
+    boolean copyWeights,
+    @Nullable Boolean packWeights,
+    @Nullable Path adapter) {
+
+  /**
+   * The default of {@link #batchTokens}: more rows make no product faster, fewer fit the cache
+   * better.
+   */
+  public static final int DEFAULT_BATCH_TOKENS = 1024;
+
+  /** Checks the numbers. */
+  public EngineOptions {
+    requirePositive("lanes", lanes);
+    requirePositive("batchTokens", batchTokens);
+    requirePositive("maxTokens", maxTokens);
+  }
+
+  private static void requirePositive(String name, int value) {
+    if (value < 1) {
+      throw new IllegalArgumentException(name + " is " + value + "; expected 1 or more");
+    }
+  }
+
+  /**
+   * Returns a builder: one lane per processor, mapped or packed weights, prompts up to 512 tokens.
+   */
+  public static Builder builder() {
+    return new Builder();
+  }
+
+  /** Builds options. */
+  public static final class Builder {
+    private @Nullable LlamaConfig config;
+    private ComputeType computeType = ComputeType.AUTO;
+    private int lanes = Runtime.getRuntime().availableProcessors();
+    private int batchTokens = DEFAULT_BATCH_TOKENS;
+    private int maxTokens = 512;
+    private boolean copyWeights;
+    private @Nullable Boolean packWeights;
+    private @Nullable Path adapter;
+
+    private Builder() {}
+
+    /** Replaces the checkpoint's configuration. */
+    public Builder config(LlamaConfig config) {
+      this.config = config;
+      return this;
+    }
+
+    /** Sets the type to compute in; {@code AUTO} by default. */
+    public Builder computeType(ComputeType type) {
+      this.computeType = type;
+      return this;
+    }
+
+    /** Sets the number of threads; one per processor by default. */
+    public Builder lanes(int count) {
+      this.lanes = count;
+      return this;
+    }
+
+    /** Sets the largest number of rows of one forward pass. */
+    public Builder batchTokens(int tokens) {
+      this.batchTokens = tokens;
+      return this;
+    }
+
+    /** Sets the longest prompt. */
+    public Builder maxTokens(int tokens) {
+      this.maxTokens = tokens;
+      return this;
+    }
+
+    /** Sets whether weights are copied out of their files instead of mapped. */
+    public Builder copyWeights(boolean copy) {
+      this.copyWeights = copy;
+      return this;
+    }
+
+    /** Sets whether projections are packed for this processor; null decides by size. */
+    public Builder packWeights(@Nullable Boolean pack) {
+      this.packWeights = pack;
+      return this;
+    }
+
+    /** Merges a LoRA adapter. */
+    public Builder adapter(@Nullable Path directory) {
+      this.adapter = directory;
+      return this;
+    }
+
+    /** Builds the options. */
+    public EngineOptions build() {
+      return new EngineOptions(
+          config, computeType, lanes, batchTokens, maxTokens, copyWeights, packWeights, adapter);
+    }
+  }
+}

@@ -1,0 +1,93 @@
+package io.llara.model;
+
+import io.llara.ModelLoadException;
+import io.llara.checkpoint.CheckpointDirectory;
+import io.llara.checkpoint.LoraAdapter;
+import io.llara.checkpoint.TensorEntry;
+import io.llara.tensor.NumberTypes;
+import io.llara.tensor.StoredTensors;
+import io.llara.tensor.TensorScope;
+import java.util.Map;
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The weights of a checkpoint directory, with a LoRA adapter merged in where there is one (arXiv
+ * 2106.09685).
+ */
+public final class CheckpointWeights implements WeightSource, AutoCloseable {
+  private final Map<String, TensorEntry> tensors;
+  private final Map<String, TensorEntry> replacements;
+  private final Map<String, LoraAdapter.Pair> pairs;
+  private final boolean copy;
+  private final StoredTensors stored = new StoredTensors();
+
+  /**
+   * Opens the weights.
+   *
+   * @param copy whether weights that could be views of mapped files are copied instead
+   */
+  public CheckpointWeights(
+      CheckpointDirectory checkpoint, @Nullable LoraAdapter adapter, boolean copy) {
+    this.tensors = checkpoint.tensors();
+    this.replacements = adapter == null ? Map.of() : adapter.replacements();
+    this.pairs = adapter == null ? Map.of() : adapter.pairs();
+    this.copy = copy;
+  }
+
+  @Override
+  public boolean has(String name) {
+    return replacements.containsKey(name) || tensors.containsKey(name);
+  }
+
+  @Override
+  public Tensor load(String name, long[] shape, ScalarType type, Use use) {
+    TensorEntry entry = entry(name);
+    LoraAdapter.Pair pair = pairs.get(name);
+    if (pair != null) {
+      return merge(entry, pair, type);
+    }
+    ScalarType storedType = NumberTypes.of(entry.type());
+    if (storedType == type) {
+      return use == Use.KEPT && !copy ? stored.map(entry) : stored.read(entry);
+    }
+    try (TensorScope scope = new TensorScope()) {
+      return scope.own(borrow(entry).to(type));
+    }
+  }
+
+  @Override
+  public ScalarType storedType(String name, ScalarType preferred) {
+    return pairs.containsKey(name) ? preferred : NumberTypes.of(entry(name).type());
+  }
+
+  private TensorEntry entry(String name) {
+    TensorEntry entry = replacements.getOrDefault(name, tensors.get(name));
+    if (entry == null) {
+      throw new ModelLoadException("the checkpoint has no tensor " + name);
+    }
+    return entry;
+  }
+
+  /** {@code W + scale · B A}, summed in float32 so that the merge costs one rounding. */
+  private Tensor merge(TensorEntry entry, LoraAdapter.Pair pair, ScalarType type) {
+    try (TensorScope scope = new TensorScope()) {
+      Tensor base = borrow(entry).to(ScalarType.Float);
+      Tensor a = borrow(pair.a()).to(ScalarType.Float);
+      Tensor b = borrow(pair.b()).to(ScalarType.Float);
+      return scope.own(base.addmm(b, a, new Scalar(1.0), new Scalar(pair.scale())).to(type));
+    }
+  }
+
+  /** Reads a tensor into the innermost scope. */
+  private Tensor borrow(TensorEntry entry) {
+    return TensorScope.adopt(stored.read(entry));
+  }
+
+  @Override
+  public void close() {
+    stored.close();
+  }
+}

@@ -1,0 +1,28 @@
+package io.llara.model;
+
+import io.llara.spi.Kernels;
+import org.bytedeco.pytorch.Tensor;
+
+/** Root mean square normalisation with a learned scale (arXiv 1910.07467). */
+final class RmsNorm implements AutoCloseable {
+  private final Kernels kernels;
+  private final Tensor weight;
+  private final double eps;
+
+  /** Takes ownership of the weight, {@code [hidden]}. */
+  RmsNorm(Kernels kernels, Tensor weight, double eps) {
+    this.kernels = kernels;
+    this.weight = weight;
+    this.eps = eps;
+  }
+
+  /** Normalises rows, {@code [rows, hidden]}. */
+  Tensor apply(Tensor x) {
+    return kernels.rmsNorm(x, weight, eps);
+  }
+
+  @Override
+  public void close() {
+    weight.close();
+  }
+}

@@ -1,0 +1,115 @@
+package io.llara.model;
+
+import io.llara.checkpoint.LlamaConfig;
+import io.llara.checkpoint.RopeScaling;
+import io.llara.spi.Kernels.Rotation;
+import io.llara.tensor.TensorScope;
+import io.llara.tensor.Tensors;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+
+/**
+ * The angles of rotary position embedding (arXiv 2104.09864), with the frequency scalings of LLaMA
+ * checkpoints; a table up to a fixed position.
+ */
+public final class RotaryEmbedding implements AutoCloseable {
+  private final Tensor cos;
+  private final Tensor sin;
+  private final int positions;
+
+  private RotaryEmbedding(Tensor cos, Tensor sin, int positions) {
+    this.cos = cos;
+    this.sin = sin;
+    this.positions = positions;
+  }
+
+  /**
+   * Makes the table.
+   *
+   * @param positions how many positions, from 0 on, may be asked for
+   */
+  static RotaryEmbedding create(LlamaConfig config, int positions, ScalarType type) {
+    double[] frequencies = inverseFrequencies(config);
+    int half = frequencies.length;
+    float[] cos = new float[Math.multiplyExact(positions, 2 * half)];
+    float[] sin = new float[positions * half];
+    for (int p = 0; p < positions; p++) {
+      for (int i = 0; i < half; i++) {
+        double angle = p * frequencies[i];
+        float c = (float) Math.cos(angle);
+        cos[p * 2 * half + i] = c;
+        cos[p * 2 * half + half + i] = c;
+        sin[p * half + i] = (float) Math.sin(angle);
+      }
+    }
+    try (TensorScope scope = new TensorScope()) {
+      return new RotaryEmbedding(
+          scope.own(Tensors.ofFloats(cos, positions, 1, 2L * half).to(type)),
+          scope.own(Tensors.ofFloats(sin, positions, 1, half).to(type)),
+          positions);
+    }
+  }
+
+  /**
+   * Returns the angle per position of each pair of components, {@code [headDim / 2]}.
+   *
+   * @see <a
+   *     href="https://github.com/huggingface/transformers/blob/main/src/transformers/modeling_rope_utils.py">the
+   *     scalings as checkpoints mean them</a>
+   */
+  public static double[] inverseFrequencies(LlamaConfig config) {
+    int half = config.headDim() / 2;
+    double[] frequencies = new double[half];
+    for (int i = 0; i < half; i++) {
+      frequencies[i] =
+          scale(Math.pow(config.ropeTheta(), -i / (double) half), config.ropeScaling());
+    }
+    return frequencies;
+  }
+
+  private static double scale(double frequency, RopeScaling scaling) {
+    if (scaling instanceof RopeScaling.Linear linear) {
+      return frequency / linear.factor();
+    }
+    if (scaling instanceof RopeScaling.Llama3 llama3) {
+      // How many full turns the pair makes within the original context decides: few turns are
+      // slowed down, many are kept.
+      double turns = llama3.originalMaxPositions() * frequency / (2 * Math.PI);
+      double kept =
+          (turns - llama3.lowFrequencyFactor())
+              / (llama3.highFrequencyFactor() - llama3.lowFrequencyFactor());
+      double share = Math.max(0, Math.min(1, kept));
+      return share * frequency + (1 - share) * frequency / llama3.factor();
+    }
+    return frequency;
+  }
+
+  /**
+   * Returns the rotations of rows at positions.
+   *
+   * @throws IllegalArgumentException if a position lies beyond the table
+   */
+  Rotation at(int[] rowPositions) {
+    for (int position : rowPositions) {
+      if (position < 0 || position >= positions) {
+        throw new IllegalArgumentException(
+            "position "
+                + position
+                + " is outside of the "
+                + positions
+                + " this model was loaded for");
+      }
+    }
+    try (TensorScope scope = new TensorScope()) {
+      Tensor index = Tensors.ofInts(rowPositions);
+      return new Rotation(
+          scope.keep(cos.index_select(0, index)), scope.keep(sin.index_select(0, index)));
+    }
+  }
+
+  @Override
+  public void close() {
+    cos.close();
+    sin.close();
+  }
+}

@@ -1,0 +1,33 @@
+package io.llara.model;
+
+import io.llara.spi.Kernels;
+import io.llara.spi.Projection;
+import org.bytedeco.pytorch.Tensor;
+
+/** The SwiGLU feed-forward block (arXiv 2002.05202): {@code down(silu(gate(x)) · up(x))}. */
+final class SwiGluFeedForward implements AutoCloseable {
+  private final Kernels kernels;
+  private final Projection gate;
+  private final Projection up;
+  private final Projection down;
+
+  /** Takes ownership of the projections. */
+  SwiGluFeedForward(Kernels kernels, Projection gate, Projection up, Projection down) {
+    this.kernels = kernels;
+    this.gate = gate;
+    this.up = up;
+    this.down = down;
+  }
+
+  /** Returns {@code residual + block(x)}, {@code [rows, hidden]}. */
+  Tensor applyAndAdd(Tensor x, Tensor residual) {
+    return down.applyAndAdd(kernels.swiGlu(x, gate, up), residual);
+  }
+
+  @Override
+  public void close() {
+    gate.close();
+    up.close();
+    down.close();
+  }
+}

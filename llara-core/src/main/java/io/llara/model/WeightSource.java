@@ -1,0 +1,33 @@
+package io.llara.model;
+
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+
+/**
+ * Where a model's weights come from, by canonical name ({@link io.llara.checkpoint.LlamaTensors}).
+ * For one thread.
+ */
+public interface WeightSource {
+
+  /** What becomes of a weight after it was loaded. */
+  enum Use {
+    /** The model keeps it: a view of a mapped file will do. */
+    KEPT,
+    /** It is rearranged and thrown away: mapping its pages would only hold memory. */
+    PASSING
+  }
+
+  /** Returns whether there is a weight of this name. */
+  boolean has(String name);
+
+  /**
+   * Returns a weight in its stored type, or in {@code type} where the source can choose. The caller
+   * owns it.
+   *
+   * @param shape the shape the model expects; already checked for checkpoints
+   */
+  Tensor load(String name, long[] shape, ScalarType type, Use use);
+
+  /** Returns the type a weight is stored in. */
+  ScalarType storedType(String name, ScalarType preferred);
+}

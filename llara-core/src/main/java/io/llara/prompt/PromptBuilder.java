@@ -1,0 +1,347 @@
+package io.llara.prompt;
+
+import com.google.common.primitives.ImmutableIntArray;
+import io.llara.Mode;
+import io.llara.ModelLoadException;
+import io.llara.TokenizationException;
+import io.llara.prompt.PromptTemplate.Affix;
+import io.llara.prompt.PromptTemplate.Part;
+import io.llara.prompt.PromptTemplate.Text;
+import io.llara.prompt.PromptTemplate.Token;
+import io.llara.tokenize.Tokenizer;
+import java.util.List;
+import java.util.OptionalInt;
+import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Makes prompts of texts: a recipe resolved against a tokenizer.
+ *
+ * <p>The ids of prefixes and suffixes are fixed when the builder is made. A text is tokenised by
+ * itself, cut at its end if it is too long, and set between them; prefix and suffix are never cut.
+ *
+ * <p>Immutable and thread-safe. It uses the tokenizer it was made from and does not close it.
+ */
+public final class PromptBuilder {
+  private final Sides self;
+  private final Sides next;
+  private final Reserve reserve;
+  private final @Nullable Tokenizer tokenizer;
+
+  /** The resolved ids of one mode; {@code pooled} columns end the suffix (or the bare text). */
+  private record Sides(ImmutableIntArray prefix, ImmutableIntArray suffix, int pooled) {}
+
+  private PromptBuilder(Sides self, Sides next, Reserve reserve, @Nullable Tokenizer tokenizer) {
+    this.self = self;
+    this.next = next;
+    this.reserve = reserve;
+    this.tokenizer = tokenizer;
+  }
+
+  /**
+   * Resolves a recipe against a tokenizer. Cuts reserve {@link Reserve#LONGER_SUFFIX}; see {@link
+   * #withReserve}.
+   *
+   * @throws ModelLoadException if the tokenizer lacks tokens that the recipe names, or an
+   *     end-of-sequence token that it wants; all that is missing is named
+   */
+  public static PromptBuilder create(PromptTemplate template, Tokenizer tokenizer) {
+    List<String> missing = missingTokens(template, tokenizer);
+    if (!missing.isEmpty()) {
+      throw new ModelLoadException(
+          "the tokenizer "
+              + tokenizer
+              + " lacks "
+              + String.join(", ", missing)
+              + ", which the prompt template \""
+              + template.name()
+              + "\" needs: this model was not made for it");
+    }
+    Sides self = resolve(template.self(), template.pooling(), tokenizer);
+    Sides next = resolve(template.next(), template.pooling(), tokenizer);
+    return new PromptBuilder(self, next, Reserve.LONGER_SUFFIX, tokenizer);
+  }
+
+  /**
+   * Returns what a recipe needs and a tokenizer lacks: names of tokens, or a description of the
+   * end-of-sequence token. Empty if {@link #create} can make a builder of the two.
+   */
+  public static List<String> missingTokens(PromptTemplate template, Tokenizer tokenizer) {
+    return Stream.of(template.self(), template.next())
+        .flatMap(affix -> Stream.concat(affix.prefix().stream(), affix.suffix().stream()))
+        .filter(part -> !(part instanceof Text) && id(part, tokenizer).isEmpty())
+        .map(part -> part instanceof Token token ? token.token() : "an eos_token")
+        .distinct()
+        .toList();
+  }
+
+  /**
+   * Returns a builder with given ids and no tokenizer: only the methods that take ids work.
+   *
+   * @param prefix the ids before the text in both modes, BOS included
+   * @param selfSuffix the ids after the text in mode SELF
+   * @param nextSuffix the ids after the text in mode NEXT
+   * @param pooledTokens how many tokens at the end of each suffix are pooled, at least 1
+   * @throws IllegalArgumentException if an id is negative or a suffix shorter than its pooled part
+   */
+  public static PromptBuilder ofIds(
+      int[] prefix, int[] selfSuffix, int[] nextSuffix, int pooledTokens) {
+    requireIds(prefix, "prefix");
+    requireIds(selfSuffix, "SELF suffix");
+    requireIds(nextSuffix, "NEXT suffix");
+    int shorter = Math.min(selfSuffix.length, nextSuffix.length);
+    if (pooledTokens < 1 || pooledTokens > shorter) {
+      throw new IllegalArgumentException(
+          "the last "
+              + pooledTokens
+              + " tokens of each suffix cannot be pooled; the shorter suffix has "
+              + shorter);
+    }
+    ImmutableIntArray before = ImmutableIntArray.copyOf(prefix);
+    return new PromptBuilder(
+        new Sides(before, ImmutableIntArray.copyOf(selfSuffix), pooledTokens),
+        new Sides(before, ImmutableIntArray.copyOf(nextSuffix), pooledTokens),
+        Reserve.LONGER_SUFFIX,
+        null);
+  }
+
+  /** Returns a builder that differs in what a cut reserves. */
+  public PromptBuilder withReserve(Reserve reserve) {
+    return new PromptBuilder(self, next, reserve, tokenizer);
+  }
+
+  /** Returns what a cut reserves behind the text. */
+  public Reserve reserve() {
+    return reserve;
+  }
+
+  /**
+   * Returns the prompt of a text in one mode, the text cut so that {@code maxTokens} hold prefix,
+   * text and what is {@linkplain Reserve reserved}.
+   *
+   * @throws IllegalArgumentException if the text is empty or blank or gives no token, or {@code
+   *     maxTokens} leaves no room for one
+   * @throws TokenizationException if the text cannot be tokenised
+   * @throws IllegalStateException if this builder has no tokenizer, or it is closed
+   */
+  public Prompt build(String text, Mode mode, int maxTokens) {
+    return fromIds(tokenize(text), mode, maxTokens);
+  }
+
+  /**
+   * Returns the joint prompt of a text: both suffixes, each blind to the other. With {@link
+   * Reserve#LONGER_SUFFIX} it may have more than {@code maxTokens} tokens, though no position
+   * reaches {@code maxTokens}.
+   *
+   * @throws IllegalArgumentException as {@link #build}
+   * @throws TokenizationException as {@link #build}
+   * @throws IllegalStateException if the modes {@linkplain #canJoin cannot be joined}, or this
+   *     builder has no tokenizer, or it is closed
+   */
+  public Prompt buildJoint(String text, int maxTokens) {
+    requireJoinable();
+    return jointFromIds(tokenize(text), maxTokens);
+  }
+
+  /**
+   * Returns the prompt of a text given as ids, uncut.
+   *
+   * @param textIds the text's ids, without BOS, prefix or suffix
+   * @throws IllegalArgumentException if there is none or one is negative
+   */
+  public Prompt fromIds(int[] textIds, Mode mode) {
+    requireText(textIds);
+    return assemble(textIds, textIds.length, mode == Mode.SELF, mode == Mode.NEXT);
+  }
+
+  /**
+   * Returns the prompt of a text given as ids, cut as {@link #build} cuts.
+   *
+   * @throws IllegalArgumentException if there is none or one is negative, or {@code maxTokens}
+   *     leaves no room for one
+   */
+  public Prompt fromIds(int[] textIds, Mode mode, int maxTokens) {
+    requireText(textIds);
+    int kept = Math.min(textIds.length, room(mode, maxTokens));
+    return assemble(textIds, kept, mode == Mode.SELF, mode == Mode.NEXT);
+  }
+
+  /**
+   * Returns the joint prompt of a text given as ids, uncut.
+   *
+   * @throws IllegalArgumentException if there is none or one is negative
+   * @throws IllegalStateException if the modes {@linkplain #canJoin cannot be joined}
+   */
+  public Prompt jointFromIds(int[] textIds) {
+    requireJoinable();
+    requireText(textIds);
+    return assemble(textIds, textIds.length, true, true);
+  }
+
+  /**
+   * Returns the joint prompt of a text given as ids, cut as {@link #buildJoint} cuts.
+   *
+   * @throws IllegalArgumentException if there is none or one is negative, or {@code maxTokens}
+   *     leaves no room for one
+   * @throws IllegalStateException if the modes {@linkplain #canJoin cannot be joined}
+   */
+  public Prompt jointFromIds(int[] textIds, int maxTokens) {
+    requireJoinable();
+    requireText(textIds);
+    int kept = Math.min(textIds.length, room(null, maxTokens));
+    return assemble(textIds, kept, true, true);
+  }
+
+  /**
+   * Returns whether one prompt can carry both modes: both have the same prefix, and each a suffix.
+   */
+  public boolean canJoin() {
+    return self.prefix.equals(next.prefix) && !self.suffix.isEmpty() && !next.suffix.isEmpty();
+  }
+
+  /**
+   * Returns the least {@code maxTokens} that leaves room for one token of text in every kind of
+   * prompt this builder makes.
+   */
+  public int minimumTokens() {
+    int least = Math.max(overhead(Mode.SELF), overhead(Mode.NEXT));
+    return Math.addExact(canJoin() ? Math.max(least, overhead(null)) : least, 1);
+  }
+
+  /** Returns the ids before the text in {@code mode}, BOS included, as a copy. */
+  public int[] prefixIds(Mode mode) {
+    return sides(mode).prefix.toArray();
+  }
+
+  /** Returns the ids after the text in {@code mode}, as a copy. */
+  public int[] suffixIds(Mode mode) {
+    return sides(mode).suffix.toArray();
+  }
+
+  private Sides sides(Mode mode) {
+    return mode == Mode.SELF ? self : next;
+  }
+
+  /** How many tokens a prompt of a mode (null: joint) spends beside its text. */
+  private int overhead(@Nullable Mode mode) {
+    int selfSuffix = self.suffix.length();
+    int nextSuffix = next.suffix.length();
+    int reserved =
+        switch (reserve) {
+          case LONGER_SUFFIX -> Math.max(selfSuffix, nextSuffix);
+          case BOTH_SUFFIXES -> selfSuffix + nextSuffix;
+          case OWN_SUFFIX -> mode == null ? selfSuffix + nextSuffix : sides(mode).suffix.length();
+        };
+    return sides(mode == null ? Mode.SELF : mode).prefix.length() + reserved;
+  }
+
+  private int room(@Nullable Mode mode, int maxTokens) {
+    int overhead = overhead(mode);
+    if (maxTokens <= overhead) {
+      throw new IllegalArgumentException(
+          "maxTokens is "
+              + maxTokens
+              + ", but prefix and suffix take "
+              + overhead
+              + ": it must be at least "
+              + (overhead + 1));
+    }
+    return maxTokens - overhead;
+  }
+
+  private int[] tokenize(String text) {
+    if (tokenizer == null) {
+      throw new IllegalStateException(
+          "this prompt builder was made from ids and has no tokenizer: give it ids, not text");
+    }
+    if (text.isBlank()) {
+      throw new IllegalArgumentException(
+          text.isEmpty() ? "the text is empty" : "the text is blank: nothing but white space");
+    }
+    int[] ids = tokenizer.encodeText(text);
+    if (ids.length == 0) {
+      throw new IllegalArgumentException("the tokenizer makes no token of the text");
+    }
+    return ids;
+  }
+
+  private void requireJoinable() {
+    if (!canJoin()) {
+      throw new IllegalStateException(
+          "this prompt template has no joint prompt: "
+              + (self.prefix.equals(next.prefix)
+                  ? "a mode has no suffix"
+                  : "its modes have different prefixes")
+              + "; make one prompt a mode");
+    }
+  }
+
+  private static void requireText(int[] textIds) {
+    if (textIds.length == 0) {
+      throw new IllegalArgumentException("the text has no token ids");
+    }
+    requireIds(textIds, "text");
+  }
+
+  static void requireIds(int[] ids, String what) {
+    for (int i = 0; i < ids.length; i++) {
+      if (ids[i] < 0) {
+        throw new IllegalArgumentException(what + " id " + i + " is negative: " + ids[i]);
+      }
+    }
+  }
+
+  private Prompt assemble(int[] textIds, int textLength, boolean withSelf, boolean withNext) {
+    ImmutableIntArray prefix = (withSelf ? self : next).prefix;
+    ImmutableIntArray selfSuffix = withSelf ? self.suffix : ImmutableIntArray.of();
+    ImmutableIntArray nextSuffix = withNext ? next.suffix : ImmutableIntArray.of();
+    int textEnd = Math.addExact(prefix.length(), textLength);
+    int selfEnd = Math.addExact(textEnd, selfSuffix.length());
+    int[] ids = new int[Math.addExact(selfEnd, nextSuffix.length())];
+    copy(prefix, ids, 0);
+    System.arraycopy(textIds, 0, ids, prefix.length(), textLength);
+    copy(selfSuffix, ids, textEnd);
+    copy(nextSuffix, ids, selfEnd);
+    return new Prompt(
+        ids,
+        prefix.length(),
+        textLength,
+        selfSuffix.length(),
+        nextSuffix.length(),
+        new TokenRange(withSelf ? selfEnd - self.pooled : selfEnd, selfEnd),
+        new TokenRange(withNext ? ids.length - next.pooled : ids.length, ids.length),
+        textIds.length - textLength);
+  }
+
+  private static void copy(ImmutableIntArray from, int[] to, int offset) {
+    for (int i = 0; i < from.length(); i++) {
+      to[offset + i] = from.get(i);
+    }
+  }
+
+  private static Sides resolve(Affix affix, Pooling pooling, Tokenizer tokenizer) {
+    ImmutableIntArray prefix =
+        ImmutableIntArray.builder()
+            .addAll(tokenizer.bosIds())
+            .addAll(resolve(affix.prefix(), tokenizer))
+            .build();
+    int pooled = pooling == Pooling.LAST_TOKEN ? 1 : affix.markers().size();
+    return new Sides(prefix, resolve(affix.suffix(), tokenizer), pooled);
+  }
+
+  private static ImmutableIntArray resolve(List<Part> parts, Tokenizer tokenizer) {
+    ImmutableIntArray.Builder ids = ImmutableIntArray.builder();
+    for (Part part : parts) {
+      if (part instanceof Text text) {
+        ids.addAll(tokenizer.encodeText(text.text()));
+      } else {
+        ids.add(id(part, tokenizer).getAsInt());
+      }
+    }
+    return ids.build();
+  }
+
+  private static OptionalInt id(Part part, Tokenizer tokenizer) {
+    return part instanceof Token token ? tokenizer.tokenId(token.token()) : tokenizer.eosId();
+  }
+}

@@ -1,0 +1,303 @@
+package io.llara.spi;
+
+import io.llara.attention.AttentionMask;
+import io.llara.attention.AttentionMask.KeyRange;
+import io.llara.attention.AttentionMask.Span;
+import io.llara.tensor.Operator;
+import java.util.List;
+import org.bytedeco.pytorch.IValue;
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.ScalarTypeOptional;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorOptional;
+import org.bytedeco.pytorch.TensorVector;
+import org.bytedeco.pytorch.global.torch;
+
+/**
+ * Kernels made of libtorch's own operators, for inference on CPU. Which of several equal ways is
+ * taken was decided by measuring; the reason stands at each place.
+ */
+public final class LibtorchKernels implements Kernels {
+  private static final Operator FLASH_ATTENTION =
+      new Operator("aten::_scaled_dot_product_flash_attention_for_cpu", "");
+
+  /**
+   * Up to here the fused kernel is as fast as blocks of plain products in float32, and a batch of
+   * short prompts is one call.
+   */
+  private static final int LONGEST_FLASH_FLOAT32 = 128;
+
+  /**
+   * Query rows handled at once by plain products: large enough for the products, small enough that
+   * the scores stay in the cache.
+   */
+  private static final int QUERY_BLOCK = 128;
+
+  @Override
+  public String name() {
+    return "libtorch-cpu";
+  }
+
+  @Override
+  public boolean differentiable() {
+    return false;
+  }
+
+  @Override
+  public Tensor rmsNorm(Tensor x, Tensor weight, double eps) {
+    // torch.rms_norm makes several passes over float32 copies. One reduction and one scaling do the
+    // same.
+    long hidden = x.size(1);
+    Tensor meanSquare =
+        torch
+            .linalg_vector_norm(
+                x,
+                new Scalar(2.0),
+                new long[] {1},
+                true,
+                new ScalarTypeOptional(torch.ScalarType.Float))
+            .square_()
+            .mul_(new Scalar(1.0 / hidden));
+    Tensor normalised;
+    if (x.scalar_type() == torch.ScalarType.Float) {
+      normalised = x.mul(meanSquare.add_(new Scalar(eps)).rsqrt_());
+    } else {
+      // Batch normalisation in evaluation mode with a row as its channel: x / sqrt(variance + eps),
+      // scaled in float32 within one pass
+      // over half-precision rows.
+      Tensor variance = meanSquare.flatten();
+      Tensor mean = torch.zeros_like(variance);
+      TensorOptional none = new TensorOptional();
+      normalised =
+          torch
+              .batch_norm(
+                  x.unsqueeze(0),
+                  none,
+                  none,
+                  new TensorOptional(mean),
+                  new TensorOptional(variance),
+                  false,
+                  0,
+                  eps,
+                  false)
+              .squeeze(0);
+    }
+    return normalised.mul_(weight);
+  }
+
+  @Override
+  public Tensor rotary(Tensor x, Rotation table) {
+    long half = x.size(2) / 2;
+    Tensor rotated = x.mul(table.cos());
+    rotated.narrow(2, 0, half).addcmul_(x.narrow(2, half, half), table.sin(), new Scalar(-1.0));
+    rotated.narrow(2, half, half).addcmul_(x.narrow(2, 0, half), table.sin(), new Scalar(1.0));
+    return rotated;
+  }
+
+  @Override
+  public Tensor swiGlu(Tensor x, Projection gate, Projection up) {
+    if (gate instanceof PackedProjection packedGate && up instanceof PackedProjection packedUp) {
+      return packedUp.applyAndMultiply(x, packedGate.applyAndSilu(x));
+    }
+    return torch.silu_(gate.apply(x)).mul_(up.apply(x));
+  }
+
+  @Override
+  public Tensor attention(Tensor q, Tensor k, Tensor v, AttentionMask mask) {
+    Tensor out = torch.empty_like(q);
+    List<Span> spans = mask.spans();
+    int covered = 0;
+    for (int i = 0; i < spans.size(); ) {
+      Span span = spans.get(i);
+      if (span.queryBegin() > covered) {
+        out.narrow(0, covered, span.queryBegin() - covered).zero_();
+      }
+      int count = usesFlash(q, span) ? alike(spans, i) : 0;
+      if (count > 0) {
+        flash(q, k, v, out, span, count);
+      } else {
+        blocks(q, k, v, out, span);
+        count = 1;
+      }
+      i += count;
+      covered = spans.get(i - 1).queryEnd();
+    }
+    if (covered < q.size(0)) {
+      out.narrow(0, covered, q.size(0) - covered).zero_();
+    }
+    return out.flatten(1, 2);
+  }
+
+  private static boolean usesFlash(Tensor q, Span span) {
+    return isSquare(span)
+        && (q.scalar_type() != torch.ScalarType.Float
+            || span.queryEnd() - span.queryBegin() <= LONGEST_FLASH_FLOAT32
+            || torch.get_num_threads() > 1);
+  }
+
+  /**
+   * A causal span over its own rows: the fused kernel aligns causality top-left, which is the same
+   * only here.
+   */
+  private static boolean isSquare(Span span) {
+    return span.causal()
+        && span.keys().size() == 1
+        && span.keys().get(0).end() - span.keys().get(0).begin()
+            == span.queryEnd() - span.queryBegin();
+  }
+
+  /**
+   * Returns how many spans from {@code first} on are square, of one length, and adjacent in queries
+   * and keys.
+   */
+  private static int alike(List<Span> spans, int first) {
+    int length = spans.get(first).queryEnd() - spans.get(first).queryBegin();
+    int last = first;
+    while (last + 1 < spans.size()) {
+      Span previous = spans.get(last);
+      Span next = spans.get(last + 1);
+      if (!isSquare(next)
+          || next.queryEnd() - next.queryBegin() != length
+          || next.queryBegin() != previous.queryEnd()
+          || next.keys().get(0).begin() != previous.keys().get(0).end()) {
+        break;
+      }
+      last++;
+    }
+    return last - first + 1;
+  }
+
+  /** The fused kernel over {@code count} sequences of one length. */
+  private static void flash(Tensor q, Tensor k, Tensor v, Tensor out, Span span, int count) {
+    long length = span.queryEnd() - span.queryBegin();
+    long heads = q.size(1);
+    long kvHeads = k.size(1);
+    long groups = heads / kvHeads;
+    long headDim = q.size(2);
+    int firstKey = span.keys().get(0).begin();
+    Tensor target = out.narrow(0, span.queryBegin(), count * length);
+    Tensor queries = q.narrow(0, span.queryBegin(), count * length);
+    Tensor keys = k.narrow(0, firstKey, count * length);
+    Tensor values = v.narrow(0, firstKey, count * length);
+    // [sequence, token, kvHead, group, dim]. Query heads that share a key head become batch entries
+    // over the same keys, through
+    // a stride of zero instead of a copy; one sequence at a time, because two batch dimensions need
+    // not merge.
+    if (groups == 1) {
+      Tensor result =
+          flash(
+              queries.view(count, length, heads, headDim).transpose(1, 2),
+              keys.view(count, length, heads, headDim).transpose(1, 2),
+              values.view(count, length, heads, headDim).transpose(1, 2));
+      target.view(count, length, heads, headDim).copy_(result.transpose(1, 2));
+      return;
+    }
+    for (long s = 0; s < count; s++) {
+      Tensor grouped =
+          queries
+              .narrow(0, s * length, length)
+              .view(length, kvHeads, groups, headDim)
+              .permute(2, 1, 0, 3);
+      Tensor sharedKeys =
+          keys.narrow(0, s * length, length)
+              .transpose(0, 1)
+              .unsqueeze(0)
+              .expand(groups, kvHeads, length, headDim);
+      Tensor sharedValues =
+          values
+              .narrow(0, s * length, length)
+              .transpose(0, 1)
+              .unsqueeze(0)
+              .expand(groups, kvHeads, length, headDim);
+      target
+          .narrow(0, s * length, length)
+          .view(length, kvHeads, groups, headDim)
+          .copy_(flash(grouped, sharedKeys, sharedValues).permute(2, 1, 0, 3));
+    }
+  }
+
+  private static Tensor flash(Tensor q, Tensor k, Tensor v) {
+    return FLASH_ATTENTION.call(
+        new IValue(q),
+        new IValue(k),
+        new IValue(v),
+        new IValue(0.0),
+        new IValue(true),
+        new IValue(),
+        new IValue());
+  }
+
+  /**
+   * Blocks of queries over just the keys they may see, as plain products: faster than the fused
+   * kernel in float32, and right for spans whose queries are only the end of their keys.
+   */
+  private static void blocks(Tensor q, Tensor k, Tensor v, Tensor out, Span span) {
+    long kvHeads = k.size(1);
+    long groups = q.size(1) / kvHeads;
+    long headDim = q.size(2);
+    double scale = 1 / Math.sqrt(headDim);
+    Tensor keys = gather(k, span.keys()).permute(1, 2, 0);
+    Tensor values = gather(v, span.keys()).transpose(0, 1);
+    long keyCount = keys.size(2);
+    long queryCount = span.queryEnd() - span.queryBegin();
+    for (long begin = 0; begin < queryCount; begin += QUERY_BLOCK) {
+      long rows = Math.min(QUERY_BLOCK, queryCount - begin);
+      long visible = span.causal() ? keyCount - queryCount + begin + rows : keyCount;
+      Tensor queries =
+          q.narrow(0, span.queryBegin() + begin, rows)
+              .view(rows, kvHeads, groups, headDim)
+              .permute(1, 2, 0, 3)
+              .reshape(kvHeads, groups * rows, headDim);
+      Tensor scores = scores(queries, keys.narrow(2, 0, visible), scale);
+      if (span.causal() && rows > 1) {
+        Tensor future =
+            torch
+                .full(
+                    new long[] {rows, rows}, new Scalar(Double.NEGATIVE_INFINITY), scores.options())
+                .triu_(1);
+        scores.view(kvHeads, groups, rows, visible).narrow(3, visible - rows, rows).add_(future);
+      }
+      Tensor weights = torch.softmax(scores, 2).to(v.scalar_type());
+      Tensor target = out.narrow(0, span.queryBegin() + begin, rows);
+      if (groups == 1) {
+        torch.bmm_out(target.transpose(0, 1), weights, values.narrow(1, 0, visible));
+      } else {
+        target
+            .view(rows, kvHeads, groups, headDim)
+            .copy_(
+                torch
+                    .bmm(weights, values.narrow(1, 0, visible))
+                    .view(kvHeads, groups, rows, headDim)
+                    .permute(2, 0, 1, 3));
+      }
+    }
+  }
+
+  /**
+   * {@code queries · keys · scale}, in float32: half-precision scores would cost more accuracy than
+   * anything else in the layer.
+   */
+  private static Tensor scores(Tensor queries, Tensor keys, double scale) {
+    if (queries.scalar_type() == torch.ScalarType.Float) {
+      return torch.bmm(queries, keys).mul_(new Scalar(scale));
+    }
+    return torch
+        .bmm(queries.to(torch.ScalarType.Float), keys.to(torch.ScalarType.Float))
+        .mul_(new Scalar(scale));
+  }
+
+  private static Tensor gather(Tensor rows, List<KeyRange> ranges) {
+    if (ranges.size() == 1) {
+      return slice(rows, ranges.get(0));
+    }
+    TensorVector parts = new TensorVector();
+    for (KeyRange range : ranges) {
+      parts.push_back(slice(rows, range));
+    }
+    return torch.cat(parts, 0);
+  }
+
+  private static Tensor slice(Tensor rows, KeyRange range) {
+    return rows.narrow(0, range.begin(), range.end() - range.begin());
+  }
+}

@@ -1,0 +1,93 @@
+package io.llara.spi;
+
+import io.llara.tensor.Operator;
+import io.llara.tensor.TensorScope;
+import org.bytedeco.pytorch.IValue;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A projection whose weight lies in oneDNN's own blocked layout, so that no call rearranges it
+ * again, and whose epilogue (SiLU, product, sum) runs while the result is still in registers. For
+ * inference on CPU only: autograd does not know it.
+ */
+public final class PackedProjection implements Projection {
+  private static final Operator REORDER = new Operator("mkldnn::_reorder_linear_weight", "");
+  private static final Operator UNARY = new Operator("mkldnn::_linear_pointwise", "");
+  private static final Operator BINARY = new Operator("mkldnn::_linear_pointwise", "binary");
+
+  private final Tensor weight;
+  private final @Nullable Tensor bias;
+
+  private PackedProjection(Tensor weight, @Nullable Tensor bias) {
+    this.weight = weight;
+    this.bias = bias;
+  }
+
+  /** Returns whether this build of libtorch has the operations. */
+  public static boolean available() {
+    return torch.hasMKLDNN() && REORDER.exists() && UNARY.exists() && BINARY.exists();
+  }
+
+  /**
+   * Packs a weight. The result owns its copy and the bias; the weight stays the caller's.
+   *
+   * @param weight {@code [out, in]}, float32 or bfloat16
+   * @param bias {@code [out]} or null
+   * @param rows the number of rows for which the layout is chosen; others work as well
+   */
+  public static PackedProjection pack(Tensor weight, @Nullable Tensor bias, long rows) {
+    try (TensorScope scope = new TensorScope()) {
+      Tensor packed = REORDER.call(new IValue(weight), new IValue(rows));
+      return new PackedProjection(scope.own(packed), bias);
+    }
+  }
+
+  @Override
+  public Tensor apply(Tensor x) {
+    return unary(x, "none");
+  }
+
+  /** Returns {@code silu(apply(x))}. */
+  Tensor applyAndSilu(Tensor x) {
+    return unary(x, "swish");
+  }
+
+  /** Returns {@code apply(x) · factor}, element by element. */
+  Tensor applyAndMultiply(Tensor x, Tensor factor) {
+    return binary(x, factor, "mul");
+  }
+
+  @Override
+  public Tensor applyAndAdd(Tensor x, Tensor residual) {
+    return binary(x, residual, "add");
+  }
+
+  private Tensor unary(Tensor x, String epilogue) {
+    return UNARY.call(
+        new IValue(x),
+        new IValue(weight),
+        bias(),
+        new IValue(epilogue),
+        UNARY.emptyList(4),
+        new IValue());
+  }
+
+  private Tensor binary(Tensor x, Tensor other, String epilogue) {
+    return BINARY.call(
+        new IValue(x), new IValue(other), new IValue(weight), bias(), new IValue(epilogue));
+  }
+
+  private IValue bias() {
+    return bias == null ? new IValue() : new IValue(bias);
+  }
+
+  @Override
+  public void close() {
+    weight.close();
+    if (bias != null) {
+      bias.close();
+    }
+  }
+}

@@ -1,0 +1,84 @@
+package io.llara.tensor;
+
+import com.google.common.base.Splitter;
+import com.google.common.collect.ImmutableSortedSet;
+import io.llara.ComputeType;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Locale;
+import java.util.Set;
+import java.util.SortedSet;
+import java.util.stream.Stream;
+
+/** What the processor can do, as far as it decides how this library computes. */
+public final class Cpu {
+  private static final Path LINUX_INFO = Path.of("/proc/cpuinfo");
+
+  /** The features that matter here, by the names Linux gives them on x86 and on Arm. */
+  private static final Set<String> OF_INTEREST =
+      Set.of(
+          "avx2",
+          "fma",
+          "avx512f",
+          "avx512_vnni",
+          "avx512_bf16",
+          "amx_bf16",
+          "amx_int8",
+          "avx_vnni",
+          "asimd",
+          "sve",
+          "bf16",
+          "i8mm");
+
+  private static final SortedSet<String> FEATURES = read();
+
+  private Cpu() {}
+
+  /** Returns the features found that matter here, sorted; empty where the system does not tell. */
+  public static SortedSet<String> features() {
+    return FEATURES;
+  }
+
+  /**
+   * Returns whether the processor multiplies bfloat16 natively; false where the system does not
+   * tell.
+   */
+  public static boolean multipliesBfloat16() {
+    return FEATURES.contains("avx512_bf16")
+        || FEATURES.contains("amx_bf16")
+        || FEATURES.contains("bf16");
+  }
+
+  /** Returns the compute type to use on this processor: never {@code AUTO}. */
+  public static ComputeType resolve(ComputeType wanted) {
+    if (wanted != ComputeType.AUTO) {
+      return wanted;
+    }
+    return multipliesBfloat16() ? ComputeType.BFLOAT16 : ComputeType.FLOAT32;
+  }
+
+  private static SortedSet<String> read() {
+    if (!Files.isReadable(LINUX_INFO)) {
+      return ImmutableSortedSet.of();
+    }
+    try (Stream<String> lines = Files.lines(LINUX_INFO, StandardCharsets.ISO_8859_1)) {
+      return lines
+          .map(line -> line.toLowerCase(Locale.ROOT))
+          .filter(line -> line.startsWith("flags") || line.startsWith("features"))
+          .findFirst()
+          .map(line -> line.substring(line.indexOf(':') + 1))
+          .map(
+              flags ->
+                  Splitter.on(' ')
+                      .omitEmptyStrings()
+                      .splitToStream(flags)
+                      .filter(OF_INTEREST::contains))
+          .orElseGet(Stream::empty)
+          .collect(ImmutableSortedSet.toImmutableSortedSet(String::compareTo));
+    } catch (IOException e) {
+      return ImmutableSortedSet.of();
+    }
+  }
+}

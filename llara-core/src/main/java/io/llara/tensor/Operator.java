@@ -1,0 +1,68 @@
+package io.llara.tensor;
+
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Argument;
+import org.bytedeco.pytorch.Dispatcher;
+import org.bytedeco.pytorch.GenericList;
+import org.bytedeco.pytorch.IValue;
+import org.bytedeco.pytorch.IValueVector;
+import org.bytedeco.pytorch.OperatorHandle;
+import org.bytedeco.pytorch.OperatorHandleOptional;
+import org.bytedeco.pytorch.OperatorName;
+import org.bytedeco.pytorch.Tensor;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * An operator of libtorch that the presets do not map to a method: looked up by name in the
+ * dispatcher once and called with boxed arguments. Thread-safe.
+ */
+public final class Operator {
+  private final @Nullable OperatorHandle handle;
+
+  /** Looks an operator up, such as {@code ("aten::add", "Tensor")}. */
+  public Operator(String name, String overload) {
+    Libtorch.load();
+    try (PointerScope scope = new PointerScope();
+        OperatorName operatorName = new OperatorName(name, overload)) {
+      OperatorHandleOptional found = Dispatcher.singleton().findSchema(operatorName);
+      if (found.has_value()) {
+        // A copy that outlives this scope: operators are static and live as long as the process.
+        handle = new OperatorHandle(found.get());
+        handle.retainReference();
+        scope.detach(handle);
+      } else {
+        handle = null;
+      }
+    }
+  }
+
+  /** Returns whether this build of libtorch has the operator. */
+  public boolean exists() {
+    return handle != null;
+  }
+
+  /**
+   * Calls the operator and returns its first result.
+   *
+   * @throws IllegalStateException if this build of libtorch does not have the operator
+   */
+  public Tensor call(IValue... arguments) {
+    IValueVector stack = new IValueVector(arguments);
+    handle().callBoxed(stack);
+    // The value on the stack dies with the stack; the result is a handle of its own.
+    return new Tensor(stack.get(0).toTensor());
+  }
+
+  /** Returns an empty list of the type that an argument of this operator has. */
+  public IValue emptyList(int argument) {
+    Argument declared = handle().schema().arguments().getPointer(argument);
+    return new IValue(new GenericList(declared.type().get().containedType(0)));
+  }
+
+  private OperatorHandle handle() {
+    if (handle == null) {
+      throw new IllegalStateException("this build of libtorch does not have the operator");
+    }
+    return handle;
+  }
+}

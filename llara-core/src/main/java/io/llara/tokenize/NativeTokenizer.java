@@ -1,0 +1,151 @@
+package io.llara.tokenize;
+
+import ai.djl.engine.EngineException;
+import ai.djl.huggingface.tokenizers.jni.LibUtils;
+import ai.djl.huggingface.tokenizers.jni.TokenizersLibrary;
+import io.llara.LlaraException;
+import java.util.concurrent.locks.ReadWriteLock;
+import java.util.concurrent.locks.ReentrantReadWriteLock;
+
+/**
+ * One tokenizer of the native library and its lifetime.
+ *
+ * <p>It calls DJL's native methods directly: DJL's own class would copy out eight arrays and an
+ * object a token for each text, and lowers or trims the text if a file beside it says so. A panic
+ * in the native library ends the JVM, so that only JSON which {@link TokenizerJson} has checked may
+ * come here.
+ *
+ * <p>Thread-safe; a call under way holds up {@link #close}.
+ */
+final class NativeTokenizer implements AutoCloseable {
+  private final ReadWriteLock lock = new ReentrantReadWriteLock();
+  private final long handle;
+  private boolean closed;
+
+  /** Loads the native library once, on first use. */
+  private static final class Library {
+    private static final TokenizersLibrary LIBRARY = load();
+
+    private static TokenizersLibrary load() {
+      // DJL would otherwise report its use to a server, and look for CUDA builds to download.
+      setUnlessSet("OPT_OUT_TRACKING", "true");
+      setUnlessSet("ai.djl.offline", "true");
+      setUnlessSet("RUST_FLAVOR", "cpu");
+      LibUtils.checkStatus();
+      return TokenizersLibrary.LIB;
+    }
+
+    private static void setUnlessSet(String key, String value) {
+      if (System.getProperty(key) == null && System.getenv(key) == null) {
+        System.setProperty(key, value);
+      }
+    }
+  }
+
+  /**
+   * Makes a tokenizer of a checked tokenizer JSON.
+   *
+   * @throws NativeTokenizerException if the native library refuses it
+   * @throws LlaraException if the native library cannot be loaded
+   */
+  NativeTokenizer(String json) throws NativeTokenizerException {
+    TokenizersLibrary library = library();
+    try {
+      handle = library.createTokenizerFromString(json);
+    } catch (RuntimeException e) {
+      // The JNI layer throws bare RuntimeExceptions with the native message, and nothing else.
+      throw new NativeTokenizerException(e);
+    }
+  }
+
+  private static TokenizersLibrary library() {
+    try {
+      return Library.LIBRARY;
+    } catch (EngineException | LinkageError e) {
+      throw new LlaraException(
+          "the native tokenizers library of DJL cannot be loaded on "
+              + System.getProperty("os.name")
+              + " "
+              + System.getProperty("os.arch")
+              + ": "
+              + e,
+          e);
+    }
+  }
+
+  /** Returns the ids of a text; the post-processor, if there is one, adds none. */
+  int[] encode(String text) throws NativeTokenizerException {
+    lock.readLock().lock();
+    try {
+      requireOpen();
+      TokenizersLibrary library = Library.LIBRARY;
+      long encoding = library.encode(handle, text, false);
+      try {
+        return toInts(library.getTokenIds(encoding));
+      } finally {
+        library.deleteEncoding(encoding);
+      }
+    } catch (IllegalStateException e) {
+      throw e;
+    } catch (RuntimeException e) {
+      throw new NativeTokenizerException(e);
+    } finally {
+      lock.readLock().unlock();
+    }
+  }
+
+  /** Returns the text of ids; those without a token are skipped. */
+  String decode(int[] ids) throws NativeTokenizerException {
+    long[] wide = new long[ids.length];
+    for (int i = 0; i < ids.length; i++) {
+      wide[i] = ids[i];
+    }
+    lock.readLock().lock();
+    try {
+      requireOpen();
+      return Library.LIBRARY.decode(handle, wide, false);
+    } catch (IllegalStateException e) {
+      throw e;
+    } catch (RuntimeException e) {
+      throw new NativeTokenizerException(e);
+    } finally {
+      lock.readLock().unlock();
+    }
+  }
+
+  @Override
+  public void close() {
+    lock.writeLock().lock();
+    try {
+      if (!closed) {
+        closed = true;
+        Library.LIBRARY.deleteTokenizer(handle);
+      }
+    } finally {
+      lock.writeLock().unlock();
+    }
+  }
+
+  private void requireOpen() {
+    if (closed) {
+      throw new IllegalStateException("this Tokenizer is closed");
+    }
+  }
+
+  private static int[] toInts(long[] wide) {
+    int[] ids = new int[wide.length];
+    for (int i = 0; i < ids.length; i++) {
+      ids[i] = Math.toIntExact(wide[i]);
+    }
+    return ids;
+  }
+
+  /** The native library's word on a file or a text; the caller says which. */
+  static final class NativeTokenizerException extends Exception {
+    private static final long serialVersionUID = 1L;
+
+    NativeTokenizerException(RuntimeException cause) {
+      super(String.valueOf(cause.getMessage()), cause);
+    }
+  }
+}

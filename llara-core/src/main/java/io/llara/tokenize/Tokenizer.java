@@ -1,0 +1,222 @@
+package io.llara.tokenize;
+
+import com.google.common.primitives.ImmutableIntArray;
+import io.llara.LlaraException;
+import io.llara.ModelLoadException;
+import io.llara.TokenizationException;
+import io.llara.UnsupportedModelException;
+import io.llara.tokenize.NativeTokenizer.NativeTokenizerException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.Collections;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.Set;
+
+/**
+ * The tokenizer of a model directory: from text to token ids and back.
+ *
+ * <p>Text is always text. A text that spells {@code <s1>}, {@code </s>} or {@code <unk>} becomes
+ * the ids of those characters, never the id of that token: texts go through a tokenizer made of the
+ * same file without its special and added tokens. Ids of such tokens are asked for by name, with
+ * {@link #tokenId}. Nothing is truncated or padded, and no token is put around a text.
+ *
+ * <p>Holds native memory until it is closed; nothing waits for the garbage collector. Thread-safe:
+ * any number of threads may encode at once, and {@link #close} waits for them.
+ *
+ * <pre>{@code
+ * try (Tokenizer tokenizer = Tokenizer.load(Path.of("model-dir"))) {
+ *   int[] ids = tokenizer.encodeText("What is llama?");
+ * }
+ * }</pre>
+ */
+public final class Tokenizer implements AutoCloseable {
+  /**
+   * The native library's regular expressions give up, and end the JVM, after ten million steps,
+   * which a run of that many spaces takes.
+   */
+  private static final int MOST_CHARACTERS = 1 << 22;
+
+  private final Path file;
+  private final ImmutableIntArray bosIds;
+  private final Map<String, Integer> ids;
+  private final Map<Integer, String> names;
+  private final Optional<String> eosToken;
+  private final Optional<String> unkToken;
+  private final int vocabularySize;
+  private final NativeTokenizer encoder;
+  private final NativeTokenizer decoder;
+
+  private Tokenizer(TokenizerJson json, Path file, Optional<String> eosToken)
+      throws NativeTokenizerException {
+    this.file = file;
+    this.bosIds = json.bosIds();
+    this.ids = json.ids();
+    this.names = json.names();
+    this.eosToken = eosToken;
+    this.unkToken = json.unkToken();
+    this.vocabularySize = Collections.max(names.keySet()) + 1;
+    this.encoder = create(json.plain(eosToken.map(Set::of).orElse(Set.of())));
+    boolean complete = false;
+    try {
+      this.decoder = create(json.decoding());
+      complete = true;
+    } finally {
+      if (!complete) {
+        encoder.close();
+      }
+    }
+  }
+
+  private NativeTokenizer create(String json) throws NativeTokenizerException {
+    if (!StandardCharsets.UTF_8.newEncoder().canEncode(json)) {
+      throw new ModelLoadException(file + " has a string with half of a surrogate pair");
+    }
+    return new NativeTokenizer(json);
+  }
+
+  /**
+   * Loads the tokenizer of a model directory: {@code tokenizer.json}, and the name of the
+   * end-of-sequence token from {@code tokenizer_config.json}, {@code special_tokens_map.json} or,
+   * as an id, {@code config.json}, whichever has one first.
+   *
+   * @param modelDir the directory; the caller closes the tokenizer
+   * @throws ModelLoadException if a file is missing, broken or contradicts itself; names it
+   * @throws UnsupportedModelException if the tokenizer is of a kind that is not supported: BPE and
+   *     Unigram are, with the steps that LLaMA-like models use
+   * @throws LlaraException if the native tokenizers library cannot be loaded
+   */
+  public static Tokenizer load(Path modelDir) {
+    Path file = modelDir.resolve("tokenizer.json");
+    TokenizerJson json = TokenizerJson.read(file);
+    Optional<String> eosToken = EosToken.find(modelDir, json.ids(), json.names());
+    try {
+      return new Tokenizer(json, file, eosToken);
+    } catch (NativeTokenizerException e) {
+      throw new ModelLoadException(file + ": " + e.getMessage(), e);
+    }
+  }
+
+  /**
+   * Returns the ids that the tokenizer's own post-processor puts before a text, BOS as a rule;
+   * possibly none.
+   */
+  public int[] bosIds() {
+    return bosIds.toArray();
+  }
+
+  /**
+   * Returns the ids of a text {@code [tokens]}, without BOS or EOS. No special or added token is
+   * among them, whatever the text spells. The empty text has none.
+   *
+   * @throws TokenizationException if the text contains half of a surrogate pair, or is longer than
+   *     4,194,304 characters, or the tokenizer has no token for a part of it and none for unknown
+   * @throws IllegalStateException if this tokenizer is closed
+   */
+  public int[] encodeText(String text) {
+    if (text.length() > MOST_CHARACTERS) {
+      throw new TokenizationException(
+          "the text has "
+              + text.length()
+              + " characters; at most "
+              + MOST_CHARACTERS
+              + " can be tokenised: split it");
+    }
+    requireWholeCharacters(text);
+    try {
+      return encoder.encode(text);
+    } catch (NativeTokenizerException e) {
+      throw new TokenizationException("the text cannot be tokenised: " + e.getMessage(), e);
+    }
+  }
+
+  private static void requireWholeCharacters(String text) {
+    for (int i = 0; i < text.length(); i++) {
+      char c = text.charAt(i);
+      if (Character.isSurrogate(c)) {
+        if (Character.isHighSurrogate(c)
+            && i + 1 < text.length()
+            && Character.isLowSurrogate(text.charAt(i + 1))) {
+          i++;
+        } else {
+          throw new TokenizationException(
+              String.format(
+                  "the text has half of a surrogate pair (U+%04X) at character %d: it is no Unicode"
+                      + " text",
+                  (int) c, i));
+        }
+      }
+    }
+  }
+
+  /** Returns the id of an added or vocabulary token by its exact name, or none. */
+  public OptionalInt tokenId(String token) {
+    Integer id = ids.get(token);
+    return id == null ? OptionalInt.empty() : OptionalInt.of(id);
+  }
+
+  /**
+   * Returns the name of a token.
+   *
+   * @throws IllegalArgumentException if no token has this id
+   */
+  public String token(int id) {
+    String name = names.get(id);
+    if (name == null) {
+      throw new IllegalArgumentException("no token of " + file + " has the id " + id);
+    }
+    return name;
+  }
+
+  /** Returns the id of the end-of-sequence token, or none if no file names one. */
+  public OptionalInt eosId() {
+    return eosToken.isPresent() ? tokenId(eosToken.get()) : OptionalInt.empty();
+  }
+
+  /** Returns the name of the end-of-sequence token, or none if no file names one. */
+  public Optional<String> eosToken() {
+    return eosToken;
+  }
+
+  /** Returns the id of the token for what has no other, or none. */
+  public OptionalInt unkId() {
+    return unkToken.isPresent() ? tokenId(unkToken.get()) : OptionalInt.empty();
+  }
+
+  /** Returns one more than the largest token id: how many rows an embedding matrix needs. */
+  public int vocabularySize() {
+    return vocabularySize;
+  }
+
+  /**
+   * Returns the text of ids, special tokens under their names. Not always the inverse of {@link
+   * #encodeText}: a LLaMA tokenizer puts a space before a text and takes one away again.
+   *
+   * @throws IllegalArgumentException if no token has one of the ids
+   * @throws IllegalStateException if this tokenizer is closed
+   */
+  public String decode(int[] ids) {
+    for (int id : ids) {
+      token(id);
+    }
+    try {
+      return decoder.decode(ids);
+    } catch (NativeTokenizerException e) {
+      throw new TokenizationException("the ids cannot be decoded: " + e.getMessage(), e);
+    }
+  }
+
+  /** Frees the native memory, after calls under way have ended. Closing twice is harmless. */
+  @Override
+  public void close() {
+    encoder.close();
+    decoder.close();
+  }
+
+  /** Returns the file this tokenizer was read from. */
+  @Override
+  public String toString() {
+    return file.toString();
+  }
+}

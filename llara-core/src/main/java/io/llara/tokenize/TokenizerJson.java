@@ -1,0 +1,553 @@
+package io.llara.tokenize;
+
+import com.google.common.primitives.ImmutableIntArray;
+import com.google.gson.JsonElement;
+import com.google.gson.JsonObject;
+import com.google.gson.JsonParseException;
+import com.google.gson.JsonParser;
+import com.google.gson.JsonPrimitive;
+import com.google.gson.Strictness;
+import com.google.gson.stream.JsonReader;
+import com.google.gson.stream.JsonToken;
+import com.google.gson.stream.JsonWriter;
+import io.llara.ModelLoadException;
+import io.llara.UnsupportedModelException;
+import java.io.IOException;
+import java.io.Reader;
+import java.io.StringWriter;
+import java.io.UncheckedIOException;
+import java.nio.charset.CharacterCodingException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.security.SecureRandom;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+
+/**
+ * A tokenizer.json, read and checked: its tokens, and the two reduced files made of it for the
+ * native library. Lives only while a tokenizer loads.
+ *
+ * <p>Format: the serialised form of the tokenizers library of Hugging Face, version 1.0. Vocabulary
+ * and merges, the bulk of it, are streamed; the rest is small.
+ */
+final class TokenizerJson {
+  private static final long MOST_BYTES = 512L << 20;
+
+  /** Deeper than any real file, shallower than the native parser allows. */
+  private static final int MOST_NESTING = 100;
+
+  private final Path file;
+
+  /** Everything but vocabulary, merges and added tokens. */
+  private final JsonObject settings = new JsonObject();
+
+  private final JsonObject model = new JsonObject();
+
+  /** Names and ids of the model's own vocabulary, in file order. */
+  private final Map<String, Integer> vocabulary = new LinkedHashMap<>();
+
+  /** The scores of a Unigram vocabulary, as written, in the order of its ids. */
+  private final List<JsonPrimitive> scores = new ArrayList<>();
+
+  /** Left and right of each merge, alternating. */
+  private final List<String> merges = new ArrayList<>();
+
+  private final Map<String, Integer> added = new LinkedHashMap<>();
+  private final Map<Integer, String> names = new HashMap<>();
+
+  /** Names of added tokens that a text must not be able to spell. */
+  private final Set<String> control = new HashSet<>();
+
+  private ImmutableIntArray bosIds = ImmutableIntArray.of();
+
+  private TokenizerJson(Path file) {
+    this.file = file;
+  }
+
+  /**
+   * Reads a tokenizer.json.
+   *
+   * @throws ModelLoadException if it is missing, not JSON, or of the wrong form
+   * @throws UnsupportedModelException if it is of a kind that is not supported
+   */
+  static TokenizerJson read(Path file) {
+    TokenizerJson json = new TokenizerJson(file);
+    try {
+      if (Files.size(file) > MOST_BYTES) {
+        throw new ModelLoadException(
+            file + " has " + Files.size(file) + " bytes; expected at most " + MOST_BYTES);
+      }
+      try (Reader chars = Files.newBufferedReader(file, StandardCharsets.UTF_8);
+          JsonReader reader = new JsonReader(chars)) {
+        reader.setStrictness(Strictness.STRICT);
+        reader.setNestingLimit(MOST_NESTING);
+        json.readRoot(reader);
+      }
+    } catch (NoSuchFileException e) {
+      throw new ModelLoadException(
+          file + " does not exist; a model directory needs the tokenizer.json of a fast tokenizer",
+          e);
+    } catch (CharacterCodingException e) {
+      throw new ModelLoadException(file + " is not UTF-8 text", e);
+    } catch (IOException | JsonParseException e) {
+      throw new ModelLoadException(file + ": " + e.getMessage(), e);
+    }
+    json.check();
+    return json;
+  }
+
+  /** Returns the ids that the post-processor puts before a text. */
+  ImmutableIntArray bosIds() {
+    return bosIds;
+  }
+
+  /** Returns the name of the token that stands for what has no token, if there is one. */
+  Optional<String> unkToken() {
+    if (isUnigram()) {
+      JsonElement id = model.get("unk_id");
+      return id == null || id.isJsonNull()
+          ? Optional.empty()
+          : Optional.ofNullable(names.get(id.getAsInt()));
+    }
+    JsonElement token = model.get("unk_token");
+    return token == null || token.isJsonNull()
+        ? Optional.empty()
+        : Optional.of(token.getAsString());
+  }
+
+  /** Returns all ids by name: the model's vocabulary and the added tokens. */
+  Map<String, Integer> ids() {
+    Map<String, Integer> ids = new HashMap<>(vocabulary);
+    ids.putAll(added);
+    return ids;
+  }
+
+  /** Returns all names by id. */
+  Map<Integer, String> names() {
+    return new HashMap<>(names);
+  }
+
+  /**
+   * Returns a tokenizer.json that takes every text as text: no added tokens, no post-processor, and
+   * no way from a text to a control token, not by a merge either.
+   *
+   * @param reserved more names that a text must not be able to spell
+   */
+  String plain(Set<String> reserved) {
+    Set<String> unreachable = new HashSet<>(control);
+    unreachable.addAll(reserved);
+    unkToken().ifPresent(unreachable::add);
+    // Renamed rather than removed, so that all ids stay; the name is one that no text can guess.
+    String nonce = "\uFDD0" + Long.toHexString(new SecureRandom().nextLong()) + ".";
+    return write(
+        writer -> {
+          copy(writer, "normalizer");
+          copy(writer, "pre_tokenizer");
+          writer.name("post_processor").nullValue();
+          writer.name("decoder").nullValue();
+          writer.name("model").beginObject();
+          for (Map.Entry<String, JsonElement> entry : model.entrySet()) {
+            writer.name(entry.getKey());
+            boolean unk =
+                entry.getKey().equals("unk_token") && entry.getValue() instanceof JsonPrimitive;
+            if (unk) {
+              writer.value(nonce + vocabulary.get(entry.getValue().getAsString()));
+            } else {
+              writer.jsonValue(entry.getValue().toString());
+            }
+          }
+          writer.name("vocab");
+          if (isUnigram()) {
+            writer.beginArray();
+            int id = 0;
+            for (String name : vocabulary.keySet()) {
+              writer.beginArray();
+              writer.value(unreachable.contains(name) ? nonce + id : name);
+              writer.jsonValue(scores.get(id).toString());
+              writer.endArray();
+              id++;
+            }
+            writer.endArray();
+          } else {
+            writer.beginObject();
+            for (Map.Entry<String, Integer> entry : vocabulary.entrySet()) {
+              String name = entry.getKey();
+              writer
+                  .name(unreachable.contains(name) ? nonce + entry.getValue() : name)
+                  .value(entry.getValue());
+            }
+            writer.endObject();
+            writer.name("merges").beginArray();
+            for (int i = 0; i < merges.size(); i += 2) {
+              String left = merges.get(i);
+              String right = merges.get(i + 1);
+              if (!unreachable.contains(left)
+                  && !unreachable.contains(right)
+                  && !unreachable.contains(left + right)) {
+                writer.beginArray().value(left).value(right).endArray();
+              }
+            }
+            writer.endArray();
+          }
+          writer.endObject();
+        });
+  }
+
+  /**
+   * Returns a tokenizer.json that only decodes: each id, added ones too, under its own name in a
+   * vocabulary without merges.
+   */
+  String decoding() {
+    return write(
+        writer -> {
+          writer.name("normalizer").nullValue();
+          writer.name("pre_tokenizer").nullValue();
+          writer.name("post_processor").nullValue();
+          copy(writer, "decoder");
+          writer.name("model").beginObject().name("type").value("BPE").name("vocab").beginObject();
+          for (Map.Entry<String, Integer> entry : ids().entrySet()) {
+            writer.name(entry.getKey()).value(entry.getValue());
+          }
+          writer.endObject().name("merges").beginArray().endArray().endObject();
+        });
+  }
+
+  private interface Body {
+    void write(JsonWriter writer) throws IOException;
+  }
+
+  private String write(Body body) {
+    StringWriter text = new StringWriter();
+    try (JsonWriter writer = new JsonWriter(text)) {
+      writer.setSerializeNulls(true);
+      writer.beginObject().name("version").value("1.0");
+      writer.name("truncation").nullValue().name("padding").nullValue();
+      writer.name("added_tokens").beginArray().endArray();
+      body.write(writer);
+      writer.endObject();
+    } catch (IOException e) {
+      throw new UncheckedIOException("a string cannot fail to take text", e);
+    }
+    return text.toString();
+  }
+
+  private void copy(JsonWriter writer, String key) throws IOException {
+    JsonElement value = settings.get(key);
+    writer.name(key);
+    if (value == null) {
+      writer.nullValue();
+    } else {
+      writer.jsonValue(value.toString());
+    }
+  }
+
+  private boolean isUnigram() {
+    return !scores.isEmpty();
+  }
+
+  private void readRoot(JsonReader reader) throws IOException {
+    Set<String> seen = new HashSet<>();
+    begin(reader, JsonToken.BEGIN_OBJECT, "the file");
+    while (reader.hasNext()) {
+      String key = uniqueName(reader, seen, "the file");
+      switch (key) {
+        case "model" -> readModel(reader);
+        case "added_tokens" -> readAdded(reader);
+        default -> settings.add(key, JsonParser.parseReader(reader));
+      }
+    }
+    reader.endObject();
+    if (reader.peek() != JsonToken.END_DOCUMENT) {
+      throw new ModelLoadException(file + " goes on behind its closing brace");
+    }
+    if (!seen.contains("model")) {
+      throw new ModelLoadException(file + " has no \"model\"");
+    }
+  }
+
+  private void readModel(JsonReader reader) throws IOException {
+    Set<String> seen = new HashSet<>();
+    begin(reader, JsonToken.BEGIN_OBJECT, "model");
+    while (reader.hasNext()) {
+      String key = uniqueName(reader, seen, "model");
+      switch (key) {
+        case "vocab" -> {
+          if (reader.peek() == JsonToken.BEGIN_ARRAY) {
+            readUnigramVocabulary(reader);
+          } else {
+            readVocabulary(reader);
+          }
+        }
+        case "merges" -> readMerges(reader);
+        default -> model.add(key, JsonParser.parseReader(reader));
+      }
+    }
+    reader.endObject();
+    if (vocabulary.isEmpty()) {
+      throw new ModelLoadException(file + ": model has no \"vocab\", or an empty one");
+    }
+  }
+
+  private void readVocabulary(JsonReader reader) throws IOException {
+    begin(reader, JsonToken.BEGIN_OBJECT, "model.vocab");
+    while (reader.hasNext()) {
+      String name = name(reader.nextName(), "a token of model.vocab");
+      int id = id(reader, "the id of model.vocab[" + name + "]");
+      if (vocabulary.putIfAbsent(name, id) != null) {
+        throw new ModelLoadException(file + ": model.vocab has \"" + name + "\" twice");
+      }
+      nameId(id, name);
+    }
+    reader.endObject();
+  }
+
+  private void readUnigramVocabulary(JsonReader reader) throws IOException {
+    begin(reader, JsonToken.BEGIN_ARRAY, "model.vocab");
+    while (reader.hasNext()) {
+      int id = scores.size();
+      String where = "model.vocab[" + id + "]";
+      begin(reader, JsonToken.BEGIN_ARRAY, where);
+      String name = name(string(reader, "the token of " + where), "the token of " + where);
+      if (reader.peek() != JsonToken.NUMBER) {
+        throw wrong("the score of " + where, "a number", reader);
+      }
+      scores.add(JsonParser.parseReader(reader).getAsJsonPrimitive());
+      if (reader.hasNext()) {
+        throw wrong(where, "a token and a score", reader);
+      }
+      reader.endArray();
+      if (vocabulary.putIfAbsent(name, id) != null) {
+        throw new ModelLoadException(file + ": model.vocab has \"" + name + "\" twice");
+      }
+      nameId(id, name);
+    }
+    reader.endArray();
+  }
+
+  private void readMerges(JsonReader reader) throws IOException {
+    begin(reader, JsonToken.BEGIN_ARRAY, "model.merges");
+    while (reader.hasNext()) {
+      String where = "model.merges[" + merges.size() / 2 + "]";
+      if (reader.peek() == JsonToken.STRING) {
+        String merge = reader.nextString();
+        int space = merge.indexOf(' ');
+        if (space < 0 || merge.indexOf(' ', space + 1) >= 0) {
+          throw new ModelLoadException(
+              file
+                  + ": "
+                  + where
+                  + " is \""
+                  + merge
+                  + "\", expected two tokens with a space between");
+        }
+        merges.add(merge.substring(0, space));
+        merges.add(merge.substring(space + 1));
+      } else {
+        begin(reader, JsonToken.BEGIN_ARRAY, where);
+        merges.add(string(reader, where));
+        merges.add(string(reader, where));
+        if (reader.hasNext()) {
+          throw wrong(where, "two tokens", reader);
+        }
+        reader.endArray();
+      }
+    }
+    reader.endArray();
+  }
+
+  private void readAdded(JsonReader reader) throws IOException {
+    if (reader.peek() == JsonToken.NULL) {
+      reader.nextNull();
+      return;
+    }
+    begin(reader, JsonToken.BEGIN_ARRAY, "added_tokens");
+    for (int i = 0; reader.hasNext(); i++) {
+      String where = "added_tokens[" + i + "]";
+      String name = null;
+      int id = -1;
+      boolean special = false;
+      Set<String> seen = new HashSet<>();
+      begin(reader, JsonToken.BEGIN_OBJECT, where);
+      while (reader.hasNext()) {
+        switch (uniqueName(reader, seen, where)) {
+          case "content" -> name = name(string(reader, where + ".content"), where + ".content");
+          case "id" -> id = id(reader, where + ".id");
+          case "special" -> {
+            if (reader.peek() != JsonToken.BOOLEAN) {
+              throw wrong(where + ".special", "true or false", reader);
+            }
+            special = reader.nextBoolean();
+          }
+          default -> reader.skipValue();
+        }
+      }
+      reader.endObject();
+      if (name == null || id < 0) {
+        throw new ModelLoadException(file + ": " + where + " needs \"id\" and \"content\"");
+      }
+      if (added.putIfAbsent(name, id) != null) {
+        throw new ModelLoadException(file + ": added_tokens has \"" + name + "\" twice");
+      }
+      // Added tokens of white space alone only shape text; everything else steers a model.
+      if (special || !name.replace('\u2581', ' ').isBlank()) {
+        control.add(name);
+      }
+    }
+    reader.endArray();
+  }
+
+  private void check() {
+    for (Map.Entry<String, Integer> token : added.entrySet()) {
+      Integer inModel = vocabulary.get(token.getKey());
+      if (inModel == null) {
+        nameId(token.getValue(), token.getKey());
+      } else if (!inModel.equals(token.getValue())) {
+        throw new ModelLoadException(
+            file
+                + ": the added token \""
+                + token.getKey()
+                + "\" has id "
+                + token.getValue()
+                + ", but "
+                + inModel
+                + " in model.vocab");
+      }
+    }
+    checkModel();
+    PipelineCheck pipeline = new PipelineCheck(file);
+    pipeline.normalizer(settings.get("normalizer"));
+    pipeline.preTokenizer(settings.get("pre_tokenizer"));
+    pipeline.decoder(settings.get("decoder"));
+    bosIds = pipeline.postProcessor(settings.get("post_processor"));
+    for (int id : bosIds.asList()) {
+      if (!names.containsKey(id)) {
+        throw new ModelLoadException(
+            file + ": the post_processor puts id " + id + " before a text, but no token has it");
+      }
+    }
+  }
+
+  private void checkModel() {
+    JsonElement type = model.get("type");
+    String expected = isUnigram() ? "Unigram" : "BPE";
+    // Files of the first versions name no type; their merges tell them apart.
+    if (type != null && !type.equals(new JsonPrimitive(expected))) {
+      throw new UnsupportedModelException(
+          file
+              + ": model is of type "
+              + type
+              + (type.equals(new JsonPrimitive("Unigram")) || type.equals(new JsonPrimitive("BPE"))
+                  ? ", but its vocab has not that form"
+                  : "; supported are BPE and Unigram"));
+    }
+    model.addProperty("type", expected);
+    refuseUnlessAbsent("dropout", "0", "0.0");
+    refuseUnlessAbsent("continuing_subword_prefix", "\"\"");
+    refuseUnlessAbsent("end_of_word_suffix", "\"\"");
+    String unkKey = isUnigram() ? "unk_id" : "unk_token";
+    JsonElement unk = model.get(unkKey);
+    boolean known = unk == null || unk.isJsonNull();
+    if (unk instanceof JsonPrimitive primitive) {
+      known =
+          isUnigram()
+              ? primitive.isNumber() && isIndex(primitive.getAsString())
+              : primitive.isString() && vocabulary.containsKey(primitive.getAsString());
+    }
+    if (!known) {
+      throw new ModelLoadException(
+          file + ": model." + unkKey + " is " + unk + ", which is no token of model.vocab");
+    }
+  }
+
+  private boolean isIndex(String number) {
+    return number.matches("[0-9]{1,9}") && Integer.parseInt(number) < vocabulary.size();
+  }
+
+  private void refuseUnlessAbsent(String key, String... harmless) {
+    JsonElement value = model.get(key);
+    if (value != null && !value.isJsonNull() && !Set.of(harmless).contains(value.toString())) {
+      throw new UnsupportedModelException(
+          file + ": model." + key + " is " + value + "; only null is supported");
+    }
+  }
+
+  private void nameId(int id, String name) {
+    String other = names.putIfAbsent(id, name);
+    if (other != null) {
+      throw new ModelLoadException(
+          file + ": \"" + other + "\" and \"" + name + "\" both have the token id " + id);
+    }
+  }
+
+  private String uniqueName(JsonReader reader, Set<String> seen, String where) throws IOException {
+    String key = reader.nextName();
+    if (!seen.add(key)) {
+      throw new ModelLoadException(file + ": " + where + " has the key \"" + key + "\" twice");
+    }
+    return key;
+  }
+
+  private void begin(JsonReader reader, JsonToken kind, String where) throws IOException {
+    if (reader.peek() != kind) {
+      throw wrong(where, kind == JsonToken.BEGIN_ARRAY ? "a list" : "an object", reader);
+    }
+    if (kind == JsonToken.BEGIN_ARRAY) {
+      reader.beginArray();
+    } else {
+      reader.beginObject();
+    }
+  }
+
+  private String string(JsonReader reader, String where) throws IOException {
+    if (reader.peek() != JsonToken.STRING) {
+      throw wrong(where, "a string", reader);
+    }
+    return reader.nextString();
+  }
+
+  private String name(String name, String where) {
+    if (name.isEmpty()) {
+      throw new ModelLoadException(file + ": " + where + " is the empty string");
+    }
+    return name;
+  }
+
+  private int id(JsonReader reader, String where) throws IOException {
+    if (reader.peek() != JsonToken.NUMBER) {
+      throw wrong(where, "a token id", reader);
+    }
+    String number = reader.nextString();
+    // At most a billion: one more than the largest must be an int too.
+    if (number.matches("[0-9]{1,9}")) {
+      return Integer.parseInt(number);
+    }
+    throw new ModelLoadException(
+        file + ": " + where + " is " + number + ", expected an integer of at most nine digits");
+  }
+
+  private ModelLoadException wrong(String where, String expected, JsonReader at)
+      throws IOException {
+    return new ModelLoadException(
+        file + ": " + where + " is " + describe(at.peek()) + ", expected " + expected);
+  }
+
+  private static String describe(JsonToken token) {
+    return switch (token) {
+      case BEGIN_ARRAY -> "a list";
+      case BEGIN_OBJECT -> "an object";
+      case STRING -> "a string";
+      case NUMBER -> "a number";
+      case BOOLEAN -> "true or false";
+      case NULL -> "null";
+      default -> "missing";
+    };
+  }
+}
