@@ -134,7 +134,14 @@ public final class LlamaFactory {
   private Projection projection(String name) {
     String biasName = name + ".bias";
     Tensor bias = shapes.containsKey(biasName) ? load(biasName, WeightSource.Use.KEPT) : null;
-    return track(packed ? pack(name, bias) : plain(name, bias));
+    try {
+      return track(packed ? pack(name, bias) : plain(name, bias));
+    } catch (RuntimeException | Error e) {
+      if (bias != null) {
+        bias.close(); // No projection owns it yet.
+      }
+      throw e;
+    }
   }
 
   private Projection plain(String name, @Nullable Tensor bias) {

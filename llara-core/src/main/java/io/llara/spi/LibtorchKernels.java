@@ -12,6 +12,7 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorOptional;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
  * Kernels made of libtorch's own operators, for inference on CPU. Which of several equal ways is
@@ -51,37 +52,27 @@ public final class LibtorchKernels implements Kernels {
     Tensor meanSquare =
         torch
             .linalg_vector_norm(
-                x,
-                new Scalar(2.0),
-                new long[] {1},
-                true,
-                new ScalarTypeOptional(torch.ScalarType.Float))
+                x, new Scalar(2.0), new long[] {1}, true, new ScalarTypeOptional(ScalarType.Float))
             .square_()
             .mul_(new Scalar(1.0 / hidden));
-    Tensor normalised;
-    if (x.scalar_type() == torch.ScalarType.Float) {
-      normalised = x.mul(meanSquare.add_(new Scalar(eps)).rsqrt_());
-    } else {
-      // Batch normalisation in evaluation mode with a row as its channel: x / sqrt(variance + eps),
-      // scaled in float32 within one pass
-      // over half-precision rows.
-      Tensor variance = meanSquare.flatten();
-      Tensor mean = torch.zeros_like(variance);
-      TensorOptional none = new TensorOptional();
-      normalised =
-          torch
-              .batch_norm(
-                  x.unsqueeze(0),
-                  none,
-                  none,
-                  new TensorOptional(mean),
-                  new TensorOptional(variance),
-                  false,
-                  0,
-                  eps,
-                  false)
-              .squeeze(0);
-    }
+    // Batch normalisation in evaluation mode, with a row as its channel, is x / sqrt(variance +
+    // eps) in one pass, scaled in float32
+    // for half-precision rows too.
+    Tensor variance = meanSquare.flatten();
+    TensorOptional none = new TensorOptional();
+    Tensor normalised =
+        torch
+            .batch_norm(
+                x.unsqueeze(0),
+                none,
+                none,
+                new TensorOptional(torch.zeros_like(variance)),
+                new TensorOptional(variance),
+                false,
+                0,
+                eps,
+                false)
+            .squeeze(0);
     return normalised.mul_(weight);
   }
 
@@ -130,9 +121,14 @@ public final class LibtorchKernels implements Kernels {
 
   private static boolean usesFlash(Tensor q, Span span) {
     return isSquare(span)
-        && (q.scalar_type() != torch.ScalarType.Float
+        && (!isFloat32(q)
             || span.queryEnd() - span.queryBegin() <= LONGEST_FLASH_FLOAT32
             || torch.get_num_threads() > 1);
+  }
+
+  private static boolean isFloat32(Tensor x) {
+    return x.scalar_type().intern()
+        == ScalarType.Float; // Enums out of native code are not interned.
   }
 
   /**
@@ -235,55 +231,48 @@ public final class LibtorchKernels implements Kernels {
     long kvHeads = k.size(1);
     long groups = q.size(1) / kvHeads;
     long headDim = q.size(2);
-    double scale = 1 / Math.sqrt(headDim);
-    Tensor keys = gather(k, span.keys()).permute(1, 2, 0);
-    Tensor values = gather(v, span.keys()).transpose(0, 1);
-    long keyCount = keys.size(2);
-    long queryCount = span.queryEnd() - span.queryBegin();
+    Scalar scale = new Scalar(1 / Math.sqrt(headDim));
+    Scalar nothing = new Scalar(0.0);
+    Tensor keys = floats(gather(k, span.keys())).permute(1, 2, 0);
+    Tensor values = floats(gather(v, span.keys())).transpose(0, 1);
+    long keyCount = span.keyCount();
+    long queryCount = span.queryCount();
+    Tensor none = torch.zeros(new long[] {1, 1, 1}, values.options());
+    Tensor future = span.causal() ? future(Math.min(QUERY_BLOCK, queryCount), values) : none;
     for (long begin = 0; begin < queryCount; begin += QUERY_BLOCK) {
       long rows = Math.min(QUERY_BLOCK, queryCount - begin);
       long visible = span.causal() ? keyCount - queryCount + begin + rows : keyCount;
       Tensor queries =
-          q.narrow(0, span.queryBegin() + begin, rows)
+          floats(q.narrow(0, span.queryBegin() + begin, rows))
               .view(rows, kvHeads, groups, headDim)
               .permute(1, 2, 0, 3)
               .reshape(kvHeads, groups * rows, headDim);
-      Tensor scores = scores(queries, keys.narrow(2, 0, visible), scale);
-      if (span.causal() && rows > 1) {
-        Tensor future =
-            torch
-                .full(
-                    new long[] {rows, rows}, new Scalar(Double.NEGATIVE_INFINITY), scores.options())
-                .triu_(1);
-        scores.view(kvHeads, groups, rows, visible).narrow(3, visible - rows, rows).add_(future);
+      // The scale rides along with the product: with a factor of zero nothing is added.
+      Tensor scores = torch.baddbmm(none, queries, keys.narrow(2, 0, visible), nothing, scale);
+      if (span.causal()) {
+        scores
+            .view(kvHeads, groups, rows, visible)
+            .narrow(3, visible - rows, rows)
+            .add_(future.narrow(0, 0, rows).narrow(1, 0, rows));
       }
-      Tensor weights = torch.softmax(scores, 2).to(v.scalar_type());
-      Tensor target = out.narrow(0, span.queryBegin() + begin, rows);
-      if (groups == 1) {
-        torch.bmm_out(target.transpose(0, 1), weights, values.narrow(1, 0, visible));
-      } else {
-        target
-            .view(rows, kvHeads, groups, headDim)
-            .copy_(
-                torch
-                    .bmm(weights, values.narrow(1, 0, visible))
-                    .view(kvHeads, groups, rows, headDim)
-                    .permute(2, 0, 1, 3));
-      }
+      torch.softmax_out(scores, scores, 2);
+      Tensor weighted = torch.bmm(scores, values.narrow(1, 0, visible));
+      out.narrow(0, span.queryBegin() + begin, rows)
+          .view(rows, kvHeads, groups, headDim)
+          .copy_(weighted.view(kvHeads, groups, rows, headDim).permute(2, 0, 1, 3));
     }
   }
 
-  /**
-   * {@code queries · keys · scale}, in float32: half-precision scores would cost more accuracy than
-   * anything else in the layer.
-   */
-  private static Tensor scores(Tensor queries, Tensor keys, double scale) {
-    if (queries.scalar_type() == torch.ScalarType.Float) {
-      return torch.bmm(queries, keys).mul_(new Scalar(scale));
-    }
+  /** Minus infinity above the diagonal, zero elsewhere. */
+  private static Tensor future(long rows, Tensor like) {
     return torch
-        .bmm(queries.to(torch.ScalarType.Float), keys.to(torch.ScalarType.Float))
-        .mul_(new Scalar(scale));
+        .full(new long[] {rows, rows}, new Scalar(Double.NEGATIVE_INFINITY), like.options())
+        .triu_(1);
+  }
+
+  /** Scores of half precision would cost more accuracy than anything else in the layer. */
+  private static Tensor floats(Tensor x) {
+    return x.to(ScalarType.Float);
   }
 
   private static Tensor gather(Tensor rows, List<KeyRange> ranges) {

@@ -19,8 +19,10 @@ public final class Tensors {
     }
     Tensor tensor =
         torch.empty(new long[] {longs.length}, new TensorOptions(ScalarType.Long), null);
-    try (LongPointer data = tensor.data_ptr_long()) {
-      data.put(longs);
+    if (longs.length > 0) { // A tensor without elements has no address.
+      try (LongPointer data = tensor.data_ptr_long()) {
+        data.put(longs);
+      }
     }
     return tensor;
   }
@@ -28,8 +30,10 @@ public final class Tensors {
   /** Copies floats, row-major, into a float32 tensor of a shape. */
   public static Tensor ofFloats(float[] values, long... shape) {
     Tensor tensor = torch.empty(shape, new TensorOptions(ScalarType.Float), null);
-    try (FloatPointer data = tensor.data_ptr_float()) {
-      data.put(values);
+    if (values.length > 0) {
+      try (FloatPointer data = tensor.data_ptr_float()) {
+        data.put(values);
+      }
     }
     return tensor;
   }
@@ -39,7 +43,9 @@ public final class Tensors {
     try (TensorScope scope = new TensorScope()) {
       Tensor floats = tensor.to(ScalarType.Float).contiguous();
       float[] values = new float[Math.toIntExact(floats.numel())];
-      floats.data_ptr_float().get(values);
+      if (values.length > 0) {
+        floats.data_ptr_float().get(values);
+      }
       return values;
     }
   }

@@ -1,0 +1,117 @@
+package io.llara.examples;
+
+import io.llara.ComputeType;
+import io.llara.LlaraException;
+import io.llara.engine.EngineOptions;
+import io.llara.tensor.Cpu;
+import io.llara.tensor.Memory;
+import java.io.IOException;
+import java.util.Locale;
+import java.util.concurrent.Callable;
+import picocli.CommandLine.Command;
+
+/** What a bug report needs: versions, processor, threads, memory, devices, native libraries. */
+@Command(
+    name = "doctor",
+    description = {
+      "Shows versions, platform, threads, memory limits, devices and native libraries.",
+      "",
+      "The exit code is 1 if a native library cannot be loaded.",
+      ""
+    })
+final class DoctorCommand implements Callable<Integer> {
+  private final Streams streams;
+
+  DoctorCommand(Streams streams) {
+    this.streams = streams;
+  }
+
+  @Override
+  public Integer call() throws IOException {
+    try (Results results = new Results(streams.out())) {
+      show(results, "llara", Llara.Version.number());
+      show(
+          results,
+          "Java",
+          "%s, %s %s"
+              .formatted(
+                  Runtime.version(),
+                  System.getProperty("java.vm.vendor"),
+                  System.getProperty("java.vm.name")));
+      show(results, "JavaCPP", Natives.javacppVersion());
+      show(results, "libtorch", Natives.libtorchVersion());
+      show(results, "OpenBLAS", Natives.openblasVersion());
+      show(results, "tokenizers", Natives.tokenizersVersion());
+      platform(results);
+      memory(results);
+      try {
+        loaded(results);
+      } catch (LlaraException e) {
+        show(results, "FAILED", e.getMessage());
+        return Llara.CHECK_FAILED;
+      }
+      return Llara.OK;
+    }
+  }
+
+  private static void platform(Results results) {
+    show(
+        results,
+        "platform",
+        "%s, %s %s"
+            .formatted(
+                Natives.platform(),
+                System.getProperty("os.name"),
+                System.getProperty("os.version")));
+    show(
+        results,
+        "CPU features",
+        Cpu.features().isEmpty() ? "not told by the system" : String.join(" ", Cpu.features()));
+    ComputeType auto = Cpu.resolve(ComputeType.AUTO);
+    show(
+        results,
+        "compute type",
+        "auto is %s; bfloat16 is %s"
+            .formatted(
+                auto.name().toLowerCase(Locale.ROOT),
+                Cpu.multipliesBfloat16() ? "multiplied natively" : "emulated and slow"));
+    show(
+        results,
+        "lanes",
+        "%d by default, of one thread each; %d processors"
+            .formatted(
+                EngineOptions.builder().build().lanes(),
+                Runtime.getRuntime().availableProcessors()));
+  }
+
+  private static void memory(Results results) {
+    show(results, "Java heap", "at most " + size(Runtime.getRuntime().maxMemory()));
+    show(results, "memory", size(Memory.physicalBytes()) + " in this machine or container");
+  }
+
+  private static void loaded(Results results) throws IOException {
+    Natives natives = Natives.load();
+    show(results, "JavaCPP memory", "at most " + limit(natives.maxBytes()));
+    show(results, "process memory", "at most " + limit(natives.maxPhysicalBytes()));
+    show(results, "oneDNN", natives.onednnVersion());
+    show(results, "CPU kernels", natives.cpuCapability());
+    show(results, "devices", natives.devices());
+    for (Natives.Library library : natives.libraries()) {
+      show(results, "library", "%10s  %s".formatted(size(library.bytes()), library.path()));
+    }
+  }
+
+  private static void show(Results results, String key, String value) {
+    results.line("%-15s %s".formatted(key, value));
+  }
+
+  private static String limit(long bytes) {
+    return bytes <= 0 ? "what there is" : size(bytes);
+  }
+
+  private static String size(long bytes) {
+    return bytes >= 1L << 30
+        ? String.format(Locale.ROOT, "%.1f GiB", bytes / (double) (1L << 30))
+        : String.format(Locale.ROOT, "%.1f MiB", bytes / (double) (1L << 20));
+  }
+}

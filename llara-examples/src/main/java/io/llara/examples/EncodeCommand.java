@@ -1,0 +1,143 @@
+package io.llara.examples;
+
+import io.llara.Encoder;
+import io.llara.EncoderStatistics;
+import io.llara.LlaraException;
+import io.llara.Mode;
+import java.io.IOException;
+import java.io.OutputStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.concurrent.Callable;
+import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+
+/** Texts in, embeddings out. */
+@Command(
+    name = "encode",
+    description = {
+      "Encodes texts, one a line (UTF-8), and writes their embeddings in the same order.",
+      "",
+      "Texts that do not fit are cut; how many is told on standard error.",
+      ""
+    })
+final class EncodeCommand implements Callable<Integer> {
+  private final Streams streams;
+
+  @Mixin private EncoderOptions options = new EncoderOptions();
+  @Mixin private ProgressOptions progress = new ProgressOptions();
+
+  @Option(
+      names = "--model",
+      required = true,
+      paramLabel = "DIR",
+      description = "The model: a Hugging Face directory.")
+  private Path model = Path.of("");
+
+  @Option(
+      names = "--mode",
+      required = true,
+      paramLabel = "self|next",
+      description = "self for passages, next for queries.")
+  private Mode mode = Mode.SELF;
+
+  @Option(
+      names = "--format",
+      paramLabel = "json|npy",
+      defaultValue = "json",
+      description = "json: an array a line; npy: one NumPy array, float32 (default: json).")
+  private Format format = Format.JSON;
+
+  @Option(
+      names = "--out",
+      paramLabel = "FILE",
+      description = "Where to write; standard output by default.")
+  private @Nullable Path out;
+
+  @Parameters(paramLabel = "FILE|-", description = "The texts; - for standard input.")
+  private String file = "-";
+
+  /** How embeddings are written. */
+  enum Format {
+    JSON,
+    NPY
+  }
+
+  /** Ends the work when nobody reads the results any more. */
+  private static final class ReaderGone extends RuntimeException {
+    private static final long serialVersionUID = 1L;
+  }
+
+  EncodeCommand(Streams streams) {
+    this.streams = streams;
+  }
+
+  @Override
+  public Integer call() throws IOException {
+    try (TextLines lines = TextLines.open(file, streams.in())) {
+      if (out == null) {
+        encode(lines, streams.out());
+      } else {
+        try (OutputStream target = Files.newOutputStream(out)) {
+          encode(lines, target);
+        }
+      }
+    } catch (ReaderGone e) {
+      // As much as was wanted.
+    }
+    return Llara.OK;
+  }
+
+  private void encode(TextLines lines, OutputStream target) {
+    try (ProgressOptions.Bar bar = progress.start(streams, "encoding", lines.count());
+        Encoder encoder = options.encoder(model).progress(bar).build();
+        Results results = new Results(target);
+        Stream<String> texts = lines.texts()) {
+      if (format == Format.NPY) {
+        results.bytes(Npy.header(lines.count(), encoder.dimension()));
+      }
+      try {
+        encoder.encodeAll(texts, mode, (index, text, embedding) -> write(embedding, results));
+      } catch (LlaraException | IllegalArgumentException e) {
+        throw new LlaraException(lines.name() + ": " + e.getMessage(), e);
+      }
+      noteCuts(encoder);
+    }
+  }
+
+  private void write(float[] embedding, Results results) {
+    if (format == Format.NPY) {
+      results.bytes(Npy.row(embedding));
+    } else {
+      results.line(json(embedding));
+    }
+    if (results.readerGone()) {
+      throw new ReaderGone();
+    }
+  }
+
+  private static String json(float[] embedding) {
+    StringBuilder json = new StringBuilder(embedding.length * 12).append('[');
+    for (int i = 0; i < embedding.length; i++) {
+      json.append(i == 0 ? "" : ",").append(embedding[i]);
+    }
+    return json.append(']').toString();
+  }
+
+  private void noteCuts(Encoder encoder) {
+    EncoderStatistics statistics = encoder.statistics();
+    if (statistics.truncatedTexts() > 0) {
+      streams.note(
+          "%d of %d texts were cut to fit into %d tokens; %d tokens were lost"
+              .formatted(
+                  statistics.truncatedTexts(),
+                  statistics.texts(),
+                  encoder.maxTokens(),
+                  statistics.truncatedTokens()));
+    }
+  }
+}

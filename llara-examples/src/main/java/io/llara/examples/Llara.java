@@ -1,0 +1,154 @@
+package io.llara.examples;
+
+import java.io.FileDescriptor;
+import java.io.FileInputStream;
+import java.io.FileOutputStream;
+import java.io.OutputStream;
+import java.io.OutputStreamWriter;
+import java.io.PrintStream;
+import java.io.PrintWriter;
+import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.IVersionProvider;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.ScopeType;
+import picocli.CommandLine.UnmatchedArgumentException;
+
+/**
+ * The launcher: {@code llara encode | search | verify | doctor}.
+ *
+ * <p>Exit codes: 0 ok, 1 a check failed, 2 bad usage or input, told in one line on standard error.
+ */
+@Command(
+    name = "llara",
+    description = "Text embedding and retrieval with LLaRA / Llama2Vec models.",
+    mixinStandardHelpOptions = true,
+    scope = ScopeType.INHERIT,
+    versionProvider = Llara.Version.class,
+    synopsisSubcommandLabel = "COMMAND",
+    usageHelpAutoWidth = true,
+    exitCodeListHeading = "%nExit codes:%n",
+    exitCodeList = {"0:ok", "1:a check failed", "2:bad usage or input"})
+public final class Llara implements Runnable {
+  static final int OK = 0;
+  static final int CHECK_FAILED = 1;
+  static final int BAD_INPUT = 2;
+
+  private static final String STACKTRACE = "--stacktrace";
+
+  @CommandLine.Spec private CommandLine.Model.CommandSpec spec;
+
+  @Option(
+      names = STACKTRACE,
+      scope = ScopeType.INHERIT,
+      description = "Show where an error came from.")
+  private boolean stacktrace;
+
+  private Llara() {}
+
+  /** Runs the command that the arguments say and ends the process with its exit code. */
+  public static void main(String[] args) {
+    PrintStream err =
+        new PrintStream(new FileOutputStream(FileDescriptor.err), true, StandardCharsets.UTF_8);
+    // Loggers write there; the platform's own stream may not know UTF-8.
+    System.setErr(err);
+    Streams streams =
+        new Streams(
+            new FileInputStream(FileDescriptor.in),
+            new FileOutputStream(FileDescriptor.out),
+            err,
+            Boolean.getBoolean("llara.stderr.terminal"));
+    System.exit(run(streams, args));
+  }
+
+  /** Runs a command and returns its exit code. */
+  static int run(Streams streams, String... args) {
+    CommandLine line =
+        new CommandLine(new Llara())
+            .addSubcommand(new EncodeCommand(streams))
+            .addSubcommand(new SearchCommand(streams))
+            .addSubcommand(new VerifyCommand(streams))
+            .addSubcommand(new DoctorCommand(streams));
+    line.setCaseInsensitiveEnumValuesAllowed(true);
+    // A query may begin with an @.
+    line.setExpandAtFiles(false);
+    line.setOut(writer(streams.out()));
+    line.setErr(writer(streams.err()));
+    line.setParameterExceptionHandler(
+        (e, arguments) -> {
+          // Options were not read to the end.
+          boolean trace = Arrays.asList(arguments).contains(STACKTRACE);
+          CommandLine command = e.getCommandLine();
+          if (e instanceof UnmatchedArgumentException unmatched && command == line) {
+            return refuse(streams, line, unknownCommand(line, unmatched), trace);
+          }
+          return refuse(streams, command, e, trace);
+        });
+    line.setExecutionExceptionHandler(
+        (e, command, parsed) -> refuse(streams, command, e, stacktrace(line)));
+    try {
+      return line.execute(args);
+    } catch (Error e) {
+      // Out of memory, or native libraries that do not load: no trace either unless asked for.
+      return refuse(streams, line, e, stacktrace(line));
+    }
+  }
+
+  private static ParameterException unknownCommand(
+      CommandLine line, UnmatchedArgumentException unmatched) {
+    return new ParameterException(
+        line,
+        "unknown command or option %s; commands are %s (see llara --help)"
+            .formatted(
+                String.join(" ", unmatched.getUnmatched()),
+                String.join(", ", line.getSubcommands().keySet())),
+        unmatched);
+  }
+
+  private static boolean stacktrace(CommandLine line) {
+    return ((Llara) line.getCommand()).stacktrace;
+  }
+
+  private static PrintWriter writer(OutputStream out) {
+    return new PrintWriter(new OutputStreamWriter(out, StandardCharsets.UTF_8), true);
+  }
+
+  private static int refuse(Streams streams, CommandLine command, Throwable e, boolean trace) {
+    String message = e.getMessage() == null ? e.toString() : e.getMessage();
+    streams
+        .err()
+        .println(
+            command.getCommandSpec().qualifiedName()
+                + ": "
+                + message.strip().replaceAll("\\s*\\R\\s*", "; "));
+    if (trace) {
+      e.printStackTrace(streams.err());
+    }
+    return BAD_INPUT;
+  }
+
+  @Override
+  public void run() {
+    throw new ParameterException(
+        spec.commandLine(),
+        "a command is missing; commands are "
+            + String.join(", ", spec.subcommands().keySet())
+            + " (see llara --help)");
+  }
+
+  /** Tells the version that the build wrote into the jar. */
+  static final class Version implements IVersionProvider {
+    static String number() {
+      String version = Llara.class.getPackage().getImplementationVersion();
+      return version == null ? "development" : version;
+    }
+
+    @Override
+    public String[] getVersion() {
+      return new String[] {"llara " + number()};
+    }
+  }
+}

@@ -1,0 +1,119 @@
+package io.llara.examples;
+
+import io.llara.ComputeType;
+import io.llara.examples.golden.CaseReport;
+import io.llara.examples.golden.GoldenCase;
+import io.llara.examples.golden.GoldenFolder;
+import io.llara.examples.golden.Measure;
+import io.llara.examples.golden.ReplayEngines;
+import io.llara.examples.golden.Verdict;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Locale;
+import java.util.concurrent.Callable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+
+/** A golden folder in, what differs from it out. */
+@Command(
+    name = "verify",
+    description = {
+      "Compares this library with numbers of the reference implementation.",
+      "",
+      "Replays the cases of a golden folder (schema llara-golden-1, with its checkpoints) and"
+          + " compares with the float64 values in it.",
+      "",
+      "A line a case names the quantity that came nearest to its limit, its largest absolute"
+          + " difference (abs), that divided by the largest magnitude of the quantity (rel), and"
+          + " the limit. In bfloat16 unit embeddings are judged by their cosine, other numbers are"
+          + " only shown.",
+      ""
+    })
+final class VerifyCommand implements Callable<Integer> {
+  private final Streams streams;
+
+  @Option(
+      names = "--dtype",
+      paramLabel = "float32|bfloat16",
+      defaultValue = "float32",
+      description = "The type to compute in (default: float32).")
+  private ComputeType computeType = ComputeType.FLOAT32;
+
+  @Option(
+      names = {"-v", "--verbose"},
+      description = "Show every quantity of every case.")
+  private boolean verbose;
+
+  @Parameters(paramLabel = "DIR", description = "The golden folder.")
+  private Path folder = Path.of("");
+
+  VerifyCommand(Streams streams) {
+    this.streams = streams;
+  }
+
+  @Override
+  public Integer call() {
+    if (computeType == ComputeType.AUTO) {
+      throw new IllegalArgumentException(
+          "--dtype auto has no tolerances; expected float32 or bfloat16");
+    }
+    List<GoldenCase> cases = GoldenFolder.cases(folder);
+    int verified = 0;
+    int failed = 0;
+    try (Results results = new Results(streams.out());
+        ReplayEngines engines = new ReplayEngines(computeType)) {
+      for (GoldenCase one : cases) {
+        CaseReport report = one.replay(engines);
+        verified += report.covered() ? 1 : 0;
+        failed += report.failed() ? 1 : 0;
+        show(one, report, results);
+        results.flush();
+      }
+      results.line(
+          "verified %d cases, %d failed, %d not covered"
+              .formatted(verified, failed, cases.size() - verified));
+    }
+    return failed == 0 ? Llara.OK : Llara.CHECK_FAILED;
+  }
+
+  private void show(GoldenCase one, CaseReport report, Results results) {
+    String name = one.file() + " " + one.name();
+    if (!report.covered()) {
+      results.line(name + ": not covered");
+      return;
+    }
+    results.line(
+        name
+            + ": "
+            + (report.failed() ? "FAIL" : "pass")
+            + report.worst().map(worst -> "  " + describe(worst)).orElse(""));
+    boolean detailed = verbose || report.failed() || computeType != ComputeType.FLOAT32;
+    if (detailed && report.measures().size() > 1) {
+      report
+          .measures()
+          .forEach(measure -> results.line("    " + word(measure) + "  " + describe(measure)));
+    }
+  }
+
+  private static String describe(Measure measure) {
+    String numbers =
+        measure
+            .difference()
+            .map(
+                difference ->
+                    String.format(
+                        Locale.ROOT,
+                        "  abs %.1e  rel %.1e",
+                        difference.absolute(),
+                        difference.relative()))
+            .orElse("");
+    return "%s%s  (%s)".formatted(measure.quantity(), numbers, measure.criterion());
+  }
+
+  private static String word(Measure measure) {
+    return measure.verdict() == Verdict.NOT_JUDGED
+        ? "-   "
+        : measure.verdict() == Verdict.FAIL ? "FAIL" : "pass";
+  }
+}

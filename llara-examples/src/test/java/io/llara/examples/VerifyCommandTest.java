@@ -1,0 +1,150 @@
+package io.llara.examples;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class VerifyCommandTest {
+  private static final String ALL_PASS = "verified 77 cases, 0 failed, 12 not covered";
+
+  @TempDir private Path folder;
+
+  @Test
+  void passesOnTheReference() {
+    CommandRun run = CommandRun.of("verify", golden().toString());
+    assertThat(run.out()).doesNotContain("FAIL");
+    assertThat(last(run)).isEqualTo(ALL_PASS);
+    assertThat(run.code()).isZero();
+    assertThat(run.err()).isEmpty();
+    assertThat(run.lines()).hasSize(77 + 12 + 1);
+    assertThat(run.lines().stream().filter(line -> line.endsWith(": not covered"))).hasSize(12);
+    assertThat(run.out()).containsPattern("encode.json llara-self-len5: pass .* abs \\S+ +rel ");
+  }
+
+  @Test
+  void passesInBfloat16ByItsRule() {
+    CommandRun run = CommandRun.of("verify", "--dtype", "bfloat16", golden().toString());
+    assertThat(last(run)).isEqualTo(ALL_PASS);
+    assertThat(run.code()).isZero();
+    assertThat(run.out()).contains("not judged in bfloat16").contains("cosine 0.99");
+  }
+
+  @Test
+  void showsEveryQuantityWhenAsked() {
+    CommandRun run = CommandRun.of("verify", "-v", golden().toString());
+    assertThat(run.out())
+        .contains("visibility", "position_ids", "next_columns", "inv_freq", "embedding_raw");
+  }
+
+  @Test
+  void failsWhereAWeightIsWrong() throws IOException {
+    Path copy = copy();
+    // The last weights of the file: bfloat16 numbers, of which the sign is turned.
+    Path weights = copy.resolve("llama-mha/model.safetensors");
+    byte[] bytes = Files.readAllBytes(weights);
+    for (int i = 1; i < 200; i += 2) {
+      bytes[bytes.length - i] ^= (byte) 0x80;
+    }
+    Files.write(weights, bytes);
+    CommandRun run = CommandRun.of("verify", copy.toString());
+    assertThat(run.code()).isEqualTo(1);
+    assertThat(run.out()).contains(": FAIL");
+    assertThat(last(run)).matches("verified 77 cases, [1-9]\\d* failed, 12 not covered");
+  }
+
+  @Test
+  void failsWhereOnlyTheMaskDiffers() throws IOException {
+    Path copy = copy();
+    Path file = copy.resolve("encode.json");
+    String json = Files.readString(file);
+    // The first token of the first case sees the second one.
+    String changed = json.replaceFirst("(?<before>\"visibility\":[\\s\\[]*\")10", "${before}11");
+    assertThat(changed.equals(json)).isFalse();
+    Files.writeString(file, changed);
+    CommandRun run = CommandRun.of("verify", copy.toString());
+    assertThat(run.code()).isEqualTo(1);
+    assertThat(run.out()).contains("FAIL  visibility");
+  }
+
+  @Test
+  void missingKindsAreAbsentAndUnknownOnesNotCovered() throws IOException {
+    Path copy = copy();
+    for (String name : List.of("encode", "losses", "trajectory", "contrastive", "lora")) {
+      Files.delete(copy.resolve(name + ".json"));
+    }
+    Files.writeString(
+        copy.resolve("dance.json"),
+        "{\"schema\": \"llara-golden-1\", \"cases\": [{\"name\": \"x\"}]}");
+    Files.writeString(copy.resolve("other.json"), "{}");
+    CommandRun run = CommandRun.of("verify", copy.toString());
+    assertThat(run.code()).isZero();
+    assertThat(run.out()).contains("dance.json x: not covered");
+    assertThat(last(run)).isEqualTo("verified 8 cases, 0 failed, 1 not covered");
+  }
+
+  @Test
+  void refusesWhatIsNotOfTheSchema() throws IOException {
+    LlaraTest.assertRefused(CommandRun.of("verify", folder.toString()), "llara-golden-1");
+    LlaraTest.assertRefused(CommandRun.of("verify", "nowhere"), "nowhere");
+    Files.writeString(folder.resolve("encode.json"), "{\"schema\": \"llara-golden-2\"}");
+    LlaraTest.assertRefused(CommandRun.of("verify", folder.toString()), "llara-golden-2");
+    Files.writeString(folder.resolve("encode.json"), "{\"schema\": \"llara-golden-1\"}");
+    LlaraTest.assertRefused(CommandRun.of("verify", folder.toString()), "tensor_file_f64");
+    Files.writeString(folder.resolve("encode.json"), "{\"schema\":");
+    LlaraTest.assertRefused(CommandRun.of("verify", folder.toString()), "encode.json");
+    LlaraTest.assertRefused(CommandRun.of("verify", "--dtype=auto", folder.toString()), "auto");
+    LlaraTest.assertRefused(CommandRun.of("verify", "--dtype=int8", folder.toString()), "int8");
+  }
+
+  @Test
+  void refusesAFolderWithoutItsCheckpoint() throws IOException {
+    Path copy = copy();
+    Files.delete(copy.resolve("llama-gqa/config.json"));
+    CommandRun run = CommandRun.of("verify", copy.toString());
+    assertThat(run.code()).isEqualTo(2);
+    assertThat(run.err().lines()).hasSize(1);
+    assertThat(run.err()).contains("config.json");
+  }
+
+  private static String last(CommandRun run) {
+    return run.lines().get(run.lines().size() - 1);
+  }
+
+  private static Path golden() {
+    String property = System.getProperty("llara.shared", "");
+    Path shared =
+        Stream.of(property, "../../shared", "../shared")
+            .filter(name -> !name.isBlank())
+            .map(Path::of)
+            .filter(Files::isDirectory)
+            .findFirst()
+            .orElse(Path.of("../../shared"));
+    Path golden = shared.resolve("golden");
+    assumeTrue(Files.isDirectory(golden), "needs the shared test data: " + golden);
+    return golden;
+  }
+
+  private Path copy() throws IOException {
+    Path golden = golden();
+    Path copy = folder.resolve("golden");
+    try (Stream<Path> files = Files.walk(golden)) {
+      for (Path file : files.toList()) {
+        Path target = copy.resolve(golden.relativize(file).toString());
+        if (Files.isDirectory(file)) {
+          Files.createDirectories(target);
+        } else {
+          // Not Files.copy: the originals may be read-only.
+          Files.write(target, Files.readAllBytes(file));
+        }
+      }
+    }
+    return copy;
+  }
+}
