@@ -159,6 +159,7 @@ public final class Encoder implements AutoCloseable {
    * @throws RuntimeException as {@link #encode}
    */
   public float[] encodePrompt(Prompt prompt, Mode mode) {
+    requireNonNull(mode, "mode");
     requireOpen();
     return finish(engine.encode(List.of(prompt)).get(0).get(mode));
   }

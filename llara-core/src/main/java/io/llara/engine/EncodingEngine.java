@@ -48,6 +48,9 @@ import org.slf4j.LoggerFactory;
 public final class EncodingEngine implements AutoCloseable {
   private static final Logger LOG = LoggerFactory.getLogger(EncodingEngine.class);
 
+  /** Weights that could stay in their files are not copied into a faster layout beyond this. */
+  private static final long LARGEST_COPY = 8L << 30;
+
   /** Told from the calling thread how many of its prompts are done. */
   @FunctionalInterface
   public interface Progress {
@@ -162,7 +165,7 @@ public final class EncodingEngine implements AutoCloseable {
           "this processor does not multiply bfloat16 natively; float32 would be several times faster");
     }
     ScalarType type = NumberTypes.of(computeType);
-    boolean packed = packs(config, type, options);
+    boolean packed = packs(config, weights, type, options);
     long begin = System.nanoTime();
     LlamaModel model =
         LlamaFactory.build(
@@ -185,23 +188,29 @@ public final class EncodingEngine implements AutoCloseable {
 
   /**
    * Packed projections are a copy of the weights in a faster layout. A model that takes more than a
-   * quarter of the memory is left mapped, where it shares its pages with other processes and is
-   * ready at once.
+   * quarter of the memory, or much of it that could be views of its files, is left as it is: there
+   * it shares its pages with other processes and is ready at once.
    */
-  private static boolean packs(LlamaConfig config, ScalarType type, EngineOptions options) {
+  private static boolean packs(
+      LlamaConfig config, WeightSource weights, ScalarType type, EngineOptions options) {
     if (!PackedProjection.available()) {
       return false;
     }
     if (options.packWeights() != null) {
       return options.packWeights();
     }
-    long elements = 0;
+    long all = 0;
+    long views = 0;
     for (Map.Entry<String, long[]> tensor : LlamaTensors.required(config).entrySet()) {
       if (tensor.getKey().endsWith("_proj.weight")) {
-        elements += tensor.getValue()[0] * tensor.getValue()[1];
+        long bytes = tensor.getValue()[0] * tensor.getValue()[1] * torch.elementSize(type);
+        all += bytes;
+        if (!options.copyWeights() && weights.storedType(tensor.getKey(), type) == type) {
+          views += bytes;
+        }
       }
     }
-    return elements * torch.elementSize(type) <= Memory.physicalBytes() / 4;
+    return all <= Memory.physicalBytes() / 4 && views <= LARGEST_COPY;
   }
 
   /** Returns the configuration of the model. */

@@ -106,7 +106,8 @@ public final class LlamaFactory {
     for (int i = 0; i < config.layers(); i++) {
       layers.add(layer("layers." + i + "."));
     }
-    return new LlamaModel(config, type, embedding, rotary, layers, norm(LlamaTensors.FINAL_NORM));
+    return new LlamaModel(
+        config, kernels, type, embedding, rotary, layers, norm(LlamaTensors.FINAL_NORM));
   }
 
   private DecoderLayer layer(String name) {

@@ -5,6 +5,7 @@ import io.llara.checkpoint.LlamaConfig;
 import io.llara.spi.Kernels;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
+import java.util.Arrays;
 import java.util.List;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -19,6 +20,7 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
  */
 public final class LlamaModel implements AutoCloseable {
   private final LlamaConfig config;
+  private final Kernels kernels;
   private final ScalarType computeType;
   private final Tensor embedding;
   private final RotaryEmbedding rotary;
@@ -32,12 +34,14 @@ public final class LlamaModel implements AutoCloseable {
    */
   LlamaModel(
       LlamaConfig config,
+      Kernels kernels,
       ScalarType computeType,
       Tensor embedding,
       RotaryEmbedding rotary,
       List<DecoderLayer> layers,
       RmsNorm norm) {
     this.config = config;
+    this.kernels = kernels;
     this.computeType = computeType;
     this.embedding = embedding;
     this.rotary = rotary;
@@ -70,8 +74,11 @@ public final class LlamaModel implements AutoCloseable {
     int[] ids = batch.rowIds();
     requireKnown(ids);
     try (TensorScope scope = new TensorScope()) {
-      Tensor hidden = embedding.index_select(0, Tensors.ofInts(ids)).to(computeType);
-      Kernels.Rotation rotation = rotary.at(batch.keyPositions());
+      // Rows of padding hold token 0 at position 0; no span covers them, and nobody reads them.
+      int padded = kernels.paddedRows(ids.length);
+      Tensor hidden =
+          embedding.index_select(0, Tensors.ofInts(Arrays.copyOf(ids, padded))).to(computeType);
+      Kernels.Rotation rotation = rotary.at(Arrays.copyOf(batch.keyPositions(), padded));
       for (DecoderLayer layer : layers.subList(0, layers.size() - 1)) {
         betweenLayers.run();
         Tensor next;
@@ -82,7 +89,8 @@ public final class LlamaModel implements AutoCloseable {
         hidden = next;
       }
       betweenLayers.run();
-      return scope.keep(norm.apply(last(hidden, rotation, batch, rows)));
+      Tensor wanted = norm.apply(last(hidden, rotation, batch, rows));
+      return scope.keep(wanted.narrow(0, 0, rows.length).clone());
     }
   }
 
@@ -92,8 +100,13 @@ public final class LlamaModel implements AutoCloseable {
       return layer.apply(hidden, rotation, batch);
     }
     AttentionMask wanted = batch.restrictTo(rows);
+    int padded = kernels.paddedRows(rows.length);
     return layer.apply(
-        hidden, Tensors.ofInts(rows), rotation, rotary.at(wanted.positions()), wanted);
+        hidden,
+        Tensors.ofInts(Arrays.copyOf(rows, padded)),
+        rotation,
+        rotary.at(Arrays.copyOf(wanted.positions(), padded)),
+        wanted);
   }
 
   private void requireKnown(int[] ids) {

@@ -19,6 +19,16 @@ public interface Kernels {
   boolean differentiable();
 
   /**
+   * Returns how many rows a batch is to be padded to with rows that no span covers; at least {@code
+   * rows}. Kernels that are compiled for a number of rows keep that set of numbers small by it.
+   *
+   * @param rows the rows of the batch
+   */
+  default int paddedRows(int rows) {
+    return rows;
+  }
+
+  /**
    * Root mean square normalisation (arXiv 1910.07467): {@code x / sqrt(mean(x²) + eps) · weight};
    * the mean is taken in float32.
    *
@@ -44,7 +54,8 @@ public interface Kernels {
    * @param k {@code [keys, kvHeads, headDim]}, the mask's key rows; query head {@code h} reads key
    *     head {@code h · kvHeads / heads}
    * @param v {@code [keys, kvHeads, headDim]}
-   * @return {@code [queries, heads · headDim]}; rows that no span covers are zero
+   * @return {@code [queries, heads · headDim]}; rows that no span covers, padding at the end among
+   *     them, are zero
    */
   Tensor attention(Tensor q, Tensor k, Tensor v, AttentionMask mask);
 

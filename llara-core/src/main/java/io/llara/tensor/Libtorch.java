@@ -49,7 +49,9 @@ public final class Libtorch {
         Loader.load(org.bytedeco.pytorch.global.torch.class);
         // Two thread pools fight (libgomp's and OpenBLAS's); lanes give each core one thread of
         // each instead.
-        openblas.blas_set_num_threads(1);
+        try (PointerScope scope = new PointerScope()) { // It makes a function pointer each time.
+          openblas.blas_set_num_threads(1);
+        }
         torch.set_num_threads(1);
         keepFreedMemory();
         return null;
