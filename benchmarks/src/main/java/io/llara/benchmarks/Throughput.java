@@ -1,0 +1,262 @@
+package io.llara.benchmarks;
+
+import io.llara.ComputeType;
+import io.llara.benchmarks.Stopwatch.Spread;
+import io.llara.engine.EncodingEngine;
+import io.llara.tensor.Libtorch;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.stream.IntStream;
+
+/**
+ * Measures encoding against the {@linkplain Ceiling speed of its bare matrix products}, both in
+ * turn within one process, and prints Markdown tables. Ratios are made within a round, so that a
+ * machine that is slower for a while slows both sides; what is printed is their median, and the
+ * lowest and highest.
+ *
+ * <pre>{@code
+ * Throughput [--rounds N] [--seconds S] [--lanes N] shape/type/work …
+ * }</pre>
+ *
+ * <p>The peak resident set of a row is that of the process while it encodes these prompts for the
+ * first time, before there is a ceiling: weights, libraries and JVM included. Only for the first
+ * model of a run, because memory that a process has freed may stay resident.
+ */
+public final class Throughput {
+  private static final int[] MIXED_LENGTHS = {16, 32, 48, 64, 96, 128, 192, 256, 384, 512};
+  private static final int MIXED_PROMPTS = 16;
+  private static final int LANES_BATCH = 16;
+  private static final int LANES_LENGTH = 128;
+
+  private final int rounds;
+  private final double seconds;
+  private final int lanes;
+  private final PrintStream out = new PrintStream(System.out, true, StandardCharsets.UTF_8);
+  private boolean firstModel = true;
+  private boolean inTable;
+
+  private Throughput(int rounds, double seconds, int lanes) {
+    this.rounds = rounds;
+    this.seconds = seconds;
+    this.lanes = lanes;
+  }
+
+  /** Models are built once for all scenarios that share one. */
+  private record ModelKey(Shape shape, ComputeType type) {}
+
+  /** Runs the scenarios that are named. */
+  public static void main(String[] args) {
+    int rounds = 5;
+    double seconds = 1;
+    int lanes = Runtime.getRuntime().availableProcessors();
+    List<Scenario> scenarios = new ArrayList<>();
+    try {
+      for (int i = 0; i < args.length; i++) {
+        switch (args[i]) {
+          case "--rounds" -> rounds = Integer.parseInt(args[++i]);
+          case "--seconds" -> seconds = Double.parseDouble(args[++i]);
+          case "--lanes" -> lanes = Integer.parseInt(args[++i]);
+          default -> scenarios.addAll(Scenario.parse(args[i]));
+        }
+      }
+      if (scenarios.isEmpty() || rounds < 1 || lanes < 1) {
+        throw new IllegalArgumentException("expected at least one scenario, round and lane");
+      }
+    } catch (IllegalArgumentException | ArrayIndexOutOfBoundsException e) {
+      System.err.println("Throughput: " + e.getMessage());
+      System.err.println(
+          "usage: Throughput [--rounds N] [--seconds S] [--lanes N] shape/type/work …\n"
+              + "  shape  base, large\n"
+              + "  type   float32, bfloat16, native (those the processor multiplies natively)\n"
+              + "  work   <batch>x<length>, mixed, lanes; every part may be a list with commas");
+      System.exit(2);
+    }
+    Libtorch.load();
+    new Throughput(rounds, seconds, lanes).run(scenarios);
+  }
+
+  private void run(List<Scenario> scenarios) {
+    out.println(Machine.describe());
+    out.printf(
+        Locale.ROOT, "%d lanes, %d rounds, each at least %.1f s a side%n", lanes, rounds, seconds);
+    Map<ModelKey, List<Scenario>> byModel = new LinkedHashMap<>();
+    for (Scenario scenario : scenarios) {
+      byModel
+          .computeIfAbsent(
+              new ModelKey(scenario.shape(), scenario.type()), key -> new ArrayList<>())
+          .add(scenario);
+    }
+    byModel.forEach(this::run);
+  }
+
+  private void run(ModelKey key, List<Scenario> scenarios) {
+    progress("%s %s: making weights", key.shape(), Types.name(key.type()));
+    try (EncodingEngine engine = Engines.random(key.shape(), key.type(), lanes)) {
+      List<Scenario> batches = scenarios.stream().filter(Scenario::isBatch).toList();
+      if (!batches.isEmpty()) {
+        againstCeiling(engine, key, batches);
+      }
+      for (Scenario scenario : scenarios) {
+        switch (scenario.work()) {
+          case Scenario.MIXED -> mixed(engine, scenario);
+          case Scenario.LANES -> lanes(engine, scenario);
+          default -> {
+            // measured above
+          }
+        }
+      }
+    }
+    firstModel = false;
+  }
+
+  private void againstCeiling(EncodingEngine engine, ModelKey key, List<Scenario> batches) {
+    Map<Scenario, Long> peaks = new HashMap<>();
+    for (Scenario scenario : batches) {
+      ProcessMemory.resetPeak();
+      workload(scenario).check(engine);
+      peaks.put(scenario, firstModel ? ProcessMemory.peak() : -1);
+    }
+    try (CeilingWeights weights = new CeilingWeights(key.shape().config(), key.type())) {
+      for (Scenario scenario : batches) {
+        progress("%s: looking for the ceiling", scenario);
+        try (Ceiling ceiling = new Ceiling(weights, scenario.batch(), scenario.length(), lanes)) {
+          againstCeiling(engine, scenario, ceiling, peaks.get(scenario));
+        }
+      }
+    }
+  }
+
+  private void againstCeiling(
+      EncodingEngine engine, Scenario scenario, Ceiling ceiling, long peak) {
+    Workload workload = workload(scenario);
+    workload.encode(engine);
+    ceiling.run();
+    List<Double> ours = new ArrayList<>();
+    List<Double> bare = new ArrayList<>();
+    List<Double> ratios = new ArrayList<>();
+    for (int round = 1; round <= rounds; round++) {
+      double least = Stopwatch.mean(seconds, ceiling::run);
+      double taken = encodeSeconds(engine, workload);
+      bare.add(workload.tokens() / least);
+      ours.add(workload.tokens() / taken);
+      ratios.add(least / taken);
+      progress("%s: round %d of %d, ratio %.3f", scenario, round, rounds, least / taken);
+    }
+    header();
+    out.printf(
+        Locale.ROOT,
+        "| %s | %s | %d × %d | %.0f | %.0f | %s | %s | %s |%n",
+        scenario.shape(),
+        Types.name(scenario.type()),
+        scenario.batch(),
+        scenario.length(),
+        Spread.of(ours).median(),
+        Spread.of(bare).median(),
+        Spread.of(ratios),
+        ceiling.describeWay(),
+        peak < 0 ? "–" : peak >> 20);
+  }
+
+  private void header() {
+    if (!inTable) {
+      out.println();
+      out.println(
+          "| shape | type | batch × length | tokens/s | ceiling tokens/s | ratio (min–max)"
+              + " | ceiling's way | peak RSS, MiB |");
+      out.println("|---|---|---|---:|---:|---|---|---:|");
+      inTable = true;
+    }
+  }
+
+  private static Workload workload(Scenario scenario) {
+    return Workload.of(
+        scenario.batch(), scenario.length(), scenario.shape().config().vocabularySize());
+  }
+
+  private double encodeSeconds(EncodingEngine engine, Workload workload) {
+    return Stopwatch.mean(seconds, () -> Stopwatch.seconds(() -> workload.encode(engine)));
+  }
+
+  /** The same prompts in one call, and each length in a call of its own. */
+  private void mixed(EncodingEngine engine, Scenario scenario) {
+    int vocabulary = scenario.shape().config().vocabularySize();
+    Workload together =
+        Workload.of(
+            IntStream.range(0, MIXED_PROMPTS * MIXED_LENGTHS.length)
+                .map(i -> MIXED_LENGTHS[i % MIXED_LENGTHS.length])
+                .toArray(),
+            vocabulary);
+    List<Workload> apart =
+        IntStream.of(MIXED_LENGTHS)
+            .mapToObj(length -> Workload.of(MIXED_PROMPTS, length, vocabulary))
+            .toList();
+    together.check(engine);
+    apart.forEach(workload -> workload.encode(engine));
+    List<Double> togetherSpeeds = new ArrayList<>();
+    List<Double> apartSpeeds = new ArrayList<>();
+    List<Double> ratios = new ArrayList<>();
+    for (int round = 1; round <= rounds; round++) {
+      double apartSeconds =
+          Stopwatch.mean(
+              seconds,
+              () -> Stopwatch.seconds(() -> apart.forEach(workload -> workload.encode(engine))));
+      double togetherSeconds = encodeSeconds(engine, together);
+      apartSpeeds.add(together.tokens() / apartSeconds);
+      togetherSpeeds.add(together.tokens() / togetherSeconds);
+      ratios.add(apartSeconds / togetherSeconds);
+      progress("%s: round %d of %d", scenario, round, rounds);
+    }
+    inTable = false;
+    out.printf(
+        Locale.ROOT,
+        "%n%s: %d prompts of 16…512 tokens: in one call %.0f tokens/s, each length in its own"
+            + " %.0f; speed ratio %s%n",
+        scenario,
+        together.prompts().size(),
+        Spread.of(togetherSpeeds).median(),
+        Spread.of(apartSpeeds).median(),
+        Spread.of(ratios));
+  }
+
+  /** An engine with one lane against one with all. */
+  private void lanes(EncodingEngine all, Scenario scenario) {
+    Workload workload =
+        Workload.of(LANES_BATCH, LANES_LENGTH, scenario.shape().config().vocabularySize());
+    try (EncodingEngine one = Engines.random(scenario.shape(), scenario.type(), 1)) {
+      workload.check(one);
+      workload.check(all);
+      List<Double> oneSpeeds = new ArrayList<>();
+      List<Double> allSpeeds = new ArrayList<>();
+      List<Double> ratios = new ArrayList<>();
+      for (int round = 1; round <= rounds; round++) {
+        double oneSeconds = encodeSeconds(one, workload);
+        double allSeconds = encodeSeconds(all, workload);
+        oneSpeeds.add(workload.tokens() / oneSeconds);
+        allSpeeds.add(workload.tokens() / allSeconds);
+        ratios.add(oneSeconds / allSeconds);
+        progress("%s: round %d of %d", scenario, round, rounds);
+      }
+      inTable = false;
+      out.printf(
+          Locale.ROOT,
+          "%n%s: %d × %d tokens: 1 lane %.0f tokens/s, %d lanes %.0f; speed-up %s%n",
+          scenario,
+          LANES_BATCH,
+          LANES_LENGTH,
+          Spread.of(oneSpeeds).median(),
+          lanes,
+          Spread.of(allSpeeds).median(),
+          Spread.of(ratios));
+    }
+  }
+
+  private static void progress(String format, Object... values) {
+    System.err.printf(Locale.ROOT, format + "%n", values);
+  }
+}
