@@ -61,13 +61,20 @@ final class Call<T> {
 
   /** Ends the call because its caller has gone; lanes drop what is left of it. */
   void abandon() {
-    ended = true;
+    lock.lock();
+    try {
+      ended = true;
+      changed.signalAll();
+    } finally {
+      lock.unlock();
+    }
   }
 
   /**
    * Waits for all slots.
    *
    * @throws InterruptedException if this thread is interrupted; the call is then abandoned
+   * @throws IllegalStateException if the call was abandoned
    */
   List<T> await(Progress progress) throws InterruptedException {
     try {
@@ -83,6 +90,9 @@ final class Call<T> {
             throw failure;
           }
           count = filled;
+          if (count == reported && count < slots.length) {
+            throw new IllegalStateException("the call was abandoned");
+          }
         } finally {
           lock.unlock();
         }
