@@ -377,7 +377,7 @@ public final class Encoder implements AutoCloseable {
     private ComputeType computeType = ComputeType.AUTO;
     private Device device = Device.AUTO;
     private @Nullable Integer maxTokens;
-    private int batchTokens = EngineOptions.DEFAULT_BATCH_TOKENS;
+    private @Nullable Integer batchTokens;
     private int threads = Runtime.getRuntime().availableProcessors();
     private @Nullable Integer dimension;
     private @Nullable Boolean normalize;
@@ -433,8 +433,8 @@ public final class Encoder implements AutoCloseable {
     }
 
     /**
-     * Sets how many tokens are computed at once on one thread; 1024 by default. More need more
-     * memory.
+     * Sets how many tokens are computed at once on one thread; by default 512 in float32 and 1024
+     * in bfloat16. More need more memory.
      */
     public Builder batchTokens(int tokens) {
       this.batchTokens = tokens;
@@ -548,10 +548,10 @@ public final class Encoder implements AutoCloseable {
 
     private void checkNumbers() {
       List<String> wrong = new ArrayList<>();
-      check(wrong, "maxTokens", maxTokens);
-      check(wrong, "batchTokens", batchTokens);
-      check(wrong, "threads", threads);
-      check(wrong, "dimension", dimension);
+      check(wrong, "maxTokens", maxTokens, EngineOptions.MOST_TOKENS);
+      check(wrong, "batchTokens", batchTokens, EngineOptions.MOST_TOKENS);
+      check(wrong, "threads", threads, EngineOptions.MOST_LANES);
+      check(wrong, "dimension", dimension, Integer.MAX_VALUE);
       if (templateName != null && PromptTemplate.byName(templateName).isEmpty()) {
         wrong.add(
             "template is \""
@@ -564,9 +564,9 @@ public final class Encoder implements AutoCloseable {
       }
     }
 
-    private static void check(List<String> wrong, String name, @Nullable Integer value) {
-      if (value != null && value < 1) {
-        wrong.add(name + " is " + value + "; expected 1 or more");
+    private static void check(List<String> wrong, String name, @Nullable Integer value, int most) {
+      if (value != null && (value < 1 || value > most)) {
+        wrong.add(name + " is " + value + "; expected a number from 1 to " + most);
       }
     }
 

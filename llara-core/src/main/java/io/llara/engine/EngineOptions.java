@@ -12,7 +12,7 @@ import org.jspecify.annotations.Nullable;
  * @param computeType the type to compute in
  * @param lanes how many threads run forward passes
  * @param batchTokens the largest number of rows of one forward pass, unless a single prompt is
- *     longer
+ *     longer; null takes as many as suit the compute type
  * @param maxTokens the longest prompt
  * @param copyWeights whether weights are copied out of their files instead of mapped
  * @param packWeights whether projections are packed for this processor; null decides by the size of
@@ -23,28 +23,31 @@ public record EngineOptions(
     @Nullable LlamaConfig config,
     ComputeType computeType,
     int lanes,
-    int batchTokens,
+    @Nullable Integer batchTokens,
     int maxTokens,
     boolean copyWeights,
     @Nullable Boolean packWeights,
     @Nullable Path adapter) {
 
-  /**
-   * The default of {@link #batchTokens}: more rows make no product faster, fewer fit the cache
-   * better.
-   */
-  public static final int DEFAULT_BATCH_TOKENS = 1024;
+  /** More threads than any machine has cores: beyond it a number is a mistake. */
+  public static final int MOST_LANES = 1024;
+
+  /** Far beyond the context of any model, and small enough for the table of rotary angles. */
+  public static final int MOST_TOKENS = 1 << 20;
 
   /** Checks the numbers. */
   public EngineOptions {
-    requirePositive("lanes", lanes);
-    requirePositive("batchTokens", batchTokens);
-    requirePositive("maxTokens", maxTokens);
+    requireWithin("lanes", lanes, MOST_LANES);
+    if (batchTokens != null) {
+      requireWithin("batchTokens", batchTokens, MOST_TOKENS);
+    }
+    requireWithin("maxTokens", maxTokens, MOST_TOKENS);
   }
 
-  private static void requirePositive(String name, int value) {
-    if (value < 1) {
-      throw new IllegalArgumentException(name + " is " + value + "; expected 1 or more");
+  private static void requireWithin(String name, int value, int most) {
+    if (value < 1 || value > most) {
+      throw new IllegalArgumentException(
+          name + " is " + value + "; expected a number from 1 to " + most);
     }
   }
 
@@ -60,7 +63,7 @@ public record EngineOptions(
     private @Nullable LlamaConfig config;
     private ComputeType computeType = ComputeType.AUTO;
     private int lanes = Runtime.getRuntime().availableProcessors();
-    private int batchTokens = DEFAULT_BATCH_TOKENS;
+    private @Nullable Integer batchTokens;
     private int maxTokens = 512;
     private boolean copyWeights;
     private @Nullable Boolean packWeights;
@@ -86,8 +89,8 @@ public record EngineOptions(
       return this;
     }
 
-    /** Sets the largest number of rows of one forward pass. */
-    public Builder batchTokens(int tokens) {
+    /** Sets the largest number of rows of one forward pass; null decides by the compute type. */
+    public Builder batchTokens(@Nullable Integer tokens) {
       this.batchTokens = tokens;
       return this;
     }

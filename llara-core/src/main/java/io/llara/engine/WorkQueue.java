@@ -1,6 +1,8 @@
 package io.llara.engine;
 
+import com.google.common.math.LongMath;
 import io.llara.prompt.Prompt;
+import java.math.RoundingMode;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Collection;
@@ -55,6 +57,10 @@ final class WorkQueue {
   private final int lanes;
   private final int budget;
   private long waitingRows;
+
+  /** How many rows a lane takes at once of what waits. */
+  private long share;
+
   private int running;
   private volatile boolean closed;
 
@@ -78,6 +84,10 @@ final class WorkQueue {
         waiting.add(one);
         waitingRows += one.rows();
       }
+      // Batches of one size, as many for each lane, so that the lanes end together.
+      long perLane = LongMath.divide(waitingRows, lanes, RoundingMode.CEILING);
+      long rounds = LongMath.divide(perLane, budget, RoundingMode.CEILING);
+      share = LongMath.divide(perLane, Math.max(1, rounds), RoundingMode.CEILING);
       notEmpty.signalAll();
       return true;
     } finally {
@@ -136,7 +146,6 @@ final class WorkQueue {
   }
 
   private List<Work> poll() {
-    long share = Math.min(budget, (waitingRows + lanes - 1) / lanes);
     List<Work> batch = new ArrayList<>();
     long rows = 0;
     while (!waiting.isEmpty()) {

@@ -2,6 +2,7 @@ package io.llara.model;
 
 import io.llara.attention.AttentionMask;
 import io.llara.spi.Kernels;
+import io.llara.tensor.TensorScope;
 import org.bytedeco.pytorch.Tensor;
 import org.jspecify.annotations.Nullable;
 
@@ -53,16 +54,24 @@ final class DecoderLayer implements AutoCloseable {
       Kernels.Rotation keyRotation,
       Kernels.Rotation queryRotation,
       AttentionMask mask) {
-    Tensor normed = attentionNorm.apply(hidden);
-    Tensor attended =
-        attention.applyAndAdd(
-            normed,
-            rows == null ? normed : normed.index_select(0, rows),
-            rows == null ? hidden : hidden.index_select(0, rows),
-            keyRotation,
-            queryRotation,
-            mask);
-    return feedForward.applyAndAdd(feedForwardNorm.apply(attended), attended);
+    // What is dead is freed at once: its memory is still in the processor's cache for what comes
+    // next.
+    try (TensorScope scope = new TensorScope()) {
+      Tensor attended;
+      try (TensorScope attentionScope = new TensorScope()) {
+        Tensor normed = attentionNorm.apply(hidden);
+        attended =
+            attentionScope.keep(
+                attention.applyAndAdd(
+                    normed,
+                    rows == null ? normed : normed.index_select(0, rows),
+                    rows == null ? hidden : hidden.index_select(0, rows),
+                    keyRotation,
+                    queryRotation,
+                    mask));
+      }
+      return scope.keep(feedForward.applyAndAdd(feedForwardNorm.apply(attended), attended));
+    }
   }
 
   @Override

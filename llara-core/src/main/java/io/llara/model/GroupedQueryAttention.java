@@ -50,12 +50,17 @@ final class GroupedQueryAttention implements AutoCloseable {
       Kernels.Rotation keyRotation,
       Kernels.Rotation queryRotation,
       AttentionMask mask) {
-    // Scopes of their own keep what is alive at once small enough to stay in the processor's cache.
     try (TensorScope scope = new TensorScope()) {
-      Tensor q = kernels.rotary(heads(query.apply(queries)), queryRotation);
-      Tensor k = kernels.rotary(heads(key.apply(x)), keyRotation);
+      Tensor q = rotated(query, queries, queryRotation);
+      Tensor k = rotated(key, x, keyRotation);
       Tensor v = heads(value.apply(x));
       return scope.keep(output.applyAndAdd(kernels.attention(q, k, v, mask), residual));
+    }
+  }
+
+  private Tensor rotated(Projection projection, Tensor x, Kernels.Rotation rotation) {
+    try (TensorScope scope = new TensorScope()) {
+      return scope.keep(kernels.rotary(heads(projection.apply(x)), rotation));
     }
   }
 

@@ -81,10 +81,7 @@ public final class LlamaModel implements AutoCloseable {
       Kernels.Rotation rotation = rotary.at(Arrays.copyOf(batch.keyPositions(), padded));
       for (DecoderLayer layer : layers.subList(0, layers.size() - 1)) {
         betweenLayers.run();
-        Tensor next;
-        try (TensorScope layerScope = new TensorScope()) {
-          next = layerScope.keep(layer.apply(hidden, rotation, batch));
-        }
+        Tensor next = layer.apply(hidden, rotation, batch);
         scope.free(hidden);
         hidden = next;
       }

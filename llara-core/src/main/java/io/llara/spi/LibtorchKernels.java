@@ -5,6 +5,7 @@ import io.llara.attention.AttentionMask;
 import io.llara.attention.AttentionMask.KeyRange;
 import io.llara.attention.AttentionMask.Span;
 import io.llara.tensor.Operator;
+import io.llara.tensor.TensorScope;
 import java.math.RoundingMode;
 import java.util.List;
 import org.bytedeco.pytorch.IValue;
@@ -65,77 +66,88 @@ public final class LibtorchKernels implements Kernels {
 
   @Override
   public Tensor rmsNorm(Tensor x, Tensor weight, double eps) {
-    // torch.rms_norm makes several passes over float32 copies. One reduction and one scaling do the
-    // same.
-    long hidden = x.size(1);
-    Tensor meanSquare =
-        torch
-            .linalg_vector_norm(
-                x, new Scalar(2.0), new long[] {1}, true, new ScalarTypeOptional(ScalarType.Float))
-            .square_()
-            .mul_(new Scalar(1.0 / hidden));
-    // Batch normalisation in evaluation mode, with a row as its channel, is x / sqrt(variance +
-    // eps) in one pass, scaled in float32
-    // for half-precision rows too.
-    Tensor variance = meanSquare.flatten();
-    TensorOptional none = new TensorOptional();
-    Tensor normalised =
-        torch
-            .batch_norm(
-                x.unsqueeze(0),
-                none,
-                none,
-                new TensorOptional(torch.zeros_like(variance)),
-                new TensorOptional(variance),
-                false,
-                0,
-                eps,
-                false)
-            .squeeze(0);
-    return normalised.mul_(weight);
+    try (TensorScope scope = new TensorScope()) {
+      // torch.rms_norm makes several passes over float32 copies; one reduction and one scaling do
+      // the
+      // same.
+      Tensor meanSquare =
+          torch
+              .linalg_vector_norm(
+                  x,
+                  new Scalar(2.0),
+                  new long[] {1},
+                  false,
+                  new ScalarTypeOptional(ScalarType.Float))
+              .square_()
+              .mul_(new Scalar(1.0 / x.size(1)));
+      // Batch normalisation in evaluation mode, with a row as its channel, is
+      // x / sqrt(variance + eps) in one pass, scaled in float32 for half-precision rows too.
+      TensorOptional none = new TensorOptional();
+      Tensor normalised =
+          torch.batch_norm(
+              x.unsqueeze(0),
+              none,
+              none,
+              new TensorOptional(torch.zeros_like(meanSquare)),
+              new TensorOptional(meanSquare),
+              false,
+              0,
+              eps,
+              false);
+      return scope.keep(normalised.squeeze(0).mul_(weight));
+    }
   }
 
   @Override
   public Tensor rotary(Tensor x, Rotation table) {
-    long half = x.size(2) / 2;
-    Tensor rotated = x.mul(table.cos());
-    rotated.narrow(2, 0, half).addcmul_(x.narrow(2, half, half), table.sin(), new Scalar(-1.0));
-    rotated.narrow(2, half, half).addcmul_(x.narrow(2, 0, half), table.sin(), new Scalar(1.0));
-    return rotated;
+    try (TensorScope scope = new TensorScope()) {
+      long half = x.size(2) / 2;
+      Tensor rotated = x.mul(table.cos());
+      Tensor first = x.narrow(2, 0, half);
+      Tensor second = x.narrow(2, half, half);
+      rotated.narrow(2, 0, half).addcmul_(second, table.sin(), new Scalar(-1.0));
+      rotated.narrow(2, half, half).addcmul_(first, table.sin(), new Scalar(1.0));
+      return scope.keep(rotated);
+    }
   }
 
   @Override
   public Tensor swiGlu(Tensor x, Projection gate, Projection up) {
-    if (gate instanceof PackedProjection packedGate && up instanceof PackedProjection packedUp) {
-      return packedUp.applyAndMultiply(x, packedGate.applyAndSilu(x));
+    try (TensorScope scope = new TensorScope()) {
+      // Not as epilogues of the products: oneDNN's read the other factor tile by tile, which costs
+      // three times these two passes.
+      return scope.keep(torch.silu_(gate.apply(x)).mul_(up.apply(x)));
     }
-    return torch.silu_(gate.apply(x)).mul_(up.apply(x));
   }
 
   @Override
   public Tensor attention(Tensor q, Tensor k, Tensor v, AttentionMask mask) {
-    Tensor out = torch.empty_like(q);
-    List<Span> spans = mask.spans();
-    int covered = 0;
-    for (int i = 0; i < spans.size(); ) {
-      Span span = spans.get(i);
-      if (span.queryBegin() > covered) {
-        out.narrow(0, covered, span.queryBegin() - covered).zero_();
+    try (TensorScope scope = new TensorScope()) {
+      Tensor out = torch.empty_like(q);
+      List<Span> spans = mask.spans();
+      int covered = 0;
+      for (int i = 0; i < spans.size(); ) {
+        Span span = spans.get(i);
+        if (span.queryBegin() > covered) {
+          out.narrow(0, covered, span.queryBegin() - covered).zero_();
+        }
+        int count = usesFlash(q, span) ? alike(spans, i) : 0;
+        try (TensorScope spanScope = new TensorScope()) {
+          if (count > 0) {
+            flash(q, k, v, out, span, count);
+          } else {
+            blocks(q, k, v, out, span);
+            count = 1;
+          }
+        }
+        i += count;
+        covered = spans.get(i - 1).queryEnd();
       }
-      int count = usesFlash(q, span) ? alike(spans, i) : 0;
-      if (count > 0) {
-        flash(q, k, v, out, span, count);
-      } else {
-        blocks(q, k, v, out, span);
-        count = 1;
+      if (covered < q.size(0)) {
+        out.narrow(0, covered, q.size(0) - covered).zero_();
       }
-      i += count;
-      covered = spans.get(i - 1).queryEnd();
+      return scope.keep(out.flatten(1, 2));
     }
-    if (covered < q.size(0)) {
-      out.narrow(0, covered, q.size(0) - covered).zero_();
-    }
-    return out.flatten(1, 2);
   }
 
   private static boolean usesFlash(Tensor q, Span span) {

@@ -9,8 +9,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * A projection whose weight lies in oneDNN's own blocked layout, so that no call rearranges it
- * again, and whose epilogue (SiLU, product, sum) runs while the result is still in registers. For
- * inference on CPU only: autograd does not know it.
+ * again, and which adds a residual while the result is still in registers. For inference on CPU
+ * only: autograd does not know it.
  */
 public final class PackedProjection implements Projection {
   private static final Operator REORDER = new Operator("mkldnn::_reorder_linear_weight", "");
@@ -46,37 +46,19 @@ public final class PackedProjection implements Projection {
 
   @Override
   public Tensor apply(Tensor x) {
-    return unary(x, "none");
-  }
-
-  /** Returns {@code silu(apply(x))}. */
-  Tensor applyAndSilu(Tensor x) {
-    return unary(x, "swish");
-  }
-
-  /** Returns {@code apply(x) · factor}, element by element. */
-  Tensor applyAndMultiply(Tensor x, Tensor factor) {
-    return binary(x, factor, "mul");
-  }
-
-  @Override
-  public Tensor applyAndAdd(Tensor x, Tensor residual) {
-    return binary(x, residual, "add");
-  }
-
-  private Tensor unary(Tensor x, String epilogue) {
     return UNARY.call(
         new IValue(x),
         new IValue(weight),
         bias(),
-        new IValue(epilogue),
+        new IValue("none"),
         UNARY.emptyList(4),
         new IValue());
   }
 
-  private Tensor binary(Tensor x, Tensor other, String epilogue) {
+  @Override
+  public Tensor applyAndAdd(Tensor x, Tensor residual) {
     return BINARY.call(
-        new IValue(x), new IValue(other), new IValue(weight), bias(), new IValue(epilogue));
+        new IValue(x), new IValue(residual), new IValue(weight), bias(), new IValue("add"));
   }
 
   private IValue bias() {
