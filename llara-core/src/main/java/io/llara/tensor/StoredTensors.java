@@ -6,7 +6,7 @@ import java.io.EOFException;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
-import java.nio.charset.StandardCharsets;
+import java.nio.charset.Charset;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
@@ -27,6 +27,10 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 public final class StoredTensors implements AutoCloseable {
   /** A buffer over native memory holds an int's worth of bytes. */
   private static final int CHUNK = 1 << 30;
+
+  /** How this process spells file names to the system; not always the default charset. */
+  private static final Charset FILE_NAMES =
+      Charset.forName(System.getProperty("sun.jnu.encoding", "UTF-8"));
 
   private final Map<Path, Tensor> mapped = new HashMap<>();
 
@@ -85,7 +89,7 @@ public final class StoredTensors implements AutoCloseable {
   private static Tensor mapFile(Path file) {
     try {
       return torch.torch_from_file(
-          new BytePointer(file.toString(), StandardCharsets.UTF_8),
+          new BytePointer(file.toString(), FILE_NAMES),
           new BoolOptional(false),
           new LongOptional(Files.size(file)),
           new TensorOptions(ScalarType.Byte));
