@@ -23,11 +23,12 @@ import java.util.stream.Stream;
  * }</pre>
  *
  * <p>Each run has a JVM of its own, whose heap is resident from the start: what grows is not the
- * heap. Exit code 1 if the resident set grows by 2 % or more after the first tenth, or objects are
+ * heap. Exit code 1 if the resident set grows by 2 % or more after the first quarter, or objects are
  * left over.
  */
 public final class Soak {
   private static final String CHILD = "--child";
+
   /**
    * The tokenizer keeps the last ten thousand words it has met, and a SentencePiece-like tokenizer
    * takes a short text as one word. Fewer texts than encodes of the warm-up let it fill that cache
