@@ -23,8 +23,8 @@ import java.util.stream.Stream;
  * }</pre>
  *
  * <p>Each run has a JVM of its own, whose heap is resident from the start: what grows is not the
- * heap. Exit code 1 if the resident set grows by 2 % or more after the first quarter, or objects are
- * left over.
+ * heap. Exit code 1 if the resident set grows by 2 % or more after the first quarter, or objects
+ * are left over.
  */
 public final class Soak {
   private static final String CHILD = "--child";
