@@ -56,7 +56,8 @@ final class AtomicFiles {
     }
   }
 
-  private static void forceFolder(Path folder) throws IOException {
+  /** Forces the names in a folder to disk, where that can be done. */
+  static void forceFolder(Path folder) throws IOException {
     FileChannel channel;
     try {
       channel = FileChannel.open(folder, StandardOpenOption.READ);

@@ -18,7 +18,7 @@ import picocli.CommandLine.ScopeType;
 import picocli.CommandLine.UnmatchedArgumentException;
 
 /**
- * The launcher: {@code llara encode | search | verify | doctor}.
+ * The launcher: {@code llara encode | search | verify | import | doctor}.
  *
  * <p>Exit codes: 0 ok, 1 a check failed, 2 bad usage or input, told in one line on standard error.
  */
@@ -71,6 +71,7 @@ public final class Llara implements Runnable {
             .addSubcommand(new EncodeCommand(streams))
             .addSubcommand(new SearchCommand(streams))
             .addSubcommand(new VerifyCommand(streams))
+            .addSubcommand(new ImportCommand(streams))
             .addSubcommand(new DoctorCommand(streams));
     line.setCaseInsensitiveEnumValuesAllowed(true);
     // A query may begin with an @.

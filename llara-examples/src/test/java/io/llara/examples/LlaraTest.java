@@ -9,7 +9,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 class LlaraTest {
 
   @ParameterizedTest
-  @ValueSource(strings = {"encode", "search", "verify", "doctor"})
+  @ValueSource(strings = {"encode", "search", "verify", "import", "doctor"})
   void everyCommandHasHelp(String command) {
     CommandRun run = CommandRun.of(command, "--help");
     assertThat(run.code()).isZero();
@@ -21,7 +21,7 @@ class LlaraTest {
   void helpNamesAllCommands() {
     CommandRun run = CommandRun.of("--help");
     assertThat(run.code()).isZero();
-    assertThat(run.out()).contains("encode", "search", "verify", "doctor");
+    assertThat(run.out()).contains("encode", "search", "verify", "import", "doctor");
     assertThat(CommandRun.of("--version").out()).startsWith("llara ");
   }
 
@@ -34,6 +34,7 @@ class LlaraTest {
     assertRefused(CommandRun.of("encode"), "--model");
     assertRefused(CommandRun.of("search"), "QUERY");
     assertRefused(CommandRun.of("verify"), "DIR");
+    assertRefused(CommandRun.of("import"), "FILE.gguf");
   }
 
   @Test
