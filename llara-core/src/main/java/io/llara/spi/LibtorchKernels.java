@@ -29,16 +29,22 @@ public final class LibtorchKernels implements Kernels {
    * Up to here the fused kernel is as fast as blocks of plain products in float32, and a batch of
    * short prompts is one call.
    */
-  private static final int LONGEST_FLASH_FLOAT32 = 128;
+  private static final int LONGEST_FLASH_FLOAT32 = 64;
 
   /** The rows of one tile of a processor's matrix unit. */
   private static final int TILE_ROWS = 16;
 
+  /** How many float32 scores fit beside what else an attention block touches: one megabyte. */
+  private static final long SCORES_IN_CACHE = 1 << 18;
+
   /**
-   * Query rows handled at once by plain products: large enough for the products, small enough that
-   * the scores stay in the cache.
+   * Query rows handled at once by plain products. Fewer waste less on keys that causality hides,
+   * more make the products faster, which wins in long prompts.
    */
   private static final int QUERY_BLOCK = 128;
+
+  private static final int SHORT_QUERY_BLOCK = 64;
+  private static final int SHORT = 256;
 
   @Override
   public String name() {
@@ -250,42 +256,57 @@ public final class LibtorchKernels implements Kernels {
 
   /**
    * Blocks of queries over just the keys they may see, as plain products: faster than the fused
-   * kernel in float32, and right for spans whose queries are only the end of their keys.
+   * kernel in float32, and right for spans whose queries are only the end of their keys. As many
+   * heads at once as keep their scores in the cache; views are made outside of the loops, since a
+   * call into native code costs as much as some thousand products.
    */
   private static void blocks(Tensor q, Tensor k, Tensor v, Tensor out, Span span) {
-    long kvHeads = k.size(1);
-    long groups = q.size(1) / kvHeads;
-    long headDim = q.size(2);
-    Scalar scale = new Scalar(1 / Math.sqrt(headDim));
+    long heads = q.size(1);
+    long groups = heads / k.size(1);
+    int queryCount = span.queryCount();
+    int block = Math.min(queryCount, queryCount > SHORT ? QUERY_BLOCK : SHORT_QUERY_BLOCK);
+    Tensor queries = heads(floats(q.narrow(0, span.queryBegin(), queryCount)));
+    Tensor keys = heads(repeat(floats(gather(k, span.keys())), groups)).transpose(1, 2);
+    Tensor values = heads(repeat(floats(gather(v, span.keys())), groups));
+    Tensor target = heads(out.narrow(0, span.queryBegin(), queryCount));
+    Tensor future = span.causal() ? future(block, keys) : null;
+    Tensor none = torch.zeros(new long[] {1, 1, 1}, keys.options());
     Scalar nothing = new Scalar(0.0);
-    Tensor keys = floats(gather(k, span.keys())).permute(1, 2, 0);
-    Tensor values = floats(gather(v, span.keys())).transpose(0, 1);
-    long keyCount = span.keyCount();
-    long queryCount = span.queryCount();
-    Tensor none = torch.zeros(new long[] {1, 1, 1}, values.options());
-    Tensor future = span.causal() ? future(Math.min(QUERY_BLOCK, queryCount), values) : none;
-    for (long begin = 0; begin < queryCount; begin += QUERY_BLOCK) {
-      long rows = Math.min(QUERY_BLOCK, queryCount - begin);
-      long visible = span.causal() ? keyCount - queryCount + begin + rows : keyCount;
-      Tensor queries =
-          floats(q.narrow(0, span.queryBegin() + begin, rows))
-              .view(rows, kvHeads, groups, headDim)
-              .permute(1, 2, 0, 3)
-              .reshape(kvHeads, groups * rows, headDim);
-      // The scale rides along with the product: with a factor of zero nothing is added.
-      Tensor scores = torch.baddbmm(none, queries, keys.narrow(2, 0, visible), nothing, scale);
-      if (span.causal()) {
-        scores
-            .view(kvHeads, groups, rows, visible)
-            .narrow(3, visible - rows, rows)
-            .add_(future.narrow(0, 0, rows).narrow(1, 0, rows));
+    Scalar scale = new Scalar(1 / Math.sqrt(q.size(2)));
+    long atOnce = Math.max(1, Math.min(heads, SCORES_IN_CACHE / ((long) block * span.keyCount())));
+    for (long head = 0; head < heads; head += atOnce) {
+      long count = Math.min(atOnce, heads - head);
+      Tensor someQueries = queries.narrow(0, head, count);
+      Tensor someKeys = keys.narrow(0, head, count);
+      Tensor someValues = values.narrow(0, head, count);
+      Tensor someTarget = target.narrow(0, head, count);
+      for (int begin = 0; begin < queryCount; begin += block) {
+        int rows = Math.min(block, queryCount - begin);
+        int visible = span.visibleKeys(span.queryBegin() + begin + rows - 1);
+        try (TensorScope scope = new TensorScope()) {
+          // The scale rides along with the product: with a factor of zero nothing is added.
+          Tensor scores =
+              torch.baddbmm(
+                  none,
+                  someQueries.narrow(1, begin, rows),
+                  someKeys.narrow(2, 0, visible),
+                  nothing,
+                  scale);
+          if (future != null) {
+            Tensor own = scores.narrow(2, visible - rows, rows);
+            own.add_(rows == block ? future : future.narrow(0, 0, rows).narrow(1, 0, rows));
+          }
+          torch.softmax_out(scores, scores, 2);
+          Tensor weighted = torch.bmm(scores, someValues.narrow(1, 0, visible));
+          someTarget.narrow(1, begin, rows).copy_(weighted);
+        }
       }
-      torch.softmax_out(scores, scores, 2);
-      Tensor weighted = torch.bmm(scores, values.narrow(1, 0, visible));
-      out.narrow(0, span.queryBegin() + begin, rows)
-          .view(rows, kvHeads, groups, headDim)
-          .copy_(weighted.view(kvHeads, groups, rows, headDim).permute(2, 0, 1, 3));
     }
+  }
+
+  /** Views {@code [rows, heads, headDim]} as {@code [heads, rows, headDim]}. */
+  private static Tensor heads(Tensor x) {
+    return x.transpose(0, 1);
   }
 
   /** Minus infinity above the diagonal, zero elsewhere. */
