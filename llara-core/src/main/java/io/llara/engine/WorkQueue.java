@@ -61,6 +61,9 @@ final class WorkQueue {
   /** How many rows a lane takes at once of what waits. */
   private long share;
 
+  /** Whether the lanes will have drifted apart by the time of the last round. */
+  private boolean severalRounds;
+
   private int running;
   private volatile boolean closed;
 
@@ -88,6 +91,7 @@ final class WorkQueue {
       long perLane = LongMath.divide(waitingRows, lanes, RoundingMode.CEILING);
       long rounds = LongMath.divide(perLane, budget, RoundingMode.CEILING);
       share = LongMath.divide(perLane, Math.max(1, rounds), RoundingMode.CEILING);
+      severalRounds = rounds > 2;
       notEmpty.signalAll();
       return true;
     } finally {
@@ -146,12 +150,15 @@ final class WorkQueue {
   }
 
   private List<Work> poll() {
+    // After several rounds the lanes do not stand side by side any more: half batches at the end
+    // halve the time that the first to finish waits for the last.
+    long wanted = severalRounds && waitingRows <= lanes * share ? share / 2 : share;
     List<Work> batch = new ArrayList<>();
     long rows = 0;
     while (!waiting.isEmpty()) {
       int next = waiting.element().rows();
       // Half of a prompt over the share is as good as half under it.
-      if (rows > 0 && (rows + next / 2 > share || rows + next > budget)) {
+      if (rows > 0 && (rows + next / 2 > wanted || rows + next > budget)) {
         break;
       }
       batch.add(waiting.remove());
