@@ -105,12 +105,13 @@ public final class EncodingEngine implements AutoCloseable {
       LlamaModel model,
       Function<ScalarType, Projection> head,
       ComputeType computeType,
+      int batchTokens,
       EngineOptions options) {
     this.model = model;
     this.head = head;
     this.computeType = computeType;
     this.options = options;
-    this.queue = new WorkQueue(options.lanes(), batchTokens(options, computeType));
+    this.queue = new WorkQueue(options.lanes(), batchTokens);
     this.lanes =
         IntStream.range(0, options.lanes())
             .mapToObj(i -> new Thread(this::runLane, "llara-lane-" + i))
@@ -166,16 +167,11 @@ public final class EncodingEngine implements AutoCloseable {
     }
     ScalarType type = NumberTypes.of(computeType);
     boolean packed = packs(config, weights, type, options);
+    int batchTokens = batchTokens(options, computeType);
     long begin = System.nanoTime();
     LlamaModel model =
         LlamaFactory.build(
-            config,
-            weights,
-            new LibtorchKernels(),
-            type,
-            options.maxTokens(),
-            packed,
-            batchTokens(options, computeType));
+            config, weights, new LibtorchKernels(), type, options.maxTokens(), packed, batchTokens);
     LOG.debug(
         "loaded {} layers in {} ms: {}, {} lanes, projections {}",
         config.layers(),
@@ -183,7 +179,7 @@ public final class EncodingEngine implements AutoCloseable {
         computeType,
         options.lanes(),
         packed ? "packed" : "plain");
-    return new EncodingEngine(model, head, computeType, options);
+    return new EncodingEngine(model, head, computeType, batchTokens, options);
   }
 
   /**
@@ -358,13 +354,7 @@ public final class EncodingEngine implements AutoCloseable {
               + " tokens; this engine was opened for "
               + options.maxTokens());
     }
-    int vocabulary = config().vocabularySize();
-    for (int id : prompt.ids()) {
-      if (id < 0 || id >= vocabulary) {
-        throw new IllegalArgumentException(
-            "token id " + id + " is outside of the model's vocabulary of " + vocabulary);
-      }
-    }
+    model.requireKnown(prompt.ids());
   }
 
   private static IllegalStateException closedError() {
@@ -413,9 +403,8 @@ public final class EncodingEngine implements AutoCloseable {
     }
   }
 
-  @SuppressWarnings(
-      "CatchThrowable") // A lane must outlive anything a batch does, or its callers would wait for
-  // ever.
+  // Throwable: a lane must outlive anything a batch does, or its callers would wait for ever.
+  @SuppressWarnings("CatchThrowable")
   private void run(WorkQueue.Batch batch) {
     boolean wide = batch.alone() && options.lanes() > 1;
     try (TensorScope scope = new TensorScope()) {

@@ -117,8 +117,8 @@ final class WorkQueue {
           running++;
           return new Batch(batch, alone);
         }
-        notEmpty
-            .awaitUninterruptibly(); // Lanes are ours: nobody interrupts them, and close() signals.
+        // Lanes are ours: nobody interrupts them, and close() signals.
+        notEmpty.awaitUninterruptibly();
       }
     } finally {
       lock.unlock();

@@ -106,7 +106,12 @@ public final class LlamaModel implements AutoCloseable {
         wanted);
   }
 
-  private void requireKnown(int[] ids) {
+  /**
+   * Checks token ids, so that one caller's mistake does not end a batch it shares with others.
+   *
+   * @throws IllegalArgumentException if an id is not in the vocabulary
+   */
+  public void requireKnown(int[] ids) {
     for (int id : ids) {
       if (id < 0 || id >= config.vocabularySize()) {
         throw new IllegalArgumentException(

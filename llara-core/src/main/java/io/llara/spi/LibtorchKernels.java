@@ -59,7 +59,7 @@ public final class LibtorchKernels implements Kernels {
   /**
    * oneDNN compiles a kernel for every number of rows it meets and keeps it: a megabyte for each,
    * and milliseconds. Sixteen rows are one tile of a matrix unit, so that small batches lose
-   * little; large ones lose two percent at most.
+   * little; large ones lose at most 31 rows.
    */
   @Override
   public int paddedRows(int rows) {
@@ -73,9 +73,7 @@ public final class LibtorchKernels implements Kernels {
   @Override
   public Tensor rmsNorm(Tensor x, Tensor weight, double eps) {
     try (TensorScope scope = new TensorScope()) {
-      // torch.rms_norm makes several passes over float32 copies; one reduction and one scaling do
-      // the
-      // same.
+      // torch.rms_norm makes several passes over float32 copies; a reduction and a scaling suffice.
       Tensor meanSquare =
           torch
               .linalg_vector_norm(
@@ -164,8 +162,8 @@ public final class LibtorchKernels implements Kernels {
   }
 
   private static boolean isFloat32(Tensor x) {
-    return x.scalar_type().intern()
-        == ScalarType.Float; // Enums out of native code are not interned.
+    // Enums out of native code are not interned.
+    return x.scalar_type().intern() == ScalarType.Float;
   }
 
   /**
@@ -202,8 +200,8 @@ public final class LibtorchKernels implements Kernels {
     int length = span.queryCount();
     int firstKey = span.keys().get(0).begin();
     // For half precision the kernel is compiled for every length and kept. Rows that follow a
-    // sequence, whose they ever are, can be
-    // computed along to round the length up: causality hides them from the rows that count.
+    // sequence, whosever they are, can be computed along to round the length up: causality hides
+    // them from the rows that count.
     int rows = isFloat32(q) ? length : roundUp(length, TILE_ROWS);
     long groups = q.size(1) / k.size(1);
     Tensor result =

@@ -39,9 +39,8 @@ public final class Libtorch {
 
     private static @Nullable Throwable init() {
       // JavaCPP refuses to allocate once the process is larger than four times -Xmx. Memory-mapped
-      // weights count, so a large model on
-      // a small heap would be refused although the memory is there. Read once, when the first
-      // Bytedeco class initialises.
+      // weights count, so a large model on a small heap would be refused although the memory is
+      // there. Read once, when the first Bytedeco class initialises.
       setUnlessSet("org.bytedeco.javacpp.maxBytes", "0");
       setUnlessSet("org.bytedeco.javacpp.maxPhysicalBytes", "0");
       try {

@@ -19,19 +19,9 @@ import java.util.Optional;
  * the ids, positions and pooled columns of our prompts, who may see whom, the hidden states and the
  * embeddings.
  */
-final class EncodeCase implements GoldenCase {
-  private final GoldenFile file;
-  private final SafetensorsFile tensors;
-  private final GoldenJson json;
-  private final ReplayEngines.Request request;
-
-  private EncodeCase(
-      GoldenFile file, SafetensorsFile tensors, GoldenJson json, ReplayEngines.Request request) {
-    this.file = file;
-    this.tensors = tensors;
-    this.json = json;
-    this.request = request;
-  }
+record EncodeCase(
+    GoldenFile source, SafetensorsFile tensors, GoldenJson json, ReplayEngines.Request request)
+    implements GoldenCase {
 
   static List<GoldenCase> read(GoldenFile file) {
     SafetensorsFile tensors = file.openTensors();
@@ -48,7 +38,7 @@ final class EncodeCase implements GoldenCase {
 
   @Override
   public String file() {
-    return file.name();
+    return source.name();
   }
 
   @Override

@@ -15,19 +15,9 @@ import java.util.stream.IntStream;
  * with the checkpoint's rotary scaling or another. Compared are the hidden states, the logits of
  * the last position and the rotary frequencies.
  */
-final class GqaCase implements GoldenCase {
-  private final GoldenFile file;
-  private final SafetensorsFile tensors;
-  private final GoldenJson json;
-  private final ReplayEngines.Request request;
-
-  private GqaCase(
-      GoldenFile file, SafetensorsFile tensors, GoldenJson json, ReplayEngines.Request request) {
-    this.file = file;
-    this.tensors = tensors;
-    this.json = json;
-    this.request = request;
-  }
+record GqaCase(
+    GoldenFile source, SafetensorsFile tensors, GoldenJson json, ReplayEngines.Request request)
+    implements GoldenCase {
 
   static List<GoldenCase> read(GoldenFile file) {
     SafetensorsFile tensors = file.openTensors();
@@ -48,7 +38,7 @@ final class GqaCase implements GoldenCase {
 
   @Override
   public String file() {
-    return file.name();
+    return source.name();
   }
 
   @Override
@@ -82,10 +72,10 @@ final class GqaCase implements GoldenCase {
 
   private void inverseFrequencies(EncodingEngine engine, Judge judge) {
     Optional<String> rope = json.optionalString("rope");
-    if (rope.isEmpty() || !file.json().has("inv_freq")) {
+    if (rope.isEmpty() || !source.json().has("inv_freq")) {
       return;
     }
-    GoldenJson names = file.json().object("inv_freq");
+    GoldenJson names = source.json().object("inv_freq");
     if (names.has(rope.get())) {
       double[] actual = RotaryEmbedding.inverseFrequencies(engine.config());
       double[] expected = GoldenFile.read(tensors, names.string(rope.get()), actual.length);

@@ -14,19 +14,9 @@ import java.util.Optional;
  * A case of {@code lora.json}: prompts of one mode on a checkpoint with a LoRA adapter merged into
  * it. Compared are the hidden states and the embeddings.
  */
-final class LoraCase implements GoldenCase {
-  private final GoldenFile file;
-  private final SafetensorsFile tensors;
-  private final GoldenJson json;
-  private final ReplayEngines.Request request;
-
-  private LoraCase(
-      GoldenFile file, SafetensorsFile tensors, GoldenJson json, ReplayEngines.Request request) {
-    this.file = file;
-    this.tensors = tensors;
-    this.json = json;
-    this.request = request;
-  }
+record LoraCase(
+    GoldenFile source, SafetensorsFile tensors, GoldenJson json, ReplayEngines.Request request)
+    implements GoldenCase {
 
   static List<GoldenCase> read(GoldenFile file) {
     SafetensorsFile tensors = file.openTensors();
@@ -43,7 +33,7 @@ final class LoraCase implements GoldenCase {
 
   @Override
   public String file() {
-    return file.name();
+    return source.name();
   }
 
   @Override
