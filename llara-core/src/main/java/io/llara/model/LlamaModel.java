@@ -54,11 +54,6 @@ public final class LlamaModel implements AutoCloseable {
     return config;
   }
 
-  /** Returns the type this model computes in. */
-  public ScalarType computeType() {
-    return computeType;
-  }
-
   /**
    * Runs the model.
    *

@@ -12,9 +12,6 @@ import org.bytedeco.pytorch.Tensor;
  */
 public interface Kernels {
 
-  /** Returns a short name for messages and reports. */
-  String name();
-
   /** Returns whether autograd may record these operations. */
   boolean differentiable();
 

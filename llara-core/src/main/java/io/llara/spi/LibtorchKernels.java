@@ -47,11 +47,6 @@ public final class LibtorchKernels implements Kernels {
   private static final int SHORT = 256;
 
   @Override
-  public String name() {
-    return "libtorch-cpu";
-  }
-
-  @Override
   public boolean differentiable() {
     return false;
   }
