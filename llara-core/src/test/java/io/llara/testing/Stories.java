@@ -1,5 +1,6 @@
 package io.llara.testing;
 
+import java.nio.file.Files;
 import java.nio.file.Path;
 
 /** The small pretrained LLaMA among the test resources. */
@@ -8,6 +9,7 @@ public final class Stories {
 
   /** Returns its directory. */
   public static Path dir() {
-    return Path.of("src", "test", "resources", "stories260k");
+    Path here = Path.of("src", "test", "resources", "stories260k");
+    return Files.isDirectory(here) ? here : Path.of("..", "llara-core").resolve(here);
   }
 }
