@@ -15,6 +15,7 @@ import io.llara.engine.WorkQueue.Work;
 import io.llara.model.CheckpointWeights;
 import io.llara.model.LlamaFactory;
 import io.llara.model.LlamaModel;
+import io.llara.model.StoredParts;
 import io.llara.model.WeightSource;
 import io.llara.prompt.Prompt;
 import io.llara.prompt.TokenRange;
@@ -171,7 +172,11 @@ public final class EncodingEngine implements AutoCloseable {
     long begin = System.nanoTime();
     LlamaModel model =
         LlamaFactory.build(
-            config, weights, new LibtorchKernels(), type, options.maxTokens(), packed, batchTokens);
+            config,
+            new StoredParts(config, weights, type, packed, batchTokens),
+            new LibtorchKernels(),
+            type,
+            options.maxTokens());
     LOG.debug(
         "loaded {} layers in {} ms: {}, {} lanes, projections {}",
         config.layers(),

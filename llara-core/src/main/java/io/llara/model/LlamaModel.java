@@ -9,6 +9,7 @@ import java.util.Arrays;
 import java.util.List;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The forward pass of a LLaMA decoder (arXiv 2302.13971; grouped-query attention and biases as the
@@ -66,39 +67,100 @@ public final class LlamaModel implements AutoCloseable {
    * @throws IllegalArgumentException if an id is not in the vocabulary
    */
   public Tensor forward(AttentionMask batch, int[] rows, Runnable betweenLayers) {
-    int[] ids = batch.rowIds();
-    requireKnown(ids);
     try (TensorScope scope = new TensorScope()) {
-      // Rows of padding hold token 0 at position 0; no span covers them, and nobody reads them.
-      int padded = kernels.paddedRows(ids.length);
-      Tensor hidden =
-          embedding.index_select(0, Tensors.ofInts(Arrays.copyOf(ids, padded))).to(computeType);
-      Kernels.Rotation rotation = rotary.at(Arrays.copyOf(batch.keyPositions(), padded));
-      for (DecoderLayer layer : layers.subList(0, layers.size() - 1)) {
+      Pass pass = pass(batch, rows);
+      Tensor hidden = pass.embed();
+      for (int layer = 0; layer < layers.size(); layer++) {
         betweenLayers.run();
-        Tensor next = layer.apply(hidden, rotation, batch);
+        Tensor next = pass.layer(layer, hidden);
         scope.free(hidden);
         hidden = next;
       }
-      betweenLayers.run();
-      Tensor wanted = norm.apply(last(hidden, rotation, batch, rows));
-      return scope.keep(wanted.narrow(0, 0, rows.length).clone());
+      return scope.keep(pass.finish(hidden).clone());
     }
   }
 
-  private Tensor last(Tensor hidden, Kernels.Rotation rotation, AttentionMask batch, int[] rows) {
-    DecoderLayer layer = layers.get(layers.size() - 1);
-    if (rows.length == batch.queryRows()) {
-      return layer.apply(hidden, rotation, batch);
+  /**
+   * Prepares a batch to be taken through the model layer by layer, by one thread. What the pass
+   * holds belongs to the caller's innermost scope.
+   *
+   * @param rows the rows whose hidden states are wanted, ascending
+   * @throws IllegalArgumentException if an id is not in the vocabulary
+   */
+  public Pass pass(AttentionMask batch, int[] rows) {
+    return new Pass(batch, rows);
+  }
+
+  /** One batch on its way: {@link #embed}, every {@link #layer} in turn, {@link #finish}. */
+  public final class Pass {
+    private final AttentionMask batch;
+    private final int[] ids;
+    private final int wanted;
+    private final Kernels.Rotation rotation;
+
+    /** The mask, rows and rotation of the last layer's queries; null if they are all rows. */
+    private final @Nullable AttentionMask lastBatch;
+
+    private final @Nullable Tensor lastRows;
+    private final Kernels.Rotation lastRotation;
+
+    private Pass(AttentionMask batch, int[] rows) {
+      this.batch = batch;
+      this.wanted = rows.length;
+      requireKnown(batch.rowIds());
+      // Rows of padding hold token 0 at position 0; no span covers them, and nobody reads them.
+      int padded = kernels.paddedRows(batch.keyRows());
+      this.ids = Arrays.copyOf(batch.rowIds(), padded);
+      this.rotation = rotary.at(Arrays.copyOf(batch.keyPositions(), padded));
+      if (rows.length == batch.queryRows()) {
+        this.lastBatch = null;
+        this.lastRows = null;
+        this.lastRotation = rotation;
+      } else {
+        int lastPadded = kernels.paddedRows(rows.length);
+        this.lastBatch = batch.restrictTo(rows);
+        this.lastRows = Tensors.ofInts(Arrays.copyOf(rows, lastPadded));
+        this.lastRotation = rotary.at(Arrays.copyOf(lastBatch.positions(), lastPadded));
+      }
     }
-    AttentionMask wanted = batch.restrictTo(rows);
-    int padded = kernels.paddedRows(rows.length);
-    return layer.apply(
-        hidden,
-        Tensors.ofInts(Arrays.copyOf(rows, padded)),
-        rotation,
-        rotary.at(Arrays.copyOf(wanted.positions(), padded)),
-        wanted);
+
+    /** Returns the token ids of the rows, padding included. */
+    public int[] ids() {
+      return ids.clone();
+    }
+
+    /** Returns the number of layers. */
+    public int layers() {
+      return layers.size();
+    }
+
+    /** Looks the tokens up, {@code [rows, hidden]}, padding included. */
+    public Tensor embed() {
+      try (TensorScope scope = new TensorScope()) {
+        return scope.keep(embedding.index_select(0, Tensors.ofInts(ids)).to(computeType));
+      }
+    }
+
+    /**
+     * Runs one layer.
+     *
+     * @param hidden the result of the layer before it, {@code [rows, hidden]}
+     * @return {@code [rows, hidden]}; of the last layer, the wanted rows alone
+     */
+    public Tensor layer(int index, Tensor hidden) {
+      DecoderLayer layer = layers.get(index);
+      if (index < layers.size() - 1 || lastBatch == null || lastRows == null) {
+        return layer.apply(hidden, rotation, batch);
+      }
+      return layer.apply(hidden, lastRows, rotation, lastRotation, lastBatch);
+    }
+
+    /** Applies the final norm and leaves padding behind: {@code [wanted rows, hidden]}. */
+    public Tensor finish(Tensor hidden) {
+      try (TensorScope scope = new TensorScope()) {
+        return scope.keep(norm.apply(hidden).narrow(0, 0, wanted));
+      }
+    }
   }
 
   /**

@@ -73,7 +73,11 @@ class LlamaModelTest {
 
   private static LlamaModel build(WeightSource weights, boolean packed) {
     return LlamaFactory.build(
-        CONFIG, weights, new LibtorchKernels(), ScalarType.Float, 64, packed, 32);
+        CONFIG,
+        new StoredParts(CONFIG, weights, ScalarType.Float, packed, 32),
+        new LibtorchKernels(),
+        ScalarType.Float,
+        64);
   }
 
   private static AttentionMask mask(int... ids) {

@@ -1,0 +1,30 @@
+package io.llara.model;
+
+import io.llara.spi.Projection;
+import org.bytedeco.pytorch.Tensor;
+
+/**
+ * Where a model gets the parts that hold weights: as they are stored, packed for a processor, or
+ * recorded for training. Asked once for each part, in the order a forward pass meets them, by one
+ * thread. The model owns what it is given.
+ */
+public interface Parts {
+
+  /** Returns the embedding matrix, {@code [vocabulary, hidden]}, in any floating type. */
+  Tensor embedding();
+
+  /**
+   * Returns the scale of a norm, {@code [hidden]}.
+   *
+   * @param name the weight's canonical name, such as {@code layers.0.input_layernorm.weight}
+   */
+  Tensor norm(String name);
+
+  /**
+   * Returns a linear map of a layer.
+   *
+   * @param module its canonical name without {@code .weight}, such as {@code
+   *     layers.0.self_attn.q_proj}
+   */
+  Projection projection(String module);
+}

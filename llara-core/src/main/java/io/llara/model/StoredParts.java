@@ -1,0 +1,89 @@
+package io.llara.model;
+
+import static java.util.Objects.requireNonNull;
+
+import io.llara.checkpoint.LlamaConfig;
+import io.llara.checkpoint.LlamaTensors;
+import io.llara.spi.PackedProjection;
+import io.llara.spi.PlainProjection;
+import io.llara.spi.Projection;
+import io.llara.tensor.TensorScope;
+import java.util.Map;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.jspecify.annotations.Nullable;
+
+/** Parts for inference: weights as a source has them, or packed copies. */
+public final class StoredParts implements Parts {
+  private final WeightSource weights;
+  private final ScalarType type;
+  private final boolean packed;
+  private final int packedRows;
+  private final Map<String, long[]> shapes;
+
+  /**
+   * Takes parts from a source, which stays the caller's.
+   *
+   * @param type the type to compute in
+   * @param packed whether projections are packed for this processor ({@link PackedProjection});
+   *     needs a copy of the weights, saves time in every pass
+   * @param packedRows the number of rows that packing prefers
+   */
+  public StoredParts(
+      LlamaConfig config, WeightSource weights, ScalarType type, boolean packed, int packedRows) {
+    this.weights = weights;
+    this.type = type;
+    this.packed = packed;
+    this.packedRows = packedRows;
+    this.shapes = LlamaTensors.required(config);
+  }
+
+  @Override
+  public Tensor embedding() {
+    // It stays in the type it is stored in: rows are converted when they are looked up, which is
+    // exact and needs no copy.
+    return weights.load(
+        LlamaTensors.EMBEDDING,
+        shape(LlamaTensors.EMBEDDING),
+        weights.storedType(LlamaTensors.EMBEDDING, type),
+        WeightSource.Use.KEPT);
+  }
+
+  @Override
+  public Tensor norm(String name) {
+    return load(name, WeightSource.Use.KEPT);
+  }
+
+  @Override
+  public Projection projection(String module) {
+    String biasName = module + ".bias";
+    Tensor bias = shapes.containsKey(biasName) ? load(biasName, WeightSource.Use.KEPT) : null;
+    try {
+      return packed ? pack(module, bias) : plain(module, bias);
+    } catch (RuntimeException | Error e) {
+      if (bias != null) {
+        bias.close(); // No projection owns it yet.
+      }
+      throw e;
+    }
+  }
+
+  private Projection plain(String module, @Nullable Tensor bias) {
+    return new PlainProjection(load(module + ".weight", WeightSource.Use.KEPT), bias);
+  }
+
+  private Projection pack(String module, @Nullable Tensor bias) {
+    try (TensorScope scope = new TensorScope()) {
+      Tensor weight = TensorScope.adopt(load(module + ".weight", WeightSource.Use.PASSING));
+      return PackedProjection.pack(weight, bias, packedRows);
+    }
+  }
+
+  private Tensor load(String name, WeightSource.Use use) {
+    return weights.load(name, shape(name), type, use);
+  }
+
+  private long[] shape(String name) {
+    return requireNonNull(shapes.get(name), name);
+  }
+}
