@@ -51,18 +51,26 @@ public final class AttentionMaskFactory {
         }
       }
       prompt.copyIdsTo(ids, begin);
-      prompt.copyPositionsTo(positions, begin, layout.positionsCountPadding() ? lead : 0);
+      int first = layout.positionsCountPadding() ? lead : 0;
+      if (layout.selfVisible()) {
+        for (int column = 0; column < prompt.length(); column++) {
+          positions[begin + column] = first + column;
+        }
+      } else {
+        prompt.copyPositionsTo(positions, begin, first);
+      }
       real[i] = new TokenRange(begin, begin + prompt.length());
       pooledSelf[i] = shift(prompt.pooledSelf(), begin);
       pooledNext[i] = shift(prompt.pooledNext(), begin);
-      addSpans(prompt, begin, spans);
+      addSpans(prompt, begin, layout.selfVisible(), spans);
     }
     return new AttentionMask(spans.build(), starts, real, pooledSelf, pooledNext, ids, positions);
   }
 
-  private static void addSpans(Prompt prompt, int begin, ImmutableList.Builder<Span> spans) {
+  private static void addSpans(
+      Prompt prompt, int begin, boolean selfVisible, ImmutableList.Builder<Span> spans) {
     int end = begin + prompt.length();
-    if (!prompt.isJoint()) {
+    if (!prompt.isJoint() || selfVisible) {
       spans.add(new Span(begin, end, ImmutableList.of(new KeyRange(begin, end)), true));
       return;
     }

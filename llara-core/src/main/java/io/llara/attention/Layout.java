@@ -10,9 +10,16 @@ package io.llara.attention;
  * @param positionsCountPadding whether positions count from the first column of a padded row, as
  *     the reference does, instead of from the prompt's first token; the rotary embedding is
  *     relative, so that hidden states do not depend on it
+ * @param selfVisible whether in a joint prompt NEXT sees SELF and its positions run on after it:
+ *     plain causality. For measuring what the mask is for; no model is used like that
  */
-public record Layout(Padding padding, int multipleOf, int padId, boolean positionsCountPadding) {
-  private static final Layout PACKED = new Layout(Padding.NONE, 1, 0, false);
+public record Layout(
+    Padding padding,
+    int multipleOf,
+    int padId,
+    boolean positionsCountPadding,
+    boolean selfVisible) {
+  private static final Layout PACKED = new Layout(Padding.NONE, 1, 0, false, false);
 
   /** Where the padding of a batch stands. */
   public enum Padding {
@@ -41,21 +48,26 @@ public record Layout(Padding padding, int multipleOf, int padId, boolean positio
 
   /** Returns the layout of equally wide rows with padding (id 0) before each prompt. */
   public static Layout leftPadded(int multipleOf) {
-    return new Layout(Padding.LEFT, multipleOf, 0, false);
+    return new Layout(Padding.LEFT, multipleOf, 0, false, false);
   }
 
   /** Returns the layout of equally wide rows with padding (id 0) after each prompt. */
   public static Layout rightPadded(int multipleOf) {
-    return new Layout(Padding.RIGHT, multipleOf, 0, false);
+    return new Layout(Padding.RIGHT, multipleOf, 0, false, false);
   }
 
   /** Returns this layout with another token id for padding rows. */
   public Layout withPadId(int padId) {
-    return new Layout(padding, multipleOf, padId, positionsCountPadding);
+    return new Layout(padding, multipleOf, padId, positionsCountPadding, selfVisible);
   }
 
   /** Returns this layout with positions that count from the first column, padding included. */
   public Layout withPositionsCountingPadding() {
-    return new Layout(padding, multipleOf, padId, true);
+    return new Layout(padding, multipleOf, padId, true, selfVisible);
+  }
+
+  /** Returns this layout with plain causality in joint prompts: NEXT sees SELF. */
+  public Layout withVisibleSelf() {
+    return new Layout(padding, multipleOf, padId, positionsCountPadding, true);
   }
 }

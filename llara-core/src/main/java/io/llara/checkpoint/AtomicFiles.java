@@ -1,5 +1,6 @@
 package io.llara.checkpoint;
 
+import io.llara.Internal;
 import io.llara.LlaraException;
 import java.io.IOException;
 import java.nio.channels.FileChannel;
@@ -14,15 +15,22 @@ import java.util.concurrent.ThreadLocalRandom;
  * machine stops: aside, forced to disk, renamed, the folder forced to disk. Programs that have the
  * old content mapped keep it.
  */
-final class AtomicFiles {
+@Internal
+public final class AtomicFiles {
   private AtomicFiles() {}
 
   /** Writes the content of a file into an empty channel. */
-  interface Content {
+  public interface Content {
+    /** Writes all of it. */
     void writeTo(FileChannel channel) throws IOException;
   }
 
-  static void write(Path target, Content content) {
+  /**
+   * Writes a file, replacing one of that name.
+   *
+   * @throws LlaraException if it cannot be written; an older one is still whole then
+   */
+  public static void write(Path target, Content content) {
     Path absolute = target.toAbsolutePath();
     Path folder = absolute.getParent();
     Path name = absolute.getFileName();
@@ -57,7 +65,7 @@ final class AtomicFiles {
   }
 
   /** Forces the names in a folder to disk, where that can be done. */
-  static void forceFolder(Path folder) throws IOException {
+  public static void forceFolder(Path folder) throws IOException {
     FileChannel channel;
     try {
       channel = FileChannel.open(folder, StandardOpenOption.READ);

@@ -1,5 +1,6 @@
 package io.llara.checkpoint;
 
+import io.llara.Internal;
 import io.llara.LlaraException;
 import java.io.IOException;
 import java.nio.file.DirectoryNotEmptyException;
@@ -14,7 +15,8 @@ import java.util.function.Consumer;
  * Makes a directory whose name means all of its files or nothing at any moment: it is filled aside,
  * and renamed when it is complete.
  */
-final class NewDirectory {
+@Internal
+public final class NewDirectory {
   private NewDirectory() {}
 
   /**
@@ -22,7 +24,7 @@ final class NewDirectory {
    *
    * @throws LlaraException naming it
    */
-  static void requireFree(Path dir) {
+  public static void requireFree(Path dir) {
     if (!Files.exists(dir)) {
       return;
     }
@@ -45,7 +47,7 @@ final class NewDirectory {
    * @param content writes files into the directory it is given; may throw, and nothing is left then
    * @throws LlaraException if the directory is not new or empty, or cannot be written
    */
-  static void write(Path dir, Consumer<Path> content) {
+  public static void write(Path dir, Consumer<Path> content) {
     requireFree(dir);
     try {
       // Through a link, to where it leads.

@@ -53,6 +53,15 @@ public final class Operator {
     return new Tensor(stack.get(0).toTensor());
   }
 
+  /**
+   * Calls an operator that changes its arguments and has no result.
+   *
+   * @throws IllegalStateException if this build of libtorch does not have the operator
+   */
+  public void run(IValue... arguments) {
+    handle().callBoxed(new IValueVector(arguments));
+  }
+
   /** Returns an empty list of the type that an argument of this operator has. */
   public IValue emptyList(int argument) {
     Argument declared = handle().schema().arguments().getPointer(argument);

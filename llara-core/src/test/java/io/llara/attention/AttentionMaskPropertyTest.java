@@ -197,7 +197,7 @@ class AttentionMaskPropertyTest {
             Arbitraries.of(Layout.Padding.values()),
             Arbitraries.integers().between(1, 8),
             Arbitraries.of(true, false))
-        .as((padding, multipleOf, counting) -> new Layout(padding, multipleOf, 3, counting));
+        .as((padding, multipleOf, counting) -> new Layout(padding, multipleOf, 3, counting, false));
   }
 
   private static int[] ids(int count) {

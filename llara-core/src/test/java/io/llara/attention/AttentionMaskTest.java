@@ -48,6 +48,21 @@ class AttentionMaskTest {
   }
 
   @Test
+  void withVisibleSelfAJointPromptIsPlainlyCausal() {
+    AttentionMask mask =
+        AttentionMaskFactory.create(List.of(JOINT), Layout.packed().withVisibleSelf());
+
+    assertThat(mask.spans()).hasSize(1);
+    String[] visibility = mask.visibility(0);
+    for (int row = 0; row < visibility.length; row++) {
+      assertThat(visibility[row])
+          .isEqualTo("1".repeat(row + 1) + "0".repeat(visibility.length - row - 1));
+    }
+    assertThat(mask.positions()).containsExactly(0, 1, 2, 3, 4, 5, 6, 7);
+    assertThat(mask.pooled(0, Mode.NEXT)).isEqualTo(new TokenRange(7, 8));
+  }
+
+  @Test
   void packedPromptsFollowOneAnotherAndDoNotSeeEachOther() {
     AttentionMask mask =
         AttentionMaskFactory.create(

@@ -1,0 +1,151 @@
+package io.llara.train.autograd;
+
+import io.llara.tensor.TensorScope;
+import java.util.ArrayDeque;
+import java.util.Deque;
+import java.util.List;
+import org.bytedeco.pytorch.BoolOptional;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorVector;
+import org.bytedeco.pytorch.global.torch;
+
+/**
+ * A chain of stages, run forward and then differentiated from the last to the first, each by
+ * itself: {@code ∂L/∂input} of a stage is handed on as {@code ∂L/∂output} of the one before. The
+ * result equals one recorded pass. What it buys is that the gradients of a stage are final, and its
+ * memory free, before the next stage begins.
+ *
+ * <p>Either every stage is recorded while it runs, or only its input is kept and it is run once
+ * more, recorded, when its turn comes (activation checkpointing, arXiv 1604.06174): a third of the
+ * arithmetic again, for the memory of one stage instead of all.
+ *
+ * <p>For one thread and one pass. Closing frees what a pass that was given up has kept.
+ */
+public final class StagedBackward implements AutoCloseable {
+  private final List<Stage> stages;
+  private final boolean recompute;
+
+  /** What is kept of the stages that ran forward and not yet backward, the last on top. */
+  private final Deque<Kept> kept = new ArrayDeque<>();
+
+  /** A stage's input, cut off from the graph before it, and its recorded output, if it is kept. */
+  private record Kept(Stage stage, Tensor input, Tensor output) {
+    void close() {
+      input.close();
+      output.close();
+    }
+  }
+
+  /**
+   * Prepares a pass.
+   *
+   * @param stages in the order of the forward pass
+   * @param recompute whether stages are run again instead of recorded the first time
+   */
+  public StagedBackward(List<Stage> stages, boolean recompute) {
+    this.stages = List.copyOf(stages);
+    this.recompute = recompute;
+  }
+
+  /**
+   * Runs the stages.
+   *
+   * @param input what the first stage takes; it stays the caller's and must not be changed before
+   *     the backward pass
+   * @return the output of the last stage, cut off from the graph; the caller's
+   */
+  public Tensor forward(Tensor input) {
+    try (TensorScope scope = new TensorScope()) {
+      Tensor x = input.detach();
+      for (Stage stage : stages) {
+        x = run(stage, x);
+      }
+      return scope.keep(x);
+    }
+  }
+
+  private Tensor run(Stage stage, Tensor input) {
+    try (TensorScope scope = new TensorScope()) {
+      // Another handle of the same memory: whether it records is its own.
+      Tensor leaf = input.detach();
+      Tensor output;
+      if (recompute) {
+        try (Recording off = Recording.off()) {
+          output = stage.run(leaf);
+        }
+      } else {
+        leaf.requires_grad_(true);
+        try (Recording on = Recording.on()) {
+          output = stage.run(leaf);
+        }
+      }
+      kept.push(new Kept(stage, scope.own(leaf), recompute ? new Tensor() : scope.own(output)));
+      return scope.keep(output.detach());
+    }
+  }
+
+  /**
+   * Differentiates the stages, last to first.
+   *
+   * @param outputGradient {@code ∂L/∂output}, in the output's shape and type
+   * @param sink takes the gradients of each stage's parameters before the next stage begins
+   * @return {@code ∂L/∂input}; the caller's
+   */
+  public Tensor backward(Tensor outputGradient, GradientSink sink) {
+    if (kept.size() != stages.size()) {
+      throw new IllegalStateException("a backward pass follows a forward pass, once");
+    }
+    try (TensorScope scope = new TensorScope()) {
+      Tensor gradient = outputGradient;
+      while (!kept.isEmpty()) {
+        Kept last = kept.pop();
+        try {
+          Tensor before = backward(last, gradient, sink);
+          if (gradient != outputGradient) {
+            scope.free(gradient);
+          }
+          gradient = before;
+        } finally {
+          last.close();
+        }
+      }
+      return scope.keep(gradient);
+    }
+  }
+
+  private Tensor backward(Kept last, Tensor outputGradient, GradientSink sink) {
+    try (TensorScope scope = new TensorScope()) {
+      Tensor output = last.output();
+      if (recompute) {
+        last.input().requires_grad_(true);
+        try (Recording on = Recording.on()) {
+          output = last.stage().run(last.input());
+        }
+      }
+      List<Parameter> parameters = last.stage().parameters();
+      TensorVector inputs = new TensorVector();
+      inputs.push_back(last.input());
+      for (Parameter parameter : parameters) {
+        inputs.push_back(parameter.leaf());
+      }
+      TensorVector gradients =
+          torch.grad(
+              new TensorVector(output),
+              inputs,
+              new TensorVector(outputGradient),
+              new BoolOptional(),
+              false,
+              false);
+      for (int i = 0; i < parameters.size(); i++) {
+        sink.add(parameters.get(i), gradients.get(i + 1));
+      }
+      return scope.keep(gradients.get(0));
+    }
+  }
+
+  @Override
+  public void close() {
+    kept.forEach(Kept::close);
+    kept.clear();
+  }
+}

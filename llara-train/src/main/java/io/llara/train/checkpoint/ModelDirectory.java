@@ -1,0 +1,237 @@
+package io.llara.train.checkpoint;
+
+import com.google.gson.JsonObject;
+import io.llara.Internal;
+import io.llara.LlaraException;
+import io.llara.checkpoint.AtomicFiles;
+import io.llara.checkpoint.CheckpointDirectory;
+import io.llara.checkpoint.LlamaTensors;
+import io.llara.checkpoint.LlaraJson;
+import io.llara.checkpoint.NewDirectory;
+import io.llara.checkpoint.SafetensorsWriter;
+import io.llara.checkpoint.StorageType;
+import io.llara.checkpoint.TensorEntry;
+import io.llara.tensor.Libtorch;
+import io.llara.tensor.NumberTypes;
+import io.llara.tensor.TensorContents;
+import io.llara.tensor.TensorScope;
+import java.io.IOException;
+import java.nio.channels.WritableByteChannel;
+import java.nio.file.DirectoryStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.ThreadLocalRandom;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+
+/**
+ * Writes trained weights as a directory in the layout of the Hugging Face hub: like the checkpoint
+ * they came from, with its configuration and tokenizer, and other numbers in its tensors.
+ *
+ * <p>The weights lie in one {@code model.safetensors}, named as {@code LlamaForCausalLM} saves
+ * them. The configuration keeps every key of the source's; only the type of the weights, and the
+ * name of the architecture where it was that of the bare model, follow what is written.
+ */
+@Internal
+public final class ModelDirectory {
+  private static final String ASIDE_PREFIX = ".model.";
+  private static final String ASIDE_SUFFIX = ".tmp";
+
+  private ModelDirectory() {}
+
+  /** Gives weights one after another, so that they need not all be in memory at once. */
+  @FunctionalInterface
+  public interface Weights {
+    /**
+     * Returns a weight, of any floating type, in the shape that the source has it in. Called once
+     * for each tensor of the source, by the thread that writes, in an open scope that frees what is
+     * made here.
+     *
+     * @param name the canonical name, see {@link LlamaTensors}
+     */
+    Tensor weight(String name);
+  }
+
+  /**
+   * Writes a new directory. It appears under its name complete and on disk, or not at all.
+   *
+   * @param source the checkpoint that the weights were made from
+   * @param out a directory that does not exist or is empty
+   * @param weights all weights by canonical name, the same as the source has, in any floating type;
+   *     they stay the caller's
+   * @param type F32, F16 or BF16, in which they are stored
+   * @param settings the content of {@code llara.json}; empty for that of the source, if any
+   * @throws LlaraException if the source cannot be read, the directory is not new or empty or
+   *     cannot be written, or a weight is not finite in the storage type; names what it is about
+   * @throws IllegalArgumentException if the names or shapes are not those of the source
+   */
+  public static void write(
+      Path source,
+      Path out,
+      Map<String, Tensor> weights,
+      StorageType type,
+      Optional<LlaraJson> settings) {
+    CheckpointDirectory checkpoint = CheckpointDirectory.open(source);
+    if (!weights.keySet().equals(checkpoint.tensors().keySet())) {
+      throw new IllegalArgumentException(difference(weights, checkpoint));
+    }
+    Weights byName =
+        name -> {
+          Tensor weight = weights.get(name);
+          if (weight == null) {
+            throw new IllegalArgumentException("the weight " + name + " is null");
+          }
+          return weight;
+        };
+    NewDirectory.write(out, aside -> fill(checkpoint, aside, byName, type, settings));
+  }
+
+  /**
+   * Writes a new directory from weights that are made while it is written. See {@link #write(Path,
+   * Path, Map, StorageType, Optional)}.
+   */
+  public static void write(
+      Path source, Path out, Weights weights, StorageType type, Optional<LlaraJson> settings) {
+    CheckpointDirectory checkpoint = CheckpointDirectory.open(source);
+    NewDirectory.write(out, aside -> fill(checkpoint, aside, weights, type, settings));
+  }
+
+  /**
+   * Writes a model into a directory that holds other files, such as the records of a training run,
+   * and maybe an older model. The files are written aside, forced to disk and renamed one by one,
+   * {@code config.json} last: until it is there, the directory is no model. What an interrupted
+   * call left is removed first.
+   *
+   * @throws LlaraException as {@link #write(Path, Path, Map, StorageType, Optional)}, except that
+   *     the directory need not be empty
+   */
+  public static void writeInto(
+      Path source, Path out, Weights weights, StorageType type, Optional<LlaraJson> settings) {
+    CheckpointDirectory checkpoint = CheckpointDirectory.open(source);
+    try {
+      Files.createDirectories(out);
+      try (DirectoryStream<Path> debris =
+          Files.newDirectoryStream(out, ASIDE_PREFIX + "*" + ASIDE_SUFFIX)) {
+        for (Path dir : debris) {
+          remove(dir);
+        }
+      }
+      String name = Long.toUnsignedString(ThreadLocalRandom.current().nextLong(), 36);
+      Path aside = out.resolve(ASIDE_PREFIX + name + ASIDE_SUFFIX);
+      try {
+        Files.createDirectory(aside);
+        fill(checkpoint, aside, weights, type, settings);
+        moveAll(aside, out);
+        AtomicFiles.forceFolder(out);
+      } finally {
+        remove(aside);
+      }
+    } catch (IOException e) {
+      throw new LlaraException("%s: cannot be written: %s".formatted(out, e), e);
+    }
+  }
+
+  private static void fill(
+      CheckpointDirectory source,
+      Path dir,
+      Weights weights,
+      StorageType type,
+      Optional<LlaraJson> settings) {
+    Libtorch.load();
+    ScalarType stored = NumberTypes.of(type);
+    JsonObject config = JsonFiles.read(source.path().resolve(ModelFiles.CONFIG));
+    ModelFiles.nameType(config, type);
+    if (source.config().tieWordEmbeddings() || source.tensors().containsKey(LlamaTensors.HEAD)) {
+      ModelFiles.nameModelWithHead(config, source.config());
+    }
+    JsonFiles.write(dir.resolve(ModelFiles.CONFIG), config);
+    TokenizerFiles.copyAll(source.path(), dir);
+    TokenizerFiles.copy(source.path(), dir, List.of(ModelFiles.GENERATION));
+    settings.or(source::llaraJson).ifPresent(json -> json.write(dir));
+    SafetensorsWriter writer = new SafetensorsWriter();
+    for (TensorEntry entry : source.tensors().values()) {
+      writer.add(
+          ModelFiles.storedName(entry.name()),
+          type,
+          entry.shape(),
+          out -> writeWeight(entry, weights, type, stored, out));
+    }
+    writer.write(dir.resolve(ModelFiles.WEIGHTS));
+    CheckpointDirectory.open(dir);
+  }
+
+  private static void writeWeight(
+      TensorEntry like,
+      Weights weights,
+      StorageType type,
+      ScalarType stored,
+      WritableByteChannel out)
+      throws IOException {
+    try (TensorScope scope = new TensorScope()) {
+      Tensor weight = weights.weight(like.name());
+      if (!like.hasShape(weight.shape())) {
+        throw new IllegalArgumentException(
+            "the weight %s has shape %s; the model it is for has %s"
+                .formatted(
+                    like.name(), Arrays.toString(weight.shape()), Arrays.toString(like.shape())));
+      }
+      if (!isFinite(weight.detach(), stored)) {
+        throw new LlaraException(
+            "the weight %s has values that are no finite numbers in %s; nothing was written"
+                .formatted(like.name(), type));
+      }
+      TensorContents.of(weight, type).writeTo(out);
+    }
+  }
+
+  /** The least and the largest value tell it, without a second tensor: a NaN is both. */
+  private static boolean isFinite(Tensor weight, ScalarType stored) {
+    return weight.numel() == 0
+        || Double.isFinite(weight.min().to(stored).item_double())
+            && Double.isFinite(weight.max().to(stored).item_double());
+  }
+
+  private static String difference(Map<String, Tensor> weights, CheckpointDirectory checkpoint) {
+    List<String> missing = new ArrayList<>(checkpoint.tensors().keySet());
+    missing.removeAll(weights.keySet());
+    List<String> unknown = new ArrayList<>(weights.keySet());
+    unknown.removeAll(checkpoint.tensors().keySet());
+    return "the weights are not those of %s: missing %s, not in it %s"
+        .formatted(checkpoint.path(), missing, unknown);
+  }
+
+  private static void moveAll(Path from, Path to) throws IOException {
+    List<Path> files = new ArrayList<>();
+    try (DirectoryStream<Path> all = Files.newDirectoryStream(from)) {
+      all.forEach(files::add);
+    }
+    Path config = from.resolve(ModelFiles.CONFIG);
+    files.remove(config);
+    files.add(config);
+    for (Path file : files) {
+      Files.move(
+          file,
+          to.resolve(file.getFileName()),
+          StandardCopyOption.ATOMIC_MOVE,
+          StandardCopyOption.REPLACE_EXISTING);
+    }
+  }
+
+  private static void remove(Path dir) throws IOException {
+    if (!Files.isDirectory(dir)) {
+      return;
+    }
+    try (DirectoryStream<Path> files = Files.newDirectoryStream(dir)) {
+      for (Path file : files) {
+        Files.delete(file);
+      }
+    }
+    Files.delete(dir);
+  }
+}

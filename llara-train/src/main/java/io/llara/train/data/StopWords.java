@@ -1,0 +1,150 @@
+package io.llara.train.data;
+
+import com.google.common.base.CharMatcher;
+import com.google.common.collect.ImmutableSet;
+import com.google.common.io.Resources;
+import io.llara.LlaraException;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.charset.CharacterCodingException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Locale;
+import java.util.Set;
+
+/**
+ * Words that say little of what a text is about, and are left out of its targets. Immutable and
+ * thread-safe.
+ */
+public final class StopWords {
+  private static final char BYTE_ORDER_MARK = '\uFEFF';
+  private static final StopWords NONE = new StopWords(ImmutableSet.of());
+
+  private final ImmutableSet<String> words;
+
+  /** Read once, on first use. */
+  private static final class English {
+    private static final StopWords WORDS = new StopWords(words());
+
+    private static ImmutableSet<String> words() {
+      try {
+        return ImmutableSet.copyOf(
+            Resources.readLines(
+                Resources.getResource(StopWords.class, "stop-words-en.txt"),
+                StandardCharsets.UTF_8));
+      } catch (IOException e) {
+        throw new UncheckedIOException("the stop words inside the library cannot be read", e);
+      }
+    }
+  }
+
+  private StopWords(ImmutableSet<String> words) {
+    this.words = words;
+  }
+
+  /** Returns the empty list: {@link #strip} then takes away punctuation only. */
+  public static StopWords none() {
+    return NONE;
+  }
+
+  /** Returns the English function words that come with this library. */
+  public static StopWords english() {
+    return English.WORDS;
+  }
+
+  /**
+   * Reads a list: UTF-8, one word a line, upper and lower case alike; blank lines count for
+   * nothing. A word with punctuation in it, such as {@code you're}, is allowed and never met:
+   * {@link #strip} looks at {@code you} and {@code re}.
+   *
+   * @throws LlaraException if the file cannot be read, is not UTF-8, has more than one word in a
+   *     line (which is named), or has no word at all
+   */
+  public static StopWords read(Path file) {
+    List<String> lines;
+    try {
+      lines = Files.readAllLines(file, StandardCharsets.UTF_8);
+    } catch (CharacterCodingException e) {
+      throw new LlaraException(file + ": is not UTF-8 text; expected one stop word a line", e);
+    } catch (NoSuchFileException e) {
+      throw new LlaraException(file + ": no such file; expected a list of stop words", e);
+    } catch (IOException e) {
+      throw new LlaraException(file + ": cannot be read: " + e.getMessage(), e);
+    }
+    ImmutableSet.Builder<String> words = ImmutableSet.builder();
+    for (int i = 0; i < lines.size(); i++) {
+      String word = CharMatcher.is(BYTE_ORDER_MARK).trimLeadingFrom(lines.get(i)).strip();
+      if (word.chars().anyMatch(Character::isWhitespace)) {
+        throw new LlaraException(
+            "%s:%d: is \"%s\"; expected one stop word a line".formatted(file, i + 1, word));
+      }
+      if (!word.isEmpty()) {
+        words.add(lower(word));
+      }
+    }
+    StopWords read = new StopWords(words.build());
+    if (read.words.isEmpty()) {
+      throw new LlaraException(file + ": has no word in it; expected one stop word a line");
+    }
+    return read;
+  }
+
+  /** Returns the words, in lower case. */
+  public Set<String> words() {
+    return words;
+  }
+
+  /**
+   * Returns the words of a text that are none of these, joined by one space; possibly none.
+   *
+   * <p>As the released code has it: every run of characters that are neither letter nor digit, the
+   * underscore among them, ends a word ({@code [\W_]+} in Python, by which a combining mark is no
+   * letter), and a word is dropped if its lower case is in the list.
+   */
+  public String strip(String text) {
+    StringBuilder kept = new StringBuilder(text.length());
+    int length = text.length();
+    int end = 0;
+    while (end < length) {
+      int begin = end;
+      while (end < length && isWordAt(text, end)) {
+        end += Character.charCount(text.codePointAt(end));
+      }
+      if (end > begin) {
+        String word = text.substring(begin, end);
+        if (!words.contains(lower(word))) {
+          if (kept.length() > 0) {
+            kept.append(' ');
+          }
+          kept.append(word);
+        }
+      } else {
+        end += Character.charCount(text.codePointAt(end));
+      }
+    }
+    return kept.toString();
+  }
+
+  private static boolean isWordAt(String text, int index) {
+    int character = text.codePointAt(index);
+    return switch (Character.getType(character)) {
+      case Character.UPPERCASE_LETTER,
+          Character.LOWERCASE_LETTER,
+          Character.TITLECASE_LETTER,
+          Character.MODIFIER_LETTER,
+          Character.OTHER_LETTER,
+          Character.DECIMAL_DIGIT_NUMBER,
+          Character.LETTER_NUMBER,
+          Character.OTHER_NUMBER ->
+          true;
+      default -> false;
+    };
+  }
+
+  private static String lower(String word) {
+    return word.toLowerCase(Locale.ROOT);
+  }
+}

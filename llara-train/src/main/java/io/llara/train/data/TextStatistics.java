@@ -1,0 +1,13 @@
+package io.llara.train.data;
+
+/**
+ * What a pass over a data set has met so far. An immutable value.
+ *
+ * @param lines lines read, good and bad
+ * @param texts training texts handed out
+ * @param badLines lines that could not be used
+ * @param shortDocuments documents that fill one passage or less, so that they give no pair
+ * @param otherPart lines that belong to the other side of the held-out split
+ */
+public record TextStatistics(
+    long lines, long texts, long badLines, long shortDocuments, long otherPart) {}

@@ -1,0 +1,66 @@
+package io.llara.train.lora;
+
+import io.llara.Internal;
+import io.llara.spi.Projection;
+import io.llara.tensor.TensorScope;
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+
+/** A frozen projection and its trained low-rank update: {@code W x + scale · B A dropout(x)}. */
+@Internal
+public final class LoraProjection implements Projection {
+  private final Projection base;
+  private final Tensor a;
+  private final Tensor b;
+  private final double scale;
+  private final Dropout dropout;
+  private final int place;
+
+  /**
+   * Takes ownership of the base and the handles.
+   *
+   * @param a {@code [rank, in]}
+   * @param b {@code [out, rank]}
+   * @param place tells this projection's dropout from others'
+   */
+  public LoraProjection(
+      Projection base, Tensor a, Tensor b, double scale, Dropout dropout, int place) {
+    this.base = base;
+    this.a = a;
+    this.b = b;
+    this.scale = scale;
+    this.dropout = dropout;
+    this.place = place;
+  }
+
+  @Override
+  public Tensor apply(Tensor x) {
+    try (TensorScope scope = new TensorScope()) {
+      return scope.keep(addUpdate(base.apply(x), x));
+    }
+  }
+
+  @Override
+  public Tensor applyAndAdd(Tensor x, Tensor residual) {
+    try (TensorScope scope = new TensorScope()) {
+      return scope.keep(addUpdate(base.applyAndAdd(x, residual), x));
+    }
+  }
+
+  /**
+   * The scale is applied to the narrow product and the sum rides along with the last one; autograd
+   * does not need {@code y} as it was.
+   */
+  private Tensor addUpdate(Tensor y, Tensor x) {
+    Tensor inner = torch.linear(dropout.apply(x, place), a).mul(new Scalar(scale));
+    return y.addmm_(inner, b.t());
+  }
+
+  @Override
+  public void close() {
+    base.close();
+    a.close();
+    b.close();
+  }
+}

@@ -1,0 +1,85 @@
+package io.llara.train.optim;
+
+import io.llara.tensor.TensorScope;
+import io.llara.train.autograd.Recording;
+import java.util.List;
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.ScalarTypeOptional;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+
+/** The length of all gradients taken as one vector, and a bound on it. Thread-safe. */
+public final class GradientClipping {
+  /**
+   * Elements whose squares are summed in float32. Short runs lose nothing that matters, and each is
+   * summed by one thread: the result does not depend on how many there are.
+   */
+  private static final long RUN = 1024;
+
+  /** What torch adds to the norm before it divides by it. */
+  private static final double EPSILON = 1e-6;
+
+  private GradientClipping() {}
+
+  /**
+   * Returns the Euclidean norm over all elements of all gradients; not finite if an element is not.
+   */
+  public static double globalNorm(List<Tensor> gradients) {
+    double sum = 0;
+    for (Tensor gradient : gradients) {
+      try (TensorScope scope = new TensorScope();
+          Recording off = Recording.off()) {
+        sum += sumOfSquares(gradient.reshape(-1));
+      }
+    }
+    return Math.sqrt(sum);
+  }
+
+  /**
+   * Scales all gradients in place so that their {@linkplain #globalNorm norm} is at most a bound,
+   * as {@code torch.nn.utils.clip_grad_norm_} does: by {@code maxNorm / (norm + 1e-6)} where that
+   * is below 1. A norm that is not finite leaves them as they are, for the caller to see.
+   *
+   * @return the norm before
+   * @throws IllegalArgumentException if the bound is not above 0
+   */
+  public static double clip(List<Tensor> gradients, double maxNorm) {
+    if (!(maxNorm > 0)) {
+      throw new IllegalArgumentException(
+          "the largest norm is " + maxNorm + "; expected more than 0");
+    }
+    double norm = globalNorm(gradients);
+    double scale = maxNorm / (norm + EPSILON);
+    if (scale < 1 && Double.isFinite(norm)) {
+      for (Tensor gradient : gradients) {
+        try (TensorScope scope = new TensorScope();
+            Recording off = Recording.off()) {
+          gradient.mul_(new Scalar(scale));
+        }
+      }
+    }
+    return norm;
+  }
+
+  private static double sumOfSquares(Tensor flat) {
+    long whole = flat.numel() / RUN * RUN;
+    double sum = 0;
+    if (whole > 0) {
+      sum += sumOfSquaresOfRows(flat.narrow(0, 0, whole).view(-1, RUN));
+    }
+    if (whole < flat.numel()) {
+      sum += sumOfSquaresOfRows(flat.narrow(0, whole, flat.numel() - whole).view(1, -1));
+    }
+    return sum;
+  }
+
+  private static double sumOfSquaresOfRows(Tensor rows) {
+    Tensor norms =
+        torch
+            .linalg_vector_norm(
+                rows, new Scalar(2.0), new long[] {1}, false, new ScalarTypeOptional())
+            .to(ScalarType.Double);
+    return norms.dot(norms).item_double();
+  }
+}

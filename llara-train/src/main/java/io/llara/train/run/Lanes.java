@@ -1,0 +1,109 @@
+package io.llara.train.run;
+
+import io.llara.tensor.Libtorch;
+import io.llara.train.autograd.Recording;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.Callable;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import org.bytedeco.pytorch.global.torch;
+
+/**
+ * The threads that native work of training runs on: one for each core, with one libtorch thread
+ * each, so that the thread pools of libtorch and BLAS do not fight. A lane's number decides what it
+ * computes, not which is free first.
+ *
+ * <p>For one thread at a time.
+ */
+public final class Lanes implements AutoCloseable {
+  private final List<ExecutorService> threads = new ArrayList<>();
+
+  /** Starts lanes. */
+  public Lanes(int count) {
+    if (count < 1) {
+      throw new IllegalArgumentException("there must be at least 1 lane, not " + count);
+    }
+    Libtorch.load();
+    for (int i = 0; i < count; i++) {
+      String name = "llara-train-" + i;
+      threads.add(
+          Executors.newSingleThreadExecutor(
+              task -> {
+                Thread thread = new Thread(() -> prepared(task), name);
+                thread.setDaemon(true);
+                return thread;
+              }));
+    }
+  }
+
+  private static void prepared(Runnable task) {
+    torch.set_num_threads(1);
+    try (Recording off = Recording.off()) {
+      task.run();
+    }
+  }
+
+  /** Returns the number of lanes. */
+  public int count() {
+    return threads.size();
+  }
+
+  /**
+   * Runs task {@code i} on lane {@code i} and waits for all of them, also when this thread is
+   * interrupted meanwhile; the interrupt is kept.
+   *
+   * @return the results, in the order of the tasks
+   * @throws RuntimeException what the first task that failed threw; the others ended as well
+   */
+  public <T> List<T> run(List<? extends Callable<T>> tasks) {
+    if (tasks.size() > threads.size()) {
+      throw new IllegalArgumentException(
+          tasks.size() + " tasks are too many for " + threads.size() + " lanes");
+    }
+    List<Future<T>> futures = new ArrayList<>();
+    for (int i = 0; i < tasks.size(); i++) {
+      futures.add(threads.get(i).submit(tasks.get(i)));
+    }
+    List<T> results = new ArrayList<>();
+    Throwable failure = null;
+    boolean interrupted = false;
+    for (Future<T> future : futures) {
+      while (true) {
+        try {
+          results.add(future.get());
+          break;
+        } catch (InterruptedException e) {
+          interrupted = true;
+        } catch (ExecutionException e) {
+          if (failure == null) {
+            failure = e.getCause();
+          } else {
+            failure.addSuppressed(e.getCause());
+          }
+          break;
+        }
+      }
+    }
+    if (interrupted) {
+      Thread.currentThread().interrupt();
+    }
+    if (failure instanceof RuntimeException runtime) {
+      throw runtime;
+    }
+    if (failure instanceof Error error) {
+      throw error;
+    }
+    if (failure != null) {
+      throw new IllegalStateException(failure);
+    }
+    return results;
+  }
+
+  @Override
+  public void close() {
+    threads.forEach(ExecutorService::shutdown);
+  }
+}

@@ -1,0 +1,123 @@
+package io.llara.train.run;
+
+import com.google.common.hash.Hashing;
+import com.google.common.io.MoreFiles;
+import com.google.gson.JsonElement;
+import com.google.gson.JsonObject;
+import io.llara.LlaraException;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+
+/**
+ * The {@code state.json} of a checkpoint: the numbers, what the file of tensors beside it must be,
+ * and a checksum over all of that. The checksum is the SHA-256 of the object written compactly
+ * without it; later versions of the form keep this rule.
+ *
+ * @param bytes the size of the file of tensors
+ * @param sha256 the SHA-256 of the file of tensors, in hexadecimal digits
+ */
+record StateFile(TrainingState state, long bytes, String sha256) {
+  private static final int FORMAT_VERSION = 1;
+
+  private static final String VERSION = "formatVersion";
+  private static final String STEP = "step";
+  private static final String POSITION = "position";
+  private static final String WRITTEN_BY = "version";
+  private static final String SETTINGS = "settings";
+  private static final String BYTES = "tensorsBytes";
+  private static final String SHA_256 = "tensorsSha256";
+  private static final String CHECKSUM = "checksum";
+
+  /** Describes a file of tensors as it is now. */
+  static StateFile of(TrainingState state, Path tensors) {
+    return new StateFile(state, size(tensors), sha256(tensors));
+  }
+
+  void write(Path file) {
+    JsonObject json = new JsonObject();
+    json.addProperty(VERSION, FORMAT_VERSION);
+    json.addProperty(STEP, state.step());
+    json.addProperty(POSITION, state.position());
+    json.addProperty(WRITTEN_BY, state.version());
+    json.add(SETTINGS, JsonFiles.ofStrings(state.settings()));
+    json.addProperty(BYTES, bytes);
+    json.addProperty(SHA_256, sha256);
+    json.addProperty(CHECKSUM, checksum(json));
+    JsonFiles.write(file, json);
+  }
+
+  /**
+   * Reads a file.
+   *
+   * @throws DamagedException if it is not what was once written
+   * @throws LlaraException if a newer release wrote it
+   */
+  static StateFile read(Path file) {
+    JsonObject json;
+    try {
+      json = JsonFiles.read(file);
+    } catch (LlaraException e) {
+      throw new DamagedException(String.valueOf(e.getMessage()), e);
+    }
+    JsonElement checksum = json.remove(CHECKSUM);
+    if (checksum == null
+        || !checksum.isJsonPrimitive()
+        || !checksum.getAsString().equals(checksum(json))) {
+      throw new DamagedException("%s: its checksum does not fit its content".formatted(file));
+    }
+    JsonFiles.requireVersion(file, json, VERSION, FORMAT_VERSION);
+    TrainingState state =
+        new TrainingState(
+            JsonFiles.requiredLong(file, json, STEP),
+            JsonFiles.requiredLong(file, json, POSITION),
+            JsonFiles.strings(file, JsonFiles.requiredObject(file, json, SETTINGS)),
+            JsonFiles.requiredString(file, json, WRITTEN_BY));
+    return new StateFile(
+        state,
+        JsonFiles.requiredLong(file, json, BYTES),
+        JsonFiles.requiredString(file, json, SHA_256));
+  }
+
+  /**
+   * Fails unless the file of tensors is the one that was described.
+   *
+   * @throws DamagedException saying what is different
+   */
+  void requireIntact(Path tensors) {
+    if (!Files.isRegularFile(tensors)) {
+      throw new DamagedException("%s: no such file".formatted(tensors));
+    }
+    long size = size(tensors);
+    if (size != bytes) {
+      throw new DamagedException(
+          "%s: has %d bytes; %d were written".formatted(tensors, size, bytes));
+    }
+    String found = sha256(tensors);
+    if (!found.equals(sha256)) {
+      throw new DamagedException(
+          "%s: has SHA-256 %s; written was %s".formatted(tensors, found, sha256));
+    }
+  }
+
+  private static String checksum(JsonObject json) {
+    return Hashing.sha256().hashString(JsonFiles.compact(json), StandardCharsets.UTF_8).toString();
+  }
+
+  private static long size(Path file) {
+    try {
+      return Files.size(file);
+    } catch (IOException e) {
+      throw new DamagedException("%s: cannot be read: %s".formatted(file, e), e);
+    }
+  }
+
+  static String sha256(Path file) {
+    try {
+      return MoreFiles.asByteSource(file).hash(Hashing.sha256()).toString();
+    } catch (IOException e) {
+      throw new DamagedException("%s: cannot be read: %s".formatted(file, e), e);
+    }
+  }
+}

@@ -1,0 +1,196 @@
+package io.llara.train.data;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.llara.LlaraException;
+import io.llara.testing.Directories;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.NoSuchElementException;
+import net.jqwik.api.ForAll;
+import net.jqwik.api.Property;
+import net.jqwik.api.constraints.IntRange;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class ShuffledTextsTest {
+  @TempDir Path dir;
+
+  private TextSource source(int texts) throws IOException {
+    return source(dir, texts);
+  }
+
+  private static TextSource source(Path dir, int texts) throws IOException {
+    return TextSource.builder(List.of(DataFiles.pairs(dir.resolve("a.jsonl"), texts))).build();
+  }
+
+  private static List<String> take(ShuffledTexts texts, int count) {
+    List<String> taken = new ArrayList<>();
+    for (int i = 0; i < count; i++) {
+      taken.add(texts.next().text());
+    }
+    return taken;
+  }
+
+  @Test
+  void everyPassHandsOutEachTextOnceInAnotherOrder() throws IOException {
+    List<String> inOrder = DataFiles.texts(DataFiles.readAll(source(100)));
+    try (ShuffledTexts texts = ShuffledTexts.create(source(100), 30, 5)) {
+      List<String> first = take(texts, 100);
+      assertThat(texts.epoch()).isEqualTo(1);
+      List<String> second = take(texts, 100);
+
+      assertThat(first).containsExactlyInAnyOrderElementsOf(inOrder).isNotEqualTo(inOrder);
+      assertThat(second).containsExactlyInAnyOrderElementsOf(inOrder).isNotEqualTo(first);
+      assertThat(texts.position()).isEqualTo(200);
+      assertThat(texts.hasNext()).isTrue();
+      assertThat(texts.statistics()).isEqualTo(new TextStatistics(100, 100, 0, 0, 0));
+    }
+  }
+
+  @Test
+  void orderIsThatOfTheSeed() throws IOException {
+    try (ShuffledTexts a = ShuffledTexts.create(source(50), 20, 5);
+        ShuffledTexts b = ShuffledTexts.create(source(50), 20, 5);
+        ShuffledTexts c = ShuffledTexts.create(source(50), 20, 6)) {
+      List<String> first = take(a, 120);
+      assertThat(take(b, 120)).isEqualTo(first);
+      assertThat(take(c, 120)).isNotEqualTo(first);
+    }
+  }
+
+  /** A change here breaks the resuming of runs that an earlier version began. */
+  @Test
+  void orderStaysAsItIs() throws IOException {
+    try (ShuffledTexts texts = ShuffledTexts.create(source(10), 4, 1)) {
+      assertThat(take(texts, 12).stream().map(text -> text.replace("text ", "")))
+          .containsExactly("3", "1", "2", "4", "7", "6", "5", "0", "9", "8", "2", "4");
+    }
+  }
+
+  @Test
+  void aBufferOfOneKeepsTheOrder() throws IOException {
+    try (ShuffledTexts texts = ShuffledTexts.create(source(10), 1, 5)) {
+      assertThat(take(texts, 10)).isEqualTo(DataFiles.texts(DataFiles.readAll(source(10))));
+    }
+  }
+
+  @Test
+  void neighboursAreSpreadOverTheBuffer() throws IOException {
+    try (ShuffledTexts texts = ShuffledTexts.create(source(1000), 500, 5)) {
+      List<String> order = take(texts, 1000);
+      int together = 0;
+      for (int i = 0; i < 999; i++) {
+        int distance = Math.abs(order.indexOf("text " + i) - order.indexOf("text " + (i + 1)));
+        together += distance < 16 ? 1 : 0;
+      }
+      // At random about 6 in 100 of neighbours would be so close.
+      assertThat(together).isLessThan(120);
+    }
+  }
+
+  @Test
+  void batchesGoOnAcrossPasses() throws IOException {
+    try (ShuffledTexts batches = ShuffledTexts.create(source(10), 4, 5);
+        ShuffledTexts single = ShuffledTexts.create(source(10), 4, 5)) {
+      for (int i = 0; i < 5; i++) {
+        List<TrainingText> batch = batches.nextBatch(7);
+        assertThat(DataFiles.texts(batch)).hasSize(7).isEqualTo(take(single, 7));
+      }
+      assertThat(batches.epoch()).isEqualTo(3);
+      assertThatThrownBy(() -> batches.nextBatch(0)).isInstanceOf(IllegalArgumentException.class);
+    }
+  }
+
+  @Test
+  void endsAfterTheLastPass() throws IOException {
+    try (ShuffledTexts texts = ShuffledTexts.create(source(10), 4, 5, 2)) {
+      assertThat(texts.nextBatch(16)).hasSize(16);
+      assertThat(texts.nextBatch(16)).hasSize(4);
+      assertThat(texts.nextBatch(16)).isEmpty();
+      assertThat(texts.hasNext()).isFalse();
+      assertThatThrownBy(texts::next).isInstanceOf(NoSuchElementException.class);
+    }
+  }
+
+  @Property(tries = 100)
+  void skippingIsAsIfTheyHadBeenTaken(
+      @ForAll @IntRange(min = 1, max = 25) int size,
+      @ForAll @IntRange(min = 1, max = 30) int buffer,
+      @ForAll @IntRange(max = 120) int before,
+      @ForAll @IntRange(max = 120) int skipped,
+      @ForAll long seed)
+      throws IOException {
+    Path own = Directories.temporary();
+    try (ShuffledTexts whole = ShuffledTexts.create(source(own, size), buffer, seed);
+        ShuffledTexts resumed = ShuffledTexts.create(source(own, size), buffer, seed)) {
+      take(whole, before + skipped);
+      take(resumed, before);
+      resumed.skip(skipped);
+
+      assertThat(resumed.position()).isEqualTo(whole.position());
+      assertThat(resumed.epoch()).isEqualTo(whole.epoch());
+      assertThat(take(resumed, 2 * size + 3)).isEqualTo(take(whole, 2 * size + 3));
+    } finally {
+      Directories.delete(own);
+    }
+  }
+
+  @Test
+  void jumpsOverWholePasses() throws IOException {
+    try (ShuffledTexts texts = ShuffledTexts.create(source(10), 4, 5)) {
+      texts.skip(10_000_000_000_003L);
+      assertThat(texts.position()).isEqualTo(10_000_000_000_003L);
+      assertThat(texts.epoch()).isEqualTo(1_000_000_000_000L);
+      texts.skip(0);
+      assertThat(texts.nextBatch(7)).hasSize(7);
+    }
+  }
+
+  @Test
+  void skippingBeyondTheEndIsRefused() throws IOException {
+    try (ShuffledTexts texts = ShuffledTexts.create(source(10), 4, 5, 3)) {
+      texts.skip(30);
+      assertThat(texts.hasNext()).isFalse();
+      assertThatThrownBy(() -> texts.skip(1))
+          .isInstanceOf(LlaraException.class)
+          .hasMessageContaining("have only 30");
+      assertThatThrownBy(() -> texts.skip(-1)).isInstanceOf(IllegalArgumentException.class);
+    }
+    try (ShuffledTexts texts = ShuffledTexts.create(source(10), 4, 5, 3)) {
+      assertThatThrownBy(() -> texts.skip(31)).isInstanceOf(LlaraException.class);
+    }
+  }
+
+  @Test
+  void aSourceWithoutTextsIsAnErrorAndNoEndlessLoop() throws IOException {
+    Path file = Files.createFile(dir.resolve("empty.jsonl"));
+    try (ShuffledTexts texts =
+        ShuffledTexts.create(TextSource.builder(List.of(file)).build(), 4, 5)) {
+      assertThatThrownBy(texts::next)
+          .isInstanceOf(LlaraException.class)
+          .hasMessageContaining(file + ": no usable pair");
+    }
+  }
+
+  @Test
+  void refusesBadArgumentsAndUseAfterClose() throws IOException {
+    TextSource source = source(3);
+    assertThatThrownBy(() -> ShuffledTexts.create(source, 0, 1))
+        .isInstanceOf(IllegalArgumentException.class);
+    assertThatThrownBy(() -> ShuffledTexts.create(source, 1, 1, 0))
+        .isInstanceOf(IllegalArgumentException.class);
+    ShuffledTexts texts = ShuffledTexts.create(source, 2, 1);
+    texts.next();
+    texts.close();
+    texts.close();
+    assertThatThrownBy(texts::next)
+        .isInstanceOf(IllegalStateException.class)
+        .hasMessageContaining("closed");
+    assertThatThrownBy(() -> texts.skip(1)).isInstanceOf(IllegalStateException.class);
+  }
+}

@@ -1,0 +1,278 @@
+package io.llara.train.data;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.llara.LlaraException;
+import io.llara.testing.Stories;
+import io.llara.tokenize.Tokenizer;
+import io.llara.train.data.TextSource.Kind;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.NoSuchElementException;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class TextSourceTest {
+  private static final String PAIR = DataFiles.pair("The text.", "The self words.", "Next, of it!");
+  private static final String THREE_SENTENCES =
+      "The little dog ran to the big tree.\nHe saw a red ball on the grass. The sun was very hot.";
+
+  private static Tokenizer tokenizer;
+
+  @TempDir Path dir;
+
+  @BeforeAll
+  static void load() {
+    tokenizer = Tokenizer.load(Stories.dir());
+  }
+
+  @AfterAll
+  static void close() {
+    tokenizer.close();
+  }
+
+  private static TextSource.Builder source(Path... files) {
+    return TextSource.builder(List.of(files)).tokenizer(tokenizer).passageTokens(16);
+  }
+
+  @Test
+  void readsPairsAndStripsTheirTargets() throws IOException {
+    Path file = DataFiles.write(dir.resolve("a.jsonl"), PAIR);
+
+    assertThat(DataFiles.readAll(TextSource.builder(List.of(file)).build()))
+        .containsExactly(new TrainingText("The text.", "self words", "Next", file + ":1"));
+    assertThat(DataFiles.readAll(source(file).stripTargets(false).build()))
+        .containsExactly(
+            new TrainingText("The text.", "The self words.", "Next, of it!", file + ":1"));
+    assertThat(DataFiles.readAll(source(file).stopWords(StopWords.none()).build()))
+        .containsExactly(
+            new TrainingText("The text.", "The self words", "Next of it", file + ":1"));
+    assertThat(DataFiles.readAll(source(file).documentsAs(Kind.PLAIN_TEXTS).build()))
+        .containsExactly(new TrainingText("The text.", "", "", file + ":1"));
+  }
+
+  @Test
+  void pairsOfADocumentAreItsPassagesAndTheirNext() throws IOException {
+    Path file = DataFiles.write(dir.resolve("a.jsonl"), DataFiles.document("1", THREE_SENTENCES));
+
+    assertThat(DataFiles.readAll(source(file).build()))
+        .containsExactly(
+            new TrainingText(
+                "The little dog ran to the big tree.",
+                "little dog ran big tree",
+                "saw red ball grass",
+                file + ":1 passage 1"),
+            new TrainingText(
+                "He saw a red ball on the grass.",
+                "saw red ball grass",
+                "sun hot",
+                file + ":1 passage 2"));
+    assertThat(DataFiles.readAll(source(file).documentsAs(Kind.PLAIN_TEXTS).build()))
+        .containsExactly(
+            new TrainingText("The little dog ran to the big tree.", "", "", file + ":1 passage 1"),
+            new TrainingText("He saw a red ball on the grass.", "", "", file + ":1 passage 2"),
+            new TrainingText("The sun was very hot.", "", "", file + ":1 passage 3"));
+  }
+
+  @Test
+  void mixesFormsAndFilesInOrderAndCounts() throws IOException {
+    Path first =
+        DataFiles.write(
+            dir.resolve("a.jsonl"), PAIR, DataFiles.document("1", "Too short for a pair."));
+    Path second =
+        DataFiles.write(
+            dir.resolve("b.jsonl.gz"), DataFiles.document("2", THREE_SENTENCES), PAIR, PAIR);
+    TextSource source = source(first, second).build();
+
+    List<TrainingText> texts = DataFiles.readAll(source);
+
+    assertThat(texts.stream().map(TrainingText::origin))
+        .containsExactly(
+            first + ":1",
+            second + ":1 passage 1",
+            second + ":1 passage 2",
+            second + ":2",
+            second + ":3");
+    assertThat(source.count()).isEqualTo(new TextStatistics(5, 5, 0, 1, 0));
+    assertThat(DataFiles.readAll(source)).isEqualTo(texts);
+    source.requireTexts();
+  }
+
+  @Test
+  void refusesTheFirstBadLineNamingIt() throws IOException {
+    Path file = DataFiles.write(dir.resolve("a.jsonl"), PAIR, "{\"text\": 3}", PAIR);
+    try (TextStream stream = source(file).build().open()) {
+      stream.next();
+      assertThatThrownBy(stream::next)
+          .isInstanceOf(LlaraException.class)
+          .hasMessage(file + ":2: \"text\" is a number; expected a string");
+      assertThat(stream.statistics()).isEqualTo(new TextStatistics(2, 1, 1, 0, 0));
+    }
+  }
+
+  @Test
+  void skipsBadLinesAndCountsThem() throws IOException {
+    ByteArrayOutputStream lines = new ByteArrayOutputStream();
+    for (int i = 0; i < 30; i++) {
+      lines.writeBytes((i % 2 == 0 ? PAIR + "\n" : "no JSON\n").getBytes(StandardCharsets.UTF_8));
+    }
+    lines.writeBytes(new byte[] {'"', (byte) 0xFF, '"', '\n', '\n'});
+    lines.writeBytes(PAIR.getBytes(StandardCharsets.UTF_8));
+    Path file = Files.write(dir.resolve("a.jsonl"), lines.toByteArray());
+    TextSource source = source(file).badLines(BadLines.SKIP).build();
+
+    List<TrainingText> texts = DataFiles.readAll(source);
+
+    assertThat(texts).hasSize(16);
+    assertThat(texts.get(15).origin()).isEqualTo(file + ":33");
+    assertThat(source.count()).isEqualTo(new TextStatistics(33, 16, 17, 0, 0));
+  }
+
+  @Test
+  void aGzipFileCutOffIsRefusedEvenWhenBadLinesAreSkipped() throws IOException {
+    byte[] whole = DataFiles.packed((PAIR + "\n").repeat(2000).getBytes(StandardCharsets.UTF_8));
+    Path file = Files.write(dir.resolve("a.jsonl.gz"), Arrays.copyOf(whole, whole.length - 20));
+    TextSource source = source(file).badLines(BadLines.SKIP).build();
+
+    assertThatThrownBy(source::count)
+        .isInstanceOf(LlaraException.class)
+        .hasMessageContaining(file + ": cannot be read after line ")
+        .hasMessageContaining("not whole");
+  }
+
+  @Test
+  void saysWhyThereIsNothingToTrainOn() throws IOException {
+    Path empty = DataFiles.write(dir.resolve("empty.jsonl.gz"));
+    Files.write(empty, DataFiles.packed(new byte[0]));
+    Path short2 =
+        DataFiles.write(
+            dir.resolve("short.jsonl"),
+            DataFiles.document("1", "A cat."),
+            DataFiles.document("2", "A dog."),
+            "{}");
+
+    assertThatThrownBy(() -> source(empty).build().requireTexts())
+        .isInstanceOf(LlaraException.class)
+        .hasMessage(empty + ": no usable pair: there is no line in it");
+    assertThatThrownBy(() -> source(short2, empty).badLines(BadLines.SKIP).build().requireTexts())
+        .isInstanceOf(LlaraException.class)
+        .hasMessage(
+            "%s, %s: no usable pair in 3 lines: 1 bad, 2 too short for two passages of up to 16 tokens"
+                .formatted(short2, empty));
+    source(short2).badLines(BadLines.SKIP).documentsAs(Kind.PLAIN_TEXTS).build().requireTexts();
+  }
+
+  @Test
+  void saysWhenThePartThatIsWantedIsEmpty() throws IOException {
+    Path file = DataFiles.pairs(dir.resolve("a.jsonl"), 3);
+
+    assertThatThrownBy(() -> source(file).heldOut(1e-9, true).build().requireTexts())
+        .hasMessage(file + ": no usable pair in 3 lines: 3 for training, none held out");
+    assertThatThrownBy(() -> source(file).heldOut(1 - 1e-9, false).build().requireTexts())
+        .hasMessage(file + ": no usable pair in 3 lines: 3 held out");
+  }
+
+  @Test
+  void partsAreDisjointAndComplete() throws IOException {
+    Path file = DataFiles.pairs(dir.resolve("a.jsonl"), 1000);
+
+    List<String> training =
+        DataFiles.texts(DataFiles.readAll(source(file).heldOut(0.2, false).build()));
+    List<String> heldOut =
+        DataFiles.texts(DataFiles.readAll(source(file).heldOut(0.2, true).build()));
+
+    assertThat(training).doesNotContainAnyElementsOf(heldOut).hasSize(1000 - heldOut.size());
+    assertThat(heldOut).hasSizeBetween(140, 260);
+    assertThat(source(file).heldOut(0.2, true).build().count().otherPart())
+        .isEqualTo(training.size());
+    assertThat(DataFiles.readAll(source(file).heldOut(0, false).build())).hasSize(1000);
+  }
+
+  @Test
+  void allPassagesOfADocumentFallOnOneSide() throws IOException {
+    String[] lines = new String[60];
+    for (int i = 0; i < lines.length; i++) {
+      lines[i] = DataFiles.document("d" + i, THREE_SENTENCES + "\nThe end of number " + i + ".");
+    }
+    Path file = DataFiles.write(dir.resolve("a.jsonl"), lines);
+
+    List<String> sides = new ArrayList<>();
+    for (boolean heldOut : new boolean[] {false, true}) {
+      List<TrainingText> texts = DataFiles.readAll(source(file).heldOut(0.5, heldOut).build());
+      List<String> documents =
+          texts.stream()
+              .map(text -> text.origin().replaceAll(" passage.*", ""))
+              .distinct()
+              .toList();
+      assertThat(texts).isNotEmpty().hasSize(documents.size() * 3);
+      sides.addAll(documents);
+    }
+    assertThat(sides).doesNotHaveDuplicates().hasSize(60);
+  }
+
+  @Test
+  void documentsNeedATokenizerAndPairsDoNot() throws IOException {
+    Path file = DataFiles.write(dir.resolve("a.jsonl"), PAIR, DataFiles.document("1", "A. B."));
+    try (TextStream stream = TextSource.builder(List.of(file)).build().open()) {
+      assertThat(stream.next().text()).isEqualTo("The text.");
+      assertThatThrownBy(stream::hasNext)
+          .isInstanceOf(IllegalStateException.class)
+          .hasMessageContaining("without a tokenizer");
+    }
+  }
+
+  @Test
+  void buildNamesAllThatIsWrong() throws IOException {
+    Path missing = dir.resolve("missing.jsonl");
+    Path file = DataFiles.write(dir.resolve("a.jsonl"), PAIR);
+
+    assertThatThrownBy(
+            () -> TextSource.builder(List.of()).passageTokens(7).heldOut(Double.NaN, true).build())
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageContaining("no data file")
+        .hasMessageContaining("passageTokens is 7")
+        .hasMessageContaining("NaN");
+    for (double fraction : new double[] {-0.1, 1, Double.POSITIVE_INFINITY}) {
+      assertThatThrownBy(() -> source(file).heldOut(fraction, false).build())
+          .isInstanceOf(IllegalArgumentException.class);
+    }
+    assertThatThrownBy(() -> source(file).heldOut(0, true).build())
+        .isInstanceOf(IllegalArgumentException.class);
+    assertThatThrownBy(() -> source(file, missing, dir).build())
+        .isInstanceOf(LlaraException.class)
+        .hasMessageContaining(missing + ": no such file")
+        .hasMessageContaining(dir + ": is no regular file");
+  }
+
+  @Test
+  void aFileThatIsGoneLaterIsNamed() throws IOException {
+    Path file = DataFiles.write(dir.resolve("a.jsonl"), PAIR);
+    TextSource source = source(file).build();
+    Files.delete(file);
+
+    assertThatThrownBy(source::count)
+        .isInstanceOf(LlaraException.class)
+        .hasMessageContaining(file + ": cannot be read: no such file");
+  }
+
+  @Test
+  void streamEndsAndCloses() throws IOException {
+    TextStream stream = source(DataFiles.write(dir.resolve("a.jsonl"), PAIR)).build().open();
+    stream.next();
+
+    assertThat(stream.hasNext()).isFalse();
+    assertThatThrownBy(stream::next).isInstanceOf(NoSuchElementException.class);
+    stream.close();
+    stream.close();
+    assertThatThrownBy(stream::hasNext).isInstanceOf(IllegalStateException.class);
+  }
+}

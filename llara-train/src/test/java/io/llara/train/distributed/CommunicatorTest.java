@@ -1,0 +1,351 @@
+package io.llara.train.distributed;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatExceptionOfType;
+import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
+import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
+import static org.assertj.core.api.Assertions.catchThrowableOfType;
+import static org.assertj.core.api.Assertions.within;
+
+import io.llara.tensor.TensorScope;
+import io.llara.tensor.Tensors;
+import io.llara.testing.Leaks;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.OptionalInt;
+import java.util.OptionalLong;
+import java.util.Random;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+class CommunicatorTest {
+
+  @ParameterizedTest
+  @ValueSource(ints = {2, 3, 4})
+  void sumsToTheSameBitsOnEveryRank(int size) throws Exception {
+    int length = 1_237; // A prime: no share of it is even.
+    List<float[]> parts = new ArrayList<>();
+    for (int rank = 0; rank < size; rank++) {
+      parts.add(random(length, rank));
+    }
+    List<float[]> sums =
+        Group.run(
+            size,
+            communicator -> {
+              try (TensorScope scope = new TensorScope()) {
+                Tensor tensor = Tensors.ofFloats(parts.get(communicator.rank()), length);
+                communicator.sum(tensor);
+                return Tensors.toFloats(tensor);
+              }
+            });
+    for (int i = 0; i < length; i++) {
+      double plain = 0;
+      for (float[] part : parts) {
+        plain += part[i];
+      }
+      assertThat((double) sums.get(0)[i]).isCloseTo(plain, within(1e-6));
+    }
+    assertThat(sums).allSatisfy(sum -> assertThat(sum).isEqualTo(sums.get(0)));
+  }
+
+  @Test
+  void sumsInDoublePrecision() throws Exception {
+    List<double[]> sums =
+        Group.run(
+            2,
+            communicator -> communicator.sum(1e15 + communicator.rank(), 0.1, communicator.rank()));
+    assertThat(sums).allSatisfy(sum -> assertThat(sum).containsExactly(2e15 + 1, 0.2, 1));
+  }
+
+  @Test
+  void broadcastsAnyType() throws Exception {
+    List<String> received =
+        Group.run(
+            3,
+            communicator -> {
+              try (TensorScope scope = new TensorScope()) {
+                int rank = communicator.rank();
+                Tensor floats = Tensors.ofFloats(new float[] {rank, -rank}, 2, 1);
+                Tensor longs = Tensors.ofInts(new int[] {rank, 7 * rank});
+                Tensor halves =
+                    Tensors.ofFloats(new float[] {rank / 2f}, 1).to(ScalarType.BFloat16);
+                communicator.broadcast(floats, 2);
+                communicator.broadcast(longs, 1);
+                communicator.broadcast(halves, 1);
+                return List.of(
+                        Tensors.toFloats(floats), Tensors.toFloats(longs), Tensors.toFloats(halves))
+                    .stream()
+                    .map(Arrays::toString)
+                    .toList()
+                    .toString();
+              }
+            });
+    assertThat(received).containsOnly("[[2.0, -2.0], [1.0, 7.0], [0.5]]");
+  }
+
+  @Test
+  void oneYesIsEnough() throws Exception {
+    List<List<Boolean>> answers =
+        Group.run(
+            3,
+            communicator ->
+                List.of(
+                    communicator.any(false),
+                    communicator.any(communicator.rank() == 2),
+                    communicator.any(true)));
+    assertThat(answers).containsOnly(List.of(false, true, true));
+  }
+
+  @Test
+  void nobodyPassesABarrierBeforeTheLastHasCome() throws Exception {
+    long start = System.nanoTime();
+    List<Long> passed =
+        Group.run(
+            2,
+            communicator -> {
+              if (communicator.rank() == 1) {
+                Thread.sleep(300);
+              }
+              communicator.barrier();
+              return System.nanoTime() - start;
+            });
+    assertThat(passed).allMatch(nanos -> nanos >= Duration.ofMillis(300).toNanos());
+  }
+
+  @Test
+  void severalSumsAreUnderWayAtOnce() throws Exception {
+    List<Float> sums =
+        Group.run(
+            2,
+            communicator -> {
+              try (TensorScope scope = new TensorScope()) {
+                List<Tensor> tensors = new ArrayList<>();
+                List<Communicator.Pending> pending = new ArrayList<>();
+                for (int i = 0; i < 10; i++) {
+                  tensors.add(Tensors.ofFloats(new float[] {i}, 1));
+                  pending.add(communicator.sumAsync(tensors.get(i)));
+                }
+                pending.forEach(Communicator.Pending::await);
+                pending.forEach(Communicator.Pending::await); // Again is harmless.
+                float total = 0;
+                for (Tensor tensor : tensors) {
+                  total += Tensors.toFloats(tensor)[0];
+                }
+                return total;
+              }
+            });
+    assertThat(sums).containsOnly(90f);
+  }
+
+  /** Rank 0 holds the meeting place and may be the first to go. */
+  @Test
+  void ranksComeAndGoInAnyOrder() throws Exception {
+    for (int i = 0; i < 20; i++) {
+      List<double[]> sums = Group.run(2, communicator -> communicator.sum(1));
+      assertThat(sums).allSatisfy(sum -> assertThat(sum).containsExactly(2));
+    }
+  }
+
+  @Test
+  void holdsNoNativeObjects() throws Throwable {
+    Leaks.assertNone(
+        () ->
+            Group.run(
+                2,
+                communicator -> {
+                  try (TensorScope scope = new TensorScope()) {
+                    Tensor tensor = Tensors.ofFloats(new float[100], 100);
+                    long before = TensorScope.liveObjects();
+                    int rounds = 100;
+                    for (int i = 0; i < rounds; i++) {
+                      communicator.sum(tensor);
+                      communicator.any(true);
+                      communicator.broadcast(tensor, 0);
+                    }
+                    // Less than one a round; the other rank lives in this process, too.
+                    assertThat(TensorScope.liveObjects() - before).isLessThan(rounds / 2);
+                    return true;
+                  }
+                }));
+  }
+
+  @Test
+  void aRankThatLeavesEndsTheOthers() throws Exception {
+    List<String> messages =
+        Group.run(
+            3,
+            communicator -> {
+              communicator.barrier();
+              if (communicator.rank() == 1) {
+                return "left";
+              }
+              long start = System.nanoTime();
+              DistributedException error =
+                  catchThrowableOfType(DistributedException.class, () -> communicator.sum(1));
+              assertThat(Duration.ofNanos(System.nanoTime() - start))
+                  .isLessThan(Duration.ofSeconds(5));
+              // Broken is broken, and said with the same words.
+              assertThatExceptionOfType(DistributedException.class)
+                  .isThrownBy(communicator::barrier)
+                  .withMessage(error.getMessage());
+              return error.getMessage();
+            });
+    assertThat(messages.get(0)).startsWith("rank 0 of 3, a sum: another rank has ended (");
+    assertThat(messages.get(2)).startsWith("rank 2 of 3, a sum: another rank has ended (");
+  }
+
+  @Test
+  void aRankThatHangsIsNotWaitedForForever() throws Exception {
+    Duration timeout = Duration.ofMillis(1_500);
+    List<String> messages =
+        Group.run(
+            2,
+            timeout,
+            communicator -> {
+              if (communicator.rank() == 1) {
+                Thread.sleep(3_000);
+                return "";
+              }
+              return catchThrowableOfType(DistributedException.class, () -> communicator.sum(1))
+                  .getMessage();
+            });
+    assertThat(messages.get(0))
+        .startsWith("rank 0 of 2, a sum: not every other rank answered within 1.5 s (");
+  }
+
+  @Test
+  void closingDoesNotWaitForTheOthers() throws Exception {
+    List<Duration> took =
+        Group.run(
+            2,
+            communicator -> {
+              if (communicator.rank() == 0) {
+                try (TensorScope scope = new TensorScope()) {
+                  communicator.sumAsync(Tensors.ofFloats(new float[8], 8));
+                }
+              }
+              long start = System.nanoTime();
+              communicator.close();
+              communicator.close();
+              return Duration.ofNanos(System.nanoTime() - start);
+            });
+    assertThat(took).allMatch(time -> time.compareTo(Duration.ofSeconds(2)) < 0);
+  }
+
+  @Test
+  void nobodyComes() throws Exception {
+    int port = Group.freePort();
+    for (int rank = 0; rank < 2; rank++) {
+      WorldSettings world = new WorldSettings(rank, 2, rank, "127.0.0.1", port);
+      long start = System.nanoTime();
+      assertThatExceptionOfType(DistributedException.class)
+          .isThrownBy(() -> Communicator.gloo(world, Duration.ofSeconds(1)))
+          .withMessageStartingWith(
+              "rank %d of 2, joining the group at 127.0.0.1:%d: not every other rank answered"
+                  .formatted(rank, port))
+          .withMessageNotContaining("\n");
+      assertThat(Duration.ofNanos(System.nanoTime() - start)).isLessThan(Duration.ofSeconds(10));
+    }
+  }
+
+  @Test
+  void theMasterIsUnknown() {
+    WorldSettings world = new WorldSettings(0, 2, 0, "no-such-host.invalid", 29500);
+    assertThatExceptionOfType(DistributedException.class)
+        .isThrownBy(() -> Communicator.gloo(world, Duration.ofSeconds(1)))
+        .withMessageContaining("no-such-host.invalid");
+  }
+
+  @Test
+  void theLauncherIsGone() throws Exception {
+    Process gone = new ProcessBuilder("true").start();
+    gone.waitFor();
+    int port = Group.freePort();
+    WorldSettings world =
+        new WorldSettings(
+            0, 2, 0, "127.0.0.1", port, OptionalInt.empty(), OptionalLong.of(gone.pid()));
+    Thread other =
+        new Thread(
+            () -> {
+              try {
+                Communicator.gloo(new WorldSettings(1, 2, 1, "127.0.0.1", port), Group.TIMEOUT)
+                    .close();
+              } catch (DistributedException e) {
+                // As it should.
+              }
+            });
+    other.start();
+    assertThatExceptionOfType(DistributedException.class)
+        .isThrownBy(() -> Communicator.gloo(world, Group.TIMEOUT))
+        .withMessage("rank 0 of 2: process " + gone.pid() + ", which started the ranks, has ended");
+    other.join();
+  }
+
+  @Test
+  void wrongTensorsAreRefusedBeforeTheOthersAreAsked() throws Exception {
+    Group.run(
+        2,
+        communicator -> {
+          try (TensorScope scope = new TensorScope()) {
+            Tensor longs = Tensors.ofInts(new int[] {1, 2});
+            Tensor strided = Tensors.ofFloats(new float[4], 2, 2).t();
+            assertThatIllegalArgumentException()
+                .isThrownBy(() -> communicator.sum(longs))
+                .withMessageContaining("Long");
+            assertThatIllegalArgumentException()
+                .isThrownBy(() -> communicator.sum(strided))
+                .withMessageContaining("strided");
+            assertThatIllegalArgumentException()
+                .isThrownBy(() -> communicator.broadcast(strided, 0));
+            assertThatExceptionOfType(IndexOutOfBoundsException.class)
+                .isThrownBy(() -> communicator.broadcast(longs, 2));
+            communicator.barrier();
+            communicator.close();
+            assertThatIllegalStateException()
+                .isThrownBy(communicator::barrier)
+                .withMessageContaining("closed");
+            return true;
+          }
+        });
+  }
+
+  @Test
+  void aloneEverythingIsThereAlready() {
+    try (TensorScope scope = new TensorScope();
+        Communicator alone = Communicator.alone()) {
+      Tensor tensor = Tensors.ofFloats(new float[] {1, 2}, 2);
+      alone.sum(tensor);
+      alone.broadcast(tensor, 0);
+      alone.barrier();
+      assertThat(Tensors.toFloats(tensor)).containsExactly(1, 2);
+      assertThat(alone.sum(1.5, 2)).containsExactly(1.5, 2);
+      assertThat(alone.any(false)).isFalse();
+      assertThat(alone.any(true)).isTrue();
+      assertThat(alone.size()).isEqualTo(1);
+      alone.close();
+      assertThatIllegalStateException().isThrownBy(alone::barrier);
+    }
+  }
+
+  @Test
+  void aWorldOfOneNeedsNoNetwork() {
+    WorldSettings world = new WorldSettings(0, 1, 0, "no-such-host.invalid", 1);
+    try (Communicator communicator = Communicator.gloo(world, Duration.ofSeconds(1))) {
+      assertThat(communicator.sum(3)).containsExactly(3);
+    }
+  }
+
+  private static float[] random(int length, long seed) {
+    Random random = new Random(seed);
+    float[] values = new float[length];
+    for (int i = 0; i < length; i++) {
+      values[i] = random.nextFloat() - 0.5f;
+    }
+    return values;
+  }
+}

@@ -1,0 +1,52 @@
+package io.llara.train.distributed;
+
+import io.llara.tensor.TensorScope;
+import java.util.Arrays;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.LinkedBlockingQueue;
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.Tensor;
+
+/** A group of two equal ranks, whose sums end when the test wants. */
+final class TwinCommunicator implements Communicator {
+  final LinkedBlockingQueue<Long> started = new LinkedBlockingQueue<>();
+  volatile CountDownLatch gate = new CountDownLatch(0);
+  volatile boolean dead;
+
+  @Override
+  public int rank() {
+    return 0;
+  }
+
+  @Override
+  public int size() {
+    return 2;
+  }
+
+  @Override
+  public double[] sum(double... values) {
+    return Arrays.stream(values).map(value -> 2 * value).toArray();
+  }
+
+  @Override
+  public void broadcast(Tensor tensor, int root) {}
+
+  @Override
+  public Pending sumAsync(Tensor tensor) {
+    started.add(tensor.numel());
+    return () -> {
+      try (TensorScope scope = new TensorScope()) {
+        gate.await();
+        if (dead) {
+          throw new DistributedException("the other one is dead");
+        }
+        tensor.mul_(new Scalar(2));
+      } catch (InterruptedException e) {
+        throw new AssertionError(e);
+      }
+    };
+  }
+
+  @Override
+  public void close() {}
+}

@@ -1,0 +1,327 @@
+package io.llara.train.optim;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
+import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
+
+import io.llara.LlaraException;
+import io.llara.tensor.Libtorch;
+import io.llara.tensor.TensorScope;
+import io.llara.tensor.Tensors;
+import io.llara.testing.Leaks;
+import io.llara.train.autograd.Recording;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Random;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+class AdamWTest {
+  private static final AdamW.Settings DECAYING = new AdamW.Settings(0.9, 0.95, 1e-8, 0.1);
+
+  /** Sizes below, at and beyond vector registers and a thread's share of work. */
+  private static final int[] SIZES = {1, 3, 16, 1000, 70_001};
+
+  @BeforeAll
+  static void load() {
+    Libtorch.load();
+  }
+
+  @AfterEach
+  void oneThread() {
+    torch.set_num_threads(1);
+  }
+
+  /** The equations in double precision, one element at a time. */
+  private static final class Reference {
+    final double[] p;
+    final double[] m;
+    final double[] v;
+    int t;
+
+    Reference(float[] start) {
+      p = new double[start.length];
+      for (int i = 0; i < p.length; i++) {
+        p[i] = start[i];
+      }
+      m = new double[p.length];
+      v = new double[p.length];
+    }
+
+    void step(float[] g, double rate, AdamW.Settings s) {
+      t++;
+      for (int i = 0; i < p.length; i++) {
+        p[i] -= rate * s.weightDecay() * p[i];
+        m[i] = s.beta1() * m[i] + (1 - s.beta1()) * g[i];
+        v[i] = s.beta2() * v[i] + (1 - s.beta2()) * g[i] * g[i];
+        double mean = m[i] / (1 - Math.pow(s.beta1(), t));
+        double square = v[i] / (1 - Math.pow(s.beta2(), t));
+        p[i] -= rate * mean / (Math.sqrt(square) + s.eps());
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {1, 2})
+  void theEquationsInDoublePrecision(int threads) {
+    torch.set_num_threads(threads);
+    Random random = new Random(1);
+    try (TensorScope scope = new TensorScope()) {
+      List<Tensor> parameters = new ArrayList<>();
+      List<Reference> references = new ArrayList<>();
+      for (int size : SIZES) {
+        float[] start = normal(random, size, 1);
+        references.add(new Reference(start));
+        parameters.add(Tensors.ofFloats(start, size).requires_grad_(true));
+      }
+      try (AdamW adam = new AdamW(parameters, DECAYING)) {
+        for (int step = 1; step <= 20; step++) {
+          double rate = 1e-3 * step;
+          List<Tensor> gradients = new ArrayList<>();
+          for (int i = 0; i < SIZES.length; i++) {
+            // From one step to the next very different, and some of them all zero.
+            float[] gradient =
+                normal(random, SIZES[i], step % 5 == 0 ? 0 : Math.pow(10, -step % 7));
+            references.get(i).step(gradient, rate, DECAYING);
+            gradients.add(Tensors.ofFloats(gradient, SIZES[i]));
+          }
+          adam.step(gradients, rate);
+        }
+        assertThat(adam.steps()).isEqualTo(20);
+      }
+      for (int i = 0; i < SIZES.length; i++) {
+        float[] found = Tensors.toFloats(parameters.get(i).detach());
+        double[] expected = references.get(i).p;
+        double worst = 0;
+        for (int j = 0; j < found.length; j++) {
+          worst = Math.max(worst, Math.abs(found[j] - expected[j]));
+        }
+        // Half a unit of the last place at 4, twenty times over, is 5e-6.
+        assertThat(worst).as("of %d elements", found.length).isLessThan(5e-6);
+        assertThat(parameters.get(i).requires_grad()).isTrue();
+        assertThat(parameters.get(i).is_leaf()).isTrue();
+      }
+    }
+  }
+
+  /** Made by {@code torch.optim.AdamW} of Python's torch 2.10.0, plain and fused alike. */
+  @Test
+  void whatPythonGives() {
+    try (TensorScope scope = new TensorScope()) {
+      Tensor parameter = Tensors.ofFloats(new float[] {1, -2, 0.5f, 0}, 2, 2);
+      try (AdamW adam = new AdamW(List.of(parameter), new AdamW.Settings(0.9, 0.999, 1e-8, 0.01))) {
+        for (int step = 1; step <= 3; step++) {
+          Tensor gradient =
+              Tensors.ofFloats(new float[] {0.1f * step, -3, 1e-6f / step, step - 2}, 2, 2);
+          adam.step(List.of(gradient), 0.01);
+        }
+      }
+      float[] expected = {0.97047108f, -1.969403f, 0.47214273f, 0.01583923f};
+      assertThat(Tensors.toFloats(parameter)).containsExactly(expected, within(2e-7f));
+    }
+  }
+
+  @Test
+  void theSameBitsWithAnyNumberOfThreads() {
+    float[][] runs = new float[3][];
+    for (int run = 0; run < runs.length; run++) {
+      torch.set_num_threads(run == 1 ? 2 : run == 2 ? 3 : 1);
+      Random random = new Random(7);
+      try (TensorScope scope = new TensorScope()) {
+        int size = 300_007;
+        Tensor parameter = Tensors.ofFloats(normal(random, size, 1), size);
+        try (AdamW adam = new AdamW(List.of(parameter), DECAYING)) {
+          for (int step = 0; step < 5; step++) {
+            adam.step(List.of(Tensors.ofFloats(normal(random, size, 0.1), size)), 1e-3);
+          }
+        }
+        runs[run] = Tensors.toFloats(parameter);
+      }
+    }
+    assertThat(runs[1]).isEqualTo(runs[0]);
+    assertThat(runs[2]).isEqualTo(runs[0]);
+  }
+
+  @Test
+  void aGradientInAnotherMemoryOrderIsReadByItsShape() {
+    try (TensorScope scope = new TensorScope()) {
+      Tensor parameter = Tensors.ofFloats(new float[6], 2, 3);
+      Tensor transposed = Tensors.ofFloats(new float[] {1, -1, -1, 1, 1, 1}, 3, 2).t();
+      try (AdamW adam = new AdamW(List.of(parameter), AdamW.Settings.DEFAULT)) {
+        adam.step(List.of(transposed), 0.5);
+      }
+      assertThat(Tensors.toFloats(parameter))
+          .containsExactly(new float[] {-0.5f, 0.5f, -0.5f, 0.5f, -0.5f, -0.5f}, within(1e-6f));
+    }
+  }
+
+  @Test
+  void nothingIsRecordedThoughAutogradIsOn() {
+    try (TensorScope scope = new TensorScope();
+        Recording on = Recording.on()) {
+      Tensor parameter = Tensors.ofFloats(new float[] {1, 2}, 2).requires_grad_(true);
+      Tensor loss = parameter.mul(parameter).sum();
+      loss.backward();
+      try (AdamW adam = new AdamW(List.of(parameter), DECAYING)) {
+        adam.step(List.of(parameter.grad()), 0.1);
+        assertThat(adam.state(List.of("w")).get("exp_avg/w").requires_grad()).isFalse();
+      }
+      assertThat(parameter.is_leaf()).isTrue();
+      assertThat(Tensors.toFloats(parameter.detach())[0]).isLessThan(1);
+      // And autograd goes on from the new values.
+      parameter.mul(parameter).sum().backward();
+    }
+  }
+
+  @Test
+  void goesOnWhereAnotherWasToTheBit() {
+    List<String> names = List.of("a", "b");
+    try (TensorScope scope = new TensorScope()) {
+      List<Tensor> whole = twoParameters();
+      try (AdamW adam = new AdamW(whole, DECAYING)) {
+        steps(adam, 0, 6);
+      }
+      List<Tensor> broken = twoParameters();
+      Map<String, float[]> saved = new HashMap<>();
+      try (AdamW adam = new AdamW(broken, DECAYING)) {
+        steps(adam, 0, 4);
+        adam.state(names).forEach((name, tensor) -> saved.put(name, Tensors.toFloats(tensor)));
+      }
+      assertThat(saved).containsOnlyKeys("exp_avg/a", "exp_avg/b", "exp_avg_sq/a", "exp_avg_sq/b");
+      try (AdamW adam = new AdamW(broken, DECAYING)) {
+        adam.restore(4, names, name -> owned(saved.get(name), name.endsWith("a") ? 5 : 7));
+        assertThat(adam.steps()).isEqualTo(4);
+        steps(adam, 4, 6);
+      }
+      for (int i = 0; i < 2; i++) {
+        assertThat(Tensors.toFloats(broken.get(i))).isEqualTo(Tensors.toFloats(whole.get(i)));
+      }
+    }
+  }
+
+  @Test
+  void stateThatDoesNotFitIsNamed() {
+    try (TensorScope scope = new TensorScope();
+        AdamW adam = new AdamW(twoParameters(), DECAYING)) {
+      assertThatThrownBy(() -> adam.restore(1, List.of("a", "b"), name -> owned(new float[4], 4)))
+          .isInstanceOf(LlaraException.class)
+          .hasMessage("optimiser state exp_avg/a is Float [4]; expected Float [5]");
+      assertThatIllegalArgumentException().isThrownBy(() -> adam.state(List.of("a")));
+      assertThatIllegalArgumentException().isThrownBy(() -> adam.state(List.of("a", "a")));
+      assertThatIllegalArgumentException()
+          .isThrownBy(() -> adam.restore(-1, List.of("a", "b"), name -> owned(new float[4], 4)));
+    }
+  }
+
+  @Test
+  void whatDoesNotFitIsRefusedAndMovesNothing() {
+    try (TensorScope scope = new TensorScope()) {
+      List<Tensor> parameters = twoParameters();
+      float[] before = Tensors.toFloats(parameters.get(0));
+      try (AdamW adam = new AdamW(parameters, DECAYING)) {
+        Tensor five = Tensors.ofFloats(new float[5], 5);
+        Tensor seven = Tensors.ofFloats(new float[7], 7);
+        assertThatIllegalArgumentException()
+            .isThrownBy(() -> adam.step(List.of(five), 0.1))
+            .withMessage("there are 1 gradients for 2 parameters");
+        assertThatIllegalArgumentException()
+            .isThrownBy(() -> adam.step(List.of(five, five), 0.1))
+            .withMessage("gradient 1 has shape [5]; its parameter has [7]");
+        assertThatIllegalArgumentException()
+            .isThrownBy(() -> adam.step(List.of(five, seven.to(ScalarType.BFloat16)), 0.1))
+            .withMessage("gradient 1 is BFloat16; expected Float");
+        for (double rate : new double[] {Double.NaN, -1, Double.POSITIVE_INFINITY}) {
+          assertThatIllegalArgumentException()
+              .isThrownBy(() -> adam.step(List.of(five, seven), rate))
+              .withMessageStartingWith("learning rate is " + rate);
+        }
+        assertThat(adam.steps()).isZero();
+        assertThat(Tensors.toFloats(parameters.get(0))).isEqualTo(before);
+      }
+      assertThatIllegalArgumentException().isThrownBy(() -> new AdamW(List.of(), DECAYING));
+      Tensor transposed = Tensors.ofFloats(new float[6], 2, 3).t();
+      assertThatIllegalArgumentException()
+          .isThrownBy(() -> new AdamW(List.of(parameters.get(0), transposed), DECAYING))
+          .withMessage("parameter 1 is not contiguous");
+    }
+  }
+
+  @Test
+  void settingsAreChecked() {
+    assertThatIllegalArgumentException().isThrownBy(() -> new AdamW.Settings(1, 0.9, 0, 0));
+    assertThatIllegalArgumentException().isThrownBy(() -> new AdamW.Settings(0.9, -0.1, 0, 0));
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> new AdamW.Settings(0.9, 0.9, Double.NaN, 0));
+    assertThatIllegalArgumentException().isThrownBy(() -> new AdamW.Settings(0.9, 0.9, 0, -1));
+  }
+
+  @Test
+  void useAfterCloseIsRefused() {
+    try (TensorScope scope = new TensorScope()) {
+      AdamW adam = new AdamW(twoParameters(), DECAYING);
+      adam.close();
+      adam.close();
+      assertThatIllegalStateException().isThrownBy(() -> adam.step(List.of(), 0.1));
+      assertThatIllegalStateException().isThrownBy(() -> adam.state(List.of("a", "b")));
+    }
+  }
+
+  @Test
+  void nothingStaysAlive() throws Throwable {
+    Leaks.assertNone(
+        () -> {
+          try (TensorScope scope = new TensorScope();
+              AdamW adam = new AdamW(twoParameters(), DECAYING)) {
+            steps(adam, 0, 3);
+            assertThatIllegalArgumentException().isThrownBy(() -> adam.step(List.of(), 1));
+          }
+          // Without a scope around it, as a field of a long-lived object.
+          Tensor owned = owned(new float[3], 3);
+          new AdamW(List.of(owned), DECAYING).close();
+          owned.close();
+        });
+  }
+
+  private static List<Tensor> twoParameters() {
+    Random random = new Random(3);
+    return List.of(
+        Tensors.ofFloats(normal(random, 5, 1), 5), Tensors.ofFloats(normal(random, 7, 1), 7));
+  }
+
+  private static void steps(AdamW adam, int from, int to) {
+    for (int step = from; step < to; step++) {
+      try (TensorScope scope = new TensorScope()) {
+        Random random = new Random(100 + step);
+        adam.step(
+            List.of(
+                Tensors.ofFloats(normal(random, 5, 1), 5),
+                Tensors.ofFloats(normal(random, 7, 1), 7)),
+            0.01);
+      }
+    }
+  }
+
+  private static Tensor owned(float[] values, long... shape) {
+    try (TensorScope scope = new TensorScope()) {
+      return scope.own(Tensors.ofFloats(values, shape));
+    }
+  }
+
+  private static float[] normal(Random random, int size, double scale) {
+    float[] values = new float[size];
+    for (int i = 0; i < size; i++) {
+      values[i] = (float) (random.nextGaussian() * scale);
+    }
+    return values;
+  }
+}
