@@ -1,5 +1,6 @@
 package io.llara.examples;
 
+import io.llara.train.TrainingException;
 import java.io.FileDescriptor;
 import java.io.FileInputStream;
 import java.io.FileOutputStream;
@@ -18,9 +19,11 @@ import picocli.CommandLine.ScopeType;
 import picocli.CommandLine.UnmatchedArgumentException;
 
 /**
- * The launcher: {@code llara encode | search | verify | import | doctor}.
+ * The launcher: {@code llara encode | search | verify | import | init | add-markers | pretrain |
+ * doctor}.
  *
- * <p>Exit codes: 0 ok, 1 a check failed, 2 bad usage or input, told in one line on standard error.
+ * <p>Exit codes: 0 ok, 1 a check or a training failed, 2 bad usage or input, told in one line on
+ * standard error.
  */
 @Command(
     name = "llara",
@@ -31,7 +34,7 @@ import picocli.CommandLine.UnmatchedArgumentException;
     synopsisSubcommandLabel = "COMMAND",
     usageHelpAutoWidth = true,
     exitCodeListHeading = "%nExit codes:%n",
-    exitCodeList = {"0:ok", "1:a check failed", "2:bad usage or input"})
+    exitCodeList = {"0:ok", "1:a check or a training failed", "2:bad usage or input"})
 public final class Llara implements Runnable {
   static final int OK = 0;
   static final int CHECK_FAILED = 1;
@@ -72,6 +75,9 @@ public final class Llara implements Runnable {
             .addSubcommand(new SearchCommand(streams))
             .addSubcommand(new VerifyCommand(streams))
             .addSubcommand(new ImportCommand(streams))
+            .addSubcommand(new InitCommand(streams))
+            .addSubcommand(new AddMarkersCommand(streams))
+            .addSubcommand(new PretrainCommand(streams))
             .addSubcommand(new DoctorCommand(streams));
     line.setCaseInsensitiveEnumValuesAllowed(true);
     // A query may begin with an @.
@@ -128,7 +134,7 @@ public final class Llara implements Runnable {
     if (trace) {
       e.printStackTrace(streams.err());
     }
-    return BAD_INPUT;
+    return e instanceof TrainingException ? CHECK_FAILED : BAD_INPUT;
   }
 
   @Override

@@ -11,7 +11,7 @@ import picocli.CommandLine.Option;
 /** Whether and how a command shows its progress. */
 final class ProgressOptions {
   /** Narrow enough for any terminal: its real width would take native code to find out. */
-  private static final int WIDTH = 79;
+  static final int WIDTH = 79;
 
   @Option(
       names = "--progress",
@@ -46,11 +46,15 @@ final class ProgressOptions {
     }
   }
 
+  /** Returns whether a bar is to be shown. */
+  boolean shown(Streams streams) {
+    return wanted == null ? streams.terminal() : wanted;
+  }
+
   /** Prepares a bar for {@code total} steps. */
   Bar start(Streams streams, String task, long total) {
-    boolean shown = wanted == null ? streams.terminal() : wanted;
     return new Bar(
-        shown
+        shown(streams)
             ? new ProgressBarBuilder()
                 .setTaskName(task)
                 .setInitialMax(total)

@@ -9,7 +9,17 @@ import org.junit.jupiter.params.provider.ValueSource;
 class LlaraTest {
 
   @ParameterizedTest
-  @ValueSource(strings = {"encode", "search", "verify", "import", "doctor"})
+  @ValueSource(
+      strings = {
+        "encode",
+        "search",
+        "verify",
+        "import",
+        "init",
+        "add-markers",
+        "pretrain",
+        "doctor"
+      })
   void everyCommandHasHelp(String command) {
     CommandRun run = CommandRun.of(command, "--help");
     assertThat(run.code()).isZero();
@@ -21,7 +31,9 @@ class LlaraTest {
   void helpNamesAllCommands() {
     CommandRun run = CommandRun.of("--help");
     assertThat(run.code()).isZero();
-    assertThat(run.out()).contains("encode", "search", "verify", "import", "doctor");
+    assertThat(run.out())
+        .contains(
+            "encode", "search", "verify", "import", "init", "add-markers", "pretrain", "doctor");
     assertThat(CommandRun.of("--version").out()).startsWith("llara ");
   }
 
@@ -35,6 +47,9 @@ class LlaraTest {
     assertRefused(CommandRun.of("search"), "QUERY");
     assertRefused(CommandRun.of("verify"), "DIR");
     assertRefused(CommandRun.of("import"), "FILE.gguf");
+    assertRefused(CommandRun.of("init"), "--config");
+    assertRefused(CommandRun.of("add-markers"), "--model");
+    assertRefused(CommandRun.of("pretrain"), "--data");
   }
 
   @Test

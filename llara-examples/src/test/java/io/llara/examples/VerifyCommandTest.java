@@ -12,7 +12,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 class VerifyCommandTest {
-  private static final String ALL_PASS = "verified 77 cases, 0 failed, 12 not covered";
+  private static final String ALL_PASS = "verified 85 cases, 0 failed, 4 not covered";
 
   @TempDir private Path folder;
 
@@ -23,8 +23,8 @@ class VerifyCommandTest {
     assertThat(last(run)).isEqualTo(ALL_PASS);
     assertThat(run.code()).isZero();
     assertThat(run.err()).isEmpty();
-    assertThat(run.lines()).hasSize(77 + 12 + 1);
-    assertThat(run.lines().stream().filter(line -> line.endsWith(": not covered"))).hasSize(12);
+    assertThat(run.lines()).hasSize(85 + 4 + 1);
+    assertThat(run.lines().stream().filter(line -> line.endsWith(": not covered"))).hasSize(4);
     assertThat(run.out()).containsPattern("encode.json llara-self-len5: pass .* abs \\S+ +rel ");
   }
 
@@ -34,13 +34,19 @@ class VerifyCommandTest {
     assertThat(last(run)).isEqualTo(ALL_PASS);
     assertThat(run.code()).isZero();
     assertThat(run.out()).contains("not judged in bfloat16").contains("cosine 0.99");
+    assertThat(run.lines())
+        .filteredOn(line -> line.startsWith("losses.json") || line.startsWith("trajectory.json"))
+        .hasSize(8)
+        .allMatch(line -> line.endsWith("; computed in float32)"));
   }
 
   @Test
   void showsEveryQuantityWhenAsked() {
     CommandRun run = CommandRun.of("verify", "-v", golden().toString());
     assertThat(run.out())
-        .contains("visibility", "position_ids", "next_columns", "inv_freq", "embedding_raw");
+        .contains("visibility", "position_ids", "next_columns", "inv_freq", "embedding_raw")
+        .contains("output_predict_ids", "grad_rows/lm_head.weight", "step 12 global_grad_norm")
+        .contains("final/model.norm.weight", "for 99.9 %");
   }
 
   @Test
@@ -56,7 +62,7 @@ class VerifyCommandTest {
     CommandRun run = CommandRun.of("verify", copy.toString());
     assertThat(run.code()).isEqualTo(1);
     assertThat(run.out()).contains(": FAIL");
-    assertThat(last(run)).matches("verified 77 cases, [1-9]\\d* failed, 12 not covered");
+    assertThat(last(run)).matches("verified 85 cases, [1-9]\\d* failed, 4 not covered");
   }
 
   @Test
@@ -113,11 +119,11 @@ class VerifyCommandTest {
     assertThat(run.err()).contains("config.json");
   }
 
-  private static String last(CommandRun run) {
+  static String last(CommandRun run) {
     return run.lines().get(run.lines().size() - 1);
   }
 
-  private static Path golden() {
+  static Path golden() {
     String property = System.getProperty("llara.shared", "");
     Path shared =
         Stream.of(property, "../../shared", "../shared")
@@ -132,11 +138,19 @@ class VerifyCommandTest {
   }
 
   private Path copy() throws IOException {
+    return copy(folder.resolve("golden"), "");
+  }
+
+  /** Copies the files of the golden folder whose paths in it begin so, with their folders. */
+  static Path copy(Path copy, String... beginnings) throws IOException {
     Path golden = golden();
-    Path copy = folder.resolve("golden");
     try (Stream<Path> files = Files.walk(golden)) {
       for (Path file : files.toList()) {
-        Path target = copy.resolve(golden.relativize(file).toString());
+        String name = golden.relativize(file).toString();
+        if (!name.isEmpty() && Stream.of(beginnings).noneMatch(name::startsWith)) {
+          continue;
+        }
+        Path target = copy.resolve(name);
         if (Files.isDirectory(file)) {
           Files.createDirectories(target);
         } else {

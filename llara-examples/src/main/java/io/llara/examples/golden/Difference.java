@@ -8,11 +8,7 @@ package io.llara.examples.golden;
  */
 public record Difference(double absolute, double relative) {
   static Difference of(float[] actual, double[] expected) {
-    double[] widened = new double[actual.length];
-    for (int i = 0; i < widened.length; i++) {
-      widened[i] = actual[i];
-    }
-    return of(widened, expected);
+    return of(Vectors.doubles(actual), expected);
   }
 
   static Difference of(double[] actual, double[] expected) {

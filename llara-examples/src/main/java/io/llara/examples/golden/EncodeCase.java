@@ -21,7 +21,7 @@ import java.util.Optional;
  */
 record EncodeCase(
     GoldenFile source, SafetensorsFile tensors, GoldenJson json, ReplayEngines.Request request)
-    implements GoldenCase {
+    implements FileCase {
 
   static List<GoldenCase> read(GoldenFile file) {
     SafetensorsFile tensors = file.openTensors();
@@ -34,16 +34,6 @@ record EncodeCase(
     return file.cases().stream()
         .<GoldenCase>map(json -> new EncodeCase(file, tensors, json, request))
         .toList();
-  }
-
-  @Override
-  public String file() {
-    return source.name();
-  }
-
-  @Override
-  public String name() {
-    return json.string("name");
   }
 
   @Override
@@ -83,7 +73,7 @@ record EncodeCase(
             json.ints("prefix_ids"),
             json.ints("self_suffix_ids"),
             json.ints("next_suffix_ids"),
-            pooledTokens());
+            pooledTokens(json));
     String kind = json.string("prompt");
     return json.rows("text_ids").stream()
         .map(
@@ -101,11 +91,11 @@ record EncodeCase(
   }
 
   /** How many columns are pooled; both modes pool as many. */
-  private int pooledTokens() {
+  static int pooledTokens(GoldenJson json) {
     int pooled = 0;
     for (Mode mode : Mode.values()) {
       if (json.has(columnsKey(mode))) {
-        TokenRange columns = columns(mode);
+        TokenRange columns = columns(json, mode);
         if (pooled != 0 && pooled != columns.length()) {
           throw new LlaraException(
               json.where() + ": self_columns and next_columns differ in their number");
@@ -120,7 +110,7 @@ record EncodeCase(
     return mode.name().toLowerCase(Locale.ROOT) + "_columns";
   }
 
-  private TokenRange columns(Mode mode) {
+  private static TokenRange columns(GoldenJson json, Mode mode) {
     int[] range = json.ints(columnsKey(mode));
     if (range.length != 2) {
       throw new LlaraException(
@@ -130,7 +120,7 @@ record EncodeCase(
   }
 
   private boolean sameColumns(Mode mode, GoldenRows rows, List<Prompt> prompts) {
-    TokenRange expected = columns(mode);
+    TokenRange expected = columns(json, mode);
     for (int row = 0; row < prompts.size(); row++) {
       TokenRange pooled = prompts.get(row).pooled(mode);
       int shift = rows.firstColumn(row);

@@ -25,6 +25,11 @@ final class GoldenFile {
     return name;
   }
 
+  /** Returns the name of the case that the file is if it has no list of them. */
+  String nameOfOneCase() {
+    return name.replaceAll("\\.json$", "");
+  }
+
   Path folder() {
     return folder;
   }

@@ -24,7 +24,11 @@ public final class GoldenFolder {
   /** What is replayed, by the name of the file. Other kinds are listed as not covered. */
   private static final Map<String, Function<GoldenFile, List<GoldenCase>>> KINDS =
       Map.of(
-          "encode.json", EncodeCase::read, "gqa.json", GqaCase::read, "lora.json", LoraCase::read);
+          "encode.json", EncodeCase::read,
+          "gqa.json", GqaCase::read,
+          "lora.json", LoraCase::read,
+          "losses.json", LossCase::read,
+          "trajectory.json", TrajectoryCase::read);
 
   private GoldenFolder() {}
 
@@ -83,7 +87,7 @@ public final class GoldenFolder {
     return files;
   }
 
-  private static GoldenJson read(Path path) {
+  static GoldenJson read(Path path) {
     try {
       JsonElement json = JsonParser.parseString(Files.readString(path));
       if (!json.isJsonObject()) {
@@ -98,7 +102,7 @@ public final class GoldenFolder {
   /** A file without a list of cases is one case. */
   private static List<GoldenCase> uncovered(GoldenFile file) {
     if (!file.json().has("cases")) {
-      return List.of(new UncoveredCase(file.name(), file.name().replaceAll("\\.json$", "")));
+      return List.of(new UncoveredCase(file.name(), file.nameOfOneCase()));
     }
     return file.cases().stream()
         .<GoldenCase>map(json -> new UncoveredCase(file.name(), json.string("name")))

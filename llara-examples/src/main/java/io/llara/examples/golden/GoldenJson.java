@@ -8,7 +8,9 @@ import io.llara.LlaraException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import java.util.function.Function;
+import java.util.stream.StreamSupport;
 
 /**
  * A JSON object of a golden folder with typed access: a key that is missing or of another type is a
@@ -35,6 +37,25 @@ record GoldenJson(String where, JsonObject json) {
 
   int integer(String key) {
     return required(key, "an integer", GoldenJson::exactInt);
+  }
+
+  double number(String key) {
+    return required(key, "a number", value -> primitive(value).getAsDouble());
+  }
+
+  double[] numbers(String key) {
+    return required(
+        key,
+        "an array of numbers",
+        value ->
+            StreamSupport.stream(value.getAsJsonArray().spliterator(), false)
+                .mapToDouble(element -> primitive(element).getAsDouble())
+                .toArray());
+  }
+
+  /** Returns the keys, in the order of the file. */
+  Set<String> keys() {
+    return json.keySet();
   }
 
   GoldenJson object(String key) {

@@ -17,7 +17,7 @@ import java.util.stream.IntStream;
  */
 record GqaCase(
     GoldenFile source, SafetensorsFile tensors, GoldenJson json, ReplayEngines.Request request)
-    implements GoldenCase {
+    implements FileCase {
 
   static List<GoldenCase> read(GoldenFile file) {
     SafetensorsFile tensors = file.openTensors();
@@ -34,16 +34,6 @@ record GqaCase(
             : Optional.empty();
     return new ReplayEngines.Request(
         file.folder().resolve("llama-gqa"), Optional.empty(), override, longest);
-  }
-
-  @Override
-  public String file() {
-    return source.name();
-  }
-
-  @Override
-  public String name() {
-    return json.string("name");
   }
 
   @Override

@@ -13,10 +13,21 @@ import java.util.Optional;
  */
 final class Judge {
   private final ComputeType computeType;
+  private final String remark;
   private final List<Measure> measures = new ArrayList<>();
 
   Judge(ComputeType computeType) {
+    this(computeType, "");
+  }
+
+  /**
+   * Begins with nothing compared.
+   *
+   * @param remark stands behind each tolerance
+   */
+  Judge(ComputeType computeType, String remark) {
     this.computeType = computeType;
+    this.remark = remark;
   }
 
   CaseReport report() {
@@ -24,10 +35,10 @@ final class Judge {
   }
 
   /** Compares numbers of the forward pass, element by element. */
-  void numbers(String quantity, float[] actual, double[] expected, double tolerance) {
+  void numbers(String quantity, float[] actual, double[] expected, Tolerance tolerance) {
     Difference difference = Difference.of(actual, expected);
     if (computeType == ComputeType.FLOAT32 || !difference.finite()) {
-      add(quantity, difference, tolerance);
+      exactNumbers(quantity, Vectors.doubles(actual), expected, tolerance);
     } else {
       measures.add(
           new Measure(
@@ -37,9 +48,8 @@ final class Judge {
 
   /** Compares vectors of length 1, {@code [rows, dimension]} row-major. */
   void unitVectors(String quantity, float[] actual, double[] expected, int dimension) {
-    Difference difference = Difference.of(actual, expected);
     if (computeType == ComputeType.FLOAT32) {
-      add(quantity, difference, Tolerances.UNIT_EMBEDDING);
+      numbers(quantity, actual, expected, Tolerances.UNIT_EMBEDDING);
       return;
     }
     double cosine = 1;
@@ -49,7 +59,7 @@ final class Judge {
     measures.add(
         new Measure(
             quantity,
-            Optional.of(difference),
+            Optional.of(Difference.of(actual, expected)),
             String.format(
                 Locale.ROOT, "cosine %.6f, at least %s", cosine, Tolerances.BFLOAT16_COSINE),
             (1 - cosine) / (1 - Tolerances.BFLOAT16_COSINE),
@@ -57,31 +67,24 @@ final class Judge {
   }
 
   /** Compares numbers that do not depend on the compute type. */
-  void exactNumbers(String quantity, double[] actual, double[] expected, double tolerance) {
-    add(quantity, Difference.of(actual, expected), tolerance);
+  void exactNumbers(String quantity, double[] actual, double[] expected, Tolerance tolerance) {
+    measures.add(tolerance.measure(quantity, actual, expected, remark));
   }
 
-  /** Records whether something that has no tolerance is equal. */
-  void equal(String quantity, boolean equal) {
-    measures.add(
-        new Measure(
-            quantity,
-            Optional.empty(),
-            equal ? "equal" : "not equal",
-            equal ? 0 : Double.POSITIVE_INFINITY,
-            equal ? Verdict.PASS : Verdict.FAIL));
+  /** Records whether something that has no tolerance is equal; returns it. */
+  boolean equal(String quantity, boolean equal) {
+    if (equal) {
+      measures.add(new Measure(quantity, Optional.empty(), "equal", 0, Verdict.PASS));
+    } else {
+      unlike(quantity, "not equal");
+    }
+    return equal;
   }
 
-  private void add(String quantity, Difference difference, double tolerance) {
-    // So that a difference that is no number fails.
-    boolean within = difference.absolute() <= tolerance;
+  /** Records that something is not as it should be, and what is wrong with it. */
+  void unlike(String quantity, String reason) {
     measures.add(
-        new Measure(
-            quantity,
-            Optional.of(difference),
-            String.format(Locale.ROOT, "tolerance %.1e", tolerance),
-            difference.absolute() / tolerance,
-            within ? Verdict.PASS : Verdict.FAIL));
+        new Measure(quantity, Optional.empty(), reason, Double.POSITIVE_INFINITY, Verdict.FAIL));
   }
 
   private static double cosine(float[] actual, double[] expected, int begin, int dimension) {

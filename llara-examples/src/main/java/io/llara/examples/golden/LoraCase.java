@@ -16,7 +16,7 @@ import java.util.Optional;
  */
 record LoraCase(
     GoldenFile source, SafetensorsFile tensors, GoldenJson json, ReplayEngines.Request request)
-    implements GoldenCase {
+    implements FileCase {
 
   static List<GoldenCase> read(GoldenFile file) {
     SafetensorsFile tensors = file.openTensors();
@@ -29,16 +29,6 @@ record LoraCase(
     return file.cases().stream()
         .<GoldenCase>map(json -> new LoraCase(file, tensors, json, request))
         .toList();
-  }
-
-  @Override
-  public String file() {
-    return source.name();
-  }
-
-  @Override
-  public String name() {
-    return json.string("name");
   }
 
   @Override

@@ -56,6 +56,12 @@ public final class ReplayEngines implements AutoCloseable {
     return new Judge(computeType);
   }
 
+  /** Returns a judge of training, which is computed in float32 in any case. */
+  Judge trainingJudge() {
+    return new Judge(
+        ComputeType.FLOAT32, computeType == ComputeType.FLOAT32 ? "" : "; computed in float32");
+  }
+
   EncodingEngine engine(Request request) {
     EncodingEngine engine = engines.get(request);
     if (engine == null) {

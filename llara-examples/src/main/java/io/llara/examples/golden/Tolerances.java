@@ -8,19 +8,46 @@ final class Tolerances {
   private Tolerances() {}
 
   /** Hidden states after the last norm, of any kind of case. */
-  static final double HIDDEN_STATE = 1e-4;
+  static final Tolerance HIDDEN_STATE = Tolerance.of(1e-4);
 
   /** Logits of the language model head. */
-  static final double LOGITS = 1e-4;
+  static final Tolerance LOGITS = Tolerance.of(1e-4);
 
   /** Pooled vectors before they are scaled to length 1. */
-  static final double RAW_EMBEDDING = 1e-4;
+  static final Tolerance RAW_EMBEDDING = Tolerance.of(1e-4);
 
   /** Pooled vectors of length 1. */
-  static final double UNIT_EMBEDDING = 1e-5;
+  static final Tolerance UNIT_EMBEDDING = Tolerance.of(1e-5);
 
   /** Frequencies of the rotary embedding. */
-  static final double INVERSE_FREQUENCY = 1e-7;
+  static final Tolerance INVERSE_FREQUENCY = Tolerance.of(1e-7);
+
+  /** A loss of adaptation, and its next-token term. */
+  static final Tolerance LOSS = Tolerance.of(2e-5);
+
+  /** The term of an embedding, divided by 10. */
+  static final Tolerance BAG_LOSS = Tolerance.of(2e-6);
+
+  /** An element of a gradient of adaptation. */
+  static final Tolerance GRADIENT = Tolerance.of(5e-5);
+
+  /** The length of a gradient of adaptation: a parameter's, or the whole one's. */
+  static final Tolerance GRADIENT_NORM = Tolerance.of(1e-4);
+
+  /** The loss of a step of training, and each of its terms. */
+  static final Tolerance STEP_LOSS = Tolerance.of(1e-4);
+
+  /** The length of the whole gradient in a step of training. */
+  static final Tolerance STEP_GRADIENT_NORM = Tolerance.of(5e-4);
+
+  /**
+   * A weight after some steps of training: where a gradient is close to 0, Adam turns its rounding
+   * into a part of the learning rate.
+   */
+  static final Tolerance FINAL_WEIGHT = new Tolerance(1e-3, 1e-5);
+
+  /** The length of a parameter after some steps of training. */
+  static final Tolerance FINAL_NORM = Tolerance.of(2e-3);
 
   /**
    * The least cosine of a unit embedding in bfloat16. On small random models rounding alone costs

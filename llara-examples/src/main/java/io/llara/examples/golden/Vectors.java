@@ -17,6 +17,15 @@ final class Vectors {
     return all;
   }
 
+  /** Returns the same numbers, wider. */
+  static double[] doubles(float[] vector) {
+    double[] doubles = new double[vector.length];
+    for (int i = 0; i < doubles.length; i++) {
+      doubles[i] = vector[i];
+    }
+    return doubles;
+  }
+
   /** Returns the vector scaled to length 1; not a number where its length is 0. */
   static float[] unit(float[] vector) {
     double squares = 0;

@@ -1,0 +1,52 @@
+package io.llara.examples;
+
+import io.llara.train.checkpoint.VocabularyGrowth;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.concurrent.Callable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+
+/** A model in, the same with the markers of the released recipe out. */
+@Command(
+    name = "add-markers",
+    description = {
+      "Copies a model and adds the sixteen markers <s1> to <s16> to its vocabulary.",
+      "",
+      "llara pretrain needs them with the recipe released. Their embeddings start at the mean of"
+          + " all tokens' with a little noise.",
+      ""
+    })
+final class AddMarkersCommand implements Callable<Integer> {
+  private final Streams streams;
+
+  @Mixin private SeedOption seed = new SeedOption();
+
+  @Option(
+      names = "--model",
+      required = true,
+      paramLabel = "DIR",
+      description = "The model: a Hugging Face directory. It stays as it is.")
+  private Path model = Path.of("");
+
+  @Option(
+      names = "--out",
+      required = true,
+      paramLabel = "DIR",
+      description = "The directory to make; it must be new or empty.")
+  private Path out = Path.of("");
+
+  AddMarkersCommand(Streams streams) {
+    this.streams = streams;
+  }
+
+  @Override
+  public Integer call() {
+    List<String> added = VocabularyGrowth.addMarkers(model, out, seed.value());
+    try (Results results = new Results(streams.out())) {
+      results.line("%s: %d tokens added: %s".formatted(out, added.size(), String.join(" ", added)));
+    }
+    return Llara.OK;
+  }
+}

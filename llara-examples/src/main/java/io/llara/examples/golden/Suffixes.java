@@ -1,0 +1,53 @@
+package io.llara.examples.golden;
+
+import io.llara.LlaraException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Optional;
+
+/**
+ * How many tokens stand behind the text of a joint prompt. A collated batch tells prefix, text and
+ * what follows apart, but not where one suffix ends and the other begins.
+ *
+ * @param self tokens of the SELF suffix
+ * @param next tokens of the NEXT suffix
+ * @param pooled tokens at the end of each that make its embedding
+ */
+record Suffixes(int self, int next, int pooled) {
+  /** The name of the released recipe in golden folders. */
+  private static final String RELEASED_NAME = "llara";
+
+  /** As published, with LLaMA-2's tokenizer. */
+  private static final Suffixes RELEASED = new Suffixes(19, 18, 8);
+
+  /**
+   * Returns those of a recipe: as the prompts of {@code encode.json} in the folder have them, or of
+   * the released recipe as they are published.
+   *
+   * @param recipe its name; the released one if there is none
+   */
+  static Suffixes of(Path folder, Optional<String> recipe) {
+    String name = recipe.orElse(RELEASED_NAME);
+    Path prompts = folder.resolve("encode.json");
+    if (Files.isRegularFile(prompts)) {
+      for (GoldenJson one : GoldenFolder.read(prompts).objects("cases")) {
+        if (one.string("recipe").equals(name)) {
+          return new Suffixes(
+              one.ints("self_suffix_ids").length,
+              one.ints("next_suffix_ids").length,
+              EncodeCase.pooledTokens(one));
+        }
+      }
+    }
+    if (name.equals(RELEASED_NAME)) {
+      return RELEASED;
+    }
+    throw new LlaraException(
+        "%s: the prompts of recipe '%s' are not known: encode.json has no case of it"
+            .formatted(folder, name));
+  }
+
+  int total() {
+    return self + next;
+  }
+}

@@ -1,0 +1,196 @@
+package io.llara.examples.golden;
+
+import io.llara.LlaraException;
+import io.llara.checkpoint.LlamaTensors;
+import io.llara.checkpoint.SafetensorsFile;
+import io.llara.train.data.Example;
+import io.llara.train.pretrain.AdaptationSteps;
+import io.llara.train.pretrain.AdaptationSteps.Losses;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import java.util.function.BiConsumer;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * What comes out of a training step, against the numbers of a case.
+ *
+ * @param training what ran the step
+ * @param tensors the tensors of the case
+ * @param json the case
+ * @param judge takes the comparisons
+ */
+record TrainingNumbers(
+    AdaptationSteps training, SafetensorsFile tensors, GoldenJson json, Judge judge) {
+
+  /**
+   * How far the numbers of a parameter may be off.
+   *
+   * @param norm for its length
+   * @param element for an element
+   */
+  record ParameterTolerances(Tolerance norm, Tolerance element) {}
+
+  /**
+   * How far losses may be off.
+   *
+   * @param loss for the loss and its next-token term
+   * @param bag for the term of an embedding
+   * @param gradientNorm for the length of the whole gradient
+   */
+  record LossTolerances(Tolerance loss, Tolerance bag, Tolerance gradientNorm) {}
+
+  /**
+   * Compares the losses of a batch.
+   *
+   * @param prefix what the quantities' names begin with
+   * @param expected {@code scalars_f64}
+   */
+  void losses(String prefix, Losses losses, GoldenJson expected, LossTolerances tolerances) {
+    scalar(prefix, "ar_loss", losses.tokens(), expected, tolerances.loss());
+    scalar(prefix, "bow_summarize_loss", orZero(losses.self()), expected, tolerances.bag());
+    scalar(prefix, "bow_predict_loss", orZero(losses.next()), expected, tolerances.bag());
+    scalar(prefix, "loss", losses.loss(), expected, tolerances.loss());
+    scalar(prefix, "global_grad_norm", losses.gradientNorm(), expected, tolerances.gradientNorm());
+  }
+
+  /** A term that no example has is 0 here; one that went wrong makes the loss no number too. */
+  private static double orZero(double term) {
+    return Double.isNaN(term) ? 0 : term;
+  }
+
+  private void scalar(
+      String prefix, String key, double actual, GoldenJson expected, Tolerance tolerance) {
+    number(prefix + key, actual, expected.number(key), tolerance);
+  }
+
+  private void number(String quantity, double actual, double expected, Tolerance tolerance) {
+    judge.exactNumbers(quantity, new double[] {actual}, new double[] {expected}, tolerance);
+  }
+
+  /** Compares the hidden states of real tokens. */
+  void hiddenStates(String key, GoldenRows rows, List<Example> examples) {
+    int hidden = (int) shape(LlamaTensors.FINAL_NORM)[0];
+    double[] expected =
+        GoldenFile.read(
+            tensors, json.object("tensors").string(key), rows.batch(), rows.width(), hidden);
+    judge.numbers(
+        key,
+        training.hiddenStates(examples),
+        rows.realRows(expected, hidden),
+        Tolerances.HIDDEN_STATE);
+  }
+
+  /**
+   * Compares length, largest magnitude and some elements of parameters or their gradients.
+   *
+   * @param key where the case has them, by parameter
+   * @param values ours, by canonical name
+   */
+  void summaries(String key, Map<String, float[]> values, ParameterTolerances tolerances) {
+    GoldenJson parameters = json.object(key + "_f64");
+    for (String name : parameters.keys()) {
+      GoldenJson expected = parameters.object(name);
+      float[] ours = ours(values, name);
+      String quantity = key + "/" + name;
+      double squares = 0;
+      double largest = 0;
+      for (float value : ours) {
+        squares += (double) value * value;
+        // Math.max hands on a NaN.
+        largest = Math.max(largest, Math.abs(value));
+      }
+      number(quantity + " norm", Math.sqrt(squares), expected.number("norm"), tolerances.norm());
+      number(quantity + " abs_max", largest, expected.number("abs_max"), tolerances.element());
+      judge.exactNumbers(
+          quantity + " sample",
+          sample(ours, expected),
+          expected.numbers("sample"),
+          tolerances.element());
+    }
+  }
+
+  private static double[] sample(float[] values, GoldenJson expected) {
+    int[] places = expected.ints("sample_index");
+    int wanted = expected.numbers("sample").length;
+    if (places.length != wanted
+        || Arrays.stream(places).anyMatch(place -> place < 0 || place >= values.length)) {
+      throw new LlaraException(
+          "%s: sample_index must name %d of %d elements"
+              .formatted(expected.where(), wanted, values.length));
+    }
+    return Arrays.stream(places).mapToDouble(place -> values[place]).toArray();
+  }
+
+  /**
+   * Compares whole parameters or gradients with the case's tensors.
+   *
+   * @param kind what the tensors' keys begin with, before a slash and the parameter
+   * @param values ours, by canonical name
+   */
+  void tensors(String kind, Map<String, float[]> values, Tolerance tolerance) {
+    forEach(kind, (key, name) -> compare(key, ours(values, name), tolerance, shape(name)));
+  }
+
+  /**
+   * Compares some rows of matrices with the case's tensors; their numbers stand beside them, such
+   * as {@code embed_tokens_grad_rows} for {@code grad_rows/model.embed_tokens.weight}.
+   *
+   * @param kind what the tensors' keys begin with, before a slash and the parameter
+   * @param values ours, by canonical name
+   */
+  void rows(String kind, Map<String, float[]> values, Tolerance tolerance) {
+    forEach(
+        kind,
+        (key, name) -> {
+          long[] shape = shape(name);
+          int[] rows = json.ints(name.replaceAll("^(.*\\.)?([^.]+)\\.weight$", "$2_" + kind));
+          if (Arrays.stream(rows).anyMatch(row -> row < 0 || row >= shape[0])) {
+            throw new LlaraException(
+                "%s: a row of %s is outside of its %d".formatted(json.where(), name, shape[0]));
+          }
+          float[] ours = ours(values, name);
+          int width = ours.length / (int) shape[0];
+          List<float[]> chosen =
+              Arrays.stream(rows)
+                  .mapToObj(row -> Arrays.copyOfRange(ours, row * width, (row + 1) * width))
+                  .toList();
+          compare(key, Vectors.concatenate(chosen), tolerance, rows.length, width);
+        });
+  }
+
+  private void forEach(String kind, BiConsumer<String, String> keyAndParameter) {
+    String start = kind + "/";
+    for (String key : json.object("tensors").keys()) {
+      if (key.startsWith(start)) {
+        keyAndParameter.accept(key, key.substring(start.length()));
+      }
+    }
+  }
+
+  private void compare(String key, float[] ours, Tolerance tolerance, long... shape) {
+    String name = json.object("tensors").string(key);
+    judge.numbers(key, ours, GoldenFile.read(tensors, name, shape), tolerance);
+  }
+
+  private float[] ours(Map<String, float[]> values, String name) {
+    return require(values.get(canonical(name)), name);
+  }
+
+  private long[] shape(String name) {
+    return require(training.shapes().get(canonical(name)), name);
+  }
+
+  private <T> T require(@Nullable T found, String name) {
+    if (found == null) {
+      throw new LlaraException(
+          "%s: the checkpoint has no parameter '%s' of its own".formatted(json.where(), name));
+    }
+    return found;
+  }
+
+  /** Transformers puts {@code model.} before the names of all but the head. */
+  private static String canonical(String name) {
+    return name.replaceFirst("^model\\.", "");
+  }
+}
