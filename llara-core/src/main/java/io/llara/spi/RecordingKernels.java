@@ -1,9 +1,11 @@
 package io.llara.spi;
 
+import com.google.common.math.IntMath;
 import io.llara.attention.AttentionMask;
 import io.llara.attention.AttentionMask.KeyRange;
 import io.llara.attention.AttentionMask.Span;
 import io.llara.tensor.TensorScope;
+import java.math.RoundingMode;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.TreeSet;
@@ -21,17 +23,37 @@ public final class RecordingKernels implements Kernels {
   /** Query rows handled at once; fewer waste less on keys that causality hides. */
   private static final int QUERY_BLOCK = 128;
 
+  private final int rowMultiple;
+
+  /** Creates kernels that take any number of rows. */
+  public RecordingKernels() {
+    this(1);
+  }
+
+  /**
+   * Creates kernels that ask for batches with a multiple of some number of rows. oneDNN, which
+   * multiplies half precision, compiles a kernel for each number of rows it meets and keeps it:
+   * batches that are never of one size would fill the memory.
+   */
+  public RecordingKernels(int rowMultiple) {
+    this.rowMultiple = rowMultiple;
+  }
+
   @Override
   public boolean differentiable() {
     return true;
   }
 
   @Override
+  public int paddedRows(int rows) {
+    return IntMath.divide(rows, rowMultiple, RoundingMode.CEILING) * rowMultiple;
+  }
+
+  @Override
   public Tensor rmsNorm(Tensor x, Tensor weight, double eps) {
     try (TensorScope scope = new TensorScope()) {
       Tensor floats = x.to(ScalarType.Float);
-      Tensor scale =
-          floats.square().mean(new long[] {1}, true, null).add(new Scalar(eps)).rsqrt();
+      Tensor scale = floats.square().mean(new long[] {1}, true, null).add(new Scalar(eps)).rsqrt();
       return scope.keep(floats.mul(scale).mul(weight).to(x.scalar_type()));
     }
   }
@@ -59,13 +81,15 @@ public final class RecordingKernels implements Kernels {
   public Tensor attention(Tensor q, Tensor k, Tensor v, AttentionMask mask) {
     try (TensorScope scope = new TensorScope()) {
       long width = q.size(1) * q.size(2);
-      Pieces queries = Pieces.ofQueries(q, mask);
-      Pieces keys = Pieces.ofKeys(k, mask);
-      Pieces values = Pieces.ofKeys(v, mask);
+      // In float32 throughout: scores of half precision would cost more accuracy than anything else
+      // in the layer, and products of every length that a span has are not to be compiled.
+      Pieces queries = Pieces.ofQueries(q.to(ScalarType.Float), mask);
+      Pieces keys = Pieces.ofKeys(k.to(ScalarType.Float), mask);
+      Pieces values = Pieces.ofKeys(v.to(ScalarType.Float), mask);
       TensorVector parts = new TensorVector();
       int covered = 0;
       for (Span span : mask.spans()) {
-        pad(parts, span.queryBegin() - covered, width, q);
+        pad(parts, span.queryBegin() - covered, width);
         parts.push_back(
             attend(
                 queries.between(span.queryBegin(), span.queryEnd()),
@@ -74,14 +98,15 @@ public final class RecordingKernels implements Kernels {
                 span));
         covered = span.queryEnd();
       }
-      pad(parts, Math.toIntExact(q.size(0)) - covered, width, q);
-      return scope.keep(parts.size() == 1 ? parts.get(0) : torch.cat(parts, 0));
+      pad(parts, Math.toIntExact(q.size(0)) - covered, width);
+      Tensor mixed = parts.size() == 1 ? parts.get(0) : torch.cat(parts, 0);
+      return scope.keep(mixed.to(q.scalar_type()));
     }
   }
 
-  private static void pad(TensorVector parts, long rows, long width, Tensor like) {
+  private static void pad(TensorVector parts, long rows, long width) {
     if (rows > 0) {
-      parts.push_back(torch.zeros(new long[] {rows, width}, like.options()));
+      parts.push_back(torch.zeros(rows, width));
     }
   }
 
@@ -159,12 +184,11 @@ public final class RecordingKernels implements Kernels {
         Tensor block = blocks.get(i);
         int rows = Math.toIntExact(block.size(0));
         int visible = span.visibleKeys(span.queryBegin() + begin + rows - 1);
-        Tensor scores =
-            torch.bmm(heads(block.mul(scale)), keys.narrow(2, 0, visible)).to(ScalarType.Float);
+        Tensor scores = torch.bmm(heads(block.mul(scale)), keys.narrow(2, 0, visible));
         if (span.causal()) {
           scores = scores.add(future(rows, visible, scores));
         }
-        Tensor shares = torch.softmax(scores, 2).to(v.scalar_type());
+        Tensor shares = torch.softmax(scores, 2);
         Tensor mixed = torch.bmm(shares, values.narrow(1, 0, visible));
         out.push_back(heads(mixed).flatten(1, 2));
         begin += rows;

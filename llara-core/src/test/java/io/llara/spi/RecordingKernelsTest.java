@@ -99,7 +99,8 @@ class RecordingKernelsTest {
       }
     }
     return new Kernels.Rotation(
-        Tensors.ofFloats(cos, rows, 1, dim).to(type), Tensors.ofFloats(sin, rows, 1, half).to(type));
+        Tensors.ofFloats(cos, rows, 1, dim).to(type),
+        Tensors.ofFloats(sin, rows, 1, half).to(type));
   }
 
   /** A projection by a weight that stays its maker's. */
@@ -140,8 +141,7 @@ class RecordingKernelsTest {
   void rmsNormOfHugeValuesDoesNotOverflow(Type type) {
     Tensor x = random(type.torch, 1e15, 2, 32);
 
-    for (float value :
-        Tensors.toFloats(kernels.rmsNorm(x, random(type.torch, 1, 32), 1e-6))) {
+    for (float value : Tensors.toFloats(kernels.rmsNorm(x, random(type.torch, 1, 32), 1e-6))) {
       assertThat(value).isBetween(-100f, 100f);
     }
   }
@@ -155,9 +155,7 @@ class RecordingKernelsTest {
 
     assertThat(normed.scalar_type().intern()).isEqualTo(ScalarType.BFloat16);
     assertClose(
-        normed,
-        kernels.rmsNorm(x.to(ScalarType.Float), weight, 1e-5),
-        Type.BFLOAT16.tolerance);
+        normed, kernels.rmsNorm(x.to(ScalarType.Float), weight, 1e-5), Type.BFLOAT16.tolerance);
   }
 
   static Stream<Arguments> masksAndHeads() {
@@ -210,8 +208,7 @@ class RecordingKernelsTest {
   }
 
   /** With {@code padding} rows more than the mask knows. */
-  private void checkAttention(
-      AttentionMask mask, int padding, int heads, int kvHeads, Type type) {
+  private void checkAttention(AttentionMask mask, int padding, int heads, int kvHeads, Type type) {
     try (TensorScope inner = new TensorScope()) {
       int dim = 16;
       Tensor q = leaf(random(type.torch, 1, mask.queryRows() + padding, heads, dim));
@@ -258,7 +255,10 @@ class RecordingKernelsTest {
     Tensor scores =
         torch.bmm(
             q.transpose(0, 1),
-            k.repeat_interleave(groups, new org.bytedeco.pytorch.LongOptional(1), new org.bytedeco.pytorch.LongOptional())
+            k.repeat_interleave(
+                    groups,
+                    new org.bytedeco.pytorch.LongOptional(1),
+                    new org.bytedeco.pytorch.LongOptional())
                 .permute(1, 2, 0));
     Tensor shares =
         torch.softmax(
@@ -269,7 +269,10 @@ class RecordingKernelsTest {
     return torch
         .bmm(
             shares,
-            v.repeat_interleave(groups, new org.bytedeco.pytorch.LongOptional(1), new org.bytedeco.pytorch.LongOptional())
+            v.repeat_interleave(
+                    groups,
+                    new org.bytedeco.pytorch.LongOptional(1),
+                    new org.bytedeco.pytorch.LongOptional())
                 .transpose(0, 1))
         .transpose(0, 1)
         .flatten(1, 2)
@@ -301,12 +304,7 @@ class RecordingKernelsTest {
       Tensor scale = leaf(weight.detach().to(ScalarType.Float));
       Tensor expected =
           floats
-              .div(
-                  floats
-                      .square()
-                      .mean(new long[] {1}, true, null)
-                      .add(new Scalar(1e-5))
-                      .sqrt())
+              .div(floats.square().mean(new long[] {1}, true, null).add(new Scalar(1e-5)).sqrt())
               .mul(scale);
 
       Tensor actual = kernels.rmsNorm(x, weight, 1e-5);
@@ -333,8 +331,7 @@ class RecordingKernelsTest {
     differences(x, in -> kernels.swiGlu(in, by(gate), by(up)));
     differences(gate, in -> kernels.swiGlu(x, by(in), by(up)));
     differences(up, in -> kernels.swiGlu(x, by(gate), by(in)));
-    AttentionMask mask =
-        AttentionMaskFactory.create(List.of(joint(2), plain(3)), Layout.packed());
+    AttentionMask mask = AttentionMaskFactory.create(List.of(joint(2), plain(3)), Layout.packed());
     int rows = mask.keyRows();
     Tensor q = random(ScalarType.Float, 1, rows, 2, 4);
     Tensor k = random(ScalarType.Float, 1, rows, 1, 4);
@@ -350,8 +347,7 @@ class RecordingKernelsTest {
       Tensor leaf = leaf(at);
       Tensor result = function.apply(leaf);
       Tensor weights = random(ScalarType.Float, 1, result.numel()).view(result.sizes());
-      float[] gradient =
-          Tensors.toFloats(gradients(result, weights, List.of(leaf)).get(0));
+      float[] gradient = Tensors.toFloats(gradients(result, weights, List.of(leaf)).get(0));
       float[] values = Tensors.toFloats(at);
       float[] factors = Tensors.toFloats(weights);
       float step = 1e-2f;
@@ -402,9 +398,7 @@ class RecordingKernelsTest {
         List.of(q));
     Projection projection = by(random(ScalarType.Float, 1, 8, 8));
     gradients(
-        kernels.swiGlu(x, projection, projection),
-        gradient.narrow(0, 0, 2).view(4, 8),
-        List.of(x));
+        kernels.swiGlu(x, projection, projection), gradient.narrow(0, 0, 2).view(4, 8), List.of(x));
 
     assertThat(Tensors.toFloats(q.detach())).isEqualTo(before);
     assertThat(Tensors.toFloats(x.detach())).isEqualTo(rows);
@@ -420,7 +414,10 @@ class RecordingKernelsTest {
           try (TensorScope inner = new TensorScope()) {
             Tensor q = leaf(random(ScalarType.Float, 1, mask.queryRows(), 2, 8));
             Tensor out = kernels.attention(q, q, q, mask);
-            gradients(kernels.rmsNorm(out, random(ScalarType.Float, 1, 16), 1e-5), out.detach(), List.of(q));
+            gradients(
+                kernels.rmsNorm(out, random(ScalarType.Float, 1, 16), 1e-5),
+                out.detach(),
+                List.of(q));
           }
         });
   }

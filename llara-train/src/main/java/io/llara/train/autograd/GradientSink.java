@@ -10,8 +10,8 @@ public interface GradientSink {
    * Takes the gradient of a parameter, complete as far as this caller contributes to it; called at
    * most once for each parameter and pass.
    *
-   * @param gradient of the parameter's shape, float32 or in the compute type; it stays the caller's
-   *     and is not changed
+   * @param gradient of the parameter's shape, float32 or in the compute type; the handle stays the
+   *     caller's, but what it holds may be added to from now on, and must not be read again
    */
   void add(Parameter parameter, Tensor gradient);
 }

@@ -3,9 +3,11 @@ package io.llara.train.distributed;
 import com.google.common.base.Preconditions;
 import com.google.common.base.Splitter;
 import java.time.Duration;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.OptionalLong;
+import java.util.Set;
 import java.util.function.Supplier;
 import org.bytedeco.javacpp.DoublePointer;
 import org.bytedeco.javacpp.Pointer;
@@ -25,6 +27,9 @@ import org.jspecify.annotations.Nullable;
  * device of the tensors they take; what is asked of them is the same.
  */
 final class C10dCommunicator implements Communicator {
+  /** To look whether a process lives takes as long as a small sum. */
+  private static final long LOOK_EVERY_NANOS = 200_000_000;
+
   private final WorldSettings world;
   private final Duration timeout;
   private final Backend backend;
@@ -34,8 +39,9 @@ final class C10dCommunicator implements Communicator {
 
   private final OptionalLong parent;
 
+  private long nextLook = System.nanoTime();
   private boolean closed;
-  private int underWay;
+  private final Set<Operation> underWay = new HashSet<>();
   private @Nullable DistributedException broken;
 
   private C10dCommunicator(
@@ -118,13 +124,20 @@ final class C10dCommunicator implements Communicator {
       return;
     }
     closed = true;
-    if (underWay == 0) {
+    List<Operation> left = List.copyOf(underWay);
+    if (left.isEmpty()) {
       free();
     } else {
-      Thread thread = new Thread(this::free, "llara-leave-group");
+      Thread thread = new Thread(() -> freeAfter(left), "llara-leave-group");
       thread.setDaemon(true);
       thread.start();
     }
+  }
+
+  /** A native operation, even a finished one, that is freed after its group corrupts the heap. */
+  private void freeAfter(List<Operation> left) {
+    left.forEach(Operation::end);
+    free();
   }
 
   private void free() {
@@ -132,17 +145,18 @@ final class C10dCommunicator implements Communicator {
     store.close();
   }
 
-  private synchronized Pending start(String what, Supplier<Work> operation) {
+  private synchronized Pending start(String what, Supplier<Work> call) {
     Preconditions.checkState(!closed, "the communicator is closed");
     requireLauncher();
     if (broken != null) {
       throw new DistributedException(String.valueOf(broken.getMessage()), broken);
     }
     try (PointerScope scope = new PointerScope()) {
-      Work work = operation.get();
+      Work work = call.get();
       own(scope, work);
-      underWay++;
-      return new Operation(what, work);
+      Operation operation = new Operation(what, work);
+      underWay.add(operation);
+      return operation;
     } catch (RuntimeException e) {
       throw fail(what, e);
     }
@@ -156,8 +170,8 @@ final class C10dCommunicator implements Communicator {
     return failure;
   }
 
-  private synchronized void ended() {
-    underWay--;
+  private synchronized void ended(Operation operation) {
+    underWay.remove(operation);
   }
 
   /**
@@ -166,9 +180,11 @@ final class C10dCommunicator implements Communicator {
    * parent of this one.
    */
   private void requireLauncher() {
-    if (broken != null || world.launcher().isEmpty()) {
+    long now = System.nanoTime();
+    if (broken != null || world.launcher().isEmpty() || now - nextLook < 0) {
       return;
     }
+    nextLook = now + LOOK_EVERY_NANOS;
     long launcher = world.launcher().getAsLong();
     boolean alive = ProcessHandle.of(launcher).map(ProcessHandle::isAlive).orElse(false);
     if (!alive || !parent.equals(parent())) {
@@ -237,7 +253,15 @@ final class C10dCommunicator implements Communicator {
     }
 
     @Override
-    public synchronized void await() {
+    public void await() {
+      DistributedException reason = end();
+      if (reason != null) {
+        throw reason;
+      }
+    }
+
+    /** Waits for the end, once, and returns why it failed, or null if it did not. */
+    synchronized @Nullable DistributedException end() {
       if (!done) {
         try {
           work._wait();
@@ -245,13 +269,11 @@ final class C10dCommunicator implements Communicator {
           failure = fail(what, e);
         } finally {
           done = true;
-          ended();
           work.close();
+          ended(this);
         }
       }
-      if (failure != null) {
-        throw failure;
-      }
+      return failure;
     }
   }
 }

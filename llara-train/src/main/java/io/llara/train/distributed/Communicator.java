@@ -104,6 +104,6 @@ public interface Communicator extends AutoCloseable {
     if (timeout.toMillis() < 1) {
       throw new IllegalArgumentException("timeout " + timeout + ", expected at least 1 ms");
     }
-    return world.worldSize() == 1 ? alone() : GlooGroup.join(world, timeout);
+    return world.worldSize() == 1 ? alone() : GlooGroup.join(world, timeout, timeout);
   }
 }

@@ -40,10 +40,11 @@ public final class ProcessLauncher {
   /**
    * Starts the processes and waits until all have ended.
    *
-   * <p>When one ends with another code than 0, the others get SIGTERM, and SIGKILL if they are
-   * still there after the grace. A line says which rank ended how. When this process is told to end
-   * (SIGTERM, SIGINT), so are the ranks in the same way, and it stays until they are gone; when it
-   * is killed, the ranks notice at their next exchange with each other.
+   * <p>When one ends with another code than 0, the others have a second to notice, then get
+   * SIGTERM, and SIGKILL if they are still there after the grace. A line says which rank ended how.
+   * When this process is told to end (SIGTERM, SIGINT), so are the ranks in the same way, and it
+   * stays until they are gone; when it is killed, the ranks notice at their next exchange with each
+   * other.
    *
    * @param command program and arguments, the same for all ranks; usually {@link #thisCommand}
    * @param grace how long a rank may take to end once it was told to: as long as saving its state

@@ -19,6 +19,14 @@ import java.util.function.Consumer;
 final class RankProcesses {
   private static final String HOST = "127.0.0.1";
 
+  /**
+   * c10d asks for the name of each address it meets, for its log. A name server that does not
+   * answer would hold every start up for five seconds or more; here nobody else is asked for.
+   */
+  private static final String RESOLVER_OPTIONS = "RES_OPTIONS";
+
+  private static final String PATIENT_FOR_A_SECOND = "timeout:1 attempts:1";
+
   /** What a shell adds to the number of a signal, and so does {@link Process#exitValue}. */
   private static final int SIGNALS = 128;
 
@@ -27,6 +35,12 @@ final class RankProcesses {
 
   /** For what is over in a moment, or never: a killed process, the last lines of one. */
   private static final Duration PATIENCE = Duration.ofSeconds(2);
+
+  /**
+   * How long ranks have to notice by themselves that one is gone. Most do at once, and then say so
+   * and end in order.
+   */
+  private static final Duration NOTICE = Duration.ofSeconds(1);
 
   private final int count;
   private final Duration grace;
@@ -68,6 +82,7 @@ final class RankProcesses {
     environment.put(WorldSettings.MASTER_PORT, Integer.toString(port));
     environment.put(WorldSettings.LAUNCHER, Long.toString(ProcessHandle.current().pid()));
     environment.remove(WorldSettings.USE_AGENT_STORE);
+    environment.putIfAbsent(RESOLVER_OPTIONS, PATIENT_FOR_A_SECOND);
     if (rank == 0) {
       builder.redirectOutput(ProcessBuilder.Redirect.INHERIT);
       builder.redirectError(ProcessBuilder.Redirect.INHERIT);
@@ -97,6 +112,7 @@ final class RankProcesses {
         code = exit;
         if (!isEnding()) {
           say(describe(rank, exit) + (left > 1 ? "; the other ranks are told to end" : ""));
+          awaitAll(NOTICE);
           endAll();
         }
       }
@@ -113,10 +129,7 @@ final class RankProcesses {
     for (int rank = 0; rank < started(); rank++) {
       process(rank).destroy(); // Does nothing to one that has ended.
     }
-    long deadline = System.nanoTime() + grace.toNanos();
-    for (int rank = 0; rank < started(); rank++) {
-      awaitEnd(process(rank), Duration.ofNanos(Math.max(0, deadline - System.nanoTime())));
-    }
+    awaitAll(grace);
     for (int rank = 0; rank < started(); rank++) {
       Process process = process(rank);
       if (process.isAlive()) {
@@ -128,6 +141,13 @@ final class RankProcesses {
       }
     }
     awaitReaders();
+  }
+
+  private void awaitAll(Duration patience) {
+    long deadline = System.nanoTime() + patience.toNanos();
+    for (int rank = 0; rank < started(); rank++) {
+      awaitEnd(process(rank), Duration.ofNanos(Math.max(0, deadline - System.nanoTime())));
+    }
   }
 
   /** An interrupt does not cut this short, so that no process is left behind; it is kept. */

@@ -43,6 +43,9 @@ import org.jspecify.annotations.Nullable;
  * pass adds their gradients with {@link EmbeddingGradient}.
  */
 public final class TrainedModel implements AutoCloseable {
+  /** Few enough different batches, and little padding. */
+  private static final int HALF_PRECISION_ROWS = 64;
+
   private final CheckpointDirectory checkpoint;
   private final ScalarType type;
   private final @Nullable LoraOptions lora;
@@ -115,7 +118,7 @@ public final class TrainedModel implements AutoCloseable {
             LlamaFactory.build(
                 config,
                 trained.new TrainedParts(config, weights, seed),
-                new RecordingKernels(),
+                new RecordingKernels(type == ScalarType.Float ? 1 : HALF_PRECISION_ROWS),
                 type,
                 positions);
         trained.loadHead(weights);

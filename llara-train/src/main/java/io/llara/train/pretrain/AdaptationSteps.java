@@ -106,8 +106,7 @@ public final class AdaptationSteps implements AutoCloseable {
   public float[] hiddenStates(List<Example> examples) {
     try (Recording off = Recording.off();
         TensorScope scope = new TensorScope()) {
-      return Tensors.toFloats(
-          pass.hiddenStates(examples.stream().map(Example::prompt).toList()));
+      return Tensors.toFloats(pass.hiddenStates(examples.stream().map(Example::prompt).toList()));
     }
   }
 

@@ -71,6 +71,9 @@ final class PretrainRun {
       TextSource training = source.heldOut(settings.heldOut(), false).build();
       training.requireTexts();
       long steps = settings.steps().orElseGet(() -> stepsOf(training));
+      // What these refuse is refused now: below, the directory is claimed.
+      collator(prompts, tokenizer);
+      plan(steps);
       Manifest manifest = manifest(steps);
       Optional<Manifest> before = begin(manifest);
       if (before.isPresent() && before.get().finished().isPresent()) {
@@ -101,10 +104,7 @@ final class PretrainRun {
       Communicator communicator,
       BooleanSupplier stopRequested) {
     communicator.barrier();
-    Collator collator =
-        prompts
-            .map(builder -> Collator.joint(builder, tokenizer, settings.maxTokens()))
-            .orElseGet(() -> Collator.plain(tokenizer, settings.maxTokens()));
+    Collator collator = collator(prompts, tokenizer);
     try (Lanes lanes = new Lanes(settings.threads());
         TrainedModel model = model(tokenizer);
         ShuffledTexts shuffled =
@@ -138,8 +138,14 @@ final class PretrainRun {
         shuffled.skip(resumed.position());
         boolean complete = loop.run(resumed, lanes.count(), stopRequested);
         if (complete && settings.rank() == 0) {
-          write(model, prompts);
-          manifest.after(loop.step(), Optional.of(Instant.now())).write(settings.out());
+          // On a lane, where no interrupt closes a file half-way.
+          lanes.run(
+              List.of(
+                  () -> {
+                    write(model, prompts);
+                    manifest.after(loop.step(), Optional.of(Instant.now())).write(settings.out());
+                    return true;
+                  }));
         }
         communicator.barrier();
         return new TrainingResult(
@@ -162,6 +168,12 @@ final class PretrainRun {
           "%s: the model was made for %d tokens, not for %d"
               .formatted(settings.model(), config.maxPositionEmbeddings(), settings.maxTokens()));
     }
+  }
+
+  private Collator collator(Optional<PromptBuilder> prompts, Tokenizer tokenizer) {
+    return prompts
+        .map(builder -> Collator.joint(builder, tokenizer, settings.maxTokens()))
+        .orElseGet(() -> Collator.plain(tokenizer, settings.maxTokens()));
   }
 
   private PromptBuilder prompts(PromptTemplate template, Tokenizer tokenizer) {

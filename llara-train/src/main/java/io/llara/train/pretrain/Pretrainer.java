@@ -54,6 +54,24 @@ import org.jspecify.annotations.Nullable;
  * <p>{@link #stop} may be called from any thread; everything else is for one thread.
  */
 public final class Pretrainer {
+  /** The examples of a step unless told otherwise. */
+  public static final int DEFAULT_BATCH = 16;
+
+  /** The most tokens of a prompt unless told otherwise. */
+  public static final int DEFAULT_MAX_TOKENS = 256;
+
+  /** The length that longer gradients are scaled down to unless told otherwise. */
+  public static final double DEFAULT_CLIP = 1;
+
+  /** The steps between evaluations unless told otherwise. */
+  public static final long DEFAULT_EVALUATE_EVERY = 100;
+
+  /** The steps between checkpoints unless told otherwise. */
+  public static final long DEFAULT_SAVE_EVERY = 100;
+
+  /** What random numbers come from unless told otherwise. */
+  public static final long DEFAULT_SEED = 42;
+
   private final PretrainSettings settings;
   private volatile boolean stopRequested;
 
@@ -101,25 +119,25 @@ public final class Pretrainer {
     private boolean trainMarkers = true;
     private OptionalLong steps = OptionalLong.empty();
     private long epochs = 1;
-    private int batch = 16;
+    private int batch = DEFAULT_BATCH;
     private int microBatches = 1;
     private @Nullable Double learningRate;
     private OptionalLong warmup = OptionalLong.empty();
     private LearningRateSchedule.Decay decay = LearningRateSchedule.Decay.LINEAR;
     private double weightDecay;
-    private double clip = 1;
-    private int maxTokens = 256;
+    private double clip = DEFAULT_CLIP;
+    private int maxTokens = DEFAULT_MAX_TOKENS;
     private @Nullable Integer passageTokens;
     private int shuffleBuffer = 4096;
     private StopWords stopWords = StopWords.english();
     private @Nullable Boolean stripTargets;
     private BadLines badLines = BadLines.REFUSE;
     private double heldOut;
-    private long evaluateEvery = 100;
+    private long evaluateEvery = DEFAULT_EVALUATE_EVERY;
     private int evaluationTexts = 256;
-    private long saveEvery = 100;
+    private long saveEvery = DEFAULT_SAVE_EVERY;
     private int keep = 2;
-    private long seed = 42;
+    private long seed = DEFAULT_SEED;
     private @Nullable Integer threads;
     private ComputeType computeType = ComputeType.AUTO;
     private boolean recompute;
@@ -185,7 +203,10 @@ public final class Pretrainer {
       return this;
     }
 
-    /** Sets the examples of a step, over all processes and micro-batches; 16 by default. */
+    /**
+     * Sets the examples of a step, over all processes and micro-batches; {@value #DEFAULT_BATCH} by
+     * default.
+     */
     public Builder batch(int examples) {
       this.batch = examples;
       return this;
@@ -227,14 +248,18 @@ public final class Pretrainer {
       return this;
     }
 
-    /** Sets the length that longer gradients are scaled down to; 1 by default, 0 for none. */
+    /**
+     * Sets the length that longer gradients are scaled down to; {@value #DEFAULT_CLIP} by default,
+     * 0 for none.
+     */
     public Builder clip(double maxNorm) {
       this.clip = maxNorm;
       return this;
     }
 
     /**
-     * Sets the most tokens of a prompt, both suffixes included, and of a target; 256 by default.
+     * Sets the most tokens of a prompt, both suffixes included, and of a target; {@value
+     * #DEFAULT_MAX_TOKENS} by default.
      */
     public Builder maxTokens(int tokens) {
       this.maxTokens = tokens;
@@ -282,7 +307,7 @@ public final class Pretrainer {
 
     /**
      * Sets after how many steps held-out texts are evaluated, beside before the first and after the
-     * last; 100 by default.
+     * last; {@value #DEFAULT_EVALUATE_EVERY} by default.
      */
     public Builder evaluateEvery(long steps) {
       this.evaluateEvery = steps;
@@ -295,7 +320,7 @@ public final class Pretrainer {
       return this;
     }
 
-    /** Sets after how many steps a checkpoint is saved; 100 by default. */
+    /** Sets after how many steps a checkpoint is saved; {@value #DEFAULT_SAVE_EVERY} by default. */
     public Builder saveEvery(long steps) {
       this.saveEvery = steps;
       return this;
@@ -307,7 +332,7 @@ public final class Pretrainer {
       return this;
     }
 
-    /** Sets what all random numbers come from; 42 by default. */
+    /** Sets what all random numbers come from; {@value #DEFAULT_SEED} by default. */
     public Builder seed(long seed) {
       this.seed = seed;
       return this;
@@ -378,6 +403,10 @@ public final class Pretrainer {
       double rate = learningRate == null ? defaultRate() : learningRate;
       require(problems, rate > 0 && Double.isFinite(rate), "the learning rate is " + rate);
       require(problems, warmup.orElse(0) >= 0, "warm-up must be 0 steps or more");
+      require(
+          problems,
+          steps.isEmpty() || warmup.orElse(0) <= steps.getAsLong(),
+          "warm-up must not be longer than the run");
       require(
           problems,
           weightDecay >= 0 && Double.isFinite(weightDecay),

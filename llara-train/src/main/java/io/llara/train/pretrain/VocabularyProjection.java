@@ -40,6 +40,9 @@ public final class VocabularyProjection {
    */
   public static final long DEFAULT_CHUNK_BYTES = 48 << 20;
 
+  /** Half-precision products have a multiple of so many rows. */
+  private static final int HALF_PRECISION_ROWS = 64;
+
   /** The form that writes into a tensor which is there; it may be the input. */
   private static final Operator SOFTMAX = new Operator("aten::_softmax", "out");
 
@@ -152,9 +155,9 @@ public final class VocabularyProjection {
       for (int from = 0; from < targets.length; from += chunks.size) {
         try (TensorScope chunkScope = new TensorScope()) {
           int count = Math.min(chunks.size, targets.length - from);
-          Tensor rows = hidden.narrow(0, from, count);
+          Tensor rows = padded(hidden.narrow(0, from, count));
           Tensor product = chunks.product(rows);
-          Tensor logits = chunks.floats(product);
+          Tensor logits = chunks.floats(product).narrow(0, 0, count);
           Tensor index =
               Tensors.ofInts(Arrays.copyOfRange(targets, from, from + count)).unsqueeze(1);
           float[] ofTargets = Tensors.toFloats(logits.gather(1, index));
@@ -165,9 +168,9 @@ public final class VocabularyProjection {
           if (backward != null) {
             logits.scatter_add_(1, index, torch.full(new long[] {count, 1}, new Scalar(-1.0)));
             if (halfPrecision) {
-              product.copy_(logits);
+              narrowed(product, logits);
             }
-            hand(product, rows, from, backward);
+            hand(product, rows, from, count, backward);
           }
         }
       }
@@ -188,7 +191,7 @@ public final class VocabularyProjection {
       for (int from = 0; from < bags.size(); from += chunks.size) {
         try (TensorScope chunkScope = new TensorScope()) {
           List<Bag> some = bags.subList(from, Math.min(from + chunks.size, bags.size()));
-          Tensor rows = markers.narrow(0, (long) from * k, (long) some.size() * k);
+          Tensor rows = padded(markers.narrow(0, (long) from * k, (long) some.size() * k));
           Tensor product = chunks.product(rows);
           sum += bags(product, rows, from * k, k, some, chunks, backward);
         }
@@ -205,7 +208,8 @@ public final class VocabularyProjection {
       List<Bag> bags,
       Chunks chunks,
       @Nullable Backward backward) {
-    Tensor logits = chunks.floats(product);
+    int count = bags.size() * k;
+    Tensor logits = chunks.floats(product).narrow(0, 0, count);
     @Nullable Tensor winners = null;
     if (k > 1) {
       T_TensorTensor_T largest = logits.view(bags.size(), k, vocabulary).max(1);
@@ -233,14 +237,37 @@ public final class VocabularyProjection {
       if (winners != null) {
         product
             .zero_()
+            .narrow(0, 0, count)
             .view(bags.size(), k, vocabulary)
             .scatter_(1, winners.unsqueeze(1), logits.to(product.scalar_type()).unsqueeze(1));
       } else if (halfPrecision) {
-        product.copy_(logits);
+        narrowed(product, logits);
       }
-      hand(product, rows, from, backward);
+      hand(product, rows, from, count, backward);
     }
     return sum;
+  }
+
+  /**
+   * Fills half-precision rows up with zeros: oneDNN compiles a product for each number of rows that
+   * it meets, and keeps it.
+   */
+  private Tensor padded(Tensor rows) {
+    long missing = paddedRows(rows.size(0)) - rows.size(0);
+    return missing == 0 ? rows : torch.constant_pad_nd(rows, new long[] {0, 0, 0, missing});
+  }
+
+  private long paddedRows(long rows) {
+    return halfPrecision
+        ? LongMath.divide(rows, HALF_PRECISION_ROWS, CEILING) * HALF_PRECISION_ROWS
+        : rows;
+  }
+
+  /** Puts a gradient in float32 where the logits were; rows of padding have none. */
+  private static void narrowed(Tensor product, Tensor gradient) {
+    long rows = gradient.size(0);
+    product.narrow(0, 0, rows).copy_(gradient);
+    product.narrow(0, rows, product.size(0) - rows).zero_();
   }
 
   /** Returns where the bags' ids lie in their logits, row after row. */
@@ -256,11 +283,11 @@ public final class VocabularyProjection {
   }
 
   /** Takes a chunk's gradient back to the hidden states and to the weight. */
-  private void hand(Tensor logitsGradient, Tensor rows, long from, Backward backward) {
+  private void hand(Tensor logitsGradient, Tensor rows, long from, long count, Backward backward) {
     // A quarter faster than logitsGradient · weight, where the vocabulary is the inner dimension of
     // a product with few rows.
     Tensor transposed = weight.t().mm(logitsGradient.t());
-    backward.hiddenGradient().narrow(0, from, rows.size(0)).copy_(transposed.t());
+    backward.hiddenGradient().narrow(0, from, count).copy_(transposed.t().narrow(0, 0, count));
     backward.head().add(logitsGradient, rows.mul(new Scalar(backward.scale())));
   }
 
@@ -298,7 +325,7 @@ public final class VocabularyProjection {
       // Of one size, so that the last does not read the weight for a handful of rows.
       size =
           (int) LongMath.divide(count, Math.max(1, LongMath.divide(count, most, CEILING)), CEILING);
-      long[] shape = {(long) size * rowsEach, vocabulary};
+      long[] shape = {paddedRows((long) size * rowsEach), vocabulary};
       products = torch.empty(shape, new TensorOptions(weight.scalar_type()), null);
       floats = halfPrecision ? torch.empty(shape, new TensorOptions(ScalarType.Float), null) : null;
     }

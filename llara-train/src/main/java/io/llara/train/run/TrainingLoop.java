@@ -21,6 +21,8 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.concurrent.Callable;
+import java.util.concurrent.Executors;
 import java.util.function.BooleanSupplier;
 import org.bytedeco.pytorch.Tensor;
 
@@ -55,6 +57,10 @@ public final class TrainingLoop implements AutoCloseable {
   private final GradientBuckets buckets;
   private final GradientAccumulator gradients;
   private final CheckpointStore checkpoints;
+
+  /** Writes files: an interrupt closes the file that its thread is at, and must not reach them. */
+  private final Lanes writer = new Lanes(1);
+
   private long step;
 
   /**
@@ -152,8 +158,12 @@ public final class TrainingLoop implements AutoCloseable {
   public boolean run(Resumed resumed, int lanes, BooleanSupplier stopRequested) {
     boolean first = communicator.rank() == 0;
     if (first) {
-      MetricsLog.cutBack(out.resolve(METRICS), step);
-      MetricsLog.cutBack(out.resolve(EVALUATIONS), step);
+      undisturbed(
+          () -> {
+            MetricsLog.cutBack(out.resolve(METRICS), step);
+            // The one before the first step is made again if that is where it begins.
+            MetricsLog.cutBack(out.resolve(EVALUATIONS), step == 0 ? -1 : step);
+          });
     }
     listener.started(
         new RunInfo(
@@ -164,7 +174,7 @@ public final class TrainingLoop implements AutoCloseable {
             communicator.size(),
             resumed.skippedCheckpoints()));
     try (Recording off = Recording.off();
-        Records records = new Records(first)) {
+        Records records = undisturbed(() -> new Records(first))) {
       if (step == 0) {
         evaluate(records);
       }
@@ -219,12 +229,16 @@ public final class TrainingLoop implements AutoCloseable {
   }
 
   private void requireFinite(Map<String, Double> terms, double norm) {
-    if (terms.values().stream().allMatch(Double::isFinite) && Double.isFinite(norm)) {
+    if (areFinite(terms) && Double.isFinite(norm)) {
       return;
     }
     throw new TrainingException(
         "step %d: the loss is no finite number (%s, gradient norm %s); the last checkpoint is kept. The batch: %s"
             .formatted(step + 1, terms, norm, objective.describeBatch()));
+  }
+
+  private static boolean areFinite(Map<String, Double> terms) {
+    return terms.values().stream().allMatch(Double::isFinite);
   }
 
   private void evaluate(Records records) {
@@ -235,28 +249,45 @@ public final class TrainingLoop implements AutoCloseable {
     double[] counts = communicator.sum(evaluation.counts());
     double[] sums = communicator.sum(evaluation.run());
     Map<String, Double> terms = objective.terms(sums, counts);
+    if (!areFinite(terms)) {
+      throw new TrainingException(
+          "step %d: the loss of the held-out texts is no finite number (%s); the last checkpoint is kept"
+              .formatted(step, terms));
+    }
     records.evaluation(step, terms);
     listener.evaluated(step, terms);
   }
 
   private void save(Records records) {
     if (communicator.rank() == 0) {
-      records.force();
       Map<String, Tensor> tensors = new LinkedHashMap<>();
       parameters.forEach(
           parameter -> tensors.put(PARAMETER + parameter.name(), parameter.master()));
       tensors.putAll(optimizer.state(names));
+      TrainingState state =
+          new TrainingState(step, objective.position(), settings, Manifest.llaraVersion());
       Path saved =
-          checkpoints.save(
-              new TrainingState(step, objective.position(), settings, Manifest.llaraVersion()),
-              tensors);
+          undisturbed(
+              () -> {
+                records.force();
+                return checkpoints.save(state, tensors);
+              });
       listener.saved(step, saved);
     }
     communicator.barrier();
   }
 
+  private <T> T undisturbed(Callable<T> work) {
+    return writer.run(List.of(work)).get(0);
+  }
+
+  private void undisturbed(Runnable work) {
+    undisturbed(Executors.callable(work, true));
+  }
+
   @Override
   public void close() {
+    writer.close();
     gradients.close();
     buckets.close();
     optimizer.close();
@@ -283,7 +314,7 @@ public final class TrainingLoop implements AutoCloseable {
             line.addProperty("gradient_norm", report.gradientNorm());
             line.addProperty("tokens", report.tokens());
             line.addProperty("seconds", report.seconds());
-            log.append(line);
+            append(log, line);
           });
     }
 
@@ -294,7 +325,11 @@ public final class TrainingLoop implements AutoCloseable {
     }
 
     void evaluation(long afterStep, Map<String, Double> terms) {
-      evaluations.ifPresent(log -> log.append(line(afterStep, terms)));
+      evaluations.ifPresent(log -> append(log, line(afterStep, terms)));
+    }
+
+    private void append(MetricsLog log, JsonObject line) {
+      undisturbed(() -> log.append(line));
     }
 
     private JsonObject line(long number, Map<String, Double> terms) {

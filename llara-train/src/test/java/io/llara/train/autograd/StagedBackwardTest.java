@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
 import io.llara.testing.Leaks;
+import io.llara.train.testing.NativeThreads;
 import io.llara.train.testing.Numbers;
 import java.util.ArrayList;
 import java.util.List;
@@ -14,6 +15,7 @@ import org.bytedeco.pytorch.GradMode;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -32,6 +34,11 @@ class StagedBackwardTest {
 
   private Recording off;
   private TensorScope scope;
+
+  @BeforeAll
+  static void oneThread() {
+    NativeThreads.one();
+  }
 
   @BeforeEach
   void begin() {

@@ -27,7 +27,8 @@ class GradientBucketsPropertyTest {
     long[] elements = sizes.stream().mapToLong(size -> size).toArray();
     List<Integer> order = new ArrayList<>(IntStream.range(0, elements.length).boxed().toList());
     try (TensorScope scope = new TensorScope();
-        GradientBuckets buckets = new GradientBuckets(new TwinCommunicator(), elements, bucketBytes)) {
+        GradientBuckets buckets =
+            new GradientBuckets(new TwinCommunicator(), elements, bucketBytes)) {
       for (int round = 0; round < 2; round++) {
         Collections.shuffle(order, random);
         List<Tensor> gradients = new ArrayList<>();

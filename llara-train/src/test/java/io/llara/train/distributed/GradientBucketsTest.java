@@ -152,7 +152,8 @@ class GradientBucketsTest {
     Leaks.assertNone(
         () -> {
           try (TensorScope scope = new TensorScope();
-              GradientBuckets buckets = new GradientBuckets(new TwinCommunicator(), new long[] {5, 6, 7}, 48)) {
+              GradientBuckets buckets =
+                  new GradientBuckets(new TwinCommunicator(), new long[] {5, 6, 7}, 48)) {
             for (int round = 0; round < 50; round++) {
               try (TensorScope one = new TensorScope()) {
                 buckets.ready(2, zeros(7));
@@ -186,7 +187,8 @@ class GradientBucketsTest {
   @Test
   void misuseIsNamed() {
     try (TensorScope scope = new TensorScope();
-        GradientBuckets buckets = new GradientBuckets(new TwinCommunicator(), new long[] {4, 6}, 100)) {
+        GradientBuckets buckets =
+            new GradientBuckets(new TwinCommunicator(), new long[] {4, 6}, 100)) {
       assertThatIllegalArgumentException()
           .isThrownBy(() -> buckets.ready(1, zeros(4)))
           .withMessage("parameter 1: a gradient of 4 numbers, expected 6");

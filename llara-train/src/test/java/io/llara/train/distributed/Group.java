@@ -15,7 +15,8 @@ import java.util.concurrent.TimeUnit;
  * A group whose ranks are threads of this process: real sockets, without the time to start JVMs.
  */
 final class Group {
-  static final Duration TIMEOUT = Duration.ofSeconds(20);
+  /** Long enough for a name server that does not answer: c10d asks it on every connection. */
+  static final Duration TIMEOUT = Duration.ofSeconds(60);
 
   private Group() {}
 
@@ -39,7 +40,7 @@ final class Group {
         futures.add(
             threads.submit(
                 () -> {
-                  try (Communicator communicator = Communicator.gloo(world, timeout)) {
+                  try (Communicator communicator = GlooGroup.join(world, TIMEOUT, timeout)) {
                     return rank.run(communicator);
                   }
                 }));
@@ -62,7 +63,7 @@ final class Group {
 
   private static <T> T get(Future<T> future) throws Exception {
     try {
-      return future.get(60, TimeUnit.SECONDS);
+      return future.get(120, TimeUnit.SECONDS);
     } catch (ExecutionException e) {
       if (e.getCause() instanceof Exception cause) {
         throw cause;

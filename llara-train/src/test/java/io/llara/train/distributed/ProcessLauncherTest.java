@@ -10,6 +10,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
@@ -72,8 +73,7 @@ class ProcessLauncherTest {
     String script =
         "if [ $RANK = 0 ]; then trap '' TERM; while :; do sleep 0.1; done; fi; sleep 0.5; exit 4";
     int code =
-        ProcessLauncher.run(
-            List.of("sh", "-c", script), 2, Duration.ofMillis(700), lines::add);
+        ProcessLauncher.run(List.of("sh", "-c", script), 2, Duration.ofMillis(700), lines::add);
     assertThat(code).isEqualTo(4);
     assertThat(lines).hasSize(2);
     assertThat(lines.get(0)).startsWith("rank 1 ").contains("exit code 4");
@@ -115,14 +115,13 @@ class ProcessLauncherTest {
     assertThat(thrown.get()).isInstanceOf(InterruptedException.class);
     long process = Long.parseLong(lines.get(0).replace("[rank 1] ", ""));
     assertThat(ProcessHandle.of(process).map(ProcessHandle::onExit).map(CompletableFuture::isDone))
-        .isIn(java.util.Optional.empty(), java.util.Optional.of(true));
+        .isIn(Optional.empty(), Optional.of(true));
   }
 
   @Test
   void aProgramThatIsNotThere() {
     assertThatExceptionOfType(DistributedException.class)
-        .isThrownBy(
-            () -> ProcessLauncher.run(List.of("/no/such/program"), 2, GRACE, lines::add))
+        .isThrownBy(() -> ProcessLauncher.run(List.of("/no/such/program"), 2, GRACE, lines::add))
         .withMessageContaining("rank 0 cannot be started")
         .withMessageContaining("/no/such/program");
   }

@@ -1,6 +1,7 @@
 package io.llara.train.distributed;
 
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -46,8 +47,7 @@ final class RankProgram {
   /** Sums on and on, like the steps of a training run. */
   private static void work(Communicator communicator, Path notes, int steps) throws Exception {
     int rank = communicator.rank();
-    Runtime.getRuntime()
-        .addShutdownHook(new Thread(() -> note(notes, "told-to-end-" + rank, "")));
+    Runtime.getRuntime().addShutdownHook(new Thread(() -> note(notes, "told-to-end-" + rank, "")));
     for (int step = 0; step < steps; step++) {
       communicator.sum(1);
       if (step == 1) {
@@ -63,7 +63,7 @@ final class RankProgram {
       Path whole = Files.writeString(notes.resolve(name + ".part"), text);
       Files.move(whole, notes.resolve(name));
     } catch (IOException e) {
-      throw new java.io.UncheckedIOException(e);
+      throw new UncheckedIOException(e);
     }
   }
 }

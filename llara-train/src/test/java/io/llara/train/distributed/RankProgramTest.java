@@ -94,7 +94,8 @@ class RankProgramTest {
     start("work", 2);
     List<ProcessHandle> ranks = List.of(process("working-0"), process("working-1"));
     launcher.destroyForcibly();
-    await(() -> ranks.stream().anyMatch(ProcessHandle::isAlive) ? Optional.empty() : Optional.of(1));
+    await(
+        () -> ranks.stream().anyMatch(ProcessHandle::isAlive) ? Optional.empty() : Optional.of(1));
     String messages =
         Files.readString(notes.resolve("lost-0")) + Files.readString(notes.resolve("lost-1"));
     assertThat(messages)

@@ -16,6 +16,7 @@ import io.llara.train.autograd.Recording;
 import io.llara.train.autograd.Stage;
 import io.llara.train.autograd.StagedBackward;
 import io.llara.train.lora.LoraOptions;
+import io.llara.train.testing.NativeThreads;
 import io.llara.train.testing.Numbers;
 import io.llara.train.testing.TinyLlama;
 import java.nio.file.Path;
@@ -31,6 +32,7 @@ import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -58,6 +60,11 @@ class StagedModelTest {
 
   /** What comes out of a pass, as arrays. */
   private record Result(float[] output, Map<String, float[]> gradients) {}
+
+  @BeforeAll
+  static void oneThread() {
+    NativeThreads.one();
+  }
 
   @BeforeEach
   void begin() {

@@ -25,6 +25,11 @@ public final class TinyLlama {
 
   /** Returns a configuration with grouped queries. */
   public static LlamaConfig config(int layers, boolean tied, boolean bias) {
+    return config(layers, tied, bias, VOCABULARY);
+  }
+
+  /** Returns a configuration with grouped queries and a number of tokens. */
+  public static LlamaConfig config(int layers, boolean tied, boolean bias, int vocabulary) {
     return LlamaConfig.builder()
         .hiddenSize(8)
         .intermediateSize(12)
@@ -32,7 +37,7 @@ public final class TinyLlama {
         .heads(4)
         .kvHeads(2)
         .headDim(4)
-        .vocabularySize(VOCABULARY)
+        .vocabularySize(vocabulary)
         .maxPositionEmbeddings(POSITIONS)
         .tieWordEmbeddings(tied)
         .attentionBias(bias)

@@ -1,0 +1,134 @@
+package io.llara.benchmarks;
+
+import io.llara.attention.AttentionMask;
+import io.llara.attention.AttentionMaskFactory;
+import io.llara.attention.Layout;
+import io.llara.checkpoint.CheckpointDirectory;
+import io.llara.checkpoint.LlamaConfig;
+import io.llara.checkpoint.StorageType;
+import io.llara.model.LlamaModel;
+import io.llara.prompt.Prompt;
+import io.llara.tensor.TensorScope;
+import io.llara.train.autograd.GradientAccumulator;
+import io.llara.train.autograd.GradientSink;
+import io.llara.train.autograd.Recording;
+import io.llara.train.autograd.StagedBackward;
+import io.llara.train.model.EmbeddingGradient;
+import io.llara.train.model.TrainedModel;
+import io.llara.train.pretrain.HeadGradient;
+import io.llara.train.pretrain.Loss;
+import io.llara.train.pretrain.VocabularyProjection;
+import io.llara.train.run.Lanes;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.SplittableRandom;
+import java.util.concurrent.Callable;
+import java.util.stream.IntStream;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+
+/**
+ * Forward and backward of a next-token loss through a whole model, all weights trained: what a step
+ * of training does without its optimiser. A lane per core, a micro-batch each, gradients summed.
+ */
+final class TrainingStep implements AutoCloseable {
+  private final TrainedModel model;
+  private final Lanes lanes;
+  private final GradientAccumulator sums;
+  private final List<List<Prompt>> microBatches = new ArrayList<>();
+  private final int rows;
+
+  /** Random weights and tokens; files lie in {@code dir} until this is closed. */
+  TrainingStep(LlamaConfig config, ScalarType type, int sequences, int length, int lanes, Path dir)
+      throws IOException {
+    RandomCheckpoint.write(dir, config, StorageType.F32);
+    this.model = TrainedModel.full(CheckpointDirectory.open(dir), type, length);
+    this.lanes = new Lanes(lanes);
+    this.sums = new GradientAccumulator(model.parameters(), (total, index) -> {});
+    this.rows = sequences * length;
+    SplittableRandom random = new SplittableRandom(1);
+    for (int lane = 0; lane < lanes; lane++) {
+      int share = sequences / lanes + (lane < sequences % lanes ? 1 : 0);
+      if (share > 0) {
+        microBatches.add(
+            IntStream.range(0, share)
+                .mapToObj(
+                    i -> Prompt.plain(random.ints(length, 0, config.vocabularySize()).toArray()))
+                .toList());
+      }
+    }
+  }
+
+  /** Runs once and returns the mean loss. */
+  double run(boolean recompute) {
+    sums.begin(microBatches.size());
+    List<Callable<Double>> tasks = new ArrayList<>();
+    for (int i = 0; i < microBatches.size(); i++) {
+      int number = i;
+      tasks.add(() -> pass(number, recompute));
+    }
+    double sum = lanes.run(tasks).stream().mapToDouble(Double::doubleValue).sum();
+    sums.totals();
+    return sum / rows;
+  }
+
+  private double pass(int number, boolean recompute) {
+    List<Prompt> prompts = microBatches.get(number);
+    GradientSink sink = sums.contributor(number);
+    AttentionMask mask = AttentionMaskFactory.create(prompts, Layout.packed());
+    int[] ids = mask.rowIds();
+    // Each row predicts the next; the last of a sequence predicts the first of the one after it.
+    int[] targets = new int[ids.length];
+    for (int i = 0; i < ids.length; i++) {
+      targets[i] = ids[(i + 1) % ids.length];
+    }
+    try (Recording off = Recording.off();
+        TensorScope scope = new TensorScope();
+        EmbeddingGradient ends = new EmbeddingGradient(model)) {
+      LlamaModel.Pass pass = model.model().pass(mask, IntStream.range(0, ids.length).toArray());
+      try (StagedBackward stages = new StagedBackward(model.stages(pass), recompute)) {
+        Tensor hidden = stages.forward(pass.embed());
+        HeadGradient head = ends.headSum().map(HeadGradient::full).orElseGet(HeadGradient::none);
+        Loss loss =
+            new VocabularyProjection(model.head()).nextToken(hidden, targets, 1.0 / rows, head);
+        scope.free(hidden);
+        ends.deliverHead(sink);
+        Tensor bottom = stages.backward(loss.hiddenGradient(), sink);
+        ends.deliverEmbedding(pass.ids(), bottom, sink);
+        sums.finished(number);
+        return loss.sum();
+      }
+    }
+  }
+
+  /** Returns the norm of all gradients of the last run. */
+  double gradientNorm() {
+    double squares = 0;
+    try (TensorScope scope = new TensorScope()) {
+      for (Tensor total : sums.totals()) {
+        squares += Math.pow(total.norm().item_double(), 2);
+      }
+    }
+    return Math.sqrt(squares);
+  }
+
+  /** Returns the number of tokens of a step. */
+  int tokens() {
+    return rows;
+  }
+
+  @Override
+  public void close() {
+    lanes.close();
+    sums.close();
+    model.close();
+  }
+
+  @Override
+  public String toString() {
+    return Arrays.toString(microBatches.stream().mapToInt(List::size).toArray());
+  }
+}

@@ -1,0 +1,188 @@
+package io.llara.benchmarks;
+
+import io.llara.ComputeType;
+import io.llara.benchmarks.Stopwatch.Spread;
+import io.llara.checkpoint.LlamaConfig;
+import io.llara.tensor.Libtorch;
+import io.llara.tensor.NumberTypes;
+import java.io.IOException;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.stream.Stream;
+
+/**
+ * Measures forward and backward of training against the {@linkplain TrainingCeiling speed of its
+ * bare matrix products}, with stages recorded and with stages run again, all in turn within one
+ * process, and prints Markdown tables. The second forward pass is not part of the ceiling. Hidden
+ * 768, 6 layers, 12 heads, MLP 2048, vocabulary 8,000, all weights trained, no optimiser.
+ *
+ * <pre>{@code
+ * TrainingThroughput [--rounds N] [--seconds S] [--lanes N] type/<batch>x<length> …
+ * }</pre>
+ *
+ * <p>Ratios are made within a round, so that a machine that is slower for a while slows all sides;
+ * what is printed is their median, and the lowest and highest.
+ */
+public final class TrainingThroughput {
+  private static final LlamaConfig CONFIG =
+      LlamaConfig.builder()
+          .hiddenSize(768)
+          .layers(6)
+          .heads(12)
+          .intermediateSize(2048)
+          .vocabularySize(8_000)
+          .tieWordEmbeddings(true)
+          .build();
+
+  private final int rounds;
+  private final double seconds;
+  private final int lanes;
+  private final PrintStream out = new PrintStream(System.out, true, StandardCharsets.UTF_8);
+
+  private TrainingThroughput(int rounds, double seconds, int lanes) {
+    this.rounds = rounds;
+    this.seconds = seconds;
+    this.lanes = lanes;
+  }
+
+  /** What is measured. */
+  private record Work(ComputeType type, int sequences, int length) {
+    static Work parse(String text) {
+      String[] parts = text.split("[/x]", -1);
+      if (parts.length != 3) {
+        throw new IllegalArgumentException(
+            "work is \"" + text + "\"; expected <type>/<batch>x<length>, such as float32/16x128");
+      }
+      Work work =
+          new Work(Types.parse(parts[0]), Integer.parseInt(parts[1]), Integer.parseInt(parts[2]));
+      if (work.sequences < 1 || work.length < 1) {
+        throw new IllegalArgumentException("batch and length must be positive: " + text);
+      }
+      return work;
+    }
+  }
+
+  /** Runs what is named, or float32 at 128 and at 512 tokens. */
+  public static void main(String[] args) throws IOException {
+    int rounds = 5;
+    double seconds = 2;
+    int lanes = Runtime.getRuntime().availableProcessors();
+    List<Work> works = new ArrayList<>();
+    try {
+      for (int i = 0; i < args.length; i++) {
+        switch (args[i]) {
+          case "--rounds" -> rounds = Integer.parseInt(args[++i]);
+          case "--seconds" -> seconds = Double.parseDouble(args[++i]);
+          case "--lanes" -> lanes = Integer.parseInt(args[++i]);
+          default -> works.add(Work.parse(args[i]));
+        }
+      }
+      if (rounds < 1 || lanes < 1) {
+        throw new IllegalArgumentException("expected at least one round and lane");
+      }
+    } catch (IllegalArgumentException | ArrayIndexOutOfBoundsException e) {
+      System.err.println("TrainingThroughput: " + e.getMessage());
+      System.err.println(
+          "usage: TrainingThroughput [--rounds N] [--seconds S] [--lanes N]"
+              + " <type>/<batch>x<length> …");
+      System.exit(2);
+    }
+    Libtorch.load();
+    if (works.isEmpty()) {
+      works.addAll(List.of(Work.parse("float32/16x128"), Work.parse("float32/4x512")));
+    }
+    new TrainingThroughput(rounds, seconds, lanes).run(works);
+  }
+
+  private void run(List<Work> works) throws IOException {
+    out.println(Machine.describe());
+    out.printf(
+        Locale.ROOT, "%d lanes, %d rounds, each at least %.1f s a side%n", lanes, rounds, seconds);
+    out.println();
+    out.println(
+        "| type | batch × length | ceiling tokens/s | recorded tokens/s | ratio (min–max)"
+            + " | recomputed tokens/s | ratio (min–max) | ceiling's way |");
+    out.println("|---|---|---:|---:|---|---:|---|---|");
+    for (Work work : works) {
+      Path dir = Files.createTempDirectory("training-throughput");
+      try {
+        run(work, dir);
+      } finally {
+        try (Stream<Path> files = Files.list(dir)) {
+          for (Path file : files.toList()) {
+            Files.delete(file);
+          }
+        }
+        Files.delete(dir);
+      }
+    }
+  }
+
+  private void run(Work work, Path dir) throws IOException {
+    try (TrainingStep step =
+            new TrainingStep(
+                CONFIG, NumberTypes.of(work.type()), work.sequences(), work.length(), lanes, dir);
+        TrainingCeiling ceiling =
+            new TrainingCeiling(
+                CONFIG, NumberTypes.of(work.type()), work.sequences(), work.length(), lanes)) {
+      check(step);
+      List<Double> bare = new ArrayList<>();
+      List<Double> recorded = new ArrayList<>();
+      List<Double> recordedRatios = new ArrayList<>();
+      List<Double> again = new ArrayList<>();
+      List<Double> againRatios = new ArrayList<>();
+      for (int round = 1; round <= rounds; round++) {
+        double least = Stopwatch.mean(seconds, ceiling::run);
+        double once = seconds(step, false);
+        double twice = seconds(step, true);
+        bare.add(step.tokens() / least);
+        recorded.add(step.tokens() / once);
+        recordedRatios.add(least / once);
+        again.add(step.tokens() / twice);
+        againRatios.add(least / twice);
+        System.err.printf(
+            Locale.ROOT,
+            "%s: round %d of %d, ratios %.3f, %.3f%n",
+            work,
+            round,
+            rounds,
+            least / once,
+            least / twice);
+      }
+      out.printf(
+          Locale.ROOT,
+          "| %s | %d × %d | %.0f | %.0f | %s | %.0f | %s | %s |%n",
+          Types.name(work.type()),
+          work.sequences(),
+          work.length(),
+          Spread.of(bare).median(),
+          Spread.of(recorded).median(),
+          Spread.of(recordedRatios),
+          Spread.of(again).median(),
+          Spread.of(againRatios),
+          ceiling.describeWay());
+    }
+  }
+
+  private double seconds(TrainingStep step, boolean recompute) {
+    return Stopwatch.mean(seconds, () -> Stopwatch.seconds(() -> step.run(recompute)));
+  }
+
+  /** A speed counts only for results that are some; this warms up as well. */
+  private static void check(TrainingStep step) {
+    double expected = Math.log(CONFIG.vocabularySize());
+    for (boolean recompute : new boolean[] {false, true}) {
+      double loss = step.run(recompute);
+      double norm = step.gradientNorm();
+      if (!(Math.abs(loss - expected) < 1) || !(norm > 0) || !Double.isFinite(norm)) {
+        throw new IllegalStateException(
+            "training is wrong: loss %f, gradient norm %f".formatted(loss, norm));
+      }
+    }
+  }
+}

@@ -1,0 +1,5 @@
+/** What adaptation does to a model, in numbers and words: {@code docs/adaptation.md}. */
+@NullMarked
+package io.llara.benchmarks.adapted;
+
+import org.jspecify.annotations.NullMarked;
