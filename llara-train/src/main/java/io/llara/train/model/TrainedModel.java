@@ -228,9 +228,16 @@ public final class TrainedModel implements AutoCloseable {
     };
   }
 
-  /** Brings what the model computes with up to date after the optimiser's step. */
+  /** Brings what the model computes with up to date after parameters changed. */
   public void refresh() {
     parameters.values().forEach(Parameter::refresh);
+    refreshRows();
+  }
+
+  /**
+   * Puts trained rows into the frozen matrix, for those who refreshed the parameters themselves.
+   */
+  public void refreshRows() {
     Parameter rows = parameters.get(TrainedParts.ROWS);
     if (rows != null) {
       try (Recording off = Recording.off();

@@ -130,13 +130,14 @@ final class PretrainRun {
               plan(steps),
               model,
               objective,
+              lanes,
               communicator,
               settings.out(),
               settings.deciding(steps),
               settings.listener())) {
         TrainingLoop.Resumed resumed = loop.resume();
         shuffled.skip(resumed.position());
-        boolean complete = loop.run(resumed, lanes.count(), stopRequested);
+        boolean complete = loop.run(resumed, stopRequested);
         if (complete && settings.rank() == 0) {
           // On a lane, where no interrupt closes a file half-way.
           lanes.run(

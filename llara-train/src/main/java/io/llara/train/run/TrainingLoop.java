@@ -47,13 +47,13 @@ public final class TrainingLoop implements AutoCloseable {
   private final Plan plan;
   private final TrainedModel model;
   private final Objective objective;
+  private final Lanes lanes;
   private final Communicator communicator;
   private final Path out;
   private final Map<String, String> settings;
   private final TrainingListener listener;
   private final List<Parameter> parameters;
-  private final List<String> names;
-  private final AdamW optimizer;
+  private final LaneOptimizer optimizer;
   private final GradientBuckets buckets;
   private final GradientAccumulator gradients;
   private final CheckpointStore checkpoints;
@@ -86,6 +86,7 @@ public final class TrainingLoop implements AutoCloseable {
   /**
    * Prepares a run.
    *
+   * @param lanes the threads that update the parameters; they stay the caller's
    * @param out where metrics and checkpoints go
    * @param settings what the run was started with, kept in its checkpoints
    */
@@ -93,6 +94,7 @@ public final class TrainingLoop implements AutoCloseable {
       Plan plan,
       TrainedModel model,
       Objective objective,
+      Lanes lanes,
       Communicator communicator,
       Path out,
       Map<String, String> settings,
@@ -105,9 +107,8 @@ public final class TrainingLoop implements AutoCloseable {
     this.settings = Map.copyOf(settings);
     this.listener = listener;
     this.parameters = model.parameters();
-    this.names = parameters.stream().map(Parameter::name).toList();
-    this.optimizer =
-        new AdamW(parameters.stream().map(Parameter::master).toList(), plan.optimizer());
+    this.lanes = lanes;
+    this.optimizer = new LaneOptimizer(parameters, plan.optimizer(), lanes);
     this.buckets =
         new GradientBuckets(
             communicator,
@@ -136,7 +137,7 @@ public final class TrainingLoop implements AutoCloseable {
     }
     model.refresh();
     step = saved.state().step();
-    optimizer.restore(step, names, saved::load);
+    optimizer.restore(step, saved::load);
     return new Resumed(saved.state().position(), saved.skipped());
   }
 
@@ -155,7 +156,7 @@ public final class TrainingLoop implements AutoCloseable {
    * @return whether all steps are made; otherwise a checkpoint was saved
    * @throws TrainingException if the loss or the gradient is not a number
    */
-  public boolean run(Resumed resumed, int lanes, BooleanSupplier stopRequested) {
+  public boolean run(Resumed resumed, BooleanSupplier stopRequested) {
     boolean first = communicator.rank() == 0;
     if (first) {
       undisturbed(
@@ -170,7 +171,7 @@ public final class TrainingLoop implements AutoCloseable {
             step + 1,
             plan.steps(),
             parameters.stream().mapToLong(Parameter::elements).sum(),
-            lanes,
+            lanes.count(),
             communicator.size(),
             resumed.skippedCheckpoints()));
     try (Recording off = Recording.off();
@@ -212,7 +213,7 @@ public final class TrainingLoop implements AutoCloseable {
     requireFinite(terms, norm);
     double learningRate = plan.schedule().at(step + 1);
     optimizer.step(totals, learningRate);
-    model.refresh();
+    model.refreshRows();
     step++;
     long tokens = (long) communicator.sum(new double[] {objective.tokens()})[0];
     StepReport report =
@@ -263,7 +264,7 @@ public final class TrainingLoop implements AutoCloseable {
       Map<String, Tensor> tensors = new LinkedHashMap<>();
       parameters.forEach(
           parameter -> tensors.put(PARAMETER + parameter.name(), parameter.master()));
-      tensors.putAll(optimizer.state(names));
+      tensors.putAll(optimizer.state());
       TrainingState state =
           new TrainingState(step, objective.position(), settings, Manifest.llaraVersion());
       Path saved =

@@ -1,0 +1,109 @@
+package io.llara.train.run;
+
+import io.llara.train.autograd.Parameter;
+import io.llara.train.optim.AdamW;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.Callable;
+import java.util.function.Function;
+import java.util.stream.IntStream;
+import org.bytedeco.pytorch.Tensor;
+
+/**
+ * AdamW with the parameters dealt out to lanes, about as many numbers to each. Every number is
+ * updated by itself, so that the deal changes nothing.
+ *
+ * <p>For one thread.
+ */
+final class LaneOptimizer implements AutoCloseable {
+  private final Lanes lanes;
+  private final List<Share> shares = new ArrayList<>();
+
+  /** What one lane updates. */
+  private record Share(List<Parameter> parameters, List<Integer> places, AdamW optimizer) {
+    List<String> names() {
+      return parameters.stream().map(Parameter::name).toList();
+    }
+
+    void step(List<Tensor> gradients, double learningRate) {
+      optimizer.step(places.stream().map(gradients::get).toList(), learningRate);
+      parameters.forEach(Parameter::refresh);
+    }
+  }
+
+  LaneOptimizer(List<Parameter> parameters, AdamW.Settings settings, Lanes lanes) {
+    this.lanes = lanes;
+    try {
+      for (List<Integer> places : deal(parameters, lanes.count())) {
+        List<Parameter> mine = places.stream().map(parameters::get).toList();
+        shares.add(
+            new Share(
+                mine, places, new AdamW(mine.stream().map(Parameter::master).toList(), settings)));
+      }
+    } catch (RuntimeException | Error e) {
+      close();
+      throw e;
+    }
+  }
+
+  /** The largest first, each to the lane that has the fewest numbers so far. */
+  private static List<List<Integer>> deal(List<Parameter> parameters, int lanes) {
+    List<List<Integer>> places = new ArrayList<>();
+    long[] elements = new long[Math.min(lanes, parameters.size())];
+    for (int i = 0; i < elements.length; i++) {
+      places.add(new ArrayList<>());
+    }
+    IntStream.range(0, parameters.size())
+        .boxed()
+        .sorted(Comparator.comparing((Integer place) -> -parameters.get(place).elements()))
+        .forEachOrdered(
+            place -> {
+              int lightest = 0;
+              for (int i = 1; i < elements.length; i++) {
+                if (elements[i] < elements[lightest]) {
+                  lightest = i;
+                }
+              }
+              places.get(lightest).add(place);
+              elements[lightest] += parameters.get(place).elements();
+            });
+    return places;
+  }
+
+  /**
+   * Moves the parameters, and what the model computes with.
+   *
+   * @param gradients one for each parameter, in their order
+   */
+  void step(List<Tensor> gradients, double learningRate) {
+    List<Callable<Boolean>> tasks = new ArrayList<>();
+    for (Share share : shares) {
+      tasks.add(
+          () -> {
+            share.step(gradients, learningRate);
+            return true;
+          });
+    }
+    lanes.run(tasks);
+  }
+
+  /** Returns the optimiser's state by name; the tensors stay this object's. */
+  Map<String, Tensor> state() {
+    Map<String, Tensor> state = new LinkedHashMap<>();
+    shares.forEach(share -> state.putAll(share.optimizer().state(share.names())));
+    return state;
+  }
+
+  /** Goes on where another optimiser was; see {@link AdamW#restore}. */
+  void restore(long steps, Function<String, Tensor> load) {
+    shares.forEach(share -> share.optimizer().restore(steps, share.names(), load));
+  }
+
+  @Override
+  public void close() {
+    shares.forEach(share -> share.optimizer().close());
+  }
+}
