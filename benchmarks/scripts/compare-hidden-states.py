@@ -1,9 +1,9 @@
 """Compares hidden states of this library with those of Python's transformers.
 
-usage: compare-hidden-states.py HIDDEN.safetensors FILE.gguf MODEL_DIR
+usage: compare-hidden-states.py HIDDEN.safetensors [FILE.gguf] MODEL_DIR
 
 HIDDEN.safetensors comes from io.llara.benchmarks.imported.HiddenStates. The same ids go through the model that
-transformers loads from the GGUF file, and through the one it loads from the directory that this library wrote. Relative
+transformers loads from the directory that this library wrote and, if one is given, from the GGUF file it came from. Relative
 is the largest absolute difference of a text divided by the largest magnitude of the text's states. Exit code 1 if one is
 above 1e-3. Needs torch, transformers, accelerate, gguf and safetensors.
 """
@@ -55,22 +55,26 @@ def compare(name, model, hidden):
     return worst_relative <= LIMIT
 
 
+def compare_gguf(file, from_directory, hidden):
+    folder, name = os.path.split(os.path.abspath(file))
+    from_gguf = load(folder, gguf_file=name)
+    theirs = from_gguf.state_dict()
+    ours = from_directory.state_dict()
+    equal = theirs.keys() == ours.keys() and all(torch.equal(theirs[key], ours[key]) for key in ours)
+    print(f"weights of the two are {'bit-equal' if equal else 'different'}")
+    return compare("the GGUF file", from_gguf, hidden)
+
+
 def main():
-    if len(sys.argv) != 4:
+    if len(sys.argv) not in (3, 4):
         sys.exit(__doc__)
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
-    hidden_file, gguf_file, directory = sys.argv[1:]
+    hidden_file, *gguf_file, directory = sys.argv[1:]
     print(f"transformers {transformers.__version__}, torch {torch.__version__}")
     with safe_open(hidden_file, "pt") as hidden:
-        folder, name = os.path.split(os.path.abspath(gguf_file))
-        from_gguf = load(folder, gguf_file=name)
         from_directory = load(directory)
-        theirs = from_gguf.state_dict()
-        ours = from_directory.state_dict()
-        equal = theirs.keys() == ours.keys() and all(torch.equal(theirs[key], ours[key]) for key in ours)
-        print(f"weights of the two are {'bit-equal' if equal else 'different'}")
-        close = compare("the GGUF file", from_gguf, hidden)
+        close = all([compare_gguf(file, from_directory, hidden) for file in gguf_file])
         close &= compare("the directory", from_directory, hidden)
         same, texts = same_ids(directory, hidden)
         print(f"tokenizer: {same} of {texts} texts have the same ids")
