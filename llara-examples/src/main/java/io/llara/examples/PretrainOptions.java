@@ -6,6 +6,7 @@ import io.llara.train.data.BadLines;
 import io.llara.train.data.StopWords;
 import io.llara.train.distributed.WorldSettings;
 import io.llara.train.lora.LoraOptions;
+import io.llara.train.pretrain.LossWeights;
 import io.llara.train.pretrain.Pretrainer;
 import io.llara.train.pretrain.Recipe;
 import java.nio.file.Path;
@@ -59,6 +60,15 @@ final class PretrainOptions {
               + " paper: as the LLaRA paper; lm: next tokens only, to make a base model (default:"
               + " ${DEFAULT-VALUE}).")
   private Recipe recipe = Recipe.RELEASED;
+
+  @Option(
+      names = "--loss-weights",
+      paramLabel = "AR,SELF,NEXT",
+      split = ",",
+      description =
+          "How much the three terms of the loss count (default: 1,1,1; 0,1,1 for the recipe paper,"
+              + " 1,0,0 for lm).")
+  private @Nullable List<Double> lossWeights;
 
   @Option(
       names = "--lora",
@@ -247,6 +257,9 @@ final class PretrainOptions {
     if (epochs != null) {
       builder.epochs(epochs);
     }
+    if (lossWeights != null) {
+      builder.weights(weights(lossWeights));
+    }
     if (learningRate != null) {
       builder.learningRate(learningRate);
     }
@@ -264,6 +277,15 @@ final class PretrainOptions {
     }
     world.ifPresent(builder::world);
     return builder;
+  }
+
+  private LossWeights weights(List<Double> given) {
+    if (given.size() != 3) {
+      throw refusal(
+          "--loss-weights takes three numbers, of ar_loss, self_loss and next_loss, not %d"
+              .formatted(given.size()));
+    }
+    return new LossWeights(given.get(0), given.get(1), given.get(2));
   }
 
   private Optional<LoraOptions> lora() {

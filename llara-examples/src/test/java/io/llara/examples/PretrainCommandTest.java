@@ -199,6 +199,7 @@ class PretrainCommandTest {
             base,
             out,
             "--recipe=paper",
+            "--loss-weights=0,2,3",
             "--lora=8",
             "--lora-alpha=32",
             "--lora-dropout=0.1",
@@ -222,7 +223,7 @@ class PretrainCommandTest {
             "--visible-self");
     assertThat(run.code()).isZero();
     assertThat(Files.readString(out.resolve("run.json")))
-        .contains("\"recipe\": \"paper\"")
+        .contains("\"recipe\": \"paper\"", "\"weights\": \"0.0 2.0 3.0\"")
         .contains("rank=8, alpha=32.0, dropout=0.1")
         .contains("\"batch\": \"20\"", "\"micro-batches\": \"2\"")
         .contains("\"learning rate\": \"0.002\"", "\"warm-up steps\": \"2\"")
@@ -294,6 +295,8 @@ class PretrainCommandTest {
     LlaraTest.assertRefused(pretrain(marked, out, "--steps=4", "--epochs=1"), "--epochs");
     LlaraTest.assertRefused(pretrain(marked, out, "--full", "--lora-alpha=1"), "--lora-alpha");
     LlaraTest.assertRefused(pretrain(marked, out, "--lora=0"), "rank");
+    LlaraTest.assertRefused(pretrain(marked, out, "--loss-weights=1,2"), "three numbers");
+    LlaraTest.assertRefused(pretrain(marked, out, "--loss-weights=1,2,-1"), "must be 0 or more");
     LlaraTest.assertRefused(pretrain(marked, out, "--nproc=0"), "--nproc is 0");
     LlaraTest.assertRefused(pretrain(marked, out, "--nproc=3"), "3 processes");
     LlaraTest.assertRefused(pretrain(marked, out, "--stop-words=none.txt"), "none.txt");
