@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Trains a small LLaMA from scratch on the Wikipedia sample and adapts it: what docs/adaptation.md reports. About an
-# hour on two cores with AMX. Every step goes on where it was when the script is run again.
+# hour on two cores with AMX. Every step goes on where it was when the script is run again; STEPS=N
+# sets the steps of the adaptations.
 #
 #   adapt-from-scratch.sh SHARED_DATA WORK_FOLDER
 set -euo pipefail
@@ -28,14 +29,14 @@ JSON
 
 # Adaptation, as it is meant and with SELF visible to NEXT.
 adapt() {
-  "$llara" pretrain --model "$work/marked" --data "$wikipedia" --full --batch 32 --max-tokens 160 --lr 5e-4 --warmup 50 \
-    --hold-out 0.02 "$@"
+  "$llara" pretrain --model "$work/marked" --data "$wikipedia" --full --batch 32 --max-tokens 160 --lr 1e-3 --warmup 50 \
+    --loss-weights 1,10,10 --hold-out 0.02 --evaluate-every 50 "$@"
 }
-adapt --out "$work/adapted" --steps 500
-adapt --out "$work/visible" --steps 500 --visible-self
+adapt --out "$work/adapted" --steps "${STEPS:-450}"
+adapt --out "$work/visible" --steps "${STEPS:-450}" --visible-self
 # What the model that saw SELF is worth as an encoder, which never does: its losses before a first, tiny step.
 "$llara" pretrain --model "$work/visible" --data "$wikipedia" --full --batch 32 --max-tokens 160 --lr 1e-12 \
-  --hold-out 0.02 --steps 1 --out "$work/visible-as-encoder"
+  --loss-weights 1,10,10 --hold-out 0.02 --steps 1 --out "$work/visible-as-encoder"
 
 java -Xmx2g -cp "$here/benchmarks/target/benchmarks.jar" io.llara.benchmarks.adapted.UnigramBaseline \
   "$work/marked" 160 0.02 "$wikipedia"
