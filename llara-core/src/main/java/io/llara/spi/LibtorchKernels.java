@@ -165,7 +165,7 @@ public final class LibtorchKernels implements Kernels {
    * A causal span over its own rows: the fused kernel aligns causality top-left, which is the same
    * only here.
    */
-  private static boolean isSquare(Span span) {
+  static boolean isSquare(Span span) {
     return span.causal() && span.keys().size() == 1 && span.keyCount() == span.queryCount();
   }
 
@@ -173,7 +173,7 @@ public final class LibtorchKernels implements Kernels {
    * Returns how many spans from {@code first} on are square, of one length, and adjacent in queries
    * and keys.
    */
-  private static int alike(List<Span> spans, int first) {
+  static int alike(List<Span> spans, int first) {
     int length = spans.get(first).queryCount();
     int last = first;
     while (last + 1 < spans.size()) {
@@ -236,7 +236,8 @@ public final class LibtorchKernels implements Kernels {
             new long[] {length * heads * headDim, headDim, heads * headDim, 1});
   }
 
-  private static Tensor flash(Tensor q, Tensor k, Tensor v) {
+  /** The fused kernel, {@code [sequences, heads, rows, headDim]}; causal. Autograd knows it. */
+  static Tensor flash(Tensor q, Tensor k, Tensor v) {
     return FLASH_ATTENTION.call(
         new IValue(q),
         new IValue(k),
@@ -257,7 +258,7 @@ public final class LibtorchKernels implements Kernels {
     long heads = q.size(1);
     long groups = heads / k.size(1);
     int queryCount = span.queryCount();
-    int block = Math.min(queryCount, queryCount > SHORT ? QUERY_BLOCK : SHORT_QUERY_BLOCK);
+    int block = Math.min(queryCount, queryBlock(queryCount));
     Tensor queries = heads(floats(q.narrow(0, span.queryBegin(), queryCount)));
     Tensor keys = heads(repeat(floats(gather(k, span.keys())), groups)).transpose(1, 2);
     Tensor values = heads(repeat(floats(gather(v, span.keys())), groups));
@@ -295,6 +296,11 @@ public final class LibtorchKernels implements Kernels {
         }
       }
     }
+  }
+
+  /** Returns how many of the queries of a span go through plain products at once. */
+  static int queryBlock(int queryCount) {
+    return queryCount > SHORT ? QUERY_BLOCK : SHORT_QUERY_BLOCK;
   }
 
   /** Views {@code [rows, heads, headDim]} as {@code [heads, rows, headDim]}. */

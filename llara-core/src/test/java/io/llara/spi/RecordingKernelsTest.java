@@ -18,6 +18,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
 import java.util.function.Function;
+import java.util.function.Supplier;
 import java.util.stream.Stream;
 import org.bytedeco.pytorch.BoolOptional;
 import org.bytedeco.pytorch.GradMode;
@@ -316,6 +317,35 @@ class RecordingKernelsTest {
       assertClose(gradients.get(0), wanted.get(0), type.tolerance);
       assertClose(gradients.get(1), wanted.get(1), type.tolerance);
     }
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void resultsAreTheSameToTheBitWhenNothingIsRecorded(Type type) {
+    Tensor x = leaf(random(type.torch, 1, 9, 12));
+    Tensor weight = leaf(random(type.torch, 1, 12));
+    Projection gate = by(random(type.torch, 0.3, 21, 12));
+    Projection up = by(random(type.torch, 0.3, 21, 12));
+    same(() -> kernels.rmsNorm(x, weight, 1e-5));
+    same(() -> kernels.swiGlu(x, gate, up));
+    Kernels.Rotation table = rotation(type.torch, 9, 4);
+    same(() -> kernels.rotary(x.view(9, 3, 4), table));
+    AttentionMask mask =
+        AttentionMaskFactory.create(
+            List.of(plain(40), plain(40), joint(300), plain(200)), Layout.leftPadded(8));
+    Tensor q = leaf(random(type.torch, 1, mask.queryRows(), 4, 8));
+    Tensor k = leaf(random(type.torch, 1, mask.keyRows(), 2, 8));
+    Tensor v = leaf(random(type.torch, 1, mask.keyRows(), 2, 8));
+    same(() -> kernels.attention(q, k, v, mask));
+  }
+
+  private static void same(Supplier<Tensor> function) {
+    Tensor recorded = function.get();
+    assertThat(recorded.requires_grad()).isTrue();
+    GradMode.set_enabled(false);
+    Tensor unrecorded = function.get();
+    GradMode.set_enabled(true);
+    assertThat(Tensors.toFloats(unrecorded)).isEqualTo(Tensors.toFloats(recorded.detach()));
   }
 
   @Test
