@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatExceptionOfType;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 
 import com.google.common.base.Stopwatch;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -45,8 +46,11 @@ class ProcessLauncherTest {
 
   @Test
   void passesOnBothOutputsOfTheOthers() throws Exception {
-    assertThat(run(2, "[ $RANK = 0 ] || { echo out; echo err >&2; printf 'grüße'; }")).isZero();
-    assertThat(lines).containsExactly("[rank 1] out", "[rank 1] err", "[rank 1] grüße");
+    // Spelled as bytes: in a locale without these letters an argument cannot hold them.
+    String letters = "printf '\\303\\274\\303\\237'";
+    assertThat(run(2, "[ $RANK = 0 ] || { echo out; echo err >&2; " + letters + "; }")).isZero();
+    String read = new String("üß".getBytes(StandardCharsets.UTF_8), ThisCommand.encoding());
+    assertThat(lines).containsExactly("[rank 1] out", "[rank 1] err", "[rank 1] " + read);
   }
 
   @Test
