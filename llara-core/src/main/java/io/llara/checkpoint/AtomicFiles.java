@@ -1,9 +1,16 @@
 package io.llara.checkpoint;
 
+import com.google.gson.Gson;
+import com.google.gson.GsonBuilder;
+import com.google.gson.JsonObject;
 import io.llara.Internal;
 import io.llara.LlaraException;
 import java.io.IOException;
+import java.io.Writer;
+import java.nio.ByteBuffer;
+import java.nio.channels.Channels;
 import java.nio.channels.FileChannel;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
@@ -17,6 +24,9 @@ import java.util.concurrent.ThreadLocalRandom;
  */
 @Internal
 public final class AtomicFiles {
+  private static final Gson PRETTY =
+      new GsonBuilder().setPrettyPrinting().disableHtmlEscaping().serializeNulls().create();
+
   private AtomicFiles() {}
 
   /** Writes the content of a file into an empty channel. */
@@ -53,6 +63,39 @@ public final class AtomicFiles {
       throw new LlaraException(
           "%s: cannot be written: %s".formatted(target, Messages.reason(e)), e);
     }
+  }
+
+  /**
+   * Writes a file of these bytes.
+   *
+   * @throws LlaraException as {@link #write(Path, Content)}
+   */
+  public static void write(Path target, byte[] content) {
+    write(
+        target,
+        channel -> {
+          ByteBuffer bytes = ByteBuffer.wrap(content);
+          while (bytes.hasRemaining()) {
+            channel.write(bytes);
+          }
+        });
+  }
+
+  /**
+   * Writes a file of a JSON object, for people to read: a member a line, UTF-8, nulls kept.
+   *
+   * @throws LlaraException as {@link #write(Path, Content)}
+   */
+  public static void writeJson(Path target, JsonObject json) {
+    write(
+        target,
+        channel -> {
+          // Not closed: the channel is forced to disk first.
+          Writer text = Channels.newWriter(channel, StandardCharsets.UTF_8);
+          PRETTY.toJson(json, text);
+          text.write('\n');
+          text.flush();
+        });
   }
 
   private static void writeAside(Path aside, Content content) throws IOException {

@@ -163,7 +163,7 @@ public final class GgufImporter {
     GgufTokenizerFiles tokenizer = new GgufTokenizerFiles(vocabulary);
     tokenizer.write(dir, config.maxPositionEmbeddings());
     checkTokenizer(dir);
-    GgufTokenizerFiles.writeJson(
+    AtomicFiles.writeJson(
         dir.resolve(CheckpointDirectory.CONFIG), GgufConfig.toJson(config, vocabulary.paddingId()));
     int total = LlamaTensors.required(config).size() + (config.tieWordEmbeddings() ? 0 : 1);
     int[] done = {0};

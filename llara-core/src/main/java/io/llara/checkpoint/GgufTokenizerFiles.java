@@ -1,6 +1,5 @@
 package io.llara.checkpoint;
 
-import com.google.gson.GsonBuilder;
 import com.google.gson.JsonArray;
 import com.google.gson.JsonElement;
 import com.google.gson.JsonNull;
@@ -47,27 +46,8 @@ final class GgufTokenizerFiles {
           text.flush();
         });
     JsonObject names = names();
-    writeJson(dir.resolve("special_tokens_map.json"), names);
-    writeJson(dir.resolve("tokenizer_config.json"), settings(names, maxTokens));
-  }
-
-  /** Writes a small file, human-readable. */
-  static void writeJson(Path file, JsonObject json) {
-    String text =
-        new GsonBuilder()
-                .setPrettyPrinting()
-                .disableHtmlEscaping()
-                .serializeNulls()
-                .create()
-                .toJson(json)
-            + "\n";
-    AtomicFiles.write(
-        file,
-        channel -> {
-          Writer writer = Channels.newWriter(channel, StandardCharsets.UTF_8);
-          writer.write(text);
-          writer.flush();
-        });
+    AtomicFiles.writeJson(dir.resolve("special_tokens_map.json"), names);
+    AtomicFiles.writeJson(dir.resolve("tokenizer_config.json"), settings(names, maxTokens));
   }
 
   /** The tokens that are not part of the text proper, in the order of their ids. */

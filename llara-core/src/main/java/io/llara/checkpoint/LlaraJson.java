@@ -8,7 +8,6 @@ import io.llara.ModelLoadException;
 import io.llara.UnsupportedModelException;
 import io.llara.prompt.Pooling;
 import io.llara.prompt.PromptTemplate;
-import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.LinkedHashSet;
@@ -114,14 +113,7 @@ public record LlaraJson(
    * @throws LlaraException if it cannot be written
    */
   public void write(Path dir) {
-    ByteBuffer bytes = ByteBuffer.wrap(toJson().getBytes(StandardCharsets.UTF_8));
-    AtomicFiles.write(
-        dir.resolve(FILE_NAME),
-        channel -> {
-          while (bytes.hasRemaining()) {
-            channel.write(bytes);
-          }
-        });
+    AtomicFiles.write(dir.resolve(FILE_NAME), toJson().getBytes(StandardCharsets.UTF_8));
   }
 
   private static void checkVersion(JsonSection json) {

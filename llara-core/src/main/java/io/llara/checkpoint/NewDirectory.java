@@ -84,7 +84,12 @@ public final class NewDirectory {
         "%s: is not empty; nothing is written over: choose a new directory".formatted(dir));
   }
 
-  private static void remove(Path dir) throws IOException {
+  /**
+   * Deletes a directory of files; does nothing if there is none.
+   *
+   * @throws IOException if it holds directories, or something cannot be deleted
+   */
+  public static void remove(Path dir) throws IOException {
     if (!Files.isDirectory(dir)) {
       return;
     }

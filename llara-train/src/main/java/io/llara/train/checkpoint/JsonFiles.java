@@ -1,6 +1,5 @@
 package io.llara.train.checkpoint;
 
-import com.google.gson.GsonBuilder;
 import com.google.gson.JsonArray;
 import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
@@ -9,11 +8,8 @@ import com.google.gson.JsonParser;
 import com.google.gson.Strictness;
 import com.google.gson.stream.JsonReader;
 import io.llara.ModelLoadException;
-import io.llara.checkpoint.AtomicFiles;
 import java.io.IOException;
 import java.io.Reader;
-import java.io.Writer;
-import java.nio.channels.Channels;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -43,24 +39,6 @@ final class JsonFiles {
   /** Reads a file if it is there. */
   static Optional<JsonObject> readIfThere(Path file) {
     return Files.exists(file) ? Optional.of(read(file)) : Optional.empty();
-  }
-
-  /** Writes a file, human-readable. */
-  static void write(Path file, JsonObject json) {
-    AtomicFiles.write(
-        file,
-        channel -> {
-          // Not closed: the channel is forced to disk first.
-          Writer text = Channels.newWriter(channel, StandardCharsets.UTF_8);
-          new GsonBuilder()
-              .setPrettyPrinting()
-              .disableHtmlEscaping()
-              .serializeNulls()
-              .create()
-              .toJson(json, text);
-          text.write('\n');
-          text.flush();
-        });
   }
 
   /** Returns the list under a key, which is made if it is absent or null. */

@@ -5,6 +5,7 @@ import com.google.gson.JsonArray;
 import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
 import io.llara.LlaraException;
+import io.llara.checkpoint.AtomicFiles;
 import io.llara.prompt.PromptTemplate;
 import io.llara.prompt.PromptTemplate.Token;
 import io.llara.tokenize.Tokenizer;
@@ -109,20 +110,20 @@ final class MarkerTokens {
     JsonArray sorted = new JsonArray();
     tokens.forEach(sorted::add);
     tokenizer.add("added_tokens", sorted);
-    JsonFiles.write(out.resolve(TokenizerFiles.TOKENIZER), tokenizer);
+    AtomicFiles.writeJson(out.resolve(TokenizerFiles.TOKENIZER), tokenizer);
     JsonFiles.readIfThere(dir.resolve(TokenizerFiles.SETTINGS))
         .ifPresent(
             settings -> {
               if (settings.get("added_tokens_decoder") instanceof JsonObject decoder) {
                 registered.forEach((name, id) -> decoder.add(Integer.toString(id), describe(name)));
-                JsonFiles.write(out.resolve(TokenizerFiles.SETTINGS), settings);
+                AtomicFiles.writeJson(out.resolve(TokenizerFiles.SETTINGS), settings);
               }
             });
     JsonFiles.readIfThere(dir.resolve(TokenizerFiles.ADDED_TOKENS))
         .ifPresent(
             ids -> {
               registered.forEach(ids::addProperty);
-              JsonFiles.write(out.resolve(TokenizerFiles.ADDED_TOKENS), ids);
+              AtomicFiles.writeJson(out.resolve(TokenizerFiles.ADDED_TOKENS), ids);
             });
   }
 

@@ -119,7 +119,7 @@ public final class ModelDirectory {
       try (DirectoryStream<Path> debris =
           Files.newDirectoryStream(out, ASIDE_PREFIX + "*" + ASIDE_SUFFIX)) {
         for (Path dir : debris) {
-          remove(dir);
+          NewDirectory.remove(dir);
         }
       }
       String name = Long.toUnsignedString(ThreadLocalRandom.current().nextLong(), 36);
@@ -130,7 +130,7 @@ public final class ModelDirectory {
         moveAll(aside, out);
         AtomicFiles.forceFolder(out);
       } finally {
-        remove(aside);
+        NewDirectory.remove(aside);
       }
     } catch (IOException e) {
       throw new LlaraException("%s: cannot be written: %s".formatted(out, e), e);
@@ -150,7 +150,7 @@ public final class ModelDirectory {
     if (source.config().tieWordEmbeddings() || source.tensors().containsKey(LlamaTensors.HEAD)) {
       ModelFiles.nameModelWithHead(config, source.config());
     }
-    JsonFiles.write(dir.resolve(ModelFiles.CONFIG), config);
+    AtomicFiles.writeJson(dir.resolve(ModelFiles.CONFIG), config);
     TokenizerFiles.copyAll(source.path(), dir);
     TokenizerFiles.copy(source.path(), dir, List.of(ModelFiles.GENERATION));
     settings.or(source::llaraJson).ifPresent(json -> json.write(dir));
@@ -221,17 +221,5 @@ public final class ModelDirectory {
           StandardCopyOption.ATOMIC_MOVE,
           StandardCopyOption.REPLACE_EXISTING);
     }
-  }
-
-  private static void remove(Path dir) throws IOException {
-    if (!Files.isDirectory(dir)) {
-      return;
-    }
-    try (DirectoryStream<Path> files = Files.newDirectoryStream(dir)) {
-      for (Path file : files) {
-        Files.delete(file);
-      }
-    }
-    Files.delete(dir);
   }
 }

@@ -6,6 +6,7 @@ import com.google.gson.JsonObject;
 import com.google.gson.JsonPrimitive;
 import io.llara.LlaraException;
 import io.llara.ModelLoadException;
+import io.llara.checkpoint.AtomicFiles;
 import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.LlamaConfig;
 import io.llara.checkpoint.NewDirectory;
@@ -90,7 +91,7 @@ public final class ModelInitializer {
       NewDirectory.write(
           out,
           dir -> {
-            JsonFiles.write(dir.resolve(ModelFiles.CONFIG), config);
+            AtomicFiles.writeJson(dir.resolve(ModelFiles.CONFIG), config);
             if (size < tokens) {
               VocabularyCut.write(tokenizerDir, tokenizer, size, dir);
             } else {

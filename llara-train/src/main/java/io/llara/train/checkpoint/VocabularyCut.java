@@ -6,6 +6,7 @@ import com.google.gson.JsonObject;
 import com.google.gson.JsonPrimitive;
 import io.llara.LlaraException;
 import io.llara.UnsupportedModelException;
+import io.llara.checkpoint.AtomicFiles;
 import io.llara.tokenize.Tokenizer;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -88,7 +89,7 @@ final class VocabularyCut {
     VocabularyCut cut = new VocabularyCut(dir, known, size);
     cut.choose();
     cut.renumber();
-    JsonFiles.write(out.resolve(TokenizerFiles.TOKENIZER), cut.tokenizer);
+    AtomicFiles.writeJson(out.resolve(TokenizerFiles.TOKENIZER), cut.tokenizer);
     TokenizerFiles.copy(dir, out, TokenizerFiles.INDEPENDENT);
     JsonFiles.readIfThere(dir.resolve(TokenizerFiles.SETTINGS))
         .ifPresent(
@@ -97,7 +98,7 @@ final class VocabularyCut {
                 decoder
                     .keySet()
                     .removeIf(id -> id.matches("[0-9]{1,9}") && Integer.parseInt(id) >= size);
-                JsonFiles.write(out.resolve(TokenizerFiles.SETTINGS), settings);
+                AtomicFiles.writeJson(out.resolve(TokenizerFiles.SETTINGS), settings);
               }
             });
   }

@@ -5,6 +5,7 @@ import com.google.gson.JsonObject;
 import com.google.gson.JsonPrimitive;
 import io.llara.LlaraException;
 import io.llara.ModelLoadException;
+import io.llara.checkpoint.AtomicFiles;
 import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.LlamaConfig;
 import io.llara.checkpoint.LlamaTensors;
@@ -108,7 +109,7 @@ public final class VocabularyGrowth {
     TokenizerFiles.copy(checkpoint.path(), dir, List.of(ModelFiles.GENERATION));
     JsonObject config = JsonFiles.read(checkpoint.path().resolve(ModelFiles.CONFIG));
     config.addProperty("vocab_size", vocabulary);
-    JsonFiles.write(dir.resolve(ModelFiles.CONFIG), config);
+    AtomicFiles.writeJson(dir.resolve(ModelFiles.CONFIG), config);
     new LlaraJson(PromptTemplate.LLAMA2VEC, true, OptionalInt.empty(), OptionalInt.empty())
         .write(dir);
     writeWeights(dir);
@@ -132,7 +133,7 @@ public final class VocabularyGrowth {
       grown.addAll(writeFile(from.resolve(shard), dir.resolve(shard)));
     }
     addToTotals(index, grown);
-    JsonFiles.write(dir.resolve(ModelFiles.INDEX), index);
+    AtomicFiles.writeJson(dir.resolve(ModelFiles.INDEX), index);
   }
 
   /** Writes a file of weights and returns those of its tensors, as they were, that have grown. */

@@ -36,7 +36,7 @@ import org.slf4j.LoggerFactory;
  *         .heldOut(0.02, false)
  *         .build();
  * try (TextStream texts = source.open()) {
- *   texts.forEachRemaining(text -> System.out.println(text.text()));
+ *   texts.forEachRemaining(text -> train(text));
  * }
  * }</pre>
  *

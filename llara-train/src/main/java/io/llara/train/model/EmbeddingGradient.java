@@ -8,6 +8,7 @@ import io.llara.train.autograd.Parameter;
 import io.llara.train.model.TrainedModel.TrainedParts;
 import java.util.Arrays;
 import java.util.Optional;
+import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -90,16 +91,12 @@ public final class EmbeddingGradient implements AutoCloseable {
         sum.index_add_(0, Tensors.ofInts(ids), floats);
       } else {
         int[] places = Arrays.stream(ids).map(id -> Arrays.binarySearch(rows, id)).toArray();
-        int[] from = range(places.length).filter(i -> places[i] >= 0).toArray();
+        int[] from = IntStream.range(0, places.length).filter(i -> places[i] >= 0).toArray();
         int[] to = Arrays.stream(from).map(i -> places[i]).toArray();
         sum.index_add_(0, Tensors.ofInts(to), floats.index_select(0, Tensors.ofInts(from)));
       }
       sink.add(embedding, sum);
     }
-  }
-
-  private static java.util.stream.IntStream range(int end) {
-    return java.util.stream.IntStream.range(0, end);
   }
 
   private Tensor embeddingSum(Parameter parameter) {

@@ -8,6 +8,7 @@ import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
 import io.llara.train.autograd.Parameter;
 import io.llara.train.autograd.Recording;
+import io.llara.train.checkpoint.ModelDirectory;
 import io.llara.train.lora.LoraOptions;
 import io.llara.train.model.TrainedModel.TrainedParts;
 import java.util.Optional;
@@ -16,38 +17,31 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /** The weights of a trained model as an ordinary checkpoint has them; made when asked for. */
-public final class MergedWeights implements WeightSource, AutoCloseable {
+public final class MergedWeights implements ModelDirectory.Weights, AutoCloseable {
   private final TrainedModel trained;
+  private final CheckpointDirectory checkpoint;
   private final CheckpointWeights stored;
 
   MergedWeights(TrainedModel trained, CheckpointDirectory checkpoint) {
     this.trained = trained;
+    this.checkpoint = checkpoint;
     this.stored = new CheckpointWeights(checkpoint, null, true);
   }
 
+  /** Returns a weight in float32, in the innermost scope. */
   @Override
-  public boolean has(String name) {
-    return stored.has(name);
-  }
-
-  @Override
-  public ScalarType storedType(String name, ScalarType preferred) {
-    return stored.storedType(name, preferred);
-  }
-
-  @Override
-  public Tensor load(String name, long[] shape, ScalarType type, Use use) {
+  public Tensor weight(String name) {
+    Optional<Parameter> whole = trained.parameter(name);
+    if (whole.isPresent()) {
+      return whole.get().master().detach();
+    }
     try (Recording off = Recording.off();
         TensorScope scope = new TensorScope()) {
-      Optional<Parameter> whole = trained.parameter(name);
-      if (whole.isPresent()) {
-        return scope.own(whole.get().master().detach().to(type));
-      }
       Optional<Parameter> rows = trained.parameter(TrainedParts.ROWS);
       if (name.equals(LlamaTensors.EMBEDDING) && rows.isPresent()) {
-        Tensor matrix = base(name, shape);
+        Tensor matrix = base(name);
         matrix.index_copy_(0, Tensors.ofInts(trained.trainedRows()), rows.get().master().detach());
-        return scope.own(matrix.to(type));
+        return scope.keep(matrix);
       }
       String module = name.replaceFirst("\\.weight$", "");
       Optional<Parameter> inner = trained.parameter(module + TrainedParts.INNER);
@@ -55,21 +49,23 @@ public final class MergedWeights implements WeightSource, AutoCloseable {
       LoraOptions lora = trained.loraOptions();
       if (lora != null && inner.isPresent() && outer.isPresent()) {
         Tensor merged =
-            base(name, shape)
+            base(name)
                 .addmm_(
                     outer.get().master().detach(),
                     inner.get().master().detach(),
                     new Scalar(1.0),
                     new Scalar(lora.scale()));
-        return scope.own(merged.to(type));
+        return scope.keep(merged);
       }
     }
-    return stored.load(name, shape, type, use);
+    return base(name);
   }
 
   /** The checkpoint's own value, in float32, in the innermost scope. */
-  private Tensor base(String name, long[] shape) {
-    return TensorScope.adopt(stored.load(name, shape, ScalarType.Float, Use.PASSING));
+  private Tensor base(String name) {
+    return TensorScope.adopt(
+        stored.load(
+            name, checkpoint.tensor(name).shape(), ScalarType.Float, WeightSource.Use.PASSING));
   }
 
   @Override

@@ -26,6 +26,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.UnaryOperator;
 import org.bytedeco.pytorch.Generator;
 import org.bytedeco.pytorch.GeneratorOptional;
 import org.bytedeco.pytorch.Tensor;
@@ -210,7 +211,7 @@ public final class TrainedModel implements AutoCloseable {
     return stages;
   }
 
-  private Stage stage(java.util.function.UnaryOperator<Tensor> part, String prefix) {
+  private Stage stage(UnaryOperator<Tensor> part, String prefix) {
     List<Parameter> own =
         parameters.values().stream()
             .filter(parameter -> parameter.name().startsWith(prefix))
@@ -249,7 +250,7 @@ public final class TrainedModel implements AutoCloseable {
   }
 
   /**
-   * Returns the weights of the whole model as a source: trained ones as they are now, updates
+   * Returns the weights of the whole model, to be written: trained ones as they are now, updates
    * merged in float32, and everything else as the checkpoint has it. Use and close it before this
    * model changes or closes.
    */

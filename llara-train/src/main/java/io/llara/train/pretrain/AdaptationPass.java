@@ -12,7 +12,6 @@ import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
 import io.llara.train.autograd.GradientSink;
 import io.llara.train.autograd.Recording;
-import io.llara.train.autograd.Stage;
 import io.llara.train.autograd.StagedBackward;
 import io.llara.train.model.EmbeddingGradient;
 import io.llara.train.model.TrainedModel;
@@ -88,7 +87,7 @@ final class AdaptationPass {
     }
     try (Recording off = Recording.off();
         TensorScope scope = new TensorScope()) {
-      return rows.losses(hidden(rows.mask, rows.all()));
+      return rows.losses(model.model().forward(rows.mask, rows.all(), () -> {}));
     }
   }
 
@@ -98,20 +97,7 @@ final class AdaptationPass {
    */
   Tensor hiddenStates(List<Prompt> prompts) {
     AttentionMask mask = AttentionMaskFactory.create(prompts, layout);
-    return hidden(mask, mask.queryRowsAsKeys());
-  }
-
-  private Tensor hidden(AttentionMask mask, int[] rows) {
-    try (TensorScope scope = new TensorScope()) {
-      LlamaModel.Pass pass = model.model().pass(mask, rows);
-      Tensor hidden = pass.embed();
-      for (Stage stage : model.stages(pass)) {
-        Tensor next = stage.run(hidden);
-        scope.free(hidden);
-        hidden = next;
-      }
-      return scope.keep(hidden);
-    }
+    return model.model().forward(mask, mask.queryRowsAsKeys(), () -> {});
   }
 
   private static HeadGradient headGradient(EmbeddingGradient tokens) {

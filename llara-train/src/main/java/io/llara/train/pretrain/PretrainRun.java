@@ -1,7 +1,5 @@
 package io.llara.train.pretrain;
 
-import static java.util.Objects.requireNonNull;
-
 import io.llara.LlaraException;
 import io.llara.Mode;
 import io.llara.attention.Layout;
@@ -9,15 +7,12 @@ import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.LlamaConfig;
 import io.llara.checkpoint.LlamaTensors;
 import io.llara.checkpoint.LlaraJson;
-import io.llara.checkpoint.StorageType;
-import io.llara.model.WeightSource;
 import io.llara.prompt.PromptBuilder;
 import io.llara.prompt.PromptTemplate;
 import io.llara.prompt.PromptTemplate.Token;
 import io.llara.prompt.Reserve;
 import io.llara.tensor.Libtorch;
 import io.llara.tensor.NumberTypes;
-import io.llara.tensor.TensorScope;
 import io.llara.tokenize.Tokenizer;
 import io.llara.train.TrainingResult;
 import io.llara.train.checkpoint.ModelDirectory;
@@ -38,7 +33,6 @@ import java.nio.file.Files;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
-import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -61,56 +55,53 @@ final class PretrainRun {
     this.checkpoint = CheckpointDirectory.open(settings.model());
   }
 
+  /** What a run trains with, checked before its directory is claimed. */
+  private record Inputs(
+      Tokenizer tokenizer,
+      Optional<PromptBuilder> prompts,
+      Collator collator,
+      TextSource.Builder source,
+      TextSource training,
+      TrainingLoop.Plan plan) {}
+
   TrainingResult run(BooleanSupplier stopRequested) {
     Libtorch.load();
     try (Tokenizer tokenizer = Tokenizer.load(settings.model())) {
-      requireRoomForTokens(tokenizer);
-      Optional<PromptBuilder> prompts =
-          settings.recipe().template().map(template -> prompts(template, tokenizer));
-      TextSource.Builder source = source(tokenizer, prompts);
-      TextSource training = source.heldOut(settings.heldOut(), false).build();
-      training.requireTexts();
-      long steps = settings.steps().orElseGet(() -> stepsOf(training));
-      // What these refuse is refused now: below, the directory is claimed.
-      collator(prompts, tokenizer);
-      plan(steps);
-      Manifest manifest = manifest(steps);
+      Inputs inputs = inputs(tokenizer);
+      Manifest manifest = manifest(inputs.plan().steps());
       Optional<Manifest> before = begin(manifest);
       if (before.isPresent() && before.get().finished().isPresent()) {
         return new TrainingResult(
             TrainingResult.Outcome.ALREADY_COMPLETE, before.get().steps(), settings.out());
       }
       try (Communicator communicator = communicator()) {
-        return train(
-            tokenizer,
-            prompts,
-            training,
-            source,
-            steps,
-            before.orElse(manifest),
-            communicator,
-            stopRequested);
+        return train(inputs, before.orElse(manifest), communicator, stopRequested);
       }
     }
   }
 
+  private Inputs inputs(Tokenizer tokenizer) {
+    requireRoomForTokens(tokenizer);
+    Optional<PromptBuilder> prompts =
+        settings.recipe().template().map(template -> prompts(template, tokenizer));
+    TextSource.Builder source = source(tokenizer, prompts);
+    TextSource training = source.heldOut(settings.heldOut(), false).build();
+    training.requireTexts();
+    long steps = settings.steps().orElseGet(() -> stepsOf(training));
+    return new Inputs(
+        tokenizer, prompts, collator(prompts, tokenizer), source, training, plan(steps));
+  }
+
   private TrainingResult train(
-      Tokenizer tokenizer,
-      Optional<PromptBuilder> prompts,
-      TextSource training,
-      TextSource.Builder source,
-      long steps,
-      Manifest manifest,
-      Communicator communicator,
-      BooleanSupplier stopRequested) {
+      Inputs inputs, Manifest manifest, Communicator communicator, BooleanSupplier stopRequested) {
     communicator.barrier();
-    Collator collator = collator(prompts, tokenizer);
     try (Lanes lanes = new Lanes(settings.threads());
-        TrainedModel model = model(tokenizer);
+        TrainedModel model = model(inputs.tokenizer());
         ShuffledTexts shuffled =
-            ShuffledTexts.create(training, settings.shuffleBuffer(), settings.seed())) {
+            ShuffledTexts.create(inputs.training(), settings.shuffleBuffer(), settings.seed())) {
       AdaptationObjective.Texts texts =
-          new AdaptationObjective.Texts(shuffled, collator, tokenizer.bosIds().length);
+          new AdaptationObjective.Texts(
+              shuffled, inputs.collator(), inputs.tokenizer().bosIds().length);
       AdaptationObjective objective =
           new AdaptationObjective(
               texts,
@@ -124,16 +115,16 @@ final class PretrainRun {
                   settings.rank(),
                   settings.ranks(),
                   settings.seed()),
-              heldOut(source, texts));
+              heldOut(inputs.source(), texts));
       try (TrainingLoop loop =
           new TrainingLoop(
-              plan(steps),
+              inputs.plan(),
               model,
               objective,
               lanes,
               communicator,
               settings.out(),
-              settings.deciding(steps),
+              settings.deciding(inputs.plan().steps()),
               settings.listener())) {
         TrainingLoop.Resumed resumed = loop.resume();
         shuffled.skip(resumed.position());
@@ -143,7 +134,7 @@ final class PretrainRun {
           lanes.run(
               List.of(
                   () -> {
-                    write(model, prompts);
+                    write(model, inputs.prompts());
                     manifest.after(loop.step(), Optional.of(Instant.now())).write(settings.out());
                     return true;
                   }));
@@ -348,21 +339,12 @@ final class PretrainRun {
   }
 
   private void write(TrainedModel model, Optional<PromptBuilder> prompts) {
-    StorageType type = checkpoint.tensor(LlamaTensors.EMBEDDING).type();
-    Map<String, long[]> shapes = new HashMap<>(LlamaTensors.required(checkpoint.config()));
-    shapes.put(LlamaTensors.HEAD, LlamaTensors.headShape(checkpoint.config()));
     try (MergedWeights weights = model.weights()) {
       ModelDirectory.writeInto(
           settings.model(),
           settings.out(),
-          name ->
-              TensorScope.adopt(
-                  weights.load(
-                      name,
-                      requireNonNull(shapes.get(name)),
-                      ScalarType.Float,
-                      WeightSource.Use.PASSING)),
-          type,
+          weights,
+          checkpoint.tensor(LlamaTensors.EMBEDDING).type(),
           prompts.map(this::trainedWith));
     }
   }

@@ -4,6 +4,7 @@ import io.llara.prompt.PromptTemplate;
 import java.util.Arrays;
 import java.util.Locale;
 import java.util.Optional;
+import org.jspecify.annotations.Nullable;
 
 /**
  * What a model is trained to do: the prompts, the targets of the two embeddings, and how the terms
@@ -35,7 +36,7 @@ public enum Recipe {
   private final Optional<PromptTemplate> template;
   private final double divisor;
 
-  Recipe(@org.jspecify.annotations.Nullable PromptTemplate template, double divisor) {
+  Recipe(@Nullable PromptTemplate template, double divisor) {
     this.template = Optional.ofNullable(template);
     this.divisor = divisor;
   }

@@ -10,7 +10,6 @@ import java.awt.image.BufferedImage;
 import java.io.BufferedReader;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
-import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -94,14 +93,7 @@ public final class LossCurves {
     Map<Term, Curve> heldOut =
         evaluation.filter(Files::exists).map(LossCurves::read).orElse(Map.of());
     byte[] bytes = png(panels(training, heldOut), png);
-    AtomicFiles.write(
-        png,
-        channel -> {
-          ByteBuffer buffer = ByteBuffer.wrap(bytes);
-          while (buffer.hasRemaining()) {
-            channel.write(buffer);
-          }
-        });
+    AtomicFiles.write(png, bytes);
   }
 
   private static byte[] png(List<Panel> panels, Path png) {

@@ -156,16 +156,11 @@ public final class CheckpointStore {
   }
 
   private static void delete(Path dir) throws IOException {
-    if (!Files.isDirectory(dir)) {
+    if (Files.isDirectory(dir)) {
+      NewDirectory.remove(dir);
+    } else {
       Files.deleteIfExists(dir);
-      return;
     }
-    try (DirectoryStream<Path> files = Files.newDirectoryStream(dir)) {
-      for (Path file : files) {
-        Files.delete(file);
-      }
-    }
-    Files.delete(dir);
   }
 
   /**

@@ -7,10 +7,7 @@ import com.google.gson.JsonObject;
 import com.google.gson.JsonParseException;
 import com.google.gson.Strictness;
 import io.llara.LlaraException;
-import io.llara.checkpoint.AtomicFiles;
 import java.io.IOException;
-import java.nio.ByteBuffer;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
@@ -19,7 +16,7 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
-/** Small JSON files of one object each, written whole or not at all. */
+/** Reads small JSON files of one object each, and tells what is wrong with them. */
 final class JsonFiles {
   private static final Gson STRICT =
       new GsonBuilder()
@@ -28,23 +25,7 @@ final class JsonFiles {
           .serializeNulls()
           .create();
 
-  private static final Gson PRETTY =
-      new GsonBuilder().setPrettyPrinting().disableHtmlEscaping().serializeNulls().create();
-
   private JsonFiles() {}
-
-  /** Writes an object, one member a line. */
-  static void write(Path file, JsonObject json) {
-    ByteBuffer bytes =
-        ByteBuffer.wrap((PRETTY.toJson(json) + "\n").getBytes(StandardCharsets.UTF_8));
-    AtomicFiles.write(
-        file,
-        channel -> {
-          while (bytes.hasRemaining()) {
-            channel.write(bytes);
-          }
-        });
-  }
 
   /**
    * Reads a file.

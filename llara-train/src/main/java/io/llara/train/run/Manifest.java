@@ -7,6 +7,7 @@ import com.google.gson.JsonObject;
 import com.google.gson.JsonPrimitive;
 import io.llara.Internal;
 import io.llara.LlaraException;
+import io.llara.checkpoint.AtomicFiles;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -154,7 +155,7 @@ public record Manifest(
     data.forEach(file -> files.add(file.toJson()));
     json.add(DATA, files);
     json.add(VERSIONS, JsonFiles.ofStrings(versions));
-    JsonFiles.write(out.resolve(FILE_NAME), json);
+    AtomicFiles.writeJson(out.resolve(FILE_NAME), json);
   }
 
   /**

@@ -2,6 +2,7 @@ package io.llara.train.run;
 
 import com.google.gson.JsonObject;
 import io.llara.LlaraException;
+import io.llara.checkpoint.AtomicFiles;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -58,7 +59,7 @@ public record RunSettings(Map<String, String> values) {
     JsonObject json = new JsonObject();
     json.addProperty(VERSION, FORMAT_VERSION);
     json.add(SETTINGS, JsonFiles.ofStrings(values));
-    JsonFiles.write(out.resolve(FILE_NAME), json);
+    AtomicFiles.writeJson(out.resolve(FILE_NAME), json);
   }
 
   /**

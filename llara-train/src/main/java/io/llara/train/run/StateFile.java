@@ -5,6 +5,7 @@ import com.google.common.io.MoreFiles;
 import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
 import io.llara.LlaraException;
+import io.llara.checkpoint.AtomicFiles;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -45,7 +46,7 @@ record StateFile(TrainingState state, long bytes, String sha256) {
     json.addProperty(BYTES, bytes);
     json.addProperty(SHA_256, sha256);
     json.addProperty(CHECKSUM, checksum(json));
-    JsonFiles.write(file, json);
+    AtomicFiles.writeJson(file, json);
   }
 
   /**

@@ -13,7 +13,6 @@ import io.llara.checkpoint.SafetensorsFile;
 import io.llara.checkpoint.SafetensorsWriter;
 import io.llara.checkpoint.StorageType;
 import io.llara.model.LlamaModel;
-import io.llara.model.WeightSource;
 import io.llara.prompt.Prompt;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
@@ -210,13 +209,7 @@ class TrainedModelTest {
                 .forEach(
                     (name, entry) -> {
                       try (TensorScope scope = new TensorScope()) {
-                        Tensor value =
-                            TensorScope.adopt(
-                                weights.load(
-                                    name,
-                                    entry.shape(),
-                                    ScalarType.Float,
-                                    WeightSource.Use.PASSING));
+                        Tensor value = weights.weight(name);
                         // In full precision, whatever is computed in.
                         assertThat(Tensors.toFloats(value)).as(name).isEqualTo(entry.readFloats());
                       }

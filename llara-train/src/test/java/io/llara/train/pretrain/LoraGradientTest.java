@@ -13,7 +13,6 @@ import io.llara.checkpoint.StorageType;
 import io.llara.engine.EncodingEngine;
 import io.llara.engine.EngineOptions;
 import io.llara.model.LlamaModel;
-import io.llara.model.WeightSource;
 import io.llara.prompt.Prompt;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
@@ -34,7 +33,6 @@ import io.llara.train.testing.TinyLlama;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -93,17 +91,8 @@ class LoraGradientTest {
   }
 
   private void writeMerged(TrainedModel model) {
-    Map<String, long[]> shapes = new HashMap<>(LlamaTensors.required(model.config()));
-    shapes.put(LlamaTensors.HEAD, LlamaTensors.headShape(model.config()));
     try (MergedWeights weights = model.weights()) {
-      ModelDirectory.write(
-          base,
-          merged,
-          name ->
-              TensorScope.adopt(
-                  weights.load(name, shapes.get(name), ScalarType.Float, WeightSource.Use.PASSING)),
-          StorageType.F32,
-          Optional.empty());
+      ModelDirectory.write(base, merged, weights, StorageType.F32, Optional.empty());
     }
   }
 

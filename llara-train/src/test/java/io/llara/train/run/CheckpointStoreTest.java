@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import com.google.common.hash.Hashing;
 import com.google.gson.JsonObject;
 import io.llara.LlaraException;
+import io.llara.checkpoint.AtomicFiles;
 import io.llara.tensor.Libtorch;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
@@ -197,7 +198,7 @@ class CheckpointStoreTest {
     json.addProperty(
         "checksum",
         Hashing.sha256().hashString(JsonFiles.compact(json), StandardCharsets.UTF_8).toString());
-    JsonFiles.write(state, json);
+    AtomicFiles.writeJson(state, json);
     assertThatThrownBy(store::newest)
         .isInstanceOf(LlaraException.class)
         .hasMessage(
