@@ -1,7 +1,6 @@
 package io.llara;
 
 import static com.tngtech.archunit.core.domain.JavaClass.Predicates.resideInAPackage;
-import static com.tngtech.archunit.core.domain.JavaClass.Predicates.resideInAnyPackage;
 import static com.tngtech.archunit.core.domain.properties.HasName.Predicates.nameMatching;
 import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.classes;
 import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.noClasses;
@@ -12,16 +11,8 @@ import static com.tngtech.archunit.library.dependencies.SlicesRuleDefinition.sli
 import com.tngtech.archunit.base.DescribedPredicate;
 import com.tngtech.archunit.core.domain.JavaClass;
 import com.tngtech.archunit.core.domain.JavaClasses;
-import com.tngtech.archunit.core.domain.JavaCodeUnit;
-import com.tngtech.archunit.core.domain.JavaField;
-import com.tngtech.archunit.core.domain.JavaMember;
-import com.tngtech.archunit.core.domain.JavaModifier;
-import com.tngtech.archunit.core.domain.JavaType;
 import com.tngtech.archunit.core.importer.ClassFileImporter;
-import com.tngtech.archunit.lang.ArchCondition;
-import com.tngtech.archunit.lang.ConditionEvents;
-import com.tngtech.archunit.lang.SimpleConditionEvent;
-import java.util.stream.Stream;
+import io.llara.testing.VisibleTypes;
 import org.junit.jupiter.api.Test;
 
 /** The rules of the house that a compiler does not check. */
@@ -29,6 +20,8 @@ class ArchitectureTest {
   private static final JavaClasses MAIN =
       new ClassFileImporter()
           .importUrl(Encoder.class.getProtectionDomain().getCodeSource().getLocation());
+
+  private static final VisibleTypes VISIBLE = new VisibleTypes(declaration -> false);
 
   private static final String[] NATIVE = {"org.bytedeco..", "ai.djl.."};
 
@@ -82,8 +75,8 @@ class ArchitectureTest {
     classes()
         .that()
         .resideInAnyPackage(FACE)
-        .and(visible())
-        .should(showNoTypeOf(NATIVE))
+        .and(VISIBLE.areVisible())
+        .should(VISIBLE.showNoTypeOf(NATIVE))
         .check(MAIN);
   }
 
@@ -110,57 +103,5 @@ class ArchitectureTest {
     noClasses().should().callMethod(System.class, "exit", int.class).check(MAIN);
     noClasses().should().callMethod(Runtime.class, "exit", int.class).check(MAIN);
     noClasses().should().callMethod(Runtime.class, "halt", int.class).check(MAIN);
-  }
-
-  private static DescribedPredicate<JavaClass> visible() {
-    return DescribedPredicate.describe(
-        "are visible to users",
-        type ->
-            isVisible(type)
-                && type.getEnclosingClass().map(ArchitectureTest::isVisible).orElse(true));
-  }
-
-  private static boolean isVisible(JavaClass type) {
-    return type.getModifiers().contains(JavaModifier.PUBLIC)
-        || type.getModifiers().contains(JavaModifier.PROTECTED);
-  }
-
-  private static ArchCondition<JavaClass> showNoTypeOf(String... packages) {
-    DescribedPredicate<JavaClass> forbidden = resideInAnyPackage(packages);
-    return new ArchCondition<>("show no type of " + String.join(", ", packages)) {
-      @Override
-      public void check(JavaClass type, ConditionEvents events) {
-        Stream<JavaClass> supertypes =
-            Stream.concat(
-                type.getAllRawSuperclasses().stream(), type.getAllRawInterfaces().stream());
-        report(type, "extends", supertypes, events);
-        for (JavaMember member : type.getMembers()) {
-          if (member.getModifiers().contains(JavaModifier.PUBLIC)
-              || member.getModifiers().contains(JavaModifier.PROTECTED)) {
-            report(type, member.getFullName() + " shows", types(member), events);
-          }
-        }
-      }
-
-      private void report(
-          JavaClass type, String how, Stream<JavaClass> shown, ConditionEvents events) {
-        shown
-            .filter(forbidden)
-            .forEach(
-                bad -> events.add(SimpleConditionEvent.violated(type, how + " " + bad.getName())));
-      }
-    };
-  }
-
-  private static Stream<JavaClass> types(JavaMember member) {
-    if (member instanceof JavaField field) {
-      return field.getType().getAllInvolvedRawTypes().stream();
-    }
-    JavaCodeUnit unit = (JavaCodeUnit) member;
-    Stream<JavaType> signature =
-        Stream.concat(Stream.of(unit.getReturnType()), unit.getParameterTypes().stream());
-    return Stream.concat(
-        signature.flatMap(type -> type.getAllInvolvedRawTypes().stream()),
-        unit.getExceptionTypes().stream());
   }
 }

@@ -34,17 +34,13 @@ public final class Throughput {
   private static final int LANES_BATCH = 16;
   private static final int LANES_LENGTH = 128;
 
-  private final int rounds;
-  private final double seconds;
-  private final int lanes;
+  private final Measuring measuring;
   private final PrintStream out = new PrintStream(System.out, true, StandardCharsets.UTF_8);
   private boolean firstModel = true;
   private boolean inTable;
 
-  private Throughput(int rounds, double seconds, int lanes) {
-    this.rounds = rounds;
-    this.seconds = seconds;
-    this.lanes = lanes;
+  private Throughput(Measuring measuring) {
+    this.measuring = measuring;
   }
 
   /** Models are built once for all scenarios that share one. */
@@ -52,23 +48,15 @@ public final class Throughput {
 
   /** Runs the scenarios that are named. */
   public static void main(String[] args) {
-    int rounds = 5;
-    double seconds = 1;
-    int lanes = Runtime.getRuntime().availableProcessors();
+    Measuring measuring;
     List<Scenario> scenarios = new ArrayList<>();
     try {
-      for (int i = 0; i < args.length; i++) {
-        switch (args[i]) {
-          case "--rounds" -> rounds = Integer.parseInt(args[++i]);
-          case "--seconds" -> seconds = Double.parseDouble(args[++i]);
-          case "--lanes" -> lanes = Integer.parseInt(args[++i]);
-          default -> scenarios.addAll(Scenario.parse(args[i]));
-        }
+      measuring = Measuring.parse(args, 1);
+      measuring.works().forEach(work -> scenarios.addAll(Scenario.parse(work)));
+      if (scenarios.isEmpty()) {
+        throw new IllegalArgumentException("expected at least one scenario");
       }
-      if (scenarios.isEmpty() || rounds < 1 || lanes < 1) {
-        throw new IllegalArgumentException("expected at least one scenario, round and lane");
-      }
-    } catch (IllegalArgumentException | ArrayIndexOutOfBoundsException e) {
+    } catch (IllegalArgumentException e) {
       System.err.println("Throughput: " + e.getMessage());
       System.err.println(
           "usage: Throughput [--rounds N] [--seconds S] [--lanes N] shape/type/work …\n"
@@ -76,15 +64,15 @@ public final class Throughput {
               + "  type   float32, bfloat16, native (those the processor multiplies natively)\n"
               + "  work   <batch>x<length>, mixed, lanes; every part may be a list with commas");
       System.exit(2);
+      return;
     }
     Libtorch.load();
-    new Throughput(rounds, seconds, lanes).run(scenarios);
+    new Throughput(measuring).run(scenarios);
   }
 
   private void run(List<Scenario> scenarios) {
     out.println(Machine.describe());
-    out.printf(
-        Locale.ROOT, "%d lanes, %d rounds, each at least %.1f s a side%n", lanes, rounds, seconds);
+    out.println(measuring);
     Map<ModelKey, List<Scenario>> byModel = new LinkedHashMap<>();
     for (Scenario scenario : scenarios) {
       byModel
@@ -97,7 +85,7 @@ public final class Throughput {
 
   private void run(ModelKey key, List<Scenario> scenarios) {
     progress("%s %s: making weights", key.shape(), Types.name(key.type()));
-    try (EncodingEngine engine = Engines.random(key.shape(), key.type(), lanes)) {
+    try (EncodingEngine engine = Engines.random(key.shape(), key.type(), measuring.lanes())) {
       List<Scenario> batches = scenarios.stream().filter(Scenario::isBatch).toList();
       if (!batches.isEmpty()) {
         againstCeiling(engine, key, batches);
@@ -125,7 +113,8 @@ public final class Throughput {
     try (CeilingWeights weights = new CeilingWeights(key.shape().config(), key.type())) {
       for (Scenario scenario : batches) {
         progress("%s: looking for the ceiling", scenario);
-        try (Ceiling ceiling = new Ceiling(weights, scenario.batch(), scenario.length(), lanes)) {
+        try (Ceiling ceiling =
+            new Ceiling(weights, scenario.batch(), scenario.length(), measuring.lanes())) {
           againstCeiling(engine, scenario, ceiling, peaks.get(scenario));
         }
       }
@@ -140,13 +129,14 @@ public final class Throughput {
     List<Double> ours = new ArrayList<>();
     List<Double> bare = new ArrayList<>();
     List<Double> ratios = new ArrayList<>();
-    for (int round = 1; round <= rounds; round++) {
-      double least = Stopwatch.mean(seconds, ceiling::run);
+    for (int round = 1; round <= measuring.rounds(); round++) {
+      double least = Stopwatch.mean(measuring.seconds(), ceiling::run);
       double taken = encodeSeconds(engine, workload);
       bare.add(workload.tokens() / least);
       ours.add(workload.tokens() / taken);
       ratios.add(least / taken);
-      progress("%s: round %d of %d, ratio %.3f", scenario, round, rounds, least / taken);
+      progress(
+          "%s: round %d of %d, ratio %.3f", scenario, round, measuring.rounds(), least / taken);
     }
     header();
     out.printf(
@@ -180,7 +170,8 @@ public final class Throughput {
   }
 
   private double encodeSeconds(EncodingEngine engine, Workload workload) {
-    return Stopwatch.mean(seconds, () -> Stopwatch.seconds(() -> workload.encode(engine)));
+    return Stopwatch.mean(
+        measuring.seconds(), () -> Stopwatch.seconds(() -> workload.encode(engine)));
   }
 
   /** The same prompts in one call, and each length in a call of its own. */
@@ -201,16 +192,16 @@ public final class Throughput {
     List<Double> togetherSpeeds = new ArrayList<>();
     List<Double> apartSpeeds = new ArrayList<>();
     List<Double> ratios = new ArrayList<>();
-    for (int round = 1; round <= rounds; round++) {
+    for (int round = 1; round <= measuring.rounds(); round++) {
       double apartSeconds =
           Stopwatch.mean(
-              seconds,
+              measuring.seconds(),
               () -> Stopwatch.seconds(() -> apart.forEach(workload -> workload.encode(engine))));
       double togetherSeconds = encodeSeconds(engine, together);
       apartSpeeds.add(together.tokens() / apartSeconds);
       togetherSpeeds.add(together.tokens() / togetherSeconds);
       ratios.add(apartSeconds / togetherSeconds);
-      progress("%s: round %d of %d", scenario, round, rounds);
+      progress("%s: round %d of %d", scenario, round, measuring.rounds());
     }
     inTable = false;
     out.printf(
@@ -234,13 +225,13 @@ public final class Throughput {
       List<Double> oneSpeeds = new ArrayList<>();
       List<Double> allSpeeds = new ArrayList<>();
       List<Double> ratios = new ArrayList<>();
-      for (int round = 1; round <= rounds; round++) {
+      for (int round = 1; round <= measuring.rounds(); round++) {
         double oneSeconds = encodeSeconds(one, workload);
         double allSeconds = encodeSeconds(all, workload);
         oneSpeeds.add(workload.tokens() / oneSeconds);
         allSpeeds.add(workload.tokens() / allSeconds);
         ratios.add(oneSeconds / allSeconds);
-        progress("%s: round %d of %d", scenario, round, rounds);
+        progress("%s: round %d of %d", scenario, round, measuring.rounds());
       }
       inTable = false;
       out.printf(
@@ -250,7 +241,7 @@ public final class Throughput {
           LANES_BATCH,
           LANES_LENGTH,
           Spread.of(oneSpeeds).median(),
-          lanes,
+          measuring.lanes(),
           Spread.of(allSpeeds).median(),
           Spread.of(ratios));
     }

@@ -39,15 +39,11 @@ public final class TrainingThroughput {
           .tieWordEmbeddings(true)
           .build();
 
-  private final int rounds;
-  private final double seconds;
-  private final int lanes;
+  private final Measuring measuring;
   private final PrintStream out = new PrintStream(System.out, true, StandardCharsets.UTF_8);
 
-  private TrainingThroughput(int rounds, double seconds, int lanes) {
-    this.rounds = rounds;
-    this.seconds = seconds;
-    this.lanes = lanes;
+  private TrainingThroughput(Measuring measuring) {
+    this.measuring = measuring;
   }
 
   /** What is measured. */
@@ -69,40 +65,29 @@ public final class TrainingThroughput {
 
   /** Runs what is named, or float32 at 128 and at 512 tokens. */
   public static void main(String[] args) throws IOException {
-    int rounds = 5;
-    double seconds = 2;
-    int lanes = Runtime.getRuntime().availableProcessors();
+    Measuring measuring;
     List<Work> works = new ArrayList<>();
     try {
-      for (int i = 0; i < args.length; i++) {
-        switch (args[i]) {
-          case "--rounds" -> rounds = Integer.parseInt(args[++i]);
-          case "--seconds" -> seconds = Double.parseDouble(args[++i]);
-          case "--lanes" -> lanes = Integer.parseInt(args[++i]);
-          default -> works.add(Work.parse(args[i]));
-        }
-      }
-      if (rounds < 1 || lanes < 1) {
-        throw new IllegalArgumentException("expected at least one round and lane");
-      }
-    } catch (IllegalArgumentException | ArrayIndexOutOfBoundsException e) {
+      measuring = Measuring.parse(args, 2);
+      measuring.works().forEach(work -> works.add(Work.parse(work)));
+    } catch (IllegalArgumentException e) {
       System.err.println("TrainingThroughput: " + e.getMessage());
       System.err.println(
           "usage: TrainingThroughput [--rounds N] [--seconds S] [--lanes N]"
               + " <type>/<batch>x<length> …");
       System.exit(2);
+      return;
     }
     Libtorch.load();
     if (works.isEmpty()) {
       works.addAll(List.of(Work.parse("float32/16x128"), Work.parse("float32/4x512")));
     }
-    new TrainingThroughput(rounds, seconds, lanes).run(works);
+    new TrainingThroughput(measuring).run(works);
   }
 
   private void run(List<Work> works) throws IOException {
     out.println(Machine.describe());
-    out.printf(
-        Locale.ROOT, "%d lanes, %d rounds, each at least %.1f s a side%n", lanes, rounds, seconds);
+    out.println(measuring);
     out.println();
     out.println(
         "| type | batch × length | ceiling tokens/s | recorded tokens/s | ratio (min–max)"
@@ -126,18 +111,27 @@ public final class TrainingThroughput {
   private void run(Work work, Path dir) throws IOException {
     try (TrainingStep step =
             new TrainingStep(
-                CONFIG, NumberTypes.of(work.type()), work.sequences(), work.length(), lanes, dir);
+                CONFIG,
+                NumberTypes.of(work.type()),
+                work.sequences(),
+                work.length(),
+                measuring.lanes(),
+                dir);
         TrainingCeiling ceiling =
             new TrainingCeiling(
-                CONFIG, NumberTypes.of(work.type()), work.sequences(), work.length(), lanes)) {
+                CONFIG,
+                NumberTypes.of(work.type()),
+                work.sequences(),
+                work.length(),
+                measuring.lanes())) {
       check(step);
       List<Double> bare = new ArrayList<>();
       List<Double> recorded = new ArrayList<>();
       List<Double> recordedRatios = new ArrayList<>();
       List<Double> again = new ArrayList<>();
       List<Double> againRatios = new ArrayList<>();
-      for (int round = 1; round <= rounds; round++) {
-        double least = Stopwatch.mean(seconds, ceiling::run);
+      for (int round = 1; round <= measuring.rounds(); round++) {
+        double least = Stopwatch.mean(measuring.seconds(), ceiling::run);
         double once = seconds(step, false);
         double twice = seconds(step, true);
         bare.add(step.tokens() / least);
@@ -150,7 +144,7 @@ public final class TrainingThroughput {
             "%s: round %d of %d, ratios %.3f, %.3f%n",
             work,
             round,
-            rounds,
+            measuring.rounds(),
             least / once,
             least / twice);
       }
@@ -170,7 +164,7 @@ public final class TrainingThroughput {
   }
 
   private double seconds(TrainingStep step, boolean recompute) {
-    return Stopwatch.mean(seconds, () -> Stopwatch.seconds(() -> step.run(recompute)));
+    return Stopwatch.mean(measuring.seconds(), () -> Stopwatch.seconds(() -> step.run(recompute)));
   }
 
   /** A speed counts only for results that are some; this warms up as well. */

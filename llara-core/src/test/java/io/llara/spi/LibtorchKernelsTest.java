@@ -3,12 +3,10 @@ package io.llara.spi;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
-import io.llara.Mode;
 import io.llara.attention.AttentionMask;
 import io.llara.attention.AttentionMaskFactory;
 import io.llara.attention.Layout;
 import io.llara.prompt.Prompt;
-import io.llara.prompt.PromptBuilder;
 import io.llara.tensor.Libtorch;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
@@ -31,9 +29,6 @@ import org.junit.jupiter.params.provider.MethodSource;
  * holds.
  */
 class LibtorchKernelsTest {
-  private static final PromptBuilder PROMPTS =
-      PromptBuilder.ofIds(new int[] {1}, new int[] {2, 3, 4}, new int[] {5, 6, 7, 8, 9}, 2);
-
   private final Kernels kernels = new LibtorchKernels();
   private final Random random = new Random(42);
   private TensorScope scope;
@@ -199,17 +194,7 @@ class LibtorchKernelsTest {
   static Stream<Arguments> masksAndHeads() {
     List<Arguments> cases = new ArrayList<>();
     int[][] heads = {{1, 1}, {4, 4}, {4, 2}, {6, 2}, {3, 1}};
-    List<List<Prompt>> batches =
-        List.of(
-            List.of(plain(1)),
-            List.of(plain(129)),
-            List.of(plain(300)),
-            List.of(plain(5), plain(5), plain(5), plain(2), plain(2)),
-            List.of(plain(1), plain(64), plain(128), plain(130)),
-            List.of(joint(1)),
-            List.of(joint(140), plain(3), joint(7)),
-            List.of(single(20, Mode.SELF), joint(20), single(20, Mode.NEXT), plain(20)));
-    for (List<Prompt> batch : batches) {
+    for (List<Prompt> batch : AttentionBatches.all()) {
       for (int[] head : heads) {
         for (Type type : Type.values()) {
           cases.add(Arguments.of(batch, head[0], head[1], type));
@@ -217,18 +202,6 @@ class LibtorchKernelsTest {
       }
     }
     return cases.stream();
-  }
-
-  private static Prompt plain(int length) {
-    return Prompt.plain(new int[length]);
-  }
-
-  private static Prompt joint(int length) {
-    return PROMPTS.jointFromIds(new int[length]);
-  }
-
-  private static Prompt single(int length, Mode mode) {
-    return PROMPTS.fromIds(new int[length], mode);
   }
 
   @ParameterizedTest(name = "{index}: {1} heads on {2}, {3}")
@@ -248,7 +221,9 @@ class LibtorchKernelsTest {
   @ParameterizedTest
   @EnumSource
   void attentionTakesHeadsOfAnyWidth(Type type) {
-    AttentionMask mask = AttentionMaskFactory.create(List.of(joint(9), plain(11)), Layout.packed());
+    AttentionMask mask =
+        AttentionMaskFactory.create(
+            List.of(AttentionBatches.joint(9), AttentionBatches.plain(11)), Layout.packed());
     for (int dim : new int[] {2, 6, 34, 128}) {
       checkAttention(mask, 2, 1, dim, type);
     }
@@ -258,7 +233,10 @@ class LibtorchKernelsTest {
   @EnumSource
   void attentionWithHugeScoresStaysFinite(Type type) {
     AttentionMask mask =
-        AttentionMaskFactory.create(List.of(plain(40), plain(200), joint(5)), Layout.packed());
+        AttentionMaskFactory.create(
+            List.of(
+                AttentionBatches.plain(40), AttentionBatches.plain(200), AttentionBatches.joint(5)),
+            Layout.packed());
     Tensor q = random(type, 1000, mask.queryRows(), 2, 8);
     Tensor k = random(type, 1000, mask.keyRows(), 2, 8);
     Tensor v = random(type, 1, mask.keyRows(), 2, 8);
@@ -322,7 +300,8 @@ class LibtorchKernelsTest {
   @Test
   void argumentsAreLeftAsTheyAre() {
     AttentionMask mask =
-        AttentionMaskFactory.create(List.of(joint(9), plain(130)), Layout.packed());
+        AttentionMaskFactory.create(
+            List.of(AttentionBatches.joint(9), AttentionBatches.plain(130)), Layout.packed());
     Tensor q = random(Type.FLOAT32, 1, mask.queryRows(), 2, 8);
     Tensor x = random(Type.FLOAT32, 1, 4, 8);
     Tensor weight = random(Type.FLOAT32, 1, 8);

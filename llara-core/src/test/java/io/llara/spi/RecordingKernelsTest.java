@@ -3,12 +3,10 @@ package io.llara.spi;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
-import io.llara.Mode;
 import io.llara.attention.AttentionMask;
 import io.llara.attention.AttentionMaskFactory;
 import io.llara.attention.Layout;
 import io.llara.prompt.Prompt;
-import io.llara.prompt.PromptBuilder;
 import io.llara.tensor.Libtorch;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
@@ -40,9 +38,6 @@ import org.junit.jupiter.params.provider.MethodSource;
  * over dense masks, and against differences of results.
  */
 class RecordingKernelsTest {
-  private static final PromptBuilder PROMPTS =
-      PromptBuilder.ofIds(new int[] {1}, new int[] {2, 3, 4}, new int[] {5, 6, 7, 8, 9}, 2);
-
   private final Kernels kernels = new RecordingKernels();
   private final Kernels inference = new LibtorchKernels();
   private final Random random = new Random(42);
@@ -162,16 +157,7 @@ class RecordingKernelsTest {
   static Stream<Arguments> masksAndHeads() {
     List<Arguments> cases = new ArrayList<>();
     int[][] heads = {{1, 1}, {4, 4}, {4, 2}, {3, 1}};
-    List<List<Prompt>> batches =
-        List.of(
-            List.of(plain(1)),
-            List.of(plain(300)),
-            List.of(plain(5), plain(5), plain(5), plain(2), plain(2)),
-            List.of(plain(1), plain(64), plain(128), plain(130)),
-            List.of(joint(1)),
-            List.of(joint(140), plain(3), joint(7)),
-            List.of(single(20, Mode.SELF), joint(20), single(20, Mode.NEXT), plain(20)));
-    for (List<Prompt> batch : batches) {
+    for (List<Prompt> batch : AttentionBatches.all()) {
       for (int[] head : heads) {
         for (Type type : Type.values()) {
           cases.add(Arguments.of(batch, head[0], head[1], type));
@@ -179,18 +165,6 @@ class RecordingKernelsTest {
       }
     }
     return cases.stream();
-  }
-
-  private static Prompt plain(int length) {
-    return Prompt.plain(new int[length]);
-  }
-
-  private static Prompt joint(int length) {
-    return PROMPTS.jointFromIds(new int[length]);
-  }
-
-  private static Prompt single(int length, Mode mode) {
-    return PROMPTS.fromIds(new int[length], mode);
   }
 
   @ParameterizedTest(name = "{index}: {1} heads on {2}, {3}")
@@ -332,7 +306,12 @@ class RecordingKernelsTest {
     same(() -> kernels.rotary(x.view(9, 3, 4), table));
     AttentionMask mask =
         AttentionMaskFactory.create(
-            List.of(plain(40), plain(40), joint(300), plain(200)), Layout.leftPadded(8));
+            List.of(
+                AttentionBatches.plain(40),
+                AttentionBatches.plain(40),
+                AttentionBatches.joint(300),
+                AttentionBatches.plain(200)),
+            Layout.leftPadded(8));
     Tensor q = leaf(random(type.torch, 1, mask.queryRows(), 4, 8));
     Tensor k = leaf(random(type.torch, 1, mask.keyRows(), 2, 8));
     Tensor v = leaf(random(type.torch, 1, mask.keyRows(), 2, 8));
@@ -361,7 +340,9 @@ class RecordingKernelsTest {
     differences(x, in -> kernels.swiGlu(in, by(gate), by(up)));
     differences(gate, in -> kernels.swiGlu(x, by(in), by(up)));
     differences(up, in -> kernels.swiGlu(x, by(gate), by(in)));
-    AttentionMask mask = AttentionMaskFactory.create(List.of(joint(2), plain(3)), Layout.packed());
+    AttentionMask mask =
+        AttentionMaskFactory.create(
+            List.of(AttentionBatches.joint(2), AttentionBatches.plain(3)), Layout.packed());
     int rows = mask.keyRows();
     Tensor q = random(ScalarType.Float, 1, rows, 2, 4);
     Tensor k = random(ScalarType.Float, 1, rows, 1, 4);
@@ -411,7 +392,8 @@ class RecordingKernelsTest {
   @Test
   void argumentsAreLeftAsTheyAre() {
     AttentionMask mask =
-        AttentionMaskFactory.create(List.of(joint(9), plain(130)), Layout.packed());
+        AttentionMaskFactory.create(
+            List.of(AttentionBatches.joint(9), AttentionBatches.plain(130)), Layout.packed());
     Tensor q = leaf(random(ScalarType.Float, 1, mask.queryRows(), 2, 8));
     Tensor x = leaf(random(ScalarType.Float, 1, 4, 8));
     Tensor weight = random(ScalarType.Float, 1, 8);
@@ -438,7 +420,8 @@ class RecordingKernelsTest {
   @Test
   void nothingStaysBehind() throws Throwable {
     AttentionMask mask =
-        AttentionMaskFactory.create(List.of(joint(9), plain(130)), Layout.leftPadded(8));
+        AttentionMaskFactory.create(
+            List.of(AttentionBatches.joint(9), AttentionBatches.plain(130)), Layout.leftPadded(8));
     Leaks.assertNone(
         () -> {
           try (TensorScope inner = new TensorScope()) {

@@ -8,22 +8,10 @@ import static com.tngtech.archunit.library.GeneralCodingRules.NO_CLASSES_SHOULD_
 import static com.tngtech.archunit.library.GeneralCodingRules.NO_CLASSES_SHOULD_USE_JAVA_UTIL_LOGGING;
 import static com.tngtech.archunit.library.dependencies.SlicesRuleDefinition.slices;
 
-import com.tngtech.archunit.base.DescribedPredicate;
-import com.tngtech.archunit.core.domain.JavaClass;
 import com.tngtech.archunit.core.domain.JavaClasses;
-import com.tngtech.archunit.core.domain.JavaCodeUnit;
-import com.tngtech.archunit.core.domain.JavaField;
-import com.tngtech.archunit.core.domain.JavaMember;
-import com.tngtech.archunit.core.domain.JavaModifier;
-import com.tngtech.archunit.core.domain.JavaType;
-import com.tngtech.archunit.core.domain.properties.CanBeAnnotated;
 import com.tngtech.archunit.core.importer.ClassFileImporter;
-import com.tngtech.archunit.lang.ArchCondition;
-import com.tngtech.archunit.lang.ConditionEvents;
-import com.tngtech.archunit.lang.SimpleConditionEvent;
 import io.llara.Internal;
-import java.util.List;
-import java.util.stream.Stream;
+import io.llara.testing.VisibleTypes;
 import org.junit.jupiter.api.Test;
 
 /** The rules of the house that a compiler does not check. */
@@ -31,6 +19,9 @@ class ArchitectureTest {
   private static final JavaClasses MAIN =
       new ClassFileImporter()
           .importUrl(TrainingResult.class.getProtectionDomain().getCodeSource().getLocation());
+
+  private static final VisibleTypes VISIBLE =
+      new VisibleTypes(declaration -> declaration.isAnnotatedWith(Internal.class));
 
   private static final String[] NATIVE = {"org.bytedeco..", "ai.djl.."};
 
@@ -124,8 +115,8 @@ class ArchitectureTest {
     classes()
         .that()
         .resideInAnyPackage(FACE)
-        .and(visible())
-        .should(showNoTypeOf(NATIVE))
+        .and(VISIBLE.areVisible())
+        .should(VISIBLE.showNoTypeOf(NATIVE))
         .check(MAIN);
   }
 
@@ -140,66 +131,5 @@ class ArchitectureTest {
     noClasses().should().callMethod(System.class, "exit", int.class).check(MAIN);
     noClasses().should().callMethod(Runtime.class, "exit", int.class).check(MAIN);
     noClasses().should().callMethod(Runtime.class, "halt", int.class).check(MAIN);
-  }
-
-  private static DescribedPredicate<JavaClass> visible() {
-    return DescribedPredicate.describe(
-        "are visible to users",
-        type ->
-            isVisible(type)
-                && type.getEnclosingClass().map(ArchitectureTest::isVisible).orElse(true));
-  }
-
-  private static boolean isVisible(JavaClass type) {
-    return isPublic(type.getModifiers().contains(JavaModifier.PUBLIC), type)
-        || isPublic(type.getModifiers().contains(JavaModifier.PROTECTED), type);
-  }
-
-  private static boolean isPublic(boolean open, CanBeAnnotated declaration) {
-    return open && !declaration.isAnnotatedWith(Internal.class);
-  }
-
-  private static boolean isVisible(JavaMember member) {
-    return isPublic(member.getModifiers().contains(JavaModifier.PUBLIC), member)
-        || isPublic(member.getModifiers().contains(JavaModifier.PROTECTED), member);
-  }
-
-  private static ArchCondition<JavaClass> showNoTypeOf(String... packages) {
-    DescribedPredicate<JavaClass> forbidden = JavaClass.Predicates.resideInAnyPackage(packages);
-    return new ArchCondition<>("show no type of " + String.join(", ", packages)) {
-      @Override
-      public void check(JavaClass type, ConditionEvents events) {
-        Stream<JavaClass> supertypes =
-            Stream.concat(
-                type.getAllRawSuperclasses().stream(), type.getAllRawInterfaces().stream());
-        report(type, "extends", supertypes, events);
-        for (JavaMember member : type.getMembers()) {
-          if (isVisible(member)) {
-            report(type, member.getFullName() + " shows", types(member).stream(), events);
-          }
-        }
-      }
-
-      private void report(
-          JavaClass type, String how, Stream<JavaClass> shown, ConditionEvents events) {
-        shown
-            .filter(forbidden)
-            .forEach(
-                bad -> events.add(SimpleConditionEvent.violated(type, how + " " + bad.getName())));
-      }
-    };
-  }
-
-  private static List<JavaClass> types(JavaMember member) {
-    if (member instanceof JavaField field) {
-      return List.copyOf(field.getType().getAllInvolvedRawTypes());
-    }
-    JavaCodeUnit unit = (JavaCodeUnit) member;
-    Stream<JavaType> signature =
-        Stream.concat(Stream.of(unit.getReturnType()), unit.getParameterTypes().stream());
-    return Stream.concat(
-            signature.flatMap(type -> type.getAllInvolvedRawTypes().stream()),
-            unit.getExceptionTypes().stream())
-        .toList();
   }
 }
