@@ -2,13 +2,13 @@ package io.llara.examples;
 
 import io.llara.Encoder;
 import io.llara.LlaraException;
-import io.llara.examples.search.Corpus;
-import io.llara.examples.search.Document;
-import io.llara.examples.search.ModelFingerprint;
 import io.llara.examples.search.PassageSearch;
 import io.llara.examples.search.PassageSearch.CachePlace;
 import io.llara.examples.search.PassageSearch.Found;
-import io.llara.examples.search.VectorCache;
+import io.llara.train.retrieval.Corpus;
+import io.llara.train.retrieval.Document;
+import io.llara.train.retrieval.ModelFingerprint;
+import io.llara.train.retrieval.VectorCache;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;

@@ -3,7 +3,7 @@ package io.llara.examples;
 import io.llara.Encoder;
 import io.llara.Mode;
 import io.llara.Similarity;
-import io.llara.examples.search.Document;
+import io.llara.train.retrieval.Document;
 import java.nio.file.Path;
 import java.util.Comparator;
 import java.util.List;

@@ -29,10 +29,14 @@ class ArchitectureTest {
   private static final String[] FACE = {
     "io.llara.train",
     "io.llara.train.checkpoint",
+    "io.llara.train.contrastive",
     "io.llara.train.data",
+    "io.llara.train.eval",
     "io.llara.train.lora",
+    "io.llara.train.mining",
     "io.llara.train.pretrain",
-    "io.llara.train.report"
+    "io.llara.train.report",
+    "io.llara.train.retrieval"
   };
 
   @Test
@@ -45,7 +49,9 @@ class ArchitectureTest {
     layeredArchitecture()
         .consideringOnlyDependenciesInAnyPackage("io.llara.train..")
         .layer("objectives")
-        .definedBy("io.llara.train.pretrain..")
+        .definedBy("io.llara.train.contrastive..", "io.llara.train.pretrain..")
+        .layer("tools")
+        .definedBy("io.llara.train.eval..", "io.llara.train.mining..")
         .layer("loop")
         .definedBy("io.llara.train.run..")
         .layer("model")
@@ -58,17 +64,20 @@ class ArchitectureTest {
             "io.llara.train.distributed..",
             "io.llara.train.lora..",
             "io.llara.train.optim..",
-            "io.llara.train.report..")
+            "io.llara.train.report..",
+            "io.llara.train.retrieval..")
         .layer("vocabulary")
         .definedBy("io.llara.train")
         .whereLayer("objectives")
         .mayNotBeAccessedByAnyLayer()
+        .whereLayer("tools")
+        .mayOnlyBeAccessedByLayers("objectives")
         .whereLayer("loop")
         .mayOnlyBeAccessedByLayers("objectives")
         .whereLayer("model")
         .mayOnlyBeAccessedByLayers("objectives", "loop")
         .whereLayer("vocabulary")
-        .mayOnlyBeAccessedByLayers("objectives", "loop", "parts")
+        .mayOnlyBeAccessedByLayers("objectives", "tools", "loop", "parts")
         .check(MAIN);
   }
 

@@ -1,4 +1,6 @@
-package io.llara.examples.search;
+package io.llara.train.retrieval;
+
+import static java.util.Objects.requireNonNull;
 
 import io.llara.LlaraException;
 import io.llara.checkpoint.CheckpointDirectory;
@@ -128,16 +130,20 @@ public final class ModelFingerprint {
       }
       Map<String, Object> attributes =
           Files.readAttributes(file, "unix:dev,ino,size,lastModifiedTime,ctime");
-      FileTime changed = (FileTime) attributes.get("ctime");
+      FileTime changed = (FileTime) value(attributes, "ctime");
       List<String> parts =
           List.of(
               file.toRealPath().toString(),
-              attributes.get("dev").toString(),
-              attributes.get("ino").toString(),
-              attributes.get("size").toString(),
-              ((FileTime) attributes.get("lastModifiedTime")).toInstant().toString(),
+              value(attributes, "dev").toString(),
+              value(attributes, "ino").toString(),
+              value(attributes, "size").toString(),
+              ((FileTime) value(attributes, "lastModifiedTime")).toInstant().toString(),
               changed.toInstant().toString());
       return Optional.of(new FileState(parts, changed.toInstant()));
+    }
+
+    private static Object value(Map<String, Object> attributes, String name) {
+      return requireNonNull(attributes.get(name), name);
     }
   }
 }

@@ -1,4 +1,4 @@
-package io.llara.examples.search;
+package io.llara.train.retrieval;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;

@@ -1,4 +1,4 @@
-package io.llara.examples.search;
+package io.llara.train.retrieval;
 
 import java.io.BufferedOutputStream;
 import java.io.IOException;

@@ -1,4 +1,4 @@
-package io.llara.examples.search;
+package io.llara.train.retrieval;
 
 /**
  * A document of a collection in BEIR format.

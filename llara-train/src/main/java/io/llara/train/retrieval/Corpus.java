@@ -1,4 +1,6 @@
-package io.llara.examples.search;
+package io.llara.train.retrieval;
+
+import static java.util.Objects.requireNonNull;
 
 import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
@@ -158,7 +160,7 @@ public final class Corpus {
       if (!hasNext()) {
         throw new NoSuchElementException();
       }
-      Document document = next;
+      Document document = requireNonNull(next);
       next = null;
       return document;
     }

@@ -1,23 +1,23 @@
-package io.llara.examples.search;
+package io.llara.train.retrieval;
 
 import java.security.MessageDigest;
 
 /** SHA-256 over passages in their order. */
-final class PassageDigest {
+public final class PassageDigest {
   private final MessageDigest digest = Digests.sha256();
   private long count;
 
-  void add(String passage) {
+  public void add(String passage) {
     Digests.update(digest, passage);
     count++;
   }
 
-  long count() {
+  public long count() {
     return count;
   }
 
   /** Returns the value and starts anew. */
-  String value() {
+  public String value() {
     return Digests.hex(digest);
   }
 }

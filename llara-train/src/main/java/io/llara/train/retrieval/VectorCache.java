@@ -1,4 +1,4 @@
-package io.llara.examples.search;
+package io.llara.train.retrieval;
 
 import java.io.BufferedInputStream;
 import java.io.BufferedOutputStream;
