@@ -8,6 +8,7 @@ import org.bytedeco.pytorch.BoolOptional;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A chain of stages, run forward and then differentiated from the last to the first, each by
@@ -16,23 +17,29 @@ import org.bytedeco.pytorch.global.torch;
  * memory free, before the next stage begins.
  *
  * <p>Either every stage is recorded while it runs, or only its input is kept and it is run once
- * more, recorded, when its turn comes (activation checkpointing, arXiv 1604.06174): a third of the
- * arithmetic again, for the memory of one stage instead of all.
+ * more, recorded, when its turn comes (activation checkpointing, arXiv 1604.06174): up to a third of
+ * the arithmetic again, for the memory of one layer instead of all. The last two stages are recorded
+ * in any case: their turn comes first.
  *
  * <p>For one thread and one pass. Closing frees what a pass that was given up has kept.
  */
 public final class StagedBackward implements AutoCloseable {
+  /** The backward pass begins with these (a norm and a layer): to drop them would save nothing. */
+  private static final int RECORDED_LAST = 2;
+
   private final List<Stage> stages;
   private final boolean recompute;
 
   /** What is kept of the stages that ran forward and not yet backward, the last on top. */
   private final Deque<Kept> kept = new ArrayDeque<>();
 
-  /** A stage's input, cut off from the graph before it, and its recorded output, if it is kept. */
-  private record Kept(Stage stage, Tensor input, Tensor output) {
+  /** A stage's input, cut off from the graph before it, and its output, if it was recorded. */
+  private record Kept(Stage stage, Tensor input, @Nullable Tensor output) {
     void close() {
       input.close();
-      output.close();
+      if (output != null) {
+        output.close();
+      }
     }
   }
 
@@ -40,7 +47,8 @@ public final class StagedBackward implements AutoCloseable {
    * Prepares a pass.
    *
    * @param stages in the order of the forward pass
-   * @param recompute whether stages are run again instead of recorded the first time
+   * @param recompute whether all but the last stages are run again instead of recorded the first
+   *     time
    */
   public StagedBackward(List<Stage> stages, boolean recompute) {
     this.stages = List.copyOf(stages);
@@ -68,18 +76,19 @@ public final class StagedBackward implements AutoCloseable {
     try (TensorScope scope = new TensorScope()) {
       // Another handle of the same memory: whether it records is its own.
       Tensor leaf = input.detach();
+      boolean record = !recompute || kept.size() >= stages.size() - RECORDED_LAST;
       Tensor output;
-      if (recompute) {
-        try (Recording off = Recording.off()) {
-          output = stage.run(leaf);
-        }
-      } else {
+      if (record) {
         leaf.requires_grad_(true);
         try (Recording on = Recording.on()) {
           output = stage.run(leaf);
         }
+      } else {
+        try (Recording off = Recording.off()) {
+          output = stage.run(leaf);
+        }
       }
-      kept.push(new Kept(stage, scope.own(leaf), recompute ? new Tensor() : scope.own(output)));
+      kept.push(new Kept(stage, scope.own(leaf), record ? scope.own(output) : null));
       return scope.keep(output.detach());
     }
   }
@@ -116,7 +125,7 @@ public final class StagedBackward implements AutoCloseable {
   private Tensor backward(Kept last, Tensor outputGradient, GradientSink sink) {
     try (TensorScope scope = new TensorScope()) {
       Tensor output = last.output();
-      if (recompute) {
+      if (output == null) {
         last.input().requires_grad_(true);
         try (Recording on = Recording.on()) {
           output = last.stage().run(last.input());
