@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Trains a small LLaMA from scratch on the Wikipedia sample and adapts it: what docs/adaptation.md reports. About an
-# hour on two cores with AMX. Every step goes on where it was when the script is run again; STEPS=N
+# hour on two cores that multiply bfloat16. Every step goes on where it was when the script is run again; STEPS=N
 # sets the steps of the adaptations.
 #
 #   adapt-from-scratch.sh SHARED_DATA WORK_FOLDER
@@ -15,8 +15,8 @@ wikipedia=$data/text/wikipedia-en-sample.jsonl.gz
 cat > "$work/config.json" <<'JSON'
 {
   "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu", "torch_dtype": "float32",
-  "hidden_size": 384, "intermediate_size": 1024, "num_hidden_layers": 8, "num_attention_heads": 6,
-  "num_key_value_heads": 6, "vocab_size": 8000, "max_position_embeddings": 512, "rms_norm_eps": 1e-05,
+  "hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 6, "num_attention_heads": 4,
+  "num_key_value_heads": 4, "vocab_size": 8000, "max_position_embeddings": 512, "rms_norm_eps": 1e-05,
   "rope_theta": 10000.0, "tie_word_embeddings": true, "initializer_range": 0.02, "bos_token_id": 1, "eos_token_id": 2
 }
 JSON
@@ -24,7 +24,7 @@ JSON
 # The base model: next tokens only.
 [[ -d $work/init ]] || "$llara" init --config "$work/config.json" --tokenizer "$data/tokenizers/llama2" --vocab 8000 --out "$work/init"
 "$llara" pretrain --model "$work/init" --data "$wikipedia" --out "$work/base" --recipe lm \
-  --steps 1600 --batch 32 --max-tokens 128 --lr 1e-3 --warmup 50 --hold-out 0.02
+  --steps 1600 --batch 32 --max-tokens 128 --lr 2e-3 --warmup 50 --hold-out 0.02
 [[ -d $work/marked ]] || "$llara" add-markers --model "$work/base" --out "$work/marked"
 
 # Adaptation, as it is meant and with SELF visible to NEXT.
@@ -32,8 +32,8 @@ adapt() {
   "$llara" pretrain --model "$work/marked" --data "$wikipedia" --full --batch 32 --max-tokens 160 --lr 1e-3 --warmup 50 \
     --loss-weights 1,10,10 --hold-out 0.02 --evaluate-every 50 "$@"
 }
-adapt --out "$work/adapted" --steps "${STEPS:-450}"
-adapt --out "$work/visible" --steps "${STEPS:-450}" --visible-self
+adapt --out "$work/adapted" --steps "${STEPS:-1000}"
+adapt --out "$work/visible" --steps "${STEPS:-1000}" --visible-self
 # What the model that saw SELF is worth as an encoder, which never does: its losses before a first, tiny step.
 "$llara" pretrain --model "$work/visible" --data "$wikipedia" --full --batch 32 --max-tokens 160 --lr 1e-12 \
   --loss-weights 1,10,10 --hold-out 0.02 --steps 1 --out "$work/visible-as-encoder"

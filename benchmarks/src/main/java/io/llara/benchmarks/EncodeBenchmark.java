@@ -3,11 +3,8 @@ package io.llara.benchmarks;
 import io.llara.ComputeType;
 import io.llara.engine.EncodingEngine;
 import io.llara.engine.PooledVectors;
-import io.llara.tensor.Libtorch;
-import java.io.IOException;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
-import org.openjdk.jmh.annotations.AuxCounters;
 import org.openjdk.jmh.annotations.Benchmark;
 import org.openjdk.jmh.annotations.BenchmarkMode;
 import org.openjdk.jmh.annotations.Fork;
@@ -21,12 +18,6 @@ import org.openjdk.jmh.annotations.Setup;
 import org.openjdk.jmh.annotations.State;
 import org.openjdk.jmh.annotations.TearDown;
 import org.openjdk.jmh.annotations.Warmup;
-import org.openjdk.jmh.runner.Runner;
-import org.openjdk.jmh.runner.RunnerException;
-import org.openjdk.jmh.runner.options.ChainedOptionsBuilder;
-import org.openjdk.jmh.runner.options.CommandLineOptionException;
-import org.openjdk.jmh.runner.options.CommandLineOptions;
-import org.openjdk.jmh.runner.options.OptionsBuilder;
 
 /**
  * Throughput of encoding. Beside calls per second each line has {@code tokens} per second, {@code
@@ -67,7 +58,7 @@ public class EncodeBenchmark {
       ceilingSpeed = workload.tokens() / Stopwatch.mean(1, ceiling::run);
     }
 
-    List<PooledVectors> encode(Counters counters) {
+    List<PooledVectors> encode(CeilingCounters counters) {
       long begin = System.nanoTime();
       List<PooledVectors> vectors = workload.encode(engine);
       double seconds = (System.nanoTime() - begin) / 1e9;
@@ -95,7 +86,7 @@ public class EncodeBenchmark {
     @Param({"1", "16"})
     public int batch;
 
-    /** The compute type; {@link #main} leaves out what the processor has to emulate. */
+    /** The compute type; {@link Benchmarks} leaves out what the processor has to emulate. */
     @Param({"float32", "bfloat16"})
     public String type;
 
@@ -109,7 +100,7 @@ public class EncodeBenchmark {
   /** Hidden 2048, 22 layers; 16 prompts of 128 tokens. */
   @State(Scope.Benchmark)
   public static class Large extends Sides {
-    /** The compute type; {@link #main} leaves out what the processor has to emulate. */
+    /** The compute type; {@link Benchmarks} leaves out what the processor has to emulate. */
     @Param({"float32", "bfloat16"})
     public String type;
 
@@ -120,37 +111,9 @@ public class EncodeBenchmark {
     }
   }
 
-  /** JMH divides each sum by the seconds of the iteration. */
-  @AuxCounters(AuxCounters.Type.OPERATIONS)
-  @State(Scope.Thread)
-  public static class Counters {
-    /** Tokens encoded. */
-    public double tokens;
-
-    /** Tokens that the ceiling would have got through in the same time. */
-    public double ceilingTokens;
-
-    /** Seconds that the ceiling would have needed for the same tokens. */
-    public double ratio;
-
-    /** Begins anew. */
-    @Setup(Level.Iteration)
-    public void reset() {
-      tokens = 0;
-      ceilingTokens = 0;
-      ratio = 0;
-    }
-
-    void add(long count, double seconds, double ceilingSpeed) {
-      tokens += count;
-      ceilingTokens += seconds * ceilingSpeed;
-      ratio += count / ceilingSpeed;
-    }
-  }
-
   /** Encodes with the base shape. */
   @Benchmark
-  public Object encode(Base base, Counters counters) {
+  public Object encode(Base base, CeilingCounters counters) {
     return base.encode(counters);
   }
 
@@ -158,29 +121,7 @@ public class EncodeBenchmark {
   @Benchmark
   @Measurement(iterations = 3, time = 1)
   @Warmup(iterations = 1, time = 1)
-  public Object encodeLarge(Large large, Counters counters) {
+  public Object encodeLarge(Large large, CeilingCounters counters) {
     return large.encode(counters);
-  }
-
-  /** Runs JMH with its own options; types that are not named are those of this processor. */
-  public static void main(String[] args)
-      throws CommandLineOptionException, IOException, RunnerException {
-    Libtorch.load();
-    CommandLineOptions given = new CommandLineOptions(args);
-    if (given.shouldHelp()) {
-      given.showHelp();
-      return;
-    }
-    ChainedOptionsBuilder options = new OptionsBuilder().parent(given);
-    if (!given.getParameter("type").hasValue()) {
-      options.param(
-          "type", Types.multipliedNatively().stream().map(Types::name).toArray(String[]::new));
-    }
-    Runner runner = new Runner(options.build());
-    if (given.shouldList()) {
-      runner.list();
-    } else {
-      runner.run();
-    }
   }
 }

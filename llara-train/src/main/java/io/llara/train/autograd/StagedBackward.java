@@ -17,9 +17,9 @@ import org.jspecify.annotations.Nullable;
  * memory free, before the next stage begins.
  *
  * <p>Either every stage is recorded while it runs, or only its input is kept and it is run once
- * more, recorded, when its turn comes (activation checkpointing, arXiv 1604.06174): up to a third of
- * the arithmetic again, for the memory of one layer instead of all. The last two stages are recorded
- * in any case: their turn comes first.
+ * more, recorded, when its turn comes (activation checkpointing, arXiv 1604.06174): up to a third
+ * of the arithmetic again, for the memory of one layer instead of all. The last two stages are
+ * recorded in any case: their turn comes first.
  *
  * <p>For one thread and one pass. Closing frees what a pass that was given up has kept.
  */
