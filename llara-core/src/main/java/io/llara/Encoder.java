@@ -36,9 +36,11 @@ import org.slf4j.LoggerFactory;
  * }
  * }</pre>
  *
- * <p>Thread-safe: any number of threads, virtual ones included, may call one encoder; their texts
+ * <p>Thread-safe: any number of threads, virtual ones included, may call one encoder; single texts
  * share batches. The forward pass runs on threads of the encoder's own. Results do not depend on
- * what else is encoded at the same time (cosine ≥ 0.999999 in float32).
+ * what else is encoded at the same time (cosine ≥ 0.999999 in float32); the same texts given to
+ * {@code encodeAll} have the same vectors to the last bit each time, with the same settings on the
+ * same machine.
  *
  * <p>An encoder holds native memory until it is closed. Closing ends running calls with an {@link
  * IllegalStateException}; so does every call after it. Embeddings are plain arrays and stay valid.
@@ -147,7 +149,7 @@ public final class Encoder implements AutoCloseable {
     }
     requireOpen();
     Prompt joint = counted(prompts.buildJoint(text, maxTokens));
-    PooledVectors vectors = engine.encode(List.of(joint)).get(0);
+    PooledVectors vectors = engine.encode(joint);
     return new EmbeddingPair(finish(vectors.get(Mode.SELF)), finish(vectors.get(Mode.NEXT)));
   }
 
@@ -161,7 +163,7 @@ public final class Encoder implements AutoCloseable {
   public float[] encodePrompt(Prompt prompt, Mode mode) {
     requireNonNull(mode, "mode");
     requireOpen();
-    return finish(engine.encode(List.of(prompt)).get(0).get(mode));
+    return finish(engine.encode(prompt).get(mode));
   }
 
   /**

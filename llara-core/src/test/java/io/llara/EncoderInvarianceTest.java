@@ -13,6 +13,7 @@ import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import java.util.concurrent.atomic.AtomicBoolean;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -118,6 +119,34 @@ class EncoderInvarianceTest {
       for (Mode mode : Mode.values()) {
         Vectors.assertSame(both.get(mode), encoder.encode(TEXTS.get(0), mode));
       }
+    }
+  }
+
+  /** More texts than are started at once, so that two groups are under way. */
+  @Test
+  void manyTextsHaveTheSameVectorsToTheLastBitWhateverElseRuns() throws Exception {
+    List<String> texts = Texts.random(4_200, 20, 5);
+    try (Encoder encoder = builder("llama2vec").threads(3).batchTokens(500).build()) {
+      List<float[]> expected = encoder.encodeAll(texts, Mode.SELF);
+
+      AtomicBoolean done = new AtomicBoolean();
+      Thread other =
+          new Thread(
+              () -> {
+                while (!done.get()) {
+                  encoder.encode(TEXTS.get(0), Mode.NEXT);
+                }
+              });
+      other.start();
+      List<float[]> again;
+      try {
+        again = encoder.encodeAll(texts, Mode.SELF);
+      } finally {
+        done.set(true);
+        other.join();
+      }
+
+      assertThat(again.toArray(float[][]::new)).isDeepEqualTo(expected.toArray(float[][]::new));
     }
   }
 }

@@ -44,7 +44,7 @@ import org.slf4j.LoggerFactory;
 
 /**
  * Runs prompts through a model on lanes: threads of this engine's own, the only ones that do native
- * work. Thread-safe; calls of several threads share batches.
+ * work. Thread-safe; prompts that come one by one from several threads share batches.
  */
 public final class EncodingEngine implements AutoCloseable {
   private static final Logger LOG = LoggerFactory.getLogger(EncodingEngine.class);
@@ -246,24 +246,42 @@ public final class EncodingEngine implements AutoCloseable {
   }
 
   /**
-   * Starts to encode prompts, longest first.
+   * Starts to encode prompts, longest first, in batches of their own: the same prompts give the
+   * same vectors to the last bit, whatever else runs.
    *
    * @throws IllegalArgumentException if a prompt is too long, has a token id outside of the
    *     vocabulary, or nothing to pool
    * @throws IllegalStateException if the engine is closed
    */
   public Pending<PooledVectors> submit(List<Prompt> prompts) {
-    for (Prompt prompt : prompts) {
-      if (prompt.pooledSelf().isEmpty() && prompt.pooledNext().isEmpty()) {
-        throw new IllegalArgumentException("the prompt has no suffix to pool");
-      }
-    }
+    prompts.forEach(EncodingEngine::requirePooled);
     return submit(prompts, false, this::pool);
+  }
+
+  private static void requirePooled(Prompt prompt) {
+    if (prompt.pooledSelf().isEmpty() && prompt.pooledNext().isEmpty()) {
+      throw new IllegalArgumentException("the prompt has no suffix to pool");
+    }
   }
 
   /** Encodes prompts and waits; otherwise as {@link #submit}. */
   public List<PooledVectors> encode(List<Prompt> prompts) {
     return awaitUnlessInterrupted(submit(prompts));
+  }
+
+  /**
+   * Encodes a prompt and waits. It may meet prompts of other threads in a batch, or, where nothing
+   * else is to be done, use all lanes' processors: its last bits depend on that. Otherwise as
+   * {@link #submit}.
+   */
+  public PooledVectors encode(Prompt prompt) {
+    requirePooled(prompt);
+    check(prompt);
+    Call<PooledVectors> call = new Call<>(1);
+    if (!queue.addSingle(new Work(prompt, false, sink(call, 0, prompt, this::pool)))) {
+      throw closedError();
+    }
+    return awaitUnlessInterrupted(new Pending<>(call)).get(0);
   }
 
   /**
@@ -319,25 +337,7 @@ public final class EncodingEngine implements AutoCloseable {
     List<Work> work = new ArrayList<>(prompts.size());
     for (int i = 0; i < prompts.size(); i++) {
       Prompt prompt = prompts.get(i);
-      int index = i;
-      Sink sink =
-          new Sink() {
-            @Override
-            public void accept(float[] rows) {
-              call.fill(index, finish.apply(prompt, rows));
-            }
-
-            @Override
-            public void fail(RuntimeException error) {
-              call.fail(error);
-            }
-
-            @Override
-            public boolean abandoned() {
-              return call.ended();
-            }
-          };
-      work.add(new Work(prompt, allRows, sink));
+      work.add(new Work(prompt, allRows, sink(call, i, prompt, finish)));
     }
     // Prompts of like length meet in a batch, and the short ones at the end let the lanes finish
     // together.
@@ -346,6 +346,25 @@ public final class EncodingEngine implements AutoCloseable {
       throw closedError();
     }
     return new Pending<>(call);
+  }
+
+  private static <T> Sink sink(Call<T> call, int index, Prompt prompt, Finish<T> finish) {
+    return new Sink() {
+      @Override
+      public void accept(float[] rows) {
+        call.fill(index, finish.apply(prompt, rows));
+      }
+
+      @Override
+      public void fail(RuntimeException error) {
+        call.fail(error);
+      }
+
+      @Override
+      public boolean abandoned() {
+        return call.ended();
+      }
+    };
   }
 
   private void check(Prompt prompt) {

@@ -5,16 +5,18 @@ import io.llara.prompt.Prompt;
 import java.math.RoundingMode;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
-import java.util.Collection;
 import java.util.Deque;
 import java.util.List;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
+import java.util.stream.Stream;
 
 /**
- * Prompts waiting for a lane. A lane takes as many at once as fit its budget of rows, but leaves
- * the other lanes their share, so that the last ones end together. Calls of several threads meet in
- * one batch.
+ * Prompts waiting for a lane, in the order they came.
+ *
+ * <p>Prompts that come together are cut into batches at once, within the budget of rows and so that
+ * the lanes end together: what meets in a batch, and with it the last bits of a result, depends on
+ * nothing but the call. Prompts that come one by one meet in a batch as they wait.
  */
 final class WorkQueue {
 
@@ -51,18 +53,21 @@ final class WorkQueue {
    */
   record Batch(List<Work> work, boolean alone) {}
 
+  /**
+   * What waits together.
+   *
+   * @param single whether it is one prompt that may meet others
+   */
+  private record Group(List<Work> work, boolean single) {}
+
   private final ReentrantLock lock = new ReentrantLock();
   private final Condition notEmpty = lock.newCondition();
-  private final Deque<Work> waiting = new ArrayDeque<>();
+  private final Deque<Group> waiting = new ArrayDeque<>();
   private final int lanes;
   private final int budget;
-  private long waitingRows;
 
-  /** How many rows a lane takes at once of what waits. */
-  private long share;
-
-  /** Whether the lanes will have drifted apart by the time of the last round. */
-  private boolean severalRounds;
+  /** How large the batches of the single prompts are that wait. */
+  private Sizes singleSizes = new Sizes(0, false);
 
   private int running;
   private volatile boolean closed;
@@ -76,22 +81,37 @@ final class WorkQueue {
     return closed;
   }
 
-  /** Adds work, or returns false if the queue is closed. */
-  boolean add(Collection<Work> work) {
+  /** Adds prompts that run in batches of their own, or returns false if the queue is closed. */
+  boolean add(List<Work> work) {
+    List<Group> batches = new ArrayList<>();
+    Deque<Work> left = new ArrayDeque<>(work);
+    Sizes sizes = sizes(rows(work.stream()));
+    while (!left.isEmpty()) {
+      batches.add(new Group(cut(left, sizes), false));
+    }
+    return enqueue(batches);
+  }
+
+  /** Adds a prompt that may meet others in a batch, or returns false if the queue is closed. */
+  boolean addSingle(Work work) {
+    lock.lock();
+    try {
+      boolean added = enqueue(List.of(new Group(List.of(work), true)));
+      Stream<Group> singles = waiting.stream().filter(Group::single);
+      singleSizes = sizes(rows(singles.flatMap(group -> group.work().stream())));
+      return added;
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  private boolean enqueue(List<Group> groups) {
     lock.lock();
     try {
       if (closed) {
         return false;
       }
-      for (Work one : work) {
-        waiting.add(one);
-        waitingRows += one.rows();
-      }
-      // Batches of one size, as many for each lane, so that the lanes end together.
-      long perLane = LongMath.divide(waitingRows, lanes, RoundingMode.CEILING);
-      long rounds = LongMath.divide(perLane, budget, RoundingMode.CEILING);
-      share = LongMath.divide(perLane, Math.max(1, rounds), RoundingMode.CEILING);
-      severalRounds = rounds > 2;
+      waiting.addAll(groups);
       notEmpty.signalAll();
       return true;
     } finally {
@@ -112,8 +132,9 @@ final class WorkQueue {
           return new Batch(List.of(), false);
         }
         if (!waiting.isEmpty()) {
-          List<Work> batch = poll();
-          boolean alone = batch.size() == 1 && waiting.isEmpty() && running == 0;
+          boolean single = waiting.element().single();
+          List<Work> batch = single ? pollSingles() : waiting.remove().work();
+          boolean alone = single && batch.size() == 1 && waiting.isEmpty() && running == 0;
           running++;
           return new Batch(batch, alone);
         }
@@ -139,9 +160,8 @@ final class WorkQueue {
     lock.lock();
     try {
       closed = true;
-      List<Work> left = new ArrayList<>(waiting);
+      List<Work> left = waiting.stream().flatMap(group -> group.work().stream()).toList();
       waiting.clear();
-      waitingRows = 0;
       notEmpty.signalAll();
       return left;
     } finally {
@@ -149,28 +169,59 @@ final class WorkQueue {
     }
   }
 
-  private List<Work> poll() {
+  /** Takes this lane's share of the single prompts that wait in front. */
+  private List<Work> pollSingles() {
+    Deque<Work> singles = new ArrayDeque<>();
+    waiting.stream().takeWhile(Group::single).forEach(group -> singles.addAll(group.work()));
+    List<Work> batch = cut(singles, singleSizes);
+    batch.forEach(work -> waiting.remove());
+    return batch;
+  }
+
+  private static long rows(Stream<Work> work) {
+    return work.mapToLong(Work::rows).sum();
+  }
+
+  /**
+   * How large batches are.
+   *
+   * @param share how many rows a lane takes at once
+   * @param severalRounds whether the lanes will have drifted apart by the time of the last round
+   */
+  private record Sizes(long share, boolean severalRounds) {}
+
+  /** Batches of one size, as many for each lane, so that the lanes end together. */
+  private Sizes sizes(long rows) {
+    long perLane = LongMath.divide(rows, lanes, RoundingMode.CEILING);
+    long rounds = LongMath.divide(perLane, budget, RoundingMode.CEILING);
+    long share = LongMath.divide(perLane, Math.max(1, rounds), RoundingMode.CEILING);
+    return new Sizes(share, rounds > 2);
+  }
+
+  /** Takes the next batch. */
+  private List<Work> cut(Deque<Work> left, Sizes sizes) {
     // After several rounds the lanes do not stand side by side any more: half batches at the end
     // halve the time that the first to finish waits for the last.
-    long wanted = severalRounds && waitingRows <= lanes * share ? share / 2 : share;
+    boolean end = sizes.severalRounds() && rows(left.stream()) <= lanes * sizes.share();
+    long wanted = end ? sizes.share() / 2 : sizes.share();
     List<Work> batch = new ArrayList<>();
     long rows = 0;
-    while (!waiting.isEmpty()) {
-      int next = waiting.element().rows();
+    while (!left.isEmpty()) {
+      int next = left.element().rows();
       // Half of a prompt over the share is as good as half under it.
       if (rows > 0 && (rows + next / 2 > wanted || rows + next > budget)) {
         break;
       }
-      batch.add(waiting.remove());
+      batch.add(left.remove());
       rows += next;
     }
-    waitingRows -= rows;
     return batch;
   }
 
+  /** Of a batch all belong to one call. */
   private void dropAbandoned() {
-    while (!waiting.isEmpty() && waiting.peek().sink().abandoned()) {
-      waitingRows -= waiting.remove().rows();
+    while (!waiting.isEmpty() && waiting.element().work().get(0).sink().abandoned()) {
+      waiting.remove();
     }
   }
 }

@@ -49,24 +49,57 @@ class WorkQueueTest {
   }
 
   @Test
-  void callsOfSeveralThreadsMeetInABatch() {
-    WorkQueue queue = queue(1, 100, 10);
-    queue.add(work(7));
+  void singlePromptsMeetInABatch() {
+    WorkQueue queue = new WorkQueue(1, 100);
+    queue.addSingle(single(10));
+    queue.addSingle(single(7));
 
     assertThat(rows(queue.take())).containsExactly(10, 7);
   }
 
   @Test
+  void singlePromptsThatWaitAreSharedAmongTheLanes() {
+    WorkQueue queue = new WorkQueue(2, 100);
+    for (int i = 0; i < 4; i++) {
+      queue.addSingle(single(10));
+    }
+
+    assertThat(rows(queue.take())).containsExactly(10, 10);
+    assertThat(rows(queue.take())).containsExactly(10, 10);
+  }
+
+  @Test
+  void theBatchesOfACallAreItsOwn() {
+    WorkQueue queue = new WorkQueue(2, 100);
+    queue.addSingle(single(5));
+    queue.add(work(10, 9, 8, 7));
+    queue.add(work(6));
+    queue.addSingle(single(4));
+
+    List<List<Integer>> batches = new ArrayList<>();
+    for (int i = 0; i < 5; i++) {
+      batches.add(rows(queue.take()));
+    }
+    assertThat(batches)
+        .containsExactly(List.of(5), List.of(10, 9), List.of(8, 7), List.of(6), List.of(4));
+  }
+
+  @Test
   void onlyASinglePromptWithNothingElseAboutIsAlone() {
-    WorkQueue queue = queue(2, 100, 10);
+    WorkQueue queue = new WorkQueue(2, 100);
+    queue.addSingle(single(10));
     assertThat(queue.take().alone()).isTrue();
 
-    queue.add(work(10));
+    queue.addSingle(single(10));
     assertThat(queue.take().alone()).as("the other still runs").isFalse();
 
     queue.done();
     queue.done();
     queue.add(work(10));
+    assertThat(queue.take().alone()).as("a call that must not depend on others").isFalse();
+
+    queue.done();
+    queue.addSingle(single(10));
     assertThat(queue.take().alone()).isTrue();
   }
 
@@ -108,6 +141,10 @@ class WorkQueueTest {
     WorkQueue queue = new WorkQueue(lanes, budget);
     queue.add(work(lengths));
     return queue;
+  }
+
+  private static Work single(int length) {
+    return work(length).get(0);
   }
 
   private static List<Work> work(int... lengths) {

@@ -12,8 +12,8 @@ public final class Leaks {
   private Leaks() {}
 
   /**
-   * Runs an action and fails unless the process holds as many native objects after it as before. It
-   * is run once before that: what is looked up once and kept for the process is no leak. Lanes may
+   * Runs an action and fails if the process holds more native objects after it than before. It is
+   * run once before that: what is looked up once and kept for the process is no leak. Lanes may
    * take a moment to leave work that nobody waits for.
    */
   public static void assertNone(ThrowingCallable action) throws Throwable {
@@ -21,10 +21,10 @@ public final class Leaks {
     long before = liveObjects();
     action.call();
     long deadline = System.currentTimeMillis() + PATIENCE_MILLIS;
-    while (TensorScope.liveObjects() != before && System.currentTimeMillis() < deadline) {
+    while (TensorScope.liveObjects() > before && System.currentTimeMillis() < deadline) {
       Thread.sleep(20);
     }
-    assertThat(TensorScope.liveObjects()).as("live native objects").isEqualTo(before);
+    assertThat(TensorScope.liveObjects()).as("live native objects").isLessThanOrEqualTo(before);
   }
 
   /**
