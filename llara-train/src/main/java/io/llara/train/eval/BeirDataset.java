@@ -158,8 +158,9 @@ public final class BeirDataset {
     Findings findings =
         new Findings(
             summary.blankIds(), blank, unknownDocuments(qrels, corpus, summary), unknown);
+    Path folder = directory.toAbsolutePath().normalize();
     return new BeirDataset(
-        directory.toAbsolutePath().normalize().getFileName().toString(),
+        (folder.getFileName() == null ? folder : folder.getFileName()).toString(),
         corpus,
         summary,
         qrels,
