@@ -92,8 +92,9 @@ final class EvaluateCommand implements Callable<Integer> {
   @Option(
       names = "--json",
       paramLabel = "FILE",
-      description = "Write the means as JSON: {\"dataset\": …, \"runs\": [{\"name\": …,"
-          + " \"metrics\": {\"ndcg@10\": …, …}}, …]}.")
+      description =
+          "Write the means as JSON: {\"dataset\": …, \"runs\": [{\"name\": …,"
+              + " \"metrics\": {\"ndcg@10\": …, …}}, …]}.")
   private @Nullable Path json;
 
   @Option(
@@ -119,10 +120,7 @@ final class EvaluateCommand implements Callable<Integer> {
             .skipOwnId(skipOwnId)
             .build();
     BeirDataset dataset = evaluator.dataset();
-    dataset
-        .findings()
-        .warnings()
-        .forEach(warning -> streams.note(dataset.name() + ": " + warning));
+    dataset.findings().warnings().forEach(warning -> streams.note(dataset.name() + ": " + warning));
     List<Evaluation> evaluations = new ArrayList<>();
     if (!onlyBm25) {
       evaluations.add(evaluateModel(evaluator));
@@ -175,6 +173,8 @@ final class EvaluateCommand implements Callable<Integer> {
           cache.isPresent()
               ? evaluator.evaluate(encoder, cache.get(), bars)
               : evaluator.evaluate(encoder, bars);
+      // A sentence would tear the bar.
+      bars.close();
       EncoderOptions.noteCuts(streams, encoder);
       return evaluation;
     }
@@ -206,6 +206,7 @@ final class EvaluateCommand implements Callable<Integer> {
     public void close() {
       if (bar != null) {
         bar.close();
+        bar = null;
       }
     }
   }

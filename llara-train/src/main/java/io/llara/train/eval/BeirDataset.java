@@ -156,8 +156,7 @@ public final class BeirDataset {
       throw new LlaraException(corpusFile + ": holds no document with a text");
     }
     Findings findings =
-        new Findings(
-            summary.blankIds(), blank, unknownDocuments(qrels, corpus, summary), unknown);
+        new Findings(summary.blankIds(), blank, unknownDocuments(qrels, corpus, summary), unknown);
     Path folder = directory.toAbsolutePath().normalize();
     return new BeirDataset(
         (folder.getFileName() == null ? folder : folder.getFileName()).toString(),
@@ -168,8 +167,7 @@ public final class BeirDataset {
         findings);
   }
 
-  private static List<String> unknownDocuments(
-      Qrels qrels, Corpus corpus, Corpus.Summary summary) {
+  private static List<String> unknownDocuments(Qrels qrels, Corpus corpus, Corpus.Summary summary) {
     Set<String> unknown = new LinkedHashSet<>(qrels.documentIds());
     summary.blankIds().forEach(unknown::remove);
     try (Stream<Document> documents = corpus.documents()) {

@@ -11,9 +11,9 @@ import java.util.Map;
  * <ul>
  *   <li>A document with a grade of 1 or more is relevant; one without a grade is not, nor is one
  *       with a negative grade.
- *   <li>nDCG ({@code ndcg_cut}): the gain of a document is its grade, divided by {@code
- *       log2(rank + 1)}; negative grades gain nothing; the ideal ranking has all judged documents
- *       by falling grade.
+ *   <li>nDCG ({@code ndcg_cut}): the gain of a document is its grade, divided by {@code log2(rank +
+ *       1)}; negative grades gain nothing; the ideal ranking has all judged documents by falling
+ *       grade.
  *   <li>MAP ({@code map}) sums the precision at each relevant document that was found, however far
  *       down, and divides by the number of all relevant ones.
  *   <li>Recall ({@code recall}) and precision ({@code P}) at a cutoff; the latter divides by the

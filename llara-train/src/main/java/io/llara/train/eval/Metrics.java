@@ -4,8 +4,8 @@ import com.google.common.primitives.Ints;
 import java.util.Arrays;
 
 /**
- * The equations of {@link Metric}. {@code found} has the grades of what was found, best first, 0 for
- * documents that were not judged; {@code judged} all grades of the query, in any order.
+ * The equations of {@link Metric}. {@code found} has the grades of what was found, best first, 0
+ * for documents that were not judged; {@code judged} all grades of the query, in any order.
  */
 final class Metrics {
   private static final double LOG_2 = Math.log(2);

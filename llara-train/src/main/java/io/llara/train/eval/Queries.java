@@ -22,8 +22,7 @@ public final class Queries {
   public static Map<String, String> read(Path file) {
     Map<String, String> texts = new LinkedHashMap<>();
     Map<String, Long> numbers = new HashMap<>();
-    try (JsonLines lines =
-        new JsonLines(TextLines.of(file, "a file of one JSON object a line"))) {
+    try (JsonLines lines = new JsonLines(TextLines.of(file, "a file of one JSON object a line"))) {
       while (lines.advance()) {
         String id = lines.string("_id");
         texts.put(id, lines.string("text"));

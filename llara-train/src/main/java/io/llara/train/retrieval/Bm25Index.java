@@ -92,7 +92,7 @@ public final class Bm25Index implements AutoCloseable {
       }
       digest = data.getOrDefault(DIGEST_KEY, "");
     } catch (IOException e) {
-      throw new LlaraException("%s: cannot be read: %s".formatted(folder, e.getMessage()), e);
+      throw new LlaraException("%s: cannot be read: %s".formatted(folder, e), e);
     }
     searcher = new IndexSearcher(reader);
     searcher.setQueryCache(null);
@@ -122,7 +122,7 @@ public final class Bm25Index implements AutoCloseable {
       }
     } catch (IOException e) {
       throw new LlaraException(
-          "the BM25 index of %s cannot be written: %s".formatted(corpus.name(), e.getMessage()), e);
+          "the BM25 index of %s cannot be written: %s".formatted(corpus.name(), e), e);
     }
   }
 
@@ -140,8 +140,7 @@ public final class Bm25Index implements AutoCloseable {
           try {
             write(aside, corpus);
           } catch (IOException e) {
-            throw new LlaraException(
-                "%s: cannot be written: %s".formatted(folder, e.getMessage()), e);
+            throw new LlaraException("%s: cannot be written: %s".formatted(folder, e), e);
           }
         });
     return open(folder, options);
@@ -187,8 +186,7 @@ public final class Bm25Index implements AutoCloseable {
             }
           });
       writer.forceMerge(1);
-      writer.setLiveCommitData(
-          Map.of(VERSION_KEY, VERSION, DIGEST_KEY, digest.value()).entrySet());
+      writer.setLiveCommitData(Map.of(VERSION_KEY, VERSION, DIGEST_KEY, digest.value()).entrySet());
       writer.commit();
     } catch (UncheckedIOException e) {
       throw e.getCause();
@@ -248,7 +246,7 @@ public final class Bm25Index implements AutoCloseable {
         reader.decRef();
       }
     } catch (IOException e) {
-      throw new LlaraException("the BM25 index cannot be read: " + e.getMessage(), e);
+      throw new LlaraException("the BM25 index cannot be read: " + e, e);
     }
   }
 
@@ -314,7 +312,7 @@ public final class Bm25Index implements AutoCloseable {
         NewDirectory.remove(temporary.get());
       }
     } catch (IOException e) {
-      throw new LlaraException("the BM25 index cannot be closed: " + e.getMessage(), e);
+      throw new LlaraException("the BM25 index cannot be closed: " + e, e);
     }
   }
 }

@@ -166,8 +166,7 @@ public final class Corpus {
     @Override
     public boolean hasNext() {
       if (next == null && json.advance()) {
-        next =
-            new Document(json.string("_id"), json.optionalString("title"), json.string("text"));
+        next = new Document(json.string("_id"), json.optionalString("title"), json.string("text"));
       }
       return next != null;
     }

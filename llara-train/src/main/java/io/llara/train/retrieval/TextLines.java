@@ -65,8 +65,7 @@ public final class TextLines implements AutoCloseable {
     if (!Files.exists(file) || Files.isDirectory(file)) {
       throw new LlaraException(
           "%s: %s; expected %s"
-              .formatted(
-                  file, Files.exists(file) ? "is a directory" : "does not exist", expected));
+              .formatted(file, Files.exists(file) ? "is a directory" : "does not exist", expected));
     }
   }
 
