@@ -10,6 +10,8 @@ import java.io.PrintStream;
 import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
+import java.util.logging.Level;
+import java.util.logging.Logger;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.IVersionProvider;
@@ -20,7 +22,7 @@ import picocli.CommandLine.UnmatchedArgumentException;
 
 /**
  * The launcher: {@code llara encode | search | verify | import | init | add-markers | pretrain |
- * doctor}.
+ * evaluate | doctor}.
  *
  * <p>Exit codes: 0 ok, 1 a check or a training failed, 2 bad usage or input, told in one line on
  * standard error.
@@ -42,6 +44,9 @@ public final class Llara implements Runnable {
 
   private static final String STACKTRACE = "--stacktrace";
 
+  /** Held, because a logger that nobody holds forgets its level. */
+  private static final Logger LUCENE = Logger.getLogger("org.apache.lucene");
+
   @CommandLine.Spec private CommandLine.Model.CommandSpec spec;
 
   @Option(
@@ -58,6 +63,8 @@ public final class Llara implements Runnable {
         new PrintStream(new FileOutputStream(FileDescriptor.err), true, StandardCharsets.UTF_8);
     // Loggers write there; the platform's own stream may not know UTF-8.
     System.setErr(err);
+    // It tells of the Java version's vector instructions, which is nothing a user can act on.
+    LUCENE.setLevel(Level.SEVERE);
     Streams streams =
         new Streams(
             new FileInputStream(FileDescriptor.in),
@@ -78,6 +85,7 @@ public final class Llara implements Runnable {
             .addSubcommand(new InitCommand(streams))
             .addSubcommand(new AddMarkersCommand(streams))
             .addSubcommand(new PretrainCommand(streams))
+            .addSubcommand(new EvaluateCommand(streams))
             .addSubcommand(new DoctorCommand(streams));
     line.setCaseInsensitiveEnumValuesAllowed(true);
     // A query may begin with an @.
