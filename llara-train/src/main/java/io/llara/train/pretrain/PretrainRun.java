@@ -17,8 +17,9 @@ import io.llara.tokenize.Tokenizer;
 import io.llara.train.TrainingResult;
 import io.llara.train.checkpoint.ModelDirectory;
 import io.llara.train.data.Collator;
-import io.llara.train.data.ShuffledTexts;
+import io.llara.train.data.Shuffled;
 import io.llara.train.data.TextSource;
+import io.llara.train.data.TrainingText;
 import io.llara.train.distributed.Communicator;
 import io.llara.train.model.MergedWeights;
 import io.llara.train.model.TrainedModel;
@@ -86,7 +87,7 @@ final class PretrainRun {
         settings.recipe().template().map(template -> prompts(template, tokenizer));
     TextSource.Builder source = source(tokenizer, prompts);
     TextSource training = source.heldOut(settings.heldOut(), false).build();
-    training.requireTexts();
+    training.requireExamples();
     long steps = settings.steps().orElseGet(() -> stepsOf(training));
     return new Inputs(
         tokenizer, prompts, collator(prompts, tokenizer), source, training, plan(steps));
@@ -97,8 +98,8 @@ final class PretrainRun {
     communicator.barrier();
     try (Lanes lanes = new Lanes(settings.threads());
         TrainedModel model = model(inputs.tokenizer());
-        ShuffledTexts shuffled =
-            ShuffledTexts.create(inputs.training(), settings.shuffleBuffer(), settings.seed())) {
+        Shuffled<TrainingText> shuffled =
+            Shuffled.create(inputs.training(), settings.shuffleBuffer(), settings.seed())) {
       AdaptationObjective.Texts texts =
           new AdaptationObjective.Texts(
               shuffled, inputs.collator(), inputs.tokenizer().bosIds().length);
@@ -197,7 +198,7 @@ final class PretrainRun {
   }
 
   private long stepsOf(TextSource training) {
-    long texts = Math.multiplyExact(training.count().texts(), settings.epochs());
+    long texts = Math.multiplyExact(training.count().examples(), settings.epochs());
     return Math.max(1, texts / settings.batch());
   }
 
@@ -307,10 +308,10 @@ final class PretrainRun {
       return List.of();
     }
     TextSource heldOut = source.heldOut(settings.heldOut(), true).build();
-    heldOut.requireTexts();
+    heldOut.requireExamples();
     List<Prepared> mine = new ArrayList<>();
     // Drawn from all held-out documents, not from the first ones.
-    try (ShuffledTexts some = ShuffledTexts.create(heldOut, settings.shuffleBuffer(), 0, 1)) {
+    try (Shuffled<TrainingText> some = Shuffled.create(heldOut, settings.shuffleBuffer(), 0, 1)) {
       for (int i = 0; i < settings.evaluationTexts() && some.hasNext(); i++) {
         if (i % settings.ranks() == settings.rank()) {
           mine.add(texts.prepare(some.next(), settings.recipe()));
