@@ -2,6 +2,7 @@ package io.llara.train.mining;
 
 import com.google.common.primitives.ImmutableIntArray;
 import io.llara.LlaraException;
+import io.llara.ProgressListener;
 import io.llara.train.retrieval.Corpus;
 import io.llara.train.retrieval.Document;
 import io.llara.train.retrieval.PassageDigest;
@@ -11,7 +12,6 @@ import java.util.HashSet;
 import java.util.Iterator;
 import java.util.Map;
 import java.util.Set;
-import java.util.function.IntConsumer;
 import java.util.stream.Stream;
 
 /**
@@ -51,10 +51,10 @@ final class Passages {
   /**
    * Reads the collection.
    *
-   * @param progress told how many documents were read
+   * @param progress told how many documents were read, and how many there are
    * @throws LlaraException if two documents have one id, or there is none with a text
    */
-  static Passages read(Corpus corpus, PairTexts pairs, IntConsumer progress) {
+  static Passages read(Corpus corpus, PairTexts pairs, ProgressListener progress) {
     corpus.requireUniqueIds();
     Corpus.Summary summary = corpus.summarize();
     if (summary.documents() == 0) {
@@ -81,7 +81,7 @@ final class Passages {
           if (!document.title().isBlank()) {
             note(pairs.find(TextKey.of(document.text())), place, text, places, more);
           }
-          progress.accept(place + 1);
+          progress.progress(place + 1, summary.documents());
         });
     return new Passages(corpus, summary, texts.build(), distinct.size(), places, more);
   }

@@ -38,6 +38,14 @@ interface Retriever extends AutoCloseable {
    */
   List<Answer> answer(List<Question> questions, int top);
 
+  /**
+   * Returns the share of what an exact search finds that this one finds, measured on queries that
+   * it answered; empty if the search is exact.
+   */
+  default OptionalDouble recall() {
+    return OptionalDouble.empty();
+  }
+
   @Override
   void close();
 }
