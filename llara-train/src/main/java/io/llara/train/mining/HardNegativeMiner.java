@@ -144,11 +144,7 @@ public final class HardNegativeMiner {
       return search(new Bm25Search(options, Runtime.getRuntime().availableProcessors()));
     }
 
-    /** Searches by a model's embeddings. */
-    public Builder embeddings(EmbeddingSearch embeddings) {
-      return search(embeddings);
-    }
-
+    //EMBEDDINGS
     Builder search(MiningSettings.Search how) {
       this.search = how;
       return this;
