@@ -3,12 +3,10 @@ package io.llara.examples;
 import io.llara.Encoder;
 import io.llara.LlaraException;
 import io.llara.examples.search.PassageSearch;
-import io.llara.examples.search.PassageSearch.CachePlace;
 import io.llara.examples.search.PassageSearch.Found;
 import io.llara.train.retrieval.Corpus;
+import io.llara.train.retrieval.CorpusVectors.CachePlace;
 import io.llara.train.retrieval.Document;
-import io.llara.train.retrieval.ModelFingerprint;
-import io.llara.train.retrieval.VectorCache;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
@@ -95,7 +93,7 @@ final class SearchCommand implements Callable<Integer> {
     try (ProgressOptions.Bar bar = progress.start(streams, "encoding", summary.documents());
         Encoder encoder = encoder(directory).progress(bar).build()) {
       PassageSearch search = new PassageSearch(encoder, corpus, summary, streams::note);
-      found = search.best(query, top, cache(search, directory));
+      found = search.best(query, top, cache(directory));
     }
     show(found);
     return Llara.OK;
@@ -124,15 +122,12 @@ final class SearchCommand implements Callable<Integer> {
     return builder;
   }
 
-  private Optional<CachePlace> cache(PassageSearch search, Path directory) {
+  private Optional<CachePlace> cache(Path directory) {
     if (noCache) {
       return Optional.empty();
     }
     Path place = cacheDirectory == null ? UserCache.directory() : cacheDirectory;
-    String fingerprint = new ModelFingerprint(Optional.of(place)).of(directory, options.adapter());
-    return Optional.of(
-        new CachePlace(
-            new VectorCache(place), search.cacheEntry(fingerprint, Llara.Version.number())));
+    return Optional.of(CachePlace.of(place, directory, options.adapter()));
   }
 
   private void show(List<Found> found) {
