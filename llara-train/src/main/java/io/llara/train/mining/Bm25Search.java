@@ -8,12 +8,6 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalDouble;
-import java.util.concurrent.Callable;
-import java.util.concurrent.ExecutionException;
-import java.util.concurrent.ExecutorService;
-import java.util.concurrent.Executors;
-import java.util.concurrent.Future;
-import java.util.stream.Collectors;
 
 /**
  * Searches by BM25, several queries at once.
@@ -26,7 +20,7 @@ record Bm25Search(Bm25Options options, int threads) implements MiningSettings.Se
   @Override
   public Map<String, String> described() {
     Map<String, String> values = new LinkedHashMap<>();
-    values.put("search", "bm25");
+    values.put("search", "BM25");
     values.put("k1", String.valueOf(options.k1()));
     values.put("b", String.valueOf(options.b()));
     return values;
@@ -47,44 +41,23 @@ record Bm25Search(Bm25Options options, int threads) implements MiningSettings.Se
   /** The search over an index. */
   private static final class Words implements Retriever {
     private final Bm25Index index;
-    private final ExecutorService threads;
+    private final Workers workers;
 
-    Words(Bm25Index index, int count) {
+    Words(Bm25Index index, int threads) {
       this.index = index;
-      this.threads =
-          Executors.newFixedThreadPool(
-              count,
-              work -> {
-                Thread thread = new Thread(work, "llara-bm25");
-                thread.setDaemon(true);
-                return thread;
-              });
+      this.workers = new Workers(threads);
     }
 
     @Override
     public List<Answer> answer(List<Question> questions, int top) {
-      List<Callable<Answer>> tasks =
-          questions.stream()
-              .map(question -> (Callable<Answer>) () -> answer(question, top))
-              .collect(Collectors.toList());
-      try {
-        List<Answer> answers = new java.util.ArrayList<>();
-        for (Future<Answer> answer : threads.invokeAll(tasks)) {
-          answers.add(answer.get());
-        }
-        return answers;
-      } catch (InterruptedException e) {
-        Thread.currentThread().interrupt();
-        throw new LlaraException("the mining was interrupted; nothing was written", e);
-      } catch (ExecutionException e) {
-        throw new LlaraException("the search by BM25 failed: " + e.getCause().getMessage(), e);
-      }
-    }
-
-    private Answer answer(Question question, int top) {
-      return new Answer(
-          index.search(question.text(), top),
-          question.positives().stream().map(positive -> score(question.text(), positive)).toList());
+      return workers.map(
+          questions,
+          question ->
+              new Answer(
+                  index.search(question.text(), top),
+                  question.positives().stream()
+                      .map(positive -> score(question.text(), positive))
+                      .toList()));
     }
 
     private OptionalDouble score(String query, Positive positive) {
@@ -95,8 +68,7 @@ record Bm25Search(Bm25Options options, int threads) implements MiningSettings.Se
 
     @Override
     public void close() {
-      // No search is under way: those of a batch that was interrupted were cancelled.
-      threads.shutdownNow();
+      workers.close();
       index.close();
     }
   }

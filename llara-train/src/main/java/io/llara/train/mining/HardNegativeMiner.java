@@ -144,7 +144,11 @@ public final class HardNegativeMiner {
       return search(new Bm25Search(options, Runtime.getRuntime().availableProcessors()));
     }
 
-    //EMBEDDINGS
+    /** Searches by a model's embeddings. */
+    public Builder embeddings(EmbeddingSearch embeddings) {
+      return search(new VectorSearch(embeddings));
+    }
+
     Builder search(MiningSettings.Search how) {
       this.search = how;
       return this;

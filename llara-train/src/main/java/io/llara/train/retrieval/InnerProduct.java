@@ -1,15 +1,18 @@
 package io.llara.train.retrieval;
 
+import io.llara.Internal;
+
 /**
  * The inner product that scores are: of float32 vectors in float64, summed in one fixed order. The
  * products are exact; Java defines every addition, so that a score is the same bits on every
  * machine.
  */
-final class InnerProduct {
+@Internal
+public final class InnerProduct {
   private InnerProduct() {}
 
   /** Returns the inner product of two vectors of one length. */
-  static double of(float[] a, float[] b) {
+  public static double of(float[] a, float[] b) {
     // Eight sums, each waiting for itself only: one alone waits for every addition before it.
     double s0 = 0;
     double s1 = 0;
