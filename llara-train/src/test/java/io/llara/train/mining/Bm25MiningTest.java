@@ -146,11 +146,11 @@ class Bm25MiningTest {
 
   @Test
   void collectionAndPairsMayBeLargerThanTheHeap() throws IOException, InterruptedException {
-    int documents = 12_000;
+    int documents = 3_000;
     Path corpus = folder.resolve("corpus.jsonl");
     Path pairs = folder.resolve("pairs.jsonl");
     Random random = new Random(3);
-    String filler = "owl ".repeat(1_000);
+    String filler = "owl ".repeat(2_500);
     try (BufferedWriter out = Files.newBufferedWriter(corpus);
         BufferedWriter pairsOut = Files.newBufferedWriter(pairs)) {
       for (int i = 0; i < documents; i++) {
@@ -162,15 +162,15 @@ class Bm25MiningTest {
       }
     }
     Path out = folder.resolve("mined.jsonl.gz");
-    assertThat(Files.size(corpus)).isGreaterThan(40L << 20);
+    assertThat(Files.size(corpus)).isGreaterThan(28L << 20);
     String printed =
         ChildJvm.run(
-            List.of("-Xmx36m"),
+            List.of("-Xmx28m"),
             MineOnce.class,
             pairs.toString(),
             corpus.toString(),
             out.toString());
-    assertThat(printed).contains("4000 pairs, 12000 passages, 12000 mined");
+    assertThat(printed).contains("1000 pairs, 3000 passages, 3000 mined");
     assertThat(MiningFiles.strings(MiningFiles.read(out).get(7), "pos_ids")).containsExactly("d21");
   }
 
