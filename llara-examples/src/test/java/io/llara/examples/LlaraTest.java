@@ -18,6 +18,7 @@ class LlaraTest {
         "init",
         "add-markers",
         "pretrain",
+        "evaluate",
         "doctor"
       })
   void everyCommandHasHelp(String command) {
@@ -33,7 +34,15 @@ class LlaraTest {
     assertThat(run.code()).isZero();
     assertThat(run.out())
         .contains(
-            "encode", "search", "verify", "import", "init", "add-markers", "pretrain", "doctor");
+            "encode",
+            "search",
+            "verify",
+            "import",
+            "init",
+            "add-markers",
+            "pretrain",
+            "evaluate",
+            "doctor");
     assertThat(CommandRun.of("--version").out()).startsWith("llara ");
   }
 
@@ -50,6 +59,7 @@ class LlaraTest {
     assertRefused(CommandRun.of("init"), "--config");
     assertRefused(CommandRun.of("add-markers"), "--model");
     assertRefused(CommandRun.of("pretrain"), "--data");
+    assertRefused(CommandRun.of("evaluate"), "--beir");
   }
 
   @Test
