@@ -108,6 +108,7 @@ final class Mining {
     long total = pairs.statistics().examples();
     OptionalDouble recall;
     try (Retriever retriever = settings.search().open(passages, listener)) {
+      listener.progress(Stage.SEARCH, 0, total);
       pairs.forEach(
           pair -> {
             requireGoingOn();

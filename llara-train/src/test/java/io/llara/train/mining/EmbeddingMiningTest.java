@@ -1,6 +1,7 @@
 package io.llara.train.mining;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
 import com.google.gson.JsonObject;
@@ -205,6 +206,37 @@ class EmbeddingMiningTest {
     assertThat(graph).hasSameBinaryContentAs(exact);
     assertThat(report.summary()).contains("recall against exact search: 1.0000");
     assertThat(report.settings()).containsEntry("search", "HNSW");
+  }
+
+  @Test
+  void minesWithTheModelInADirectory() throws IOException {
+    Path expected = folder.resolve("expected.jsonl");
+    Path out = folder.resolve("mined.jsonl");
+    miner(EmbeddingSearch.of(encoder)).build().mine(expected);
+    List<Encoder> opened = new ArrayList<>();
+    ModelMiner miner =
+        new ModelMiner(
+            model -> {
+              opened.add(
+                  Encoder.builder(model)
+                      .template("llara-paper")
+                      .computeType(ComputeType.FLOAT32)
+                      .threads(1)
+                      .build());
+              return opened.get(0);
+            },
+            EmbeddingSearch::of,
+            settings ->
+                settings
+                    .corpus(corpus)
+                    .ranks(0, PASSAGES)
+                    .negatives(PASSAGES)
+                    .relativeMargin(0.02));
+    MiningReport report = miner.mine(Stories.dir(), pairs(), out);
+    assertThat(out).hasSameBinaryContentAs(expected);
+    assertThat(report.pairs()).isEqualTo(PAIRS);
+    assertThatThrownBy(() -> opened.get(0).encode("x", Mode.SELF))
+        .isInstanceOf(IllegalStateException.class);
   }
 
   @Test
