@@ -15,14 +15,14 @@ import java.util.Set;
  * @param documents each at most once
  */
 public record Ranking(List<ScoredDocument> documents) {
-  /** Nothing was found. */
-  public static final Ranking EMPTY = new Ranking(List.of());
-
   private static final Comparator<ScoredDocument> BEST_FIRST =
       (a, b) -> {
         int byScore = Float.compare(b.score(), a.score());
         return byScore == 0 ? Arrays.compareUnsigned(bytes(b.id()), bytes(a.id())) : byScore;
       };
+
+  /** Nothing was found. */
+  public static final Ranking EMPTY = new Ranking(List.of());
 
   /** Sorts a copy; refuses a document that is there twice. */
   public Ranking {
