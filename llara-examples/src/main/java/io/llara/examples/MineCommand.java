@@ -185,8 +185,8 @@ final class MineCommand implements Callable<Integer> {
     if (bm25 == (model != null)) {
       throw refusal(bm25 ? "--bm25 and --model exclude each other" : "give --bm25 or --model DIR");
     }
-    if (hnsw && bm25) {
-      throw refusal("--hnsw is for --model");
+    if (bm25 && (hnsw || options.adapter().isPresent())) {
+      throw refusal((hnsw ? "--hnsw" : "--adapter") + " is for --model");
     }
     for (Path file : pairs) {
       if (Files.exists(out) && Files.exists(file) && Files.isSameFile(file, out)) {

@@ -321,7 +321,7 @@ class HardNegativeMinerTest {
         .isEqualTo("0.25");
     assertThat(json.getAsJsonObject("settings").get("search").getAsString()).isEqualTo("fake");
     assertThat(report.summary())
-        .contains("1 pair with 1 different query over 2 passages (1 blank and left out)")
+        .contains("1 pair with 1 query over 2 passages (1 blank and left out)")
         .contains("             1 dropped: known positives of the query")
         .contains("1 pair got fewer negatives than asked for, 0 none");
   }
