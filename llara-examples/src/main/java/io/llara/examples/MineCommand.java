@@ -147,10 +147,7 @@ final class MineCommand implements Callable<Integer> {
       description = "A negative's score is at least X.")
   private @Nullable Double leastScore;
 
-  @Option(
-      names = "--max-score",
-      paramLabel = "X",
-      description = "A negative's score is at most X.")
+  @Option(names = "--max-score", paramLabel = "X", description = "A negative's score is at most X.")
   private @Nullable Double greatestScore;
 
   @Option(
@@ -237,9 +234,7 @@ final class MineCommand implements Callable<Integer> {
       throw refusal("--ranks is %s; expected two ranks as in 10-200".formatted(ranks));
     }
     PairSource source =
-        PairSource.builder(pairs)
-            .badLines(skipBadLines ? BadLines.SKIP : BadLines.REFUSE)
-            .build();
+        PairSource.builder(pairs).badLines(skipBadLines ? BadLines.SKIP : BadLines.REFUSE).build();
     HardNegativeMiner.Builder builder =
         HardNegativeMiner.builder(source)
             .ranks(Integer.parseInt(window.group(1)), Integer.parseInt(window.group(2)))

@@ -29,8 +29,7 @@ public record EmbeddingSearch(
 
   /** Returns the exact search: queries as {@link Mode#NEXT}, passages as {@link Mode#SELF}. */
   public static EmbeddingSearch of(Encoder encoder) {
-    return new EmbeddingSearch(
-        encoder, Mode.NEXT, Mode.SELF, Optional.empty(), Optional.empty());
+    return new EmbeddingSearch(encoder, Mode.NEXT, Mode.SELF, Optional.empty(), Optional.empty());
   }
 
   /** Returns this search with other modes. */

@@ -85,8 +85,7 @@ public record MiningReport(
     if (badLines > 0) {
       lines.add(count(badLines, "bad line") + " left out");
     }
-    recall.ifPresent(
-        share -> lines.add("recall against exact search: " + format("%.4f", share)));
+    recall.ifPresent(share -> lines.add("recall against exact search: " + format("%.4f", share)));
     lines.add(count(found, "passage") + " in the rank window, all pairs together:");
     dropped.forEach(
         (reason, number) -> {
@@ -103,7 +102,8 @@ public record MiningReport(
     }
     if (outside > 0) {
       lines.add(
-          "%s of %s not in the collection".formatted(grouped(outside), count(positives, "positive")));
+          "%s of %s not in the collection"
+              .formatted(grouped(outside), count(positives, "positive")));
     }
     if (unscored > 0) {
       lines.add(

@@ -162,7 +162,9 @@ record VectorSearch(EmbeddingSearch embeddings) implements MiningSettings.Search
     private double measure(List<float[]> queries, int top) {
       int step = Math.max(1, queries.size() / EmbeddingSearch.SAMPLED_QUERIES);
       List<float[]> sample = new ArrayList<>();
-      for (int i = 0; i < queries.size() && sample.size() < EmbeddingSearch.SAMPLED_QUERIES; i += step) {
+      for (int i = 0;
+          i < queries.size() && sample.size() < EmbeddingSearch.SAMPLED_QUERIES;
+          i += step) {
         sample.add(queries.get(i));
       }
       InMemoryVectors sampled = new InMemoryVectors(sample);
@@ -291,7 +293,9 @@ record VectorSearch(EmbeddingSearch embeddings) implements MiningSettings.Search
       return rows;
     }
 
-    /** Scores with the vectors at the places that are asked for: the same bits as a search gives. */
+    /**
+     * Scores with the vectors at the places that are asked for: the same bits as a search gives.
+     */
     private void score(
         VectorSet vectors, List<float[]> queries, NavigableMap<Integer, List<Asked>> wanted) {
       if (wanted.isEmpty()) {

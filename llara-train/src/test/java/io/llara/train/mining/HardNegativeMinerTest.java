@@ -312,8 +312,7 @@ class HardNegativeMinerTest {
             .build()
             .mine(out);
     JsonObject json =
-        JsonParser.parseString(Files.readString(file("mined.jsonl.report.json")))
-            .getAsJsonObject();
+        JsonParser.parseString(Files.readString(file("mined.jsonl.report.json"))).getAsJsonObject();
     assertThat(json.get("mined").getAsLong()).isEqualTo(report.mined()).isEqualTo(1);
     assertThat(json.get("blank_documents").getAsLong()).isEqualTo(1);
     assertThat(json.getAsJsonObject("dropped").get("positive").getAsLong()).isEqualTo(1);
@@ -328,7 +327,8 @@ class HardNegativeMinerTest {
 
   @Test
   void badLinesAreRefusedOrCounted() throws IOException {
-    Path file = Files.write(file("p"), List.of(pair("q", "text 0"), "{\"query\": \"r\", \"pos\": []}"));
+    Path file =
+        Files.write(file("p"), List.of(pair("q", "text 0"), "{\"query\": \"r\", \"pos\": []}"));
     assertThatThrownBy(
             () ->
                 miner(PairSource.builder(List.of(file)).build(), corpus(documents(2)))
