@@ -156,7 +156,8 @@ class BeirEvaluatorTest {
 
   @Test
   void retrievesAsManyAsAskedAndMayLeaveTheQueryOut() {
-    BeirEvaluator one = BeirEvaluator.builder(folder.path()).cutoffs(List.of(1)).depth(1).build();
+    BeirEvaluator one =
+        BeirEvaluator.builder(folder.path()).cutoffs(List.of(1)).depth(1).build();
     assertThat(ids(one.evaluateBm25(), "q1")).containsExactly("d1");
     BeirEvaluator three =
         BeirEvaluator.builder(folder.path()).cutoffs(List.of(1, 3)).depth(1).build();
@@ -193,7 +194,8 @@ class BeirEvaluatorTest {
 
   @Test
   void writesTheMeansAsJson() throws IOException {
-    BeirEvaluator evaluator = BeirEvaluator.builder(folder.path()).cutoffs(List.of(10)).build();
+    BeirEvaluator evaluator =
+        BeirEvaluator.builder(folder.path()).cutoffs(List.of(10)).build();
     Run run = new Run("model", Map.of("q2", evaluator.evaluateBm25().run().ranking("q2")));
     Path file = parent.resolve("report.json");
     new BeirReport("small", List.of(evaluator.evaluate(run))).writeJson(file);

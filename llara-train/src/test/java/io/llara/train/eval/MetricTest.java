@@ -56,16 +56,24 @@ class MetricTest {
   void labelsAreThoseOfTheField() {
     assertThat(Metric.all(List.of(1, 10)).stream().map(Metric::label))
         .containsExactly(
-            "ndcg@1", "ndcg@10", "map", "recall@1", "recall@10", "mrr@1", "mrr@10", "p@1", "p@10");
+            "ndcg@1",
+            "ndcg@10",
+            "map",
+            "recall@1",
+            "recall@10",
+            "mrr@1",
+            "mrr@10",
+            "p@1",
+            "p@10");
     assertThatThrownBy(() -> Metric.ndcg(0)).hasMessageContaining("1 or more");
     assertThatThrownBy(() -> new Metric(Metric.Measure.MAP, 3)).hasMessageContaining("expected 0");
   }
 
   @Test
   void meansAreOverAllJudgedQueries() {
-    Qrels qrels =
-        Qrels.of(Map.of("q1", Map.of("a", 1), "q2", Map.of("a", 1), "q3", Map.of("a", 0)));
-    Run run = new Run("r", Map.of("q1", ranking("a"), "q9", ranking("a"), "q3", ranking("a")));
+    Qrels qrels = Qrels.of(Map.of("q1", Map.of("a", 1), "q2", Map.of("a", 1), "q3", Map.of("a", 0)));
+    Run run =
+        new Run("r", Map.of("q1", ranking("a"), "q9", ranking("a"), "q3", ranking("a")));
     Evaluation evaluation = Evaluation.of(run, qrels, List.of(Metric.ndcg(10)));
     assertThat(evaluation.mean(Metric.ndcg(10))).isCloseTo(1 / 3.0, within(1e-12));
     assertThat(evaluation.queryIds()).containsExactlyInAnyOrder("q1", "q2", "q3");

@@ -143,8 +143,7 @@ class Bm25IndexTest {
   void noCharacterOfAQueryIsAnOperator() {
     try (Bm25Index index = Bm25Index.build(corpus(List.of("fox hen", "fox", "owl")))) {
       for (String query :
-          List.of(
-              "fox -hen", "+fox", "fox: hen", "\"fox\" AND (hen", "fo? fox*~2", "fox^9 [a TO]")) {
+          List.of("fox -hen", "+fox", "fox: hen", "\"fox\" AND (hen", "fo? fox*~2", "fox^9 [a TO]")) {
         assertThat(index.search(query, 5).indices().asList()).as(query).contains(0L, 1L);
         assertThat(index.search(query, 5).indices().asList()).as(query).doesNotContain(2L);
       }
@@ -330,7 +329,8 @@ class Bm25IndexTest {
 
             @Override
             public InputStream nextElement() {
-              return new ByteArrayInputStream(line.apply(next++).getBytes(StandardCharsets.UTF_8));
+              return new ByteArrayInputStream(
+                  line.apply(next++).getBytes(StandardCharsets.UTF_8));
             }
           });
     }
