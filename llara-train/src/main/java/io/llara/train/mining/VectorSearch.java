@@ -50,6 +50,7 @@ record VectorSearch(EmbeddingSearch embeddings) implements MiningSettings.Search
     values.put("compute type", encoder.computeType().name());
     values.put("max tokens", String.valueOf(encoder.maxTokens()));
     values.put("dimension", String.valueOf(encoder.dimension()));
+    values.put("normalized", String.valueOf(encoder.normalizes()));
     values.put("queries as", embeddings.queries().name());
     values.put("passages as", embeddings.passages().name());
     return values;
@@ -313,7 +314,7 @@ record VectorSearch(EmbeddingSearch embeddings) implements MiningSettings.Search
                       block.get((place - begin) * vector.length, vector);
                       for (Asked asked : all) {
                         asked.scores()[asked.index()] =
-                            InnerProduct.of(queries.get(asked.row()), vector);
+                            InnerProduct.of(InnerProduct.widened(queries.get(asked.row())), vector);
                       }
                     });
           });
