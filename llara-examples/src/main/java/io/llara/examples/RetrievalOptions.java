@@ -18,14 +18,7 @@ final class RetrievalOptions {
       description = "The model: a Hugging Face directory. By default a small bundled one.")
   private @Nullable Path model;
 
-  @Option(
-      names = "--cache",
-      paramLabel = "DIR",
-      description = "Where vectors are kept; by default $XDG_CACHE_HOME/llara or ~/.cache/llara.")
-  private @Nullable Path cacheDirectory;
-
-  @Option(names = "--no-cache", description = "Neither use nor keep vectors.")
-  private boolean noCache;
+  @Mixin private CacheOptions cache = new CacheOptions();
 
   private @Nullable Path unpacked;
 
@@ -49,11 +42,7 @@ final class RetrievalOptions {
 
   /** Returns where the model's vectors are kept, if they are. */
   Optional<CachePlace> cache() {
-    if (noCache) {
-      return Optional.empty();
-    }
-    Path place = cacheDirectory == null ? UserCache.directory() : cacheDirectory;
-    return Optional.of(CachePlace.of(place, directory(), options.adapter()));
+    return cache.place(directory(), options.adapter());
   }
 
   private Path directory() {

@@ -18,6 +18,7 @@ class LlaraTest {
         "init",
         "add-markers",
         "pretrain",
+        "mine",
         "evaluate",
         "doctor"
       })
@@ -41,6 +42,7 @@ class LlaraTest {
             "init",
             "add-markers",
             "pretrain",
+            "mine",
             "evaluate",
             "doctor");
     assertThat(CommandRun.of("--version").out()).startsWith("llara ");
@@ -59,6 +61,7 @@ class LlaraTest {
     assertRefused(CommandRun.of("init"), "--config");
     assertRefused(CommandRun.of("add-markers"), "--model");
     assertRefused(CommandRun.of("pretrain"), "--data");
+    assertRefused(CommandRun.of("mine"), "--pairs");
     assertRefused(CommandRun.of("evaluate"), "--beir");
   }
 

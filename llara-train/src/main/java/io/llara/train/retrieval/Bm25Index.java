@@ -14,6 +14,7 @@ import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.TreeMap;
 import java.util.stream.Stream;
 import org.apache.lucene.analysis.Analyzer;
@@ -35,7 +36,10 @@ import org.apache.lucene.search.BoostQuery;
 import org.apache.lucene.search.IndexSearcher;
 import org.apache.lucene.search.Query;
 import org.apache.lucene.search.ScoreDoc;
+import org.apache.lucene.search.ScoreMode;
+import org.apache.lucene.search.Scorer;
 import org.apache.lucene.search.TermQuery;
+import org.apache.lucene.search.Weight;
 import org.apache.lucene.search.similarities.BM25Similarity;
 import org.apache.lucene.store.Directory;
 import org.apache.lucene.store.FSDirectory;
@@ -228,20 +232,59 @@ public final class Bm25Index implements AutoCloseable {
     if (k < 1) {
       throw new IllegalArgumentException("k is " + k + "; expected 1 or more");
     }
-    // Held open until the search is over: a file that is unmapped meanwhile ends the JVM.
+    return held(
+        () -> {
+          ScoreDoc[] found = searcher.search(bagOfWords(query), k).scoreDocs;
+          ImmutableLongArray.Builder indices = ImmutableLongArray.builder(found.length);
+          ImmutableDoubleArray.Builder scores = ImmutableDoubleArray.builder(found.length);
+          for (ScoreDoc hit : found) {
+            indices.add(hit.doc);
+            scores.add(hit.score);
+          }
+          return new Hits(indices.build(), scores.build());
+        });
+  }
+
+  /**
+   * Returns the score of one document for a query, whatever its rank; empty if the document has
+   * none of the query's words.
+   *
+   * @param query any text; used as {@link #search} does
+   * @param index the document's place in the collection
+   * @throws IllegalArgumentException if there is no such document
+   * @throws IllegalStateException if the index is closed
+   * @throws LlaraException if the index cannot be read
+   */
+  public OptionalDouble score(String query, long index) {
+    return held(
+        () -> {
+          if (index < 0 || index >= reader.maxDoc()) {
+            throw new IllegalArgumentException(
+                "there is no document %d; the index has %d".formatted(index, reader.maxDoc()));
+          }
+          Weight weight =
+              searcher.createWeight(
+                  searcher.rewrite(bagOfWords(query)), ScoreMode.COMPLETE, /* boost= */ 1);
+          Scorer scorer = weight.scorer(reader.leaves().get(0));
+          return scorer == null || scorer.iterator().advance((int) index) != index
+              ? OptionalDouble.empty()
+              : OptionalDouble.of(scorer.score());
+        });
+  }
+
+  /** Reads from the index. */
+  private interface Reading<T> {
+    T read() throws IOException;
+  }
+
+  private <T> T held(Reading<T> reading) {
+    // Held open until it is over: a file that is unmapped meanwhile ends the JVM.
     if (!reader.tryIncRef()) {
       throw new IllegalStateException("the BM25 index is closed");
     }
     try {
       try {
-        ScoreDoc[] found = searcher.search(bagOfWords(query), k).scoreDocs;
-        ImmutableLongArray.Builder indices = ImmutableLongArray.builder(found.length);
-        ImmutableDoubleArray.Builder scores = ImmutableDoubleArray.builder(found.length);
-        for (ScoreDoc hit : found) {
-          indices.add(hit.doc);
-          scores.add(hit.score);
-        }
-        return new Hits(indices.build(), scores.build());
+        return reading.read();
       } finally {
         reader.decRef();
       }

@@ -1,15 +1,18 @@
 package io.llara.train.retrieval;
 
+import io.llara.Internal;
+
 /**
  * The inner product that scores are: of float32 vectors in float64, summed in one fixed order. The
  * products are exact, and Java defines every addition, so that a score is the same bits on every
  * machine.
  */
-final class InnerProduct {
+@Internal
+public final class InnerProduct {
   private InnerProduct() {}
 
   /** Returns the inner product of a vector that is {@linkplain #widened widened} and another. */
-  static double of(double[] a, float[] b) {
+  public static double of(double[] a, float[] b) {
     // Eight sums, each waiting for itself only: one alone would wait for every addition before it.
     double s0 = 0;
     double s1 = 0;
@@ -37,7 +40,7 @@ final class InnerProduct {
   }
 
   /** Returns a vector's values in float64: converted once, where it meets many others. */
-  static double[] widened(float[] vector) {
+  public static double[] widened(float[] vector) {
     double[] wide = new double[vector.length];
     for (int i = 0; i < wide.length; i++) {
       wide[i] = vector[i];

@@ -20,6 +20,7 @@ import java.util.Enumeration;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.OptionalDouble;
 import java.util.Random;
 import java.util.concurrent.CountDownLatch;
 import java.util.function.IntFunction;
@@ -59,6 +60,35 @@ class Bm25IndexTest {
           assertThat(few.scores()).isEqualTo(hits.scores().subArray(0, 10));
         }
       }
+    }
+  }
+
+  @Test
+  void scoresOneDocumentAsASearchWould() {
+    List<String> texts = randomTexts(200, 2);
+    try (Bm25Index index = Bm25Index.build(corpus(texts))) {
+      for (String query : List.of("fox", "cow cow cow hen", "elk missing dog bat", "missing", "")) {
+        Map<Long, Double> found = new HashMap<>();
+        Hits hits = index.search(query, 200);
+        for (int i = 0; i < hits.size(); i++) {
+          found.put(hits.indices().get(i), hits.scores().get(i));
+        }
+        for (long i = 0; i < 200; i++) {
+          OptionalDouble score = index.score(query, i);
+          assertThat(score.isPresent()).isEqualTo(found.containsKey(i));
+          // Summed in another order, maybe.
+          long place = i;
+          score.ifPresent(
+              value -> assertThat(value).isCloseTo(found.get(place), within(1e-6 * value)));
+        }
+      }
+      for (long none : new long[] {-1, 200}) {
+        assertThatThrownBy(() -> index.score("fox", none))
+            .isInstanceOf(IllegalArgumentException.class)
+            .hasMessage("there is no document %d; the index has 200".formatted(none));
+      }
+      index.close();
+      assertThatThrownBy(() -> index.score("fox", 0)).isInstanceOf(IllegalStateException.class);
     }
   }
 
