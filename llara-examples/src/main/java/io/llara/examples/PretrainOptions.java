@@ -146,7 +146,7 @@ final class PretrainOptions {
       description =
           "The length that longer gradients are scaled down to; 0: none are (default:"
               + " ${DEFAULT-VALUE}).")
-  private double clip = Pretrainer.DEFAULT_CLIP;
+  private double clip = RunBuilder.DEFAULT_CLIP;
 
   @Option(
       names = "--max-tokens",
@@ -188,13 +188,13 @@ final class PretrainOptions {
       names = "--evaluate-every",
       paramLabel = "N",
       description = "Steps from one evaluation to the next (default: ${DEFAULT-VALUE}).")
-  private long evaluateEvery = Pretrainer.DEFAULT_EVALUATE_EVERY;
+  private long evaluateEvery = RunBuilder.DEFAULT_EVALUATE_EVERY;
 
   @Option(
       names = "--save-every",
       paramLabel = "N",
       description = "Steps from one checkpoint to the next (default: ${DEFAULT-VALUE}).")
-  private long saveEvery = Pretrainer.DEFAULT_SAVE_EVERY;
+  private long saveEvery = RunBuilder.DEFAULT_SAVE_EVERY;
 
   @Mixin private SeedOption seed = new SeedOption();
 
