@@ -6,9 +6,10 @@ import io.llara.prompt.Reserve;
 import io.llara.tokenize.Tokenizer;
 import io.llara.train.data.Collator;
 import io.llara.train.data.Example;
-import io.llara.train.data.ShuffledTexts;
+import io.llara.train.data.Shuffled;
 import io.llara.train.data.TextSource;
 import io.llara.train.data.TextStream;
+import io.llara.train.data.TrainingText;
 import io.llara.train.pretrain.Bag;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -84,7 +85,7 @@ public final class UnigramBaseline {
     int bags = 0;
     TextSource held = source.heldOut(heldOut, true).build();
     // The same texts as a run evaluates.
-    try (ShuffledTexts texts = ShuffledTexts.create(held, BUFFER, 0, 1)) {
+    try (Shuffled<TrainingText> texts = Shuffled.create(held, BUFFER, 0, 1)) {
       for (int i = 0; i < HELD_OUT_TEXTS && texts.hasNext(); i++) {
         Bag bag = Bag.ofSet(targets.apply(collator.example(texts.next())));
         if (!bag.isEmpty()) {

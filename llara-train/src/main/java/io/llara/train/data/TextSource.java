@@ -1,17 +1,10 @@
 package io.llara.train.data;
 
-import com.google.common.collect.ImmutableList;
 import io.llara.LlaraException;
 import io.llara.tokenize.Tokenizer;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import java.util.concurrent.atomic.AtomicInteger;
-import java.util.stream.Collectors;
-import org.slf4j.Logger;
-import org.slf4j.LoggerFactory;
 
 /**
  * Texts to train on: JSONL files, {@code .gz} among them, and how they are read.
@@ -40,30 +33,24 @@ import org.slf4j.LoggerFactory;
  * }
  * }</pre>
  *
- * <p>Nothing is kept in memory but the line at hand. A source can be opened any number of times and
- * gives the same texts in the same order while its files stay as they are. Immutable and
- * thread-safe; it uses the tokenizer and does not close it.
+ * <p>A document is held out by a hash of its id, or of its text if it has none. A pair counts as a
+ * document. Those that were cut from one document share texts, one's next being another's own, and
+ * should carry an {@code id} in common to stay on one side.
+ *
+ * <p>Immutable and thread-safe; it uses the tokenizer and does not close it.
  */
-public final class TextSource {
-  private static final Logger LOG = LoggerFactory.getLogger(TextSource.class);
-  private static final int LOGGED_LINES = 10;
-
+public final class TextSource extends JsonlSource<TrainingText> {
   /** The most tokens in a passage unless said otherwise. */
   public static final int DEFAULT_PASSAGE_TOKENS = 256;
 
   /** Fewer might not hold one character: four bytes, each a token, and a space before them. */
   private static final int LEAST_PASSAGE_TOKENS = 8;
 
-  private final ImmutableList<Path> files;
-  private final BadLines badLines;
   private final Optional<Tokenizer> tokenizer;
   private final int passageTokens;
   private final StopWords stopWords;
   private final boolean stripTargets;
   private final Kind kind;
-  private final double fraction;
-  private final boolean heldOutWanted;
-  private final AtomicInteger logged = new AtomicInteger();
 
   /** What the lines become. */
   public enum Kind {
@@ -77,15 +64,12 @@ public final class TextSource {
   }
 
   private TextSource(Builder builder) {
-    this.files = builder.files;
-    this.badLines = builder.badLines;
+    super(builder);
     this.tokenizer = builder.tokenizer;
     this.passageTokens = builder.passageTokens;
     this.stopWords = builder.stopWords;
     this.stripTargets = builder.stripTargets;
     this.kind = builder.kind;
-    this.fraction = builder.fraction;
-    this.heldOutWanted = builder.heldOutWanted;
   }
 
   /**
@@ -97,67 +81,19 @@ public final class TextSource {
     return new Builder(files);
   }
 
-  /** Begins a pass over the files; the caller closes it. */
+  @Override
   public TextStream open() {
     return new TextStream(this);
   }
 
-  /** Reads everything once and returns what it found. Takes as long as that takes. */
-  public TextStatistics count() {
-    try (TextStream stream = open()) {
-      while (stream.hasNext()) {
-        stream.next();
-      }
-      return stream.statistics();
-    }
+  @Override
+  String noun() {
+    return kind == Kind.PASSAGE_PAIRS ? "pair" : "text";
   }
 
-  /**
-   * Makes sure that there is something to train on; reads up to the first text.
-   *
-   * @throws LlaraException if there is no text; says what there is instead. Also as {@link
-   *     TextStream#hasNext}
-   */
-  public void requireTexts() {
-    try (TextStream stream = open()) {
-      if (!stream.hasNext()) {
-        throw noTexts(stream.statistics());
-      }
-    }
-  }
-
-  LlaraException noTexts(TextStatistics found) {
-    String what = kind == Kind.PASSAGE_PAIRS ? "usable pair" : "usable text";
-    if (found.lines() == 0) {
-      return new LlaraException(names() + ": no " + what + ": there is no line in it");
-    }
-    StringBuilder message = new StringBuilder(names()).append(": no ").append(what).append(" in ");
-    message.append(found.lines()).append(found.lines() == 1 ? " line" : " lines").append(": ");
-    List<String> reasons = new ArrayList<>();
-    if (found.badLines() > 0) {
-      reasons.add(found.badLines() + " bad");
-    }
-    if (found.shortDocuments() > 0) {
-      reasons.add(
-          "%d too short for two passages of up to %d tokens"
-              .formatted(found.shortDocuments(), passageTokens));
-    }
-    if (found.otherPart() > 0) {
-      reasons.add(
-          "%d %s"
-              .formatted(
-                  found.otherPart(), heldOutWanted ? "for training, none held out" : "held out"));
-    }
-    return new LlaraException(message.append(String.join(", ", reasons)).toString());
-  }
-
-  private String names() {
-    String first = files.stream().limit(3).map(Path::toString).collect(Collectors.joining(", "));
-    return files.size() > 3 ? first + " and " + (files.size() - 3) + " more" : first;
-  }
-
-  List<Path> files() {
-    return files;
+  @Override
+  String shortBecause() {
+    return "too short for two passages of up to %d tokens".formatted(passageTokens);
   }
 
   /** Returns the passages of a document, by a splitter of the caller's own; or fails. */
@@ -172,11 +108,6 @@ public final class TextSource {
     return new PassageSplitter(text -> counter.encodeText(text).length, passageTokens);
   }
 
-  /** Returns whether a line belongs to the part of the split that is wanted. */
-  boolean wants(DataLine line) {
-    return fraction == 0 || line.isHeldOut(fraction) == heldOutWanted;
-  }
-
   Kind kind() {
     return kind;
   }
@@ -185,46 +116,20 @@ public final class TextSource {
     return stripTargets ? stopWords.strip(text) : text;
   }
 
-  /** Refuses a line that cannot be used, or logs it; logs of all passes count together. */
-  void bad(String origin, BadLineException reason) {
-    String message = origin + ": " + reason.getMessage();
-    if (badLines == BadLines.REFUSE) {
-      throw new LlaraException(message, reason);
-    }
-    int before = logged.getAndUpdate(n -> Math.min(n + 1, LOGGED_LINES));
-    if (before < LOGGED_LINES) {
-      LOG.warn(
-          "skipped: {}{}",
-          message,
-          before + 1 < LOGGED_LINES ? "" : " (more bad lines are counted, not shown)");
-    }
-  }
-
-  /** Returns the files. */
-  @Override
-  public String toString() {
-    return names();
-  }
-
   /** Collects the settings of a source. Not thread-safe. */
-  public static final class Builder {
-    private final ImmutableList<Path> files;
-    private BadLines badLines = BadLines.REFUSE;
+  public static final class Builder extends JsonlSource.Builder<Builder> {
     private Optional<Tokenizer> tokenizer = Optional.empty();
     private int passageTokens = DEFAULT_PASSAGE_TOKENS;
     private StopWords stopWords = StopWords.english();
     private boolean stripTargets = true;
     private Kind kind = Kind.PASSAGE_PAIRS;
-    private double fraction;
-    private boolean heldOutWanted;
 
     private Builder(List<Path> files) {
-      this.files = ImmutableList.copyOf(files);
+      super(files);
     }
 
-    /** Sets what happens to a line that cannot be used; {@link BadLines#REFUSE} by default. */
-    public Builder badLines(BadLines badLines) {
-      this.badLines = badLines;
+    @Override
+    Builder self() {
       return this;
     }
 
@@ -266,53 +171,17 @@ public final class TextSource {
     }
 
     /**
-     * Splits the data set by document and takes one part. A document falls on one side by a hash of
-     * its id, or of its text if it has none, so that it stays there whatever else is in the files.
-     * By default there is no split.
-     *
-     * <p>A pair counts as a document. Those that were cut from one document share texts, one's next
-     * being another's own, and should carry an {@code id} in common to stay on one side.
-     *
-     * @param fraction how much is held out, from 0 (nothing, no split) to below 1
-     * @param wanted true for the held-out part, false for the rest
-     */
-    public Builder heldOut(double fraction, boolean wanted) {
-      this.fraction = fraction;
-      this.heldOutWanted = wanted;
-      return this;
-    }
-
-    /**
      * Returns the source.
      *
      * @throws IllegalArgumentException if there is no file, or a number is out of its bounds
      * @throws LlaraException if a file does not exist or is no regular file; all such are named
      */
     public TextSource build() {
-      List<String> problems = new ArrayList<>();
-      if (files.isEmpty()) {
-        problems.add("there is no data file");
-      }
-      if (passageTokens < LEAST_PASSAGE_TOKENS) {
-        problems.add(
-            "passageTokens is %d, at least %d".formatted(passageTokens, LEAST_PASSAGE_TOKENS));
-      }
-      if (!(fraction >= 0 && fraction < 1)) {
-        problems.add("the held-out fraction is %s, expected from 0 to below 1".formatted(fraction));
-      } else if (fraction == 0 && heldOutWanted) {
-        problems.add("the held-out part is wanted, but its fraction is 0");
-      }
-      if (!problems.isEmpty()) {
-        throw new IllegalArgumentException(String.join("; ", problems));
-      }
-      String wrong =
-          files.stream()
-              .filter(file -> !Files.isRegularFile(file))
-              .map(file -> file + (Files.exists(file) ? ": is no regular file" : ": no such file"))
-              .collect(Collectors.joining("; "));
-      if (!wrong.isEmpty()) {
-        throw new LlaraException(wrong + "; expected JSONL files to train on");
-      }
+      check(
+          passageTokens < LEAST_PASSAGE_TOKENS
+              ? List.of(
+                  "passageTokens is %d, at least %d".formatted(passageTokens, LEAST_PASSAGE_TOKENS))
+              : List.of());
       return new TextSource(this);
     }
   }

@@ -9,8 +9,9 @@ import io.llara.prompt.PromptTemplate;
 import io.llara.prompt.Reserve;
 import io.llara.tokenize.Tokenizer;
 import io.llara.train.data.Collator;
-import io.llara.train.data.ShuffledTexts;
+import io.llara.train.data.Shuffled;
 import io.llara.train.data.TextSource;
+import io.llara.train.data.TrainingText;
 import io.llara.train.distributed.Communicator;
 import io.llara.train.model.TrainedModel;
 import io.llara.train.run.Lanes;
@@ -41,7 +42,7 @@ final class AdaptationTask implements TrainingTask {
     this.prompts = settings.recipe().template().map(this::prompts);
     this.source = source();
     this.training = source.heldOut(options.heldOut(), false).build();
-    training.requireTexts();
+    training.requireExamples();
     this.collator =
         prompts
             .map(builder -> Collator.joint(builder, tokenizer, settings.maxTokens()))
@@ -78,7 +79,7 @@ final class AdaptationTask implements TrainingTask {
 
   @Override
   public long countExamples() {
-    return training.count().texts();
+    return training.count().examples();
   }
 
   @Override
@@ -109,8 +110,8 @@ final class AdaptationTask implements TrainingTask {
 
   @Override
   public Course begin(TrainedModel model, Lanes lanes, Communicator communicator) {
-    ShuffledTexts shuffled =
-        ShuffledTexts.create(training, options.shuffleBuffer(), options.seed());
+    Shuffled<TrainingText> shuffled =
+        Shuffled.create(training, options.shuffleBuffer(), options.seed());
     AdaptationObjective.Texts texts =
         new AdaptationObjective.Texts(shuffled, collator, tokenizer.bosIds().length);
     Objective objective =
@@ -160,10 +161,10 @@ final class AdaptationTask implements TrainingTask {
       return List.of();
     }
     TextSource heldOut = source.heldOut(options.heldOut(), true).build();
-    heldOut.requireTexts();
+    heldOut.requireExamples();
     List<Prepared> mine = new ArrayList<>();
     // Drawn from all held-out documents, not from the first ones.
-    try (ShuffledTexts some = ShuffledTexts.create(heldOut, options.shuffleBuffer(), 0, 1)) {
+    try (Shuffled<TrainingText> some = Shuffled.create(heldOut, options.shuffleBuffer(), 0, 1)) {
       for (int i = 0; i < options.evaluationTexts() && some.hasNext(); i++) {
         if (i % options.ranks() == options.rank()) {
           mine.add(texts.prepare(some.next(), settings.recipe()));

@@ -1,7 +1,6 @@
 package io.llara.train.pretrain;
 
-import io.llara.LlaraException;
-import io.llara.train.TrainingException;
+import io.llara.train.Trainer;
 import io.llara.train.TrainingResult;
 import io.llara.train.data.StopWords;
 import io.llara.train.lora.LoraOptions;
@@ -48,7 +47,7 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>{@link #stop} may be called from any thread; everything else is for one thread.
  */
-public final class Pretrainer {
+public final class Pretrainer implements Trainer {
   /** The examples of a step unless told otherwise. */
   public static final int DEFAULT_BATCH = 16;
 
@@ -73,14 +72,7 @@ public final class Pretrainer {
     return new Builder(model, data, out);
   }
 
-  /**
-   * Runs until all steps are made, or {@link #stop} is called, or this thread is interrupted; then
-   * a checkpoint is saved and the run ends cleanly. The interrupt is kept.
-   *
-   * @throws LlaraException if the checkpoint or the data cannot be used, the settings are not those
-   *     that the run in the directory was begun with, or something cannot be written
-   * @throws TrainingException if the loss is not a number
-   */
+  @Override
   public TrainingResult run() {
     return new TrainingRun(
             settings.options(),
@@ -89,7 +81,7 @@ public final class Pretrainer {
         .run(() -> stopRequested || Thread.currentThread().isInterrupted());
   }
 
-  /** Ends the run after the step at hand, with a checkpoint. */
+  @Override
   public void stop() {
     stopRequested = true;
   }
@@ -202,11 +194,7 @@ public final class Pretrainer {
       return this;
     }
 
-    /**
-     * Checks the settings.
-     *
-     * @throws IllegalArgumentException naming all that are wrong
-     */
+    @Override
     public Pretrainer build() {
       List<String> problems = new ArrayList<>();
       require(problems, microBatches >= 1, "micro-batches must be at least 1");

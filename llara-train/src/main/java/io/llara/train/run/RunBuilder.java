@@ -2,6 +2,7 @@ package io.llara.train.run;
 
 import io.llara.ComputeType;
 import io.llara.Internal;
+import io.llara.train.Trainer;
 import io.llara.train.TrainingListener;
 import io.llara.train.data.BadLines;
 import io.llara.train.distributed.WorldSettings;
@@ -242,6 +243,13 @@ public abstract class RunBuilder<B extends RunBuilder<B>> {
     this.listener = listener;
     return self();
   }
+
+  /**
+   * Checks the settings; nothing is read or written yet.
+   *
+   * @throws IllegalArgumentException naming all that are wrong
+   */
+  public abstract Trainer build();
 
   /** Returns whether all parameters train. */
   @Internal

@@ -93,6 +93,23 @@ class SharedDataTest {
     }
   }
 
+  @Test
+  void readsTheSharedPairs() {
+    Path pairs = data().resolve("pairs");
+    assertThat(count(pairs.resolve("medquad.jsonl.gz"), 0)).isEqualTo(16035);
+    assertThat(count(pairs.resolve("xquad-en.jsonl.gz"), 0)).isEqualTo(1190);
+    assertThat(count(pairs.resolve("flagembedding-examples/msmarco.jsonl"), 15)).isEqualTo(10);
+    assertThat(count(pairs.resolve("flagembedding-examples/nq.jsonl"), 15)).isEqualTo(10);
+    assertThat(count(data().resolve("llara-toy/toy_finetune_data.jsonl"), 15)).isEqualTo(11);
+  }
+
+  private static long count(Path file, int leastNegatives) {
+    DataStatistics found =
+        PairSource.builder(List.of(file)).leastNegatives(leastNegatives).build().count();
+    assertThat(found.badLines()).isZero();
+    return found.examples();
+  }
+
   private static List<String> firstDocuments(Path file, int count) throws IOException {
     try (BufferedReader lines =
         new BufferedReader(

@@ -102,9 +102,9 @@ class TextSourceTest {
             second + ":1 passage 2",
             second + ":2",
             second + ":3");
-    assertThat(source.count()).isEqualTo(new TextStatistics(5, 5, 0, 1, 0));
+    assertThat(source.count()).isEqualTo(new DataStatistics(5, 5, 0, 1, 0));
     assertThat(DataFiles.readAll(source)).isEqualTo(texts);
-    source.requireTexts();
+    source.requireExamples();
   }
 
   @Test
@@ -115,7 +115,7 @@ class TextSourceTest {
       assertThatThrownBy(stream::next)
           .isInstanceOf(LlaraException.class)
           .hasMessage(file + ":2: \"text\" is a number; expected a string");
-      assertThat(stream.statistics()).isEqualTo(new TextStatistics(2, 1, 1, 0, 0));
+      assertThat(stream.statistics()).isEqualTo(new DataStatistics(2, 1, 1, 0, 0));
     }
   }
 
@@ -134,7 +134,7 @@ class TextSourceTest {
 
     assertThat(texts).hasSize(16);
     assertThat(texts.get(15).origin()).isEqualTo(file + ":33");
-    assertThat(source.count()).isEqualTo(new TextStatistics(33, 16, 17, 0, 0));
+    assertThat(source.count()).isEqualTo(new DataStatistics(33, 16, 17, 0, 0));
   }
 
   @Test
@@ -160,24 +160,24 @@ class TextSourceTest {
             DataFiles.document("2", "A dog."),
             "{}");
 
-    assertThatThrownBy(() -> source(empty).build().requireTexts())
+    assertThatThrownBy(() -> source(empty).build().requireExamples())
         .isInstanceOf(LlaraException.class)
         .hasMessage(empty + ": no usable pair: there is no line in it");
-    assertThatThrownBy(() -> source(short2, empty).badLines(BadLines.SKIP).build().requireTexts())
+    assertThatThrownBy(() -> source(short2, empty).badLines(BadLines.SKIP).build().requireExamples())
         .isInstanceOf(LlaraException.class)
         .hasMessage(
             "%s, %s: no usable pair in 3 lines: 1 bad, 2 too short for two passages of up to 16 tokens"
                 .formatted(short2, empty));
-    source(short2).badLines(BadLines.SKIP).documentsAs(Kind.PLAIN_TEXTS).build().requireTexts();
+    source(short2).badLines(BadLines.SKIP).documentsAs(Kind.PLAIN_TEXTS).build().requireExamples();
   }
 
   @Test
   void saysWhenThePartThatIsWantedIsEmpty() throws IOException {
     Path file = DataFiles.pairs(dir.resolve("a.jsonl"), 3);
 
-    assertThatThrownBy(() -> source(file).heldOut(1e-9, true).build().requireTexts())
+    assertThatThrownBy(() -> source(file).heldOut(1e-9, true).build().requireExamples())
         .hasMessage(file + ": no usable pair in 3 lines: 3 for training, none held out");
-    assertThatThrownBy(() -> source(file).heldOut(1 - 1e-9, false).build().requireTexts())
+    assertThatThrownBy(() -> source(file).heldOut(1 - 1e-9, false).build().requireExamples())
         .hasMessage(file + ": no usable pair in 3 lines: 3 held out");
   }
 

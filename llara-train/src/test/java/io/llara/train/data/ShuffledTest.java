@@ -17,7 +17,7 @@ import net.jqwik.api.constraints.IntRange;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-class ShuffledTextsTest {
+class ShuffledTest {
   @TempDir Path dir;
 
   private TextSource source(int texts) throws IOException {
@@ -28,7 +28,7 @@ class ShuffledTextsTest {
     return TextSource.builder(List.of(DataFiles.pairs(dir.resolve("a.jsonl"), texts))).build();
   }
 
-  private static List<String> take(ShuffledTexts texts, int count) {
+  private static List<String> take(Shuffled<TrainingText> texts, int count) {
     List<String> taken = new ArrayList<>();
     for (int i = 0; i < count; i++) {
       taken.add(texts.next().text());
@@ -39,7 +39,7 @@ class ShuffledTextsTest {
   @Test
   void everyPassHandsOutEachTextOnceInAnotherOrder() throws IOException {
     List<String> inOrder = DataFiles.texts(DataFiles.readAll(source(100)));
-    try (ShuffledTexts texts = ShuffledTexts.create(source(100), 30, 5)) {
+    try (Shuffled<TrainingText> texts = Shuffled.create(source(100), 30, 5)) {
       List<String> first = take(texts, 100);
       assertThat(texts.epoch()).isEqualTo(1);
       List<String> second = take(texts, 100);
@@ -48,15 +48,15 @@ class ShuffledTextsTest {
       assertThat(second).containsExactlyInAnyOrderElementsOf(inOrder).isNotEqualTo(first);
       assertThat(texts.position()).isEqualTo(200);
       assertThat(texts.hasNext()).isTrue();
-      assertThat(texts.statistics()).isEqualTo(new TextStatistics(100, 100, 0, 0, 0));
+      assertThat(texts.statistics()).isEqualTo(new DataStatistics(100, 100, 0, 0, 0));
     }
   }
 
   @Test
   void orderIsThatOfTheSeed() throws IOException {
-    try (ShuffledTexts a = ShuffledTexts.create(source(50), 20, 5);
-        ShuffledTexts b = ShuffledTexts.create(source(50), 20, 5);
-        ShuffledTexts c = ShuffledTexts.create(source(50), 20, 6)) {
+    try (Shuffled<TrainingText> a = Shuffled.create(source(50), 20, 5);
+        Shuffled<TrainingText> b = Shuffled.create(source(50), 20, 5);
+        Shuffled<TrainingText> c = Shuffled.create(source(50), 20, 6)) {
       List<String> first = take(a, 120);
       assertThat(take(b, 120)).isEqualTo(first);
       assertThat(take(c, 120)).isNotEqualTo(first);
@@ -66,7 +66,7 @@ class ShuffledTextsTest {
   /** A change here breaks the resuming of runs that an earlier version began. */
   @Test
   void orderStaysAsItIs() throws IOException {
-    try (ShuffledTexts texts = ShuffledTexts.create(source(10), 4, 1)) {
+    try (Shuffled<TrainingText> texts = Shuffled.create(source(10), 4, 1)) {
       assertThat(take(texts, 12).stream().map(text -> text.replace("text ", "")))
           .containsExactly("3", "1", "2", "4", "7", "6", "5", "0", "9", "8", "2", "4");
     }
@@ -74,14 +74,14 @@ class ShuffledTextsTest {
 
   @Test
   void aBufferOfOneKeepsTheOrder() throws IOException {
-    try (ShuffledTexts texts = ShuffledTexts.create(source(10), 1, 5)) {
+    try (Shuffled<TrainingText> texts = Shuffled.create(source(10), 1, 5)) {
       assertThat(take(texts, 10)).isEqualTo(DataFiles.texts(DataFiles.readAll(source(10))));
     }
   }
 
   @Test
   void neighboursAreSpreadOverTheBuffer() throws IOException {
-    try (ShuffledTexts texts = ShuffledTexts.create(source(1000), 500, 5)) {
+    try (Shuffled<TrainingText> texts = Shuffled.create(source(1000), 500, 5)) {
       List<String> order = take(texts, 1000);
       int together = 0;
       for (int i = 0; i < 999; i++) {
@@ -95,8 +95,8 @@ class ShuffledTextsTest {
 
   @Test
   void batchesGoOnAcrossPasses() throws IOException {
-    try (ShuffledTexts batches = ShuffledTexts.create(source(10), 4, 5);
-        ShuffledTexts single = ShuffledTexts.create(source(10), 4, 5)) {
+    try (Shuffled<TrainingText> batches = Shuffled.create(source(10), 4, 5);
+        Shuffled<TrainingText> single = Shuffled.create(source(10), 4, 5)) {
       for (int i = 0; i < 5; i++) {
         List<TrainingText> batch = batches.nextBatch(7);
         assertThat(DataFiles.texts(batch)).hasSize(7).isEqualTo(take(single, 7));
@@ -108,7 +108,7 @@ class ShuffledTextsTest {
 
   @Test
   void endsAfterTheLastPass() throws IOException {
-    try (ShuffledTexts texts = ShuffledTexts.create(source(10), 4, 5, 2)) {
+    try (Shuffled<TrainingText> texts = Shuffled.create(source(10), 4, 5, 2)) {
       assertThat(texts.nextBatch(16)).hasSize(16);
       assertThat(texts.nextBatch(16)).hasSize(4);
       assertThat(texts.nextBatch(16)).isEmpty();
@@ -126,8 +126,8 @@ class ShuffledTextsTest {
       @ForAll long seed)
       throws IOException {
     Path own = Directories.temporary();
-    try (ShuffledTexts whole = ShuffledTexts.create(source(own, size), buffer, seed);
-        ShuffledTexts resumed = ShuffledTexts.create(source(own, size), buffer, seed)) {
+    try (Shuffled<TrainingText> whole = Shuffled.create(source(own, size), buffer, seed);
+        Shuffled<TrainingText> resumed = Shuffled.create(source(own, size), buffer, seed)) {
       take(whole, before + skipped);
       take(resumed, before);
       resumed.skip(skipped);
@@ -142,7 +142,7 @@ class ShuffledTextsTest {
 
   @Test
   void jumpsOverWholePasses() throws IOException {
-    try (ShuffledTexts texts = ShuffledTexts.create(source(10), 4, 5)) {
+    try (Shuffled<TrainingText> texts = Shuffled.create(source(10), 4, 5)) {
       texts.skip(10_000_000_000_003L);
       assertThat(texts.position()).isEqualTo(10_000_000_000_003L);
       assertThat(texts.epoch()).isEqualTo(1_000_000_000_000L);
@@ -153,7 +153,7 @@ class ShuffledTextsTest {
 
   @Test
   void skippingBeyondTheEndIsRefused() throws IOException {
-    try (ShuffledTexts texts = ShuffledTexts.create(source(10), 4, 5, 3)) {
+    try (Shuffled<TrainingText> texts = Shuffled.create(source(10), 4, 5, 3)) {
       texts.skip(30);
       assertThat(texts.hasNext()).isFalse();
       assertThatThrownBy(() -> texts.skip(1))
@@ -161,7 +161,7 @@ class ShuffledTextsTest {
           .hasMessageContaining("have only 30");
       assertThatThrownBy(() -> texts.skip(-1)).isInstanceOf(IllegalArgumentException.class);
     }
-    try (ShuffledTexts texts = ShuffledTexts.create(source(10), 4, 5, 3)) {
+    try (Shuffled<TrainingText> texts = Shuffled.create(source(10), 4, 5, 3)) {
       assertThatThrownBy(() -> texts.skip(31)).isInstanceOf(LlaraException.class);
     }
   }
@@ -169,8 +169,8 @@ class ShuffledTextsTest {
   @Test
   void aSourceWithoutTextsIsAnErrorAndNoEndlessLoop() throws IOException {
     Path file = Files.createFile(dir.resolve("empty.jsonl"));
-    try (ShuffledTexts texts =
-        ShuffledTexts.create(TextSource.builder(List.of(file)).build(), 4, 5)) {
+    try (Shuffled<TrainingText> texts =
+        Shuffled.create(TextSource.builder(List.of(file)).build(), 4, 5)) {
       assertThatThrownBy(texts::next)
           .isInstanceOf(LlaraException.class)
           .hasMessageContaining(file + ": no usable pair");
@@ -180,11 +180,11 @@ class ShuffledTextsTest {
   @Test
   void refusesBadArgumentsAndUseAfterClose() throws IOException {
     TextSource source = source(3);
-    assertThatThrownBy(() -> ShuffledTexts.create(source, 0, 1))
+    assertThatThrownBy(() -> Shuffled.create(source, 0, 1))
         .isInstanceOf(IllegalArgumentException.class);
-    assertThatThrownBy(() -> ShuffledTexts.create(source, 1, 1, 0))
+    assertThatThrownBy(() -> Shuffled.create(source, 1, 1, 0))
         .isInstanceOf(IllegalArgumentException.class);
-    ShuffledTexts texts = ShuffledTexts.create(source, 2, 1);
+    Shuffled<TrainingText> texts = Shuffled.create(source, 2, 1);
     texts.next();
     texts.close();
     texts.close();

@@ -1,0 +1,166 @@
+package io.llara.train.data;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.llara.LlaraException;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+class PairSourceTest {
+  private static final String PAIR = "{\"query\":\"Why?\",\"pos\":[\"So.\"],\"neg\":[\"No.\"]}";
+
+  @TempDir Path dir;
+
+  private static List<TrainingPair> readAll(PairSource source) {
+    List<TrainingPair> pairs = new ArrayList<>();
+    try (PairStream stream = source.open()) {
+      stream.forEachRemaining(pairs::add);
+    }
+    return pairs;
+  }
+
+  private static PairSource.Builder source(Path... files) {
+    return PairSource.builder(List.of(files));
+  }
+
+  @Test
+  void readsPairsAndPassesOverOtherKeys() throws IOException {
+    Path first =
+        DataFiles.write(
+            dir.resolve("a.jsonl"),
+            PAIR,
+            "{\"id\":7,\"query\":\"q\",\"pos\":[\"a\",\"b\"],\"pos_scores\":[1,2.5],"
+                + "\"neg_scores\":null,\"prompt\":\"p\",\"type\":{\"x\":[]}}",
+            "{\"neg\":[],\"pos\":[\"a\"],\"query\":\"q\"}");
+    Path second =
+        DataFiles.write(
+            dir.resolve("b.jsonl.gz"), "{\"query\":\"q\",\"pos\":[\"a\"],\"neg\":null}");
+
+    PairSource source = source(first, second).build();
+
+    assertThat(readAll(source))
+        .containsExactly(
+            new TrainingPair("Why?", List.of("So."), List.of("No."), first + ":1"),
+            new TrainingPair("q", List.of("a", "b"), List.of(), first + ":2"),
+            new TrainingPair("q", List.of("a"), List.of(), first + ":3"),
+            new TrainingPair("q", List.of("a"), List.of(), second + ":1"));
+    assertThat(source.count()).isEqualTo(new DataStatistics(4, 4, 0, 0, 0));
+    source.requireExamples();
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "'' | is blank; expected a JSON object",
+        "[] | is a list; expected a JSON object",
+        "{\"query\":\"q\",\"pos\":[\"a\"] | is not JSON",
+        "{\"query\":\"q\",\"pos\":[\"a\",]} | is not JSON",
+        "{'query':\"q\",\"pos\":[\"a\"]} | is not JSON",
+        "{\"pos\":[\"a\"]} | has no \"query\"",
+        "{\"query\":\" \",\"pos\":[\"a\"]} | \"query\" is blank",
+        "{\"query\":3,\"pos\":[\"a\"]} | \"query\" is a number; expected a string",
+        "{\"query\":null,\"pos\":[\"a\"]} | \"query\" is null; expected a string",
+        "{\"query\":\"q\",\"query\":\"q\",\"pos\":[\"a\"]} | has \"query\" twice",
+        "{\"query\":\"q\"} | has no \"pos\"",
+        "{\"query\":\"q\",\"pos\":[]} | \"pos\" is empty: the query has no positive passage",
+        "{\"query\":\"q\",\"pos\":\"a\"} | \"pos\" is a string; expected a list of strings",
+        "{\"query\":\"q\",\"pos\":null} | \"pos\" is null; expected a list of strings",
+        "{\"query\":\"q\",\"pos\":[\"a\",\"\"]} | \"pos\"[1] is blank",
+        "{\"query\":\"q\",\"pos\":[\"a\"],\"neg\":[\"b\",1]} | \"neg\"[1] is a number; expected",
+        "{\"query\":\"q\",\"pos\":[\"a\"],\"neg\":{}} | \"neg\" is an object; expected a list",
+        "{\"query\":\"q\",\"pos\":[\"\\ud800\"]} | half of a surrogate pair",
+        "{\"input\":\"t\",\"output_summarize\":\"\",\"output_predict\":\"\"} | has no \"query\"",
+      })
+  void refusesWhatIsNoPair(String line, String reason) throws IOException {
+    assertThatThrownBy(() -> PairLine.parse(line.getBytes(StandardCharsets.UTF_8), "here"))
+        .isInstanceOf(BadLineException.class)
+        .hasMessageContaining(reason);
+    Path file = DataFiles.write(dir.resolve("a.jsonl"), PAIR, line, PAIR);
+    try (PairStream stream = source(file).build().open()) {
+      stream.next();
+      assertThatThrownBy(stream::next)
+          .isInstanceOf(LlaraException.class)
+          .hasMessageContaining(file + ":2: ")
+          .hasMessageContaining(reason);
+    }
+    assertThat(source(file).badLines(BadLines.SKIP).build().count())
+        .isEqualTo(new DataStatistics(3, 2, 1, 0, 0));
+  }
+
+  @Test
+  void aLineWithTooFewNegativesIsABadOne() throws IOException {
+    Path file =
+        DataFiles.write(dir.resolve("a.jsonl"), "{\"query\":\"q\",\"pos\":[\"a\"]}", PAIR);
+    assertThatThrownBy(() -> source(file).leastNegatives(1).build().count())
+        .isInstanceOf(LlaraException.class)
+        .hasMessage(
+            file + ":1: has 0 negative passages in \"neg\"; at least 1 are needed");
+    PairSource skipping = source(file).leastNegatives(2).badLines(BadLines.SKIP).build();
+    assertThat(skipping.count()).isEqualTo(new DataStatistics(2, 0, 2, 0, 0));
+    assertThatThrownBy(skipping::requireExamples)
+        .hasMessage(file + ": no usable pair in 2 lines: 2 bad");
+    assertThatThrownBy(() -> source(file).leastNegatives(-1).build())
+        .isInstanceOf(IllegalArgumentException.class);
+  }
+
+  @Test
+  void partsAreDisjointByQuery() throws IOException {
+    String[] lines = new String[1000];
+    for (int i = 0; i < lines.length; i++) {
+      // Each query twice.
+      lines[i] = "{\"query\":\"query %d\",\"pos\":[\"p%d\"]}".formatted(i / 2, i);
+    }
+    Path file = DataFiles.write(dir.resolve("a.jsonl"), lines);
+
+    List<String> training = queries(source(file).heldOut(0.2, false).build());
+    List<String> heldOut = queries(source(file).heldOut(0.2, true).build());
+
+    assertThat(training).doesNotContainAnyElementsOf(heldOut).hasSize(1000 - heldOut.size());
+    assertThat(heldOut).hasSizeBetween(120, 280);
+    assertThat(source(file).heldOut(0.2, true).build().count().otherPart())
+        .isEqualTo(training.size());
+    assertThatThrownBy(() -> source(file).heldOut(1e-9, true).build().requireExamples())
+        .hasMessage(file + ": no usable pair in 1000 lines: 1000 for training, none held out");
+  }
+
+  private static List<String> queries(PairSource source) {
+    return readAll(source).stream().map(TrainingPair::query).toList();
+  }
+
+  @Test
+  void pairsAreShuffledAsTextsAre() throws IOException {
+    Path file = dir.resolve("a.jsonl");
+    String[] lines = new String[10];
+    for (int i = 0; i < lines.length; i++) {
+      lines[i] = "{\"query\":\"text %d\",\"pos\":[\"p\"]}".formatted(i);
+    }
+    DataFiles.write(file, lines);
+    PairSource pairs = source(file).build();
+    TextSource texts =
+        TextSource.builder(List.of(DataFiles.pairs(dir.resolve("b.jsonl"), 10))).build();
+    try (Shuffled<TrainingPair> ours = Shuffled.create(pairs, 4, 1);
+        Shuffled<TrainingText> theirs = Shuffled.create(texts, 4, 1)) {
+      ours.skip(3);
+      theirs.skip(3);
+      for (int i = 0; i < 20; i++) {
+        assertThat(ours.next().query()).isEqualTo(theirs.next().text());
+      }
+    }
+  }
+
+  @Test
+  void aPairNeedsAPositive() {
+    assertThatThrownBy(() -> new TrainingPair("q", List.of(), List.of("n"), "f:3"))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageContaining("f:3");
+  }
+}
