@@ -5,6 +5,7 @@ import static java.util.Objects.requireNonNull;
 import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.LlamaConfig;
 import io.llara.checkpoint.LlamaTensors;
+import io.llara.checkpoint.TensorEntry;
 import io.llara.model.CheckpointWeights;
 import io.llara.model.LlamaFactory;
 import io.llara.model.LlamaModel;
@@ -260,6 +261,11 @@ public final class TrainedModel implements AutoCloseable {
 
   @Nullable LoraOptions loraOptions() {
     return lora;
+  }
+
+  /** Returns how the checkpoint has the embedding matrix. */
+  TensorEntry storedEmbedding() {
+    return checkpoint.tensor(LlamaTensors.EMBEDDING);
   }
 
   @Override

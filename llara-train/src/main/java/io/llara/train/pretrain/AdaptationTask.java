@@ -1,6 +1,5 @@
 package io.llara.train.pretrain;
 
-import io.llara.LlaraException;
 import io.llara.Mode;
 import io.llara.attention.Layout;
 import io.llara.checkpoint.LlaraJson;
@@ -50,14 +49,9 @@ final class AdaptationTask implements TrainingTask {
   }
 
   private PromptBuilder prompts(PromptTemplate template) {
-    List<String> missing = PromptBuilder.missingTokens(template, tokenizer);
-    if (!missing.isEmpty()) {
-      throw new LlaraException(
-          "%s: the tokenizer lacks %s, which the recipe '%s' needs; add them first (llara add-markers)"
-              .formatted(
-                  options.model(), String.join(", ", missing), settings.recipe().spelled()));
-    }
-    return PromptBuilder.create(template, tokenizer).withReserve(Reserve.BOTH_SUFFIXES);
+    return TrainingRun.prompts(
+            options.model(), "recipe '%s'".formatted(settings.recipe().spelled()), template, tokenizer)
+        .withReserve(Reserve.BOTH_SUFFIXES);
   }
 
   private TextSource.Builder source() {
@@ -94,6 +88,11 @@ final class AdaptationTask implements TrainingTask {
         .template()
         .map(template -> TrainingRun.markerIds(template, tokenizer))
         .orElseGet(() -> new int[0]);
+  }
+
+  @Override
+  public boolean needsHead() {
+    return true;
   }
 
   /** One suffix is shorter than both: prompts of one mode were as long as this. */

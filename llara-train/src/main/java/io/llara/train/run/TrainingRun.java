@@ -5,6 +5,7 @@ import io.llara.LlaraException;
 import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.LlamaConfig;
 import io.llara.checkpoint.LlamaTensors;
+import io.llara.prompt.PromptBuilder;
 import io.llara.prompt.PromptTemplate;
 import io.llara.prompt.PromptTemplate.Token;
 import io.llara.tensor.Libtorch;
@@ -112,8 +113,8 @@ public final class TrainingRun {
         lanes.run(
             List.of(
                 () -> {
-                  task.writeBeside(model, options.out());
                   writeModel(model, task);
+                  task.writeBeside(model, options.out());
                   manifest.after(loop.step(), Optional.of(Instant.now())).write(options.out());
                   return true;
                 }));
@@ -230,6 +231,23 @@ public final class TrainingRun {
           checkpoint.tensor(LlamaTensors.EMBEDDING).type(),
           task.trainedWith());
     }
+  }
+
+  /**
+   * Returns a builder of prompts.
+   *
+   * @param user what needs the template, for the message
+   * @throws LlaraException if the tokenizer lacks tokens of it
+   */
+  public static PromptBuilder prompts(
+      Path model, String user, PromptTemplate template, Tokenizer tokenizer) {
+    List<String> missing = PromptBuilder.missingTokens(template, tokenizer);
+    if (!missing.isEmpty()) {
+      throw new LlaraException(
+          "%s: the tokenizer lacks %s, which the %s needs; add them first (llara add-markers)"
+              .formatted(model, String.join(", ", missing), user));
+    }
+    return PromptBuilder.create(template, tokenizer);
   }
 
   /** Returns the ids of a template's marker tokens that have names of their own, ascending. */

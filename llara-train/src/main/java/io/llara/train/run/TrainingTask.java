@@ -35,6 +35,9 @@ public interface TrainingTask {
   /** Returns the token ids of the markers in the prompts, ascending. */
   int[] markerIds();
 
+  /** Returns whether the loss has to do with the projection on the vocabulary. */
+  boolean needsHead();
+
   /** Gets ready to train. What it is given stays the run's. */
   Course begin(TrainedModel model, Lanes lanes, Communicator communicator);
 
