@@ -2,6 +2,7 @@ package io.llara.train.distributed;
 
 import com.google.common.base.Preconditions;
 import com.google.common.base.Splitter;
+import io.llara.tensor.TensorScope;
 import java.time.Duration;
 import java.util.HashSet;
 import java.util.List;
@@ -96,6 +97,19 @@ final class C10dCommunicator implements Communicator {
     try (PointerScope scope = new PointerScope()) {
       BroadcastOptions options = new BroadcastOptions().rootRank(root);
       start("a broadcast", () -> backend.broadcast(new TensorVector(tensor), options)).await();
+    }
+  }
+
+  @Override
+  public Tensor allGather(Tensor tensor) {
+    requireSummable(tensor);
+    Preconditions.checkArgument(tensor.dim() > 0, "a tensor without rows");
+    try (TensorScope scope = new TensorScope()) {
+      long[] shape = tensor.shape();
+      shape[0] = Math.multiplyExact(shape[0], size());
+      Tensor all = torch.empty(shape, new TensorOptions(ScalarType.Float), null);
+      start("an all-gather", () -> backend._allgather_base(all, tensor)).await();
+      return scope.keep(all);
     }
   }
 

@@ -48,6 +48,16 @@ public interface Communicator extends AutoCloseable {
   void broadcast(Tensor tensor, int root);
 
   /**
+   * Returns the tensors of all ranks, one after another by rank.
+   *
+   * @param tensor float32, contiguous, {@code [rows, …]}
+   * @return {@code [size · rows, …]}, in the caller's innermost scope; in a group of one it is the
+   *     tensor itself
+   * @throws DistributedException if another rank has ended or does not answer in time
+   */
+  Tensor allGather(Tensor tensor);
+
+  /**
    * Returns whether it is true on at least one rank.
    *
    * @throws DistributedException if another rank has ended or does not answer in time

@@ -62,7 +62,7 @@ public final class EmbeddingGradient implements AutoCloseable {
   }
 
   private boolean tied() {
-    return model.headName().equals(LlamaTensors.EMBEDDING);
+    return model.headIsEmbedding();
   }
 
   /** Gives the head's gradient to a sink, if it has a matrix of its own: it is final now. */

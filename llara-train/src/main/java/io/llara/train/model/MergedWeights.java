@@ -9,7 +9,6 @@ import io.llara.tensor.Tensors;
 import io.llara.train.autograd.Parameter;
 import io.llara.train.autograd.Recording;
 import io.llara.train.checkpoint.ModelDirectory;
-import io.llara.train.lora.LoraOptions;
 import io.llara.train.model.TrainedModel.TrainedParts;
 import java.util.Optional;
 import org.bytedeco.pytorch.Scalar;
@@ -46,15 +45,15 @@ public final class MergedWeights implements ModelDirectory.Weights, AutoCloseabl
       String module = name.replaceFirst("\\.weight$", "");
       Optional<Parameter> inner = trained.parameter(module + TrainedParts.INNER);
       Optional<Parameter> outer = trained.parameter(module + TrainedParts.OUTER);
-      LoraOptions lora = trained.loraOptions();
-      if (lora != null && inner.isPresent() && outer.isPresent()) {
+      Optional<Double> scale = trained.scale(module);
+      if (scale.isPresent() && inner.isPresent() && outer.isPresent()) {
         Tensor merged =
             base(name)
                 .addmm_(
                     outer.get().master().detach(),
                     inner.get().master().detach(),
                     new Scalar(1.0),
-                    new Scalar(lora.scale()));
+                    new Scalar(scale.get()));
         return scope.keep(merged);
       }
     }

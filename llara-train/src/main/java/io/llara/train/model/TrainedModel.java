@@ -2,9 +2,11 @@ package io.llara.train.model;
 
 import static java.util.Objects.requireNonNull;
 
+import io.llara.LlaraException;
 import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.LlamaConfig;
 import io.llara.checkpoint.LlamaTensors;
+import io.llara.checkpoint.LoraAdapter;
 import io.llara.checkpoint.TensorEntry;
 import io.llara.model.CheckpointWeights;
 import io.llara.model.LlamaFactory;
@@ -28,11 +30,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.function.UnaryOperator;
-import org.bytedeco.pytorch.Generator;
-import org.bytedeco.pytorch.GeneratorOptional;
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.TensorOptions;
-import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.jspecify.annotations.Nullable;
 
@@ -50,7 +48,7 @@ public final class TrainedModel implements AutoCloseable {
 
   private final CheckpointDirectory checkpoint;
   private final ScalarType type;
-  private final @Nullable LoraOptions lora;
+  private final @Nullable Updates updates;
   private final int[] trainedRows;
   private final Dropout dropout;
   private final Map<String, Parameter> parameters = new LinkedHashMap<>();
@@ -58,21 +56,24 @@ public final class TrainedModel implements AutoCloseable {
   /** Matrices of tokens in the compute type, by canonical name: trained leaves or frozen copies. */
   private final Map<String, Tensor> matrices = new LinkedHashMap<>();
 
-  private final String headName;
+  /** What the updates of projections are multiplied with, by module. */
+  private final Map<String, Double> scales = new LinkedHashMap<>();
+
+  private final Optional<String> headName;
   private @Nullable LlamaModel model;
 
   private TrainedModel(
       CheckpointDirectory checkpoint,
       ScalarType type,
-      @Nullable LoraOptions lora,
+      @Nullable Updates updates,
       int[] trainedRows,
-      String headName) {
+      Optional<String> headName) {
     this.checkpoint = checkpoint;
     this.type = type;
-    this.lora = lora;
+    this.updates = updates;
     this.trainedRows = trainedRows.clone();
     this.headName = headName;
-    this.dropout = new Dropout(lora == null ? 0 : lora.dropout());
+    this.dropout = new Dropout(updates == null ? 0 : updates.dropout());
   }
 
   /**
@@ -82,7 +83,21 @@ public final class TrainedModel implements AutoCloseable {
    * @param positions how many positions a sequence may have
    */
   public static TrainedModel full(CheckpointDirectory checkpoint, ScalarType type, int positions) {
-    return load(checkpoint, type, positions, null, new int[0], 0);
+    return load(checkpoint, type, positions, null, new int[0], true);
+  }
+
+  /**
+   * Loads a checkpoint to train all weights that hidden states depend on: those of {@link #full}
+   * but for a projection on the vocabulary of its own. That one is not loaded, and written as the
+   * checkpoint has it: no loss of embeddings has a gradient for it, and weight decay alone would
+   * only wear it down.
+   *
+   * @param type what to compute in; the optimiser's values are float32 in any case
+   * @param positions how many positions a sequence may have
+   */
+  public static TrainedModel fullEncoder(
+      CheckpointDirectory checkpoint, ScalarType type, int positions) {
+    return load(checkpoint, type, positions, null, new int[0], false);
   }
 
   /**
@@ -99,31 +114,73 @@ public final class TrainedModel implements AutoCloseable {
       LoraOptions lora,
       int[] trainedRows,
       long seed) {
-    return load(checkpoint, type, positions, lora, trainedRows, seed);
+    return load(checkpoint, type, positions, Updates.drawn(lora, seed), trainedRows, true);
+  }
+
+  /**
+   * Loads a checkpoint to train low-rank updates, as {@link #lora}, without a projection on the
+   * vocabulary, as {@link #fullEncoder}.
+   *
+   * @param trainedRows token ids whose rows of the embedding matrix train too, ascending
+   * @param seed draws the updates' inner factors
+   */
+  public static TrainedModel loraEncoder(
+      CheckpointDirectory checkpoint,
+      ScalarType type,
+      int positions,
+      LoraOptions lora,
+      int[] trainedRows,
+      long seed) {
+    return load(checkpoint, type, positions, Updates.drawn(lora, seed), trainedRows, false);
+  }
+
+  /**
+   * Loads a checkpoint to go on training the low-rank updates of an adapter, without a projection
+   * on the vocabulary, as {@link #fullEncoder}.
+   *
+   * @param dropout the share of the inputs of {@code A} that is dropped while training, in [0, 1)
+   * @throws LlaraException if the adapter has more than low-rank updates of layers
+   */
+  public static TrainedModel adapterEncoder(
+      CheckpointDirectory checkpoint,
+      ScalarType type,
+      int positions,
+      LoraAdapter adapter,
+      double dropout) {
+    return load(checkpoint, type, positions, Updates.stored(adapter, dropout), new int[0], false);
   }
 
   private static TrainedModel load(
       CheckpointDirectory checkpoint,
       ScalarType type,
       int positions,
-      @Nullable LoraOptions lora,
+      @Nullable Updates updates,
       int[] trainedRows,
-      long seed) {
+      boolean withHead) {
     try (Recording off = Recording.off();
         CheckpointWeights weights = new CheckpointWeights(checkpoint, null, true)) {
       LlamaConfig config = checkpoint.config();
       TrainedModel trained =
           new TrainedModel(
-              checkpoint, type, lora, trainedRows, LlamaFactory.headName(config, weights));
+              checkpoint,
+              type,
+              updates,
+              trainedRows,
+              withHead
+                  ? Optional.of(LlamaFactory.headName(config, weights))
+                  : Optional.empty());
       try {
         trained.model =
             LlamaFactory.build(
                 config,
-                trained.new TrainedParts(config, weights, seed),
+                trained.new TrainedParts(config, weights),
                 new RecordingKernels(type == ScalarType.Float ? 1 : HALF_PRECISION_ROWS),
                 type,
                 positions);
         trained.loadHead(weights);
+        if (updates != null) {
+          updates.requireTaken(trained.scales.keySet());
+        }
         return trained;
       } catch (RuntimeException | Error e) {
         trained.close();
@@ -133,10 +190,9 @@ public final class TrainedModel implements AutoCloseable {
   }
 
   private void loadHead(WeightSource weights) {
-    if (headName.equals(LlamaTensors.EMBEDDING)) {
-      return;
+    if (headName.isPresent() && !headIsEmbedding()) {
+      matrices.put(headName.get(), matrix(headName.get(), weights));
     }
-    matrices.put(headName, matrix(headName, weights));
   }
 
   /** A matrix of tokens: trained as a whole, or frozen. The caller owns it. */
@@ -146,8 +202,8 @@ public final class TrainedModel implements AutoCloseable {
       Tensor value =
           TensorScope.adopt(
               weights.load(
-                  name, shape, lora == null ? ScalarType.Float : type, WeightSource.Use.KEPT));
-      return lora == null
+                  name, shape, updates == null ? ScalarType.Float : type, WeightSource.Use.KEPT));
+      return updates == null
           ? scope.own(register(Parameter.of(name, value, type)).leaf())
           : scope.own(value);
     }
@@ -183,14 +239,21 @@ public final class TrainedModel implements AutoCloseable {
     return dropout;
   }
 
-  /** Returns the projection's weight, {@code [vocabulary, hidden]}; it stays this model's. */
+  /**
+   * Returns the projection's weight, {@code [vocabulary, hidden]}; it stays this model's.
+   *
+   * @throws IllegalStateException if it was loaded without one
+   */
   public Tensor head() {
-    return requireNonNull(matrices.get(headName));
+    String name =
+        headName.orElseThrow(
+            () -> new IllegalStateException("the model was loaded without a head"));
+    return requireNonNull(matrices.get(name));
   }
 
-  /** Returns the canonical name of the head's matrix: the embedding's where they are tied. */
-  public String headName() {
-    return headName;
+  /** Returns whether the head's matrix is the embedding's; false if there is no head. */
+  public boolean headIsEmbedding() {
+    return headName.filter(LlamaTensors.EMBEDDING::equals).isPresent();
   }
 
   /** Returns the token ids whose rows of the embedding matrix train, if not all of them do. */
@@ -259,8 +322,9 @@ public final class TrainedModel implements AutoCloseable {
     return new MergedWeights(this, checkpoint);
   }
 
-  @Nullable LoraOptions loraOptions() {
-    return lora;
+  /** Returns what the update of a module is multiplied with, if it has one. */
+  Optional<Double> scale(String module) {
+    return Optional.ofNullable(scales.get(module));
   }
 
   /** Returns how the checkpoint has the embedding matrix. */
@@ -288,14 +352,12 @@ public final class TrainedModel implements AutoCloseable {
     private final LlamaConfig config;
     private final WeightSource weights;
     private final Map<String, long[]> shapes;
-    private final long seed;
     private int places;
 
-    TrainedParts(LlamaConfig config, WeightSource weights, long seed) {
+    TrainedParts(LlamaConfig config, WeightSource weights) {
       this.config = config;
       this.weights = weights;
       this.shapes = LlamaTensors.required(config);
-      this.seed = seed;
     }
 
     @Override
@@ -303,7 +365,7 @@ public final class TrainedModel implements AutoCloseable {
       Tensor matrix = matrix(LlamaTensors.EMBEDDING, weights);
       matrices.put(LlamaTensors.EMBEDDING, matrix);
       try (TensorScope scope = new TensorScope()) {
-        if (lora != null && trainedRows.length > 0) {
+        if (updates != null && trainedRows.length > 0) {
           // In full precision from the file, not from the matrix we compute with.
           Tensor stored =
               TensorScope.adopt(
@@ -329,38 +391,35 @@ public final class TrainedModel implements AutoCloseable {
       Tensor bias = shapes.containsKey(biasName) ? weight(biasName) : null;
       Projection base = new PlainProjection(weight(module + ".weight"), bias);
       int place = places++;
-      return lora == null || !lora.targets().contains(module.substring(module.lastIndexOf('.') + 1))
-          ? base
-          : adapted(base, module, lora, place);
+      if (updates == null) {
+        return base;
+      }
+      try (TensorScope scope = new TensorScope()) {
+        return updates
+            .of(module, shape(module + ".weight"), place)
+            .<Projection>map(update -> adapted(base, module, update, place, scope))
+            .orElse(base);
+      } catch (RuntimeException | Error e) {
+        base.close(); // No model owns it yet.
+        throw e;
+      }
     }
 
-    private Projection adapted(Projection base, String module, LoraOptions options, int place) {
-      long[] shape = shape(module + ".weight");
-      try (TensorScope scope = new TensorScope()) {
-        // As PEFT draws it: uniform within 1 / √in.
-        double bound = 1 / Math.sqrt(shape[1]);
-        Generator generator = torch.make_generator_cpu(Dropout.mix(seed) + place);
-        Tensor a =
-            torch
-                .empty(
-                    new long[] {options.rank(), shape[1]},
-                    new TensorOptions(ScalarType.Float),
-                    null)
-                .uniform_(-bound, bound, new GeneratorOptional(generator));
-        Tensor b = torch.zeros(shape[0], options.rank());
-        return new LoraProjection(
-            base,
-            scope.own(register(Parameter.of(module + INNER, a, type)).leaf()),
-            scope.own(register(Parameter.of(module + OUTER, b, type)).leaf()),
-            options.scale(),
-            dropout,
-            place);
-      }
+    private Projection adapted(
+        Projection base, String module, Updates.Update update, int place, TensorScope scope) {
+      scales.put(module, update.scale());
+      return new LoraProjection(
+          base,
+          scope.own(register(Parameter.of(module + INNER, update.a(), type)).leaf()),
+          scope.own(register(Parameter.of(module + OUTER, update.b(), type)).leaf()),
+          update.scale(),
+          dropout,
+          place);
     }
 
     /** A trained leaf, or a frozen weight in the compute type. The caller owns it. */
     private Tensor weight(String name) {
-      if (lora != null) {
+      if (updates != null) {
         return weights.load(name, shape(name), type, WeightSource.Use.KEPT);
       }
       try (TensorScope scope = new TensorScope()) {

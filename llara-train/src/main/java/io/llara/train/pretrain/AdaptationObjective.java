@@ -10,7 +10,6 @@ import io.llara.train.lora.Dropout;
 import io.llara.train.run.Lanes;
 import io.llara.train.run.Objective;
 import java.util.ArrayList;
-import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -158,30 +157,8 @@ final class AdaptationObjective implements Objective {
     }
   }
 
-  /**
-   * Deals examples out to the lanes, the longest first, each to the lane that has the fewest tokens
-   * so far: a function of the examples alone.
-   */
   private List<List<Prepared>> shares(List<Prepared> examples) {
-    List<List<Prepared>> shares = new ArrayList<>();
-    long[] tokens = new long[lanes.count()];
-    for (int i = 0; i < tokens.length; i++) {
-      shares.add(new ArrayList<>());
-    }
-    examples.stream()
-        .sorted(Comparator.comparingInt((Prepared example) -> -example.prompt().length()))
-        .forEachOrdered(
-            example -> {
-              int lightest = 0;
-              for (int i = 1; i < tokens.length; i++) {
-                if (tokens[i] < tokens[lightest]) {
-                  lightest = i;
-                }
-              }
-              shares.get(lightest).add(example);
-              tokens[lightest] += example.prompt().length();
-            });
-    return shares;
+    return Lanes.deal(examples, example -> example.prompt().length(), lanes.count());
   }
 
   @Override

@@ -6,19 +6,13 @@ import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.tensor.Libtorch;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
-import io.llara.train.autograd.GradientAccumulator;
-import io.llara.train.autograd.Parameter;
 import io.llara.train.autograd.Recording;
 import io.llara.train.data.Example;
 import io.llara.train.model.TrainedModel;
 import io.llara.train.optim.AdamW;
-import io.llara.train.optim.GradientClipping;
+import io.llara.train.run.TrainingSteps;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.Map;
-import java.util.function.Function;
-import java.util.stream.Collectors;
-import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
@@ -28,14 +22,10 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
  * <p>For one thread.
  */
 @Internal
-public final class AdaptationSteps implements AutoCloseable {
+public final class AdaptationSteps extends TrainingSteps {
   private final Recipe recipe;
   private final LossFormula formula;
-  private final TrainedModel model;
   private final AdaptationPass pass;
-  private final List<Parameter> parameters;
-  private final GradientAccumulator gradients;
-  private final AdamW optimizer;
 
   /**
    * The loss of a batch and its terms, as the recipe reports them; NaN where no example has a term.
@@ -57,11 +47,9 @@ public final class AdaptationSteps implements AutoCloseable {
    */
   public AdaptationSteps(
       Path checkpoint, Recipe recipe, int positions, AdamW.Settings optimizer, boolean recompute) {
-    Libtorch.load();
+    super(load(checkpoint, positions), optimizer);
     this.recipe = recipe;
     this.formula = new LossFormula(recipe, recipe.weights());
-    this.model =
-        TrainedModel.full(CheckpointDirectory.open(checkpoint), ScalarType.Float, positions);
     this.pass =
         new AdaptationPass(
             model,
@@ -69,9 +57,11 @@ public final class AdaptationSteps implements AutoCloseable {
             recipe.weights(),
             Layout.packed(),
             recompute);
-    this.parameters = model.parameters();
-    this.gradients = new GradientAccumulator(parameters, (total, index) -> {});
-    this.optimizer = new AdamW(parameters.stream().map(Parameter::master).toList(), optimizer);
+  }
+
+  private static TrainedModel load(Path checkpoint, int positions) {
+    Libtorch.load();
+    return TrainedModel.full(CheckpointDirectory.open(checkpoint), ScalarType.Float, positions);
   }
 
   /**
@@ -91,11 +81,7 @@ public final class AdaptationSteps implements AutoCloseable {
       gradients.finished(0);
       LossFormula.Values values = formula.values(sums, counts);
       return new Losses(
-          values.loss(),
-          values.tokens(),
-          values.self(),
-          values.next(),
-          GradientClipping.globalNorm(gradients.totals()));
+          values.loss(), values.tokens(), values.self(), values.next(), gradientNorm());
     }
   }
 
@@ -108,53 +94,5 @@ public final class AdaptationSteps implements AutoCloseable {
         TensorScope scope = new TensorScope()) {
       return Tensors.toFloats(pass.hiddenStates(examples.stream().map(Example::prompt).toList()));
     }
-  }
-
-  /**
-   * Scales the gradients of the last {@link #run} so that they are at most so long.
-   *
-   * @throws IllegalArgumentException if the length is not more than 0
-   */
-  public void clip(double maxNorm) {
-    GradientClipping.clip(gradients.totals(), maxNorm);
-  }
-
-  /** Updates the parameters by the gradients of the last {@link #run}. */
-  public void update(double learningRate) {
-    optimizer.step(gradients.totals(), learningRate);
-    model.refresh();
-  }
-
-  /** Returns the gradients of the last {@link #run} by canonical name of the parameter. */
-  public Map<String, float[]> gradients() {
-    List<Tensor> totals = gradients.totals();
-    return byName(parameter -> totals.get(parameters.indexOf(parameter)));
-  }
-
-  /** Returns the parameters by canonical name. */
-  public Map<String, float[]> parameters() {
-    return byName(Parameter::master);
-  }
-
-  /** Returns the shapes of the parameters by canonical name. */
-  public Map<String, long[]> shapes() {
-    return parameters.stream()
-        .collect(Collectors.toMap(Parameter::name, parameter -> parameter.master().shape()));
-  }
-
-  private Map<String, float[]> byName(Function<Parameter, Tensor> tensor) {
-    try (Recording off = Recording.off()) {
-      return parameters.stream()
-          .collect(
-              Collectors.toMap(
-                  Parameter::name, parameter -> Tensors.toFloats(tensor.apply(parameter))));
-    }
-  }
-
-  @Override
-  public void close() {
-    gradients.close();
-    optimizer.close();
-    model.close();
   }
 }

@@ -3,7 +3,6 @@ package io.llara.train.run;
 import io.llara.train.autograd.Parameter;
 import io.llara.train.optim.AdamW;
 import java.util.ArrayList;
-import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -37,7 +36,12 @@ final class LaneOptimizer implements AutoCloseable {
   LaneOptimizer(List<Parameter> parameters, AdamW.Settings settings, Lanes lanes) {
     this.lanes = lanes;
     try {
-      for (List<Integer> places : deal(parameters, lanes.count())) {
+      List<Integer> all = IntStream.range(0, parameters.size()).boxed().toList();
+      for (List<Integer> places :
+          Lanes.deal(
+              all,
+              place -> parameters.get(place).elements(),
+              Math.min(lanes.count(), parameters.size()))) {
         List<Parameter> mine = places.stream().map(parameters::get).toList();
         shares.add(
             new Share(
@@ -47,30 +51,6 @@ final class LaneOptimizer implements AutoCloseable {
       close();
       throw e;
     }
-  }
-
-  /** The largest first, each to the lane that has the fewest numbers so far. */
-  private static List<List<Integer>> deal(List<Parameter> parameters, int lanes) {
-    List<List<Integer>> places = new ArrayList<>();
-    long[] elements = new long[Math.min(lanes, parameters.size())];
-    for (int i = 0; i < elements.length; i++) {
-      places.add(new ArrayList<>());
-    }
-    IntStream.range(0, parameters.size())
-        .boxed()
-        .sorted(Comparator.comparing((Integer place) -> -parameters.get(place).elements()))
-        .forEachOrdered(
-            place -> {
-              int lightest = 0;
-              for (int i = 1; i < elements.length; i++) {
-                if (elements[i] < elements[lightest]) {
-                  lightest = i;
-                }
-              }
-              places.get(lightest).add(place);
-              elements[lightest] += parameters.get(place).elements();
-            });
-    return places;
   }
 
   /**

@@ -4,12 +4,14 @@ import io.llara.Internal;
 import io.llara.tensor.Libtorch;
 import io.llara.train.autograd.Recording;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
 import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.function.ToLongFunction;
 import org.bytedeco.pytorch.global.torch;
 
 /**
@@ -54,6 +56,35 @@ public final class Lanes implements AutoCloseable {
   }
 
   /**
+   * Deals items out to lanes, the heaviest first, each to the lane that has the least so far: a
+   * function of the items alone.
+   *
+   * @param lanes how many there are
+   * @return what each lane has; empty where there are fewer items than lanes
+   */
+  public static <T> List<List<T>> deal(List<T> items, ToLongFunction<T> weight, int lanes) {
+    List<List<T>> shares = new ArrayList<>();
+    long[] weights = new long[lanes];
+    for (int i = 0; i < lanes; i++) {
+      shares.add(new ArrayList<>());
+    }
+    items.stream()
+        .sorted(Comparator.comparingLong((T item) -> -weight.applyAsLong(item)))
+        .forEachOrdered(
+            item -> {
+              int lightest = 0;
+              for (int i = 1; i < lanes; i++) {
+                if (weights[i] < weights[lightest]) {
+                  lightest = i;
+                }
+              }
+              shares.get(lightest).add(item);
+              weights[lightest] += weight.applyAsLong(item);
+            });
+    return shares;
+  }
+
+  /**
    * Runs task {@code i} on lane {@code i} and waits for all of them, also when this thread is
    * interrupted meanwhile; the interrupt is kept.
    *
@@ -82,7 +113,7 @@ public final class Lanes implements AutoCloseable {
         } catch (ExecutionException e) {
           if (failure == null) {
             failure = e.getCause();
-          } else {
+          } else if (failure != e.getCause()) {
             failure.addSuppressed(e.getCause());
           }
           break;

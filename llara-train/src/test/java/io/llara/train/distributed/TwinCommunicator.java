@@ -6,6 +6,8 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.LinkedBlockingQueue;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorVector;
+import org.bytedeco.pytorch.global.torch;
 
 /** A group of two equal ranks, whose sums end when the test wants. */
 final class TwinCommunicator implements Communicator {
@@ -30,6 +32,11 @@ final class TwinCommunicator implements Communicator {
 
   @Override
   public void broadcast(Tensor tensor, int root) {}
+
+  @Override
+  public Tensor allGather(Tensor tensor) {
+    return torch.cat(new TensorVector(tensor, tensor));
+  }
 
   @Override
   public Pending sumAsync(Tensor tensor) {

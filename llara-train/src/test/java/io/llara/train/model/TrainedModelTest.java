@@ -107,7 +107,7 @@ class TrainedModelTest {
       assertThat(model.parameters())
           .extracting(Parameter::name)
           .containsExactlyInAnyOrderElementsOf(checkpoint.tensors().keySet());
-      assertThat(model.headName()).isEqualTo(tied ? LlamaTensors.EMBEDDING : LlamaTensors.HEAD);
+      assertThat(model.headIsEmbedding()).isEqualTo(tied);
       assertThat(model.parameter("layers.0.mlp.up_proj.weight")).isPresent();
       assertThat(model.parameter("layers.9.mlp.up_proj.weight")).isEmpty();
       assertThat(model.trainedRows()).isEmpty();

@@ -1,0 +1,141 @@
+package io.llara.train.contrastive;
+
+import com.google.common.primitives.Ints;
+import io.llara.Mode;
+import io.llara.attention.AttentionMask;
+import io.llara.attention.AttentionMaskFactory;
+import io.llara.attention.Layout;
+import io.llara.model.LlamaModel;
+import io.llara.prompt.Prompt;
+import io.llara.prompt.TokenRange;
+import io.llara.tensor.TensorScope;
+import io.llara.tensor.Tensors;
+import io.llara.train.autograd.GradientSink;
+import io.llara.train.autograd.Recording;
+import io.llara.train.autograd.StagedBackward;
+import io.llara.train.model.EmbeddingGradient;
+import io.llara.train.model.TrainedModel;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.UnaryOperator;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+
+/**
+ * One forward pass from prompts to embeddings, and its backward pass: prompts packed without
+ * padding, the markers' hidden states averaged in float32, not normalised.
+ *
+ * <p>Thread-safe: several lanes may run passes at once.
+ */
+final class ContrastivePass {
+  private final TrainedModel model;
+  private final boolean recompute;
+
+  /**
+   * Makes a pass.
+   *
+   * @param recompute whether layers are run again in the backward pass
+   */
+  ContrastivePass(TrainedModel model, boolean recompute) {
+    this.model = model;
+    this.recompute = recompute;
+  }
+
+  /** Returns the size of an embedding. */
+  int dimension() {
+    return model.config().hiddenSize();
+  }
+
+  /** Returns the embeddings of prompts, {@code [prompts, hidden]}, in the innermost scope. */
+  Tensor embed(List<Prompt> prompts) {
+    Markers markers = new Markers(prompts);
+    try (Recording off = Recording.off();
+        TensorScope scope = new TensorScope()) {
+      Tensor hidden = model.model().forward(markers.mask, markers.rows(), () -> {});
+      return scope.keep(markers.mean(hidden));
+    }
+  }
+
+  /**
+   * Runs prompts forward and backward.
+   *
+   * @param loss returns the gradient by the embeddings it is given, both {@code [prompts, hidden]}
+   * @param sink takes the gradients, layer by layer from the last, the embedding matrix's at the
+   *     end
+   */
+  void train(List<Prompt> prompts, UnaryOperator<Tensor> loss, GradientSink sink) {
+    Markers markers = new Markers(prompts);
+    try (Recording off = Recording.off();
+        TensorScope scope = new TensorScope();
+        EmbeddingGradient tokens = new EmbeddingGradient(model)) {
+      LlamaModel.Pass pass = model.model().pass(markers.mask, markers.rows());
+      try (StagedBackward layers = new StagedBackward(model.stages(pass), recompute)) {
+        Tensor embedded = pass.embed();
+        Tensor hidden = layers.forward(embedded);
+        Tensor gradient =
+            markers.backward(loss.apply(markers.mean(hidden)), hidden.scalar_type().intern());
+        scope.free(hidden);
+        scope.free(embedded);
+        Tensor bottom = layers.backward(gradient, sink);
+        tokens.deliverEmbedding(pass.ids(), bottom, sink);
+      }
+    }
+  }
+
+  /** The rows of a packed batch that are averaged, and to which prompt each belongs. */
+  private static final class Markers {
+    final AttentionMask mask;
+    private final List<Integer> rows = new ArrayList<>();
+    private final List<Integer> owners = new ArrayList<>();
+    private final float[] shares;
+
+    Markers(List<Prompt> prompts) {
+      mask = AttentionMaskFactory.create(prompts, Layout.packed());
+      shares = new float[prompts.size()];
+      for (int i = 0; i < shares.length; i++) {
+        for (Mode mode : Mode.values()) {
+          TokenRange markers = mask.pooled(i, mode);
+          for (int row = markers.begin(); row < markers.end(); row++) {
+            rows.add(row);
+            owners.add(i);
+          }
+        }
+        Prompt prompt = prompts.get(i);
+        int count = prompt.pooledSelf().length() + prompt.pooledNext().length();
+        if (count == 0 || prompt.isJoint()) {
+          throw new IllegalArgumentException("expected a prompt of one mode: " + prompt);
+        }
+        shares[i] = 1f / count;
+      }
+    }
+
+    int[] rows() {
+      return Ints.toArray(rows);
+    }
+
+    /** Averages {@code [rows, hidden]} to {@code [prompts, hidden]}, in the innermost scope. */
+    Tensor mean(Tensor hidden) {
+      try (TensorScope scope = new TensorScope()) {
+        Tensor sums = torch.zeros(shares.length, hidden.size(1));
+        sums.index_add_(0, owners(), hidden.to(ScalarType.Float));
+        return scope.keep(sums.mul_(weights()));
+      }
+    }
+
+    /** Takes the gradient by the means back to the rows, in the innermost scope. */
+    Tensor backward(Tensor gradient, ScalarType type) {
+      try (TensorScope scope = new TensorScope()) {
+        return scope.keep(gradient.mul(weights()).index_select(0, owners()).to(type));
+      }
+    }
+
+    private Tensor owners() {
+      return Tensors.ofInts(Ints.toArray(owners));
+    }
+
+    private Tensor weights() {
+      return Tensors.ofFloats(shares, shares.length, 1);
+    }
+  }
+}

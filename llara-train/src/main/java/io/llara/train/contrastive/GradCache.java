@@ -1,0 +1,260 @@
+package io.llara.train.contrastive;
+
+import com.google.common.collect.Lists;
+import com.google.common.primitives.Ints;
+import io.llara.prompt.Prompt;
+import io.llara.tensor.TensorScope;
+import io.llara.tensor.Tensors;
+import io.llara.train.autograd.GradientAccumulator;
+import io.llara.train.lora.Dropout;
+import io.llara.train.run.Lanes;
+import io.llara.train.run.Meeting;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.Callable;
+import java.util.concurrent.Executors;
+import java.util.function.Consumer;
+import java.util.stream.IntStream;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+
+/**
+ * Differentiates a loss of the embeddings of a whole batch, of which only a part fits into memory
+ * (GradCache, arXiv 2101.06983): all parts run forward without being recorded; the loss is
+ * differentiated by the embeddings; then each part runs again, recorded, and is given the gradient
+ * of its own embeddings. The result is that of recording all at once, which happens where one part
+ * is all there is.
+ *
+ * <p>A part is run by all lanes. Dropout draws the same both times.
+ *
+ * <p>For one thread.
+ */
+final class GradCache {
+  private final ContrastivePass pass;
+  private final Lanes lanes;
+  private final Dropout dropout;
+  private final int textsAtOnce;
+
+  /** A loss of embeddings. */
+  interface Loss {
+    /**
+     * Differentiates. Called once, on a lane.
+     *
+     * @param embeddings {@code [texts, hidden]}, float32, not normalised
+     * @param gradient takes the gradient, of the same shape
+     */
+    void differentiate(Tensor embeddings, Tensor gradient);
+  }
+
+  /**
+   * Prepares.
+   *
+   * @param subBatch about how many texts a lane runs at once; 0 for all of them
+   */
+  GradCache(ContrastivePass pass, Lanes lanes, Dropout dropout, int subBatch) {
+    if (subBatch < 0) {
+      throw new IllegalArgumentException("a sub-batch of " + subBatch + " texts");
+    }
+    this.pass = pass;
+    this.lanes = lanes;
+    this.dropout = dropout;
+    this.textsAtOnce =
+        subBatch == 0 ? Integer.MAX_VALUE : Math.multiplyExact(subBatch, lanes.count());
+  }
+
+  /** Returns how many contributors the gradients of so many texts have. */
+  int contributors(int texts) {
+    return Ints.max(1, (int) Math.ceil((double) texts / textsAtOnce)) * lanes.count();
+  }
+
+  /** What a lane runs at once: places in the batch. */
+  private record Share(int[] places, List<Prompt> prompts) {
+    boolean isEmpty() {
+      return places.length == 0;
+    }
+
+    /** Copies rows of the batch's matrix into a new one, in the innermost scope. */
+    Tensor of(Tensor all) {
+      return all.index_select(0, Tensors.ofInts(places));
+    }
+
+    void put(Tensor rows, Tensor all) {
+      all.index_copy_(0, Tensors.ofInts(places), rows);
+    }
+  }
+
+  /** Cuts a batch into parts, and each into what lanes run: a function of the prompts alone. */
+  private List<List<Share>> parts(List<Prompt> prompts) {
+    List<List<Share>> parts = new ArrayList<>();
+    List<Integer> all = IntStream.range(0, prompts.size()).boxed().toList();
+    for (List<Integer> part : Lists.partition(all, Math.min(textsAtOnce, prompts.size()))) {
+      parts.add(
+          Lanes.deal(part, place -> prompts.get(place).length(), lanes.count()).stream()
+              .map(
+                  places ->
+                      new Share(Ints.toArray(places), places.stream().map(prompts::get).toList()))
+              .toList());
+    }
+    return parts;
+  }
+
+  private Tensor matrix(List<Prompt> prompts) {
+    return torch.zeros(prompts.size(), pass.dimension());
+  }
+
+  /**
+   * Runs a batch forward and backward.
+   *
+   * @param dropoutKey what dropout draws from in this batch
+   * @param gradients takes the gradients; every contributor finishes, none gives anything before
+   *     the loss is differentiated
+   */
+  void train(List<Prompt> prompts, long dropoutKey, Loss loss, GradientAccumulator gradients) {
+    List<List<Share>> parts = parts(prompts);
+    try (TensorScope scope = new TensorScope()) {
+      Tensor embeddings = matrix(prompts);
+      Tensor gradient = matrix(prompts);
+      Training training = new Training(dropoutKey, embeddings, gradient, gradients);
+      if (parts.size() == 1) {
+        training.atOnce(parts.get(0), loss);
+      } else {
+        embed(parts, dropoutKey, true, embeddings);
+        onLane(() -> loss.differentiate(embeddings, gradient));
+        for (int i = 0; i < parts.size(); i++) {
+          training.again(parts.get(i), i);
+        }
+      }
+    }
+  }
+
+  /** Returns the embeddings of prompts, without dropout, in the innermost scope. */
+  Tensor embed(List<Prompt> prompts) {
+    try (TensorScope scope = new TensorScope()) {
+      Tensor embeddings = matrix(prompts);
+      embed(parts(prompts), 0, false, embeddings);
+      return scope.keep(embeddings);
+    }
+  }
+
+  /** Runs native work on a lane. */
+  void onLane(Runnable work) {
+    lanes.run(List.of(Executors.callable(work)));
+  }
+
+  private void embed(
+      List<List<Share>> parts, long dropoutKey, boolean training, Tensor embeddings) {
+    for (int i = 0; i < parts.size(); i++) {
+      List<Callable<Object>> tasks = new ArrayList<>();
+      for (Share share : parts.get(i)) {
+        long key = key(dropoutKey, number(i, tasks.size()));
+        tasks.add(
+            Executors.callable(
+                () -> {
+                  if (training) {
+                    dropping(key, () -> embed(share, embeddings));
+                  } else {
+                    embed(share, embeddings);
+                  }
+                }));
+      }
+      lanes.run(tasks);
+    }
+  }
+
+  private void embed(Share share, Tensor embeddings) {
+    if (!share.isEmpty()) {
+      try (TensorScope scope = new TensorScope()) {
+        share.put(pass.embed(share.prompts()), embeddings);
+      }
+    }
+  }
+
+  private int number(int part, int lane) {
+    return part * lanes.count() + lane;
+  }
+
+  private static long key(long batch, int number) {
+    return Dropout.mix(batch + number);
+  }
+
+  private void dropping(long key, Runnable work) {
+    dropout.start(key);
+    try {
+      work.run();
+    } finally {
+      dropout.stop();
+    }
+  }
+
+  /** One batch in training. */
+  private final class Training {
+    private final long dropoutKey;
+    private final Tensor embeddings;
+    private final Tensor gradient;
+    private final GradientAccumulator gradients;
+
+    Training(
+        long dropoutKey, Tensor embeddings, Tensor gradient, GradientAccumulator gradients) {
+      this.dropoutKey = dropoutKey;
+      this.embeddings = embeddings;
+      this.gradient = gradient;
+      this.gradients = gradients;
+    }
+
+    /** Records all texts at once; lanes meet where the loss needs all embeddings. */
+    void atOnce(List<Share> shares, Loss loss) {
+      Meeting meeting =
+          new Meeting(shares.size(), () -> loss.differentiate(embeddings, gradient));
+      List<Callable<Object>> tasks = new ArrayList<>();
+      for (Share share : shares) {
+        int number = tasks.size();
+        tasks.add(
+            Executors.callable(
+                () -> {
+                  try {
+                    if (share.isEmpty()) {
+                      meeting.await();
+                    }
+                    contribute(
+                        share,
+                        number,
+                        rows -> {
+                          share.put(rows, embeddings);
+                          meeting.await();
+                        });
+                  } catch (RuntimeException | Error e) {
+                    meeting.giveUp(e);
+                    throw e;
+                  }
+                }));
+      }
+      lanes.run(tasks);
+    }
+
+    /** Runs a part again whose gradient by the embeddings is known. */
+    void again(List<Share> shares, int part) {
+      List<Callable<Object>> tasks = new ArrayList<>();
+      for (Share share : shares) {
+        int number = number(part, tasks.size());
+        tasks.add(Executors.callable(() -> contribute(share, number, rows -> {})));
+      }
+      lanes.run(tasks);
+    }
+
+    private void contribute(Share share, int number, Consumer<Tensor> embedded) {
+      if (!share.isEmpty()) {
+        dropping(
+            key(dropoutKey, number),
+            () ->
+                pass.train(
+                    share.prompts(),
+                    rows -> {
+                      embedded.accept(rows);
+                      return share.of(gradient);
+                    },
+                    gradients.contributor(number)));
+      }
+      gradients.finished(number);
+    }
+  }
+}

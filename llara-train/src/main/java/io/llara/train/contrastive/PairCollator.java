@@ -1,0 +1,104 @@
+package io.llara.train.contrastive;
+
+import io.llara.LlaraException;
+import io.llara.Mode;
+import io.llara.TokenizationException;
+import io.llara.prompt.Prompt;
+import io.llara.prompt.PromptBuilder;
+import io.llara.prompt.Reserve;
+import io.llara.train.data.TrainingGroup;
+import java.util.List;
+
+/**
+ * Turns queries and passages into prompts and cuts them to length.
+ *
+ * <p>It cuts as the released code does (FlagEmbedding, {@code research/LLARA/finetune/data.py}): a
+ * text loses ids at its end until prefix, text and the suffix of its <em>own</em> mode have at most
+ * as many ids as its kind may have.
+ *
+ * <p>Immutable and thread-safe. It uses the builder's tokenizer and does not close it.
+ */
+public final class PairCollator {
+  private final PromptBuilder prompts;
+  private final TextModes modes;
+  private final int queryMaxTokens;
+  private final int passageMaxTokens;
+
+  /**
+   * Makes a collator.
+   *
+   * @param prompts makes the prompts; what it {@linkplain Reserve reserves} does not matter
+   * @param modes which prompts queries and passages get
+   * @param queryMaxTokens the most ids in the prompt of a query
+   * @param passageMaxTokens the most ids in the prompt of a passage
+   * @throws IllegalArgumentException if one of them leaves no room for a text
+   */
+  public PairCollator(
+      PromptBuilder prompts, TextModes modes, int queryMaxTokens, int passageMaxTokens) {
+    this.prompts = prompts.withReserve(Reserve.OWN_SUFFIX);
+    this.modes = modes;
+    this.queryMaxTokens = queryMaxTokens;
+    this.passageMaxTokens = passageMaxTokens;
+    requireRoom("queryMaxTokens", queryMaxTokens, modes.query());
+    requireRoom("passageMaxTokens", passageMaxTokens, modes.passage());
+  }
+
+  private void requireRoom(String name, int maxTokens, Mode mode) {
+    int least = prompts.prefixIds(mode).length + prompts.suffixIds(mode).length + 1;
+    if (maxTokens < least) {
+      throw new IllegalArgumentException(
+          "%s is %d, which leaves no room for a text in mode %s; it must be at least %d"
+              .formatted(name, maxTokens, mode, least));
+    }
+  }
+
+  /**
+   * Returns the prompts of a group of texts.
+   *
+   * @throws LlaraException if a text cannot be tokenised or gives no token; names where it was read
+   * @throws IllegalStateException if the builder has no tokenizer, or it is closed
+   */
+  public PairExample example(TrainingGroup group) {
+    try {
+      return new PairExample(
+          prompts.build(group.query(), modes.query(), queryMaxTokens),
+          group.passages().stream()
+              .map(passage -> prompts.build(passage, modes.passage(), passageMaxTokens))
+              .toList(),
+          group.origin());
+    } catch (TokenizationException e) {
+      throw new TokenizationException(group.origin() + ": " + e.getMessage(), e);
+    } catch (IllegalArgumentException e) {
+      // Room there is; what is left is a text without a token.
+      throw new LlaraException(group.origin() + ": " + e.getMessage(), e);
+    }
+  }
+
+  /**
+   * Returns the prompt of a query given as ids, cut as this class cuts.
+   *
+   * @throws IllegalArgumentException if there is no id, or one is negative
+   */
+  public Prompt query(int[] textIds) {
+    return prompts.fromIds(textIds, modes.query(), queryMaxTokens);
+  }
+
+  /**
+   * Returns the prompt of a passage given as ids, cut as this class cuts.
+   *
+   * @throws IllegalArgumentException if there is no id, or one is negative
+   */
+  public Prompt passage(int[] textIds) {
+    return prompts.fromIds(textIds, modes.passage(), passageMaxTokens);
+  }
+
+  /** Returns the modes. */
+  public TextModes modes() {
+    return modes;
+  }
+
+  /** Returns the examples of groups, in their order. */
+  List<PairExample> examples(List<TrainingGroup> groups) {
+    return groups.stream().map(this::example).toList();
+  }
+}

@@ -1,0 +1,33 @@
+package io.llara.train.contrastive;
+
+import com.google.common.collect.ImmutableList;
+import io.llara.prompt.Prompt;
+import java.util.List;
+import java.util.stream.Stream;
+
+/**
+ * A query and its passages as prompts. Made by {@link PairCollator}. An immutable value.
+ *
+ * @param query the query
+ * @param passages the positive passage first, then the negatives
+ * @param origin where it was read, for messages
+ */
+public record PairExample(Prompt query, List<Prompt> passages, String origin) {
+  /** Copies the list. */
+  public PairExample {
+    passages = ImmutableList.copyOf(passages);
+  }
+
+  /** Returns the number of tokens of all prompts. */
+  long tokens() {
+    return Stream.concat(Stream.of(query), passages.stream()).mapToLong(Prompt::length).sum();
+  }
+
+  /** Returns the prompts of examples: all queries, then the passages of one after another. */
+  static List<Prompt> prompts(List<PairExample> examples) {
+    return Stream.concat(
+            examples.stream().map(PairExample::query),
+            examples.stream().flatMap(example -> example.passages().stream()))
+        .toList();
+  }
+}
