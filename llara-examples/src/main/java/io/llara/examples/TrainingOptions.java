@@ -102,6 +102,18 @@ final class TrainingOptions {
       description = "Run layers again in the backward pass instead of keeping them: less memory.")
   private boolean recompute;
 
+  long seed() {
+    return seed.value();
+  }
+
+  ComputeType computeType() {
+    return computeType;
+  }
+
+  Optional<Integer> threads() {
+    return Optional.ofNullable(threads);
+  }
+
   /** Hands the settings to a builder. */
   void applyTo(RunBuilder<?> builder) {
     builder

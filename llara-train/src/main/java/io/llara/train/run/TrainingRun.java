@@ -14,6 +14,7 @@ import io.llara.tokenize.Tokenizer;
 import io.llara.train.TrainingResult;
 import io.llara.train.checkpoint.ModelDirectory;
 import io.llara.train.distributed.Communicator;
+import io.llara.train.lora.LoraOptions;
 import io.llara.train.model.MergedWeights;
 import io.llara.train.model.TrainedModel;
 import java.io.IOException;
@@ -208,18 +209,17 @@ public final class TrainingRun {
 
   private TrainedModel model(TrainingTask task) {
     ScalarType type = NumberTypes.of(options.computeType());
-    return options
-        .lora()
-        .map(
-            lora ->
-                TrainedModel.lora(
-                    checkpoint,
-                    type,
-                    maxTokens,
-                    lora,
-                    options.trainMarkers() ? task.markerIds() : new int[0],
-                    options.seed()))
-        .orElseGet(() -> TrainedModel.full(checkpoint, type, maxTokens));
+    boolean head = task.needsHead();
+    if (options.lora().isEmpty()) {
+      return head
+          ? TrainedModel.full(checkpoint, type, maxTokens)
+          : TrainedModel.fullEncoder(checkpoint, type, maxTokens);
+    }
+    LoraOptions lora = options.lora().get();
+    int[] rows = options.trainMarkers() ? task.markerIds() : new int[0];
+    return head
+        ? TrainedModel.lora(checkpoint, type, maxTokens, lora, rows, options.seed())
+        : TrainedModel.loraEncoder(checkpoint, type, maxTokens, lora, rows, options.seed());
   }
 
   private void writeModel(TrainedModel model, TrainingTask task) {
