@@ -1,7 +1,6 @@
 package io.llara.examples;
 
 import io.llara.Encoder;
-import io.llara.EncoderStatistics;
 import io.llara.LlaraException;
 import io.llara.Mode;
 import java.io.IOException;
@@ -105,7 +104,7 @@ final class EncodeCommand implements Callable<Integer> {
       } catch (LlaraException | IllegalArgumentException e) {
         throw new LlaraException(lines.name() + ": " + e.getMessage(), e);
       }
-      noteCuts(encoder);
+      EncoderOptions.noteCuts(streams, encoder);
     }
   }
 
@@ -126,18 +125,5 @@ final class EncodeCommand implements Callable<Integer> {
       json.append(i == 0 ? "" : ",").append(embedding[i]);
     }
     return json.append(']').toString();
-  }
-
-  private void noteCuts(Encoder encoder) {
-    EncoderStatistics statistics = encoder.statistics();
-    if (statistics.truncatedTexts() > 0) {
-      streams.note(
-          "%d of %d texts were cut to fit into %d tokens; %d tokens were lost"
-              .formatted(
-                  statistics.truncatedTexts(),
-                  statistics.texts(),
-                  encoder.maxTokens(),
-                  statistics.truncatedTokens()));
-    }
   }
 }

@@ -2,6 +2,7 @@ package io.llara.examples;
 
 import io.llara.ComputeType;
 import io.llara.Encoder;
+import io.llara.EncoderStatistics;
 import java.nio.file.Path;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
@@ -75,5 +76,19 @@ final class EncoderOptions {
       builder.threads(threads);
     }
     return builder;
+  }
+
+  /** Tells the user how many texts an encoder had to cut. */
+  static void noteCuts(Streams streams, Encoder encoder) {
+    EncoderStatistics statistics = encoder.statistics();
+    if (statistics.truncatedTexts() > 0) {
+      streams.note(
+          "%d of %d texts were cut to fit into %d tokens; %d tokens were lost"
+              .formatted(
+                  statistics.truncatedTexts(),
+                  statistics.texts(),
+                  encoder.maxTokens(),
+                  statistics.truncatedTokens()));
+    }
   }
 }

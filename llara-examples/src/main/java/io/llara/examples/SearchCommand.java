@@ -3,16 +3,12 @@ package io.llara.examples;
 import io.llara.Encoder;
 import io.llara.LlaraException;
 import io.llara.examples.search.PassageSearch;
-import io.llara.examples.search.PassageSearch.CachePlace;
 import io.llara.examples.search.PassageSearch.Found;
 import io.llara.train.retrieval.Corpus;
 import io.llara.train.retrieval.Document;
-import io.llara.train.retrieval.ModelFingerprint;
-import io.llara.train.retrieval.VectorCache;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
-import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
@@ -39,14 +35,8 @@ final class SearchCommand implements Callable<Integer> {
 
   private final Streams streams;
 
-  @Mixin private EncoderOptions options = new EncoderOptions();
+  @Mixin private RetrievalOptions options = new RetrievalOptions();
   @Mixin private ProgressOptions progress = new ProgressOptions();
-
-  @Option(
-      names = "--model",
-      paramLabel = "DIR",
-      description = "The model: a Hugging Face directory. By default a small bundled one.")
-  private @Nullable Path model;
 
   @Option(
       names = "--corpus",
@@ -62,15 +52,6 @@ final class SearchCommand implements Callable<Integer> {
       defaultValue = "10",
       description = "How many passages to show (default: 10).")
   private int top = 10;
-
-  @Option(
-      names = "--cache",
-      paramLabel = "DIR",
-      description = "Where vectors are kept; by default $XDG_CACHE_HOME/llara or ~/.cache/llara.")
-  private @Nullable Path cacheDirectory;
-
-  @Option(names = "--no-cache", description = "Neither use nor keep vectors.")
-  private boolean noCache;
 
   @Parameters(paramLabel = "QUERY", description = "What to search for.")
   private String query = "";
@@ -90,12 +71,11 @@ final class SearchCommand implements Callable<Integer> {
     Corpus corpus = corpusFile == null ? Demo.corpus() : Corpus.of(corpusFile);
     Corpus.Summary summary = corpus.summarize();
     noteBlank(corpus, summary);
-    Path directory = model == null ? Demo.model() : model;
     List<Found> found;
     try (ProgressOptions.Bar bar = progress.start(streams, "encoding", summary.documents());
-        Encoder encoder = encoder(directory).progress(bar).build()) {
+        Encoder encoder = options.encoder(streams).progress(bar).build()) {
       PassageSearch search = new PassageSearch(encoder, corpus, summary, streams::note);
-      found = search.best(query, top, cache(search, directory));
+      found = search.best(query, top, options.cache());
     }
     show(found);
     return Llara.OK;
@@ -111,28 +91,6 @@ final class SearchCommand implements Callable<Integer> {
     if (summary.documents() == 0) {
       throw new LlaraException(corpus.name() + ": holds no document with a text");
     }
-  }
-
-  private Encoder.Builder encoder(Path directory) {
-    Encoder.Builder builder = options.encoder(directory);
-    if (model == null) {
-      streams.note(Demo.NOTICE);
-      if (!options.hasTemplate()) {
-        builder.template(Demo.TEMPLATE);
-      }
-    }
-    return builder;
-  }
-
-  private Optional<CachePlace> cache(PassageSearch search, Path directory) {
-    if (noCache) {
-      return Optional.empty();
-    }
-    Path place = cacheDirectory == null ? UserCache.directory() : cacheDirectory;
-    String fingerprint = new ModelFingerprint(Optional.of(place)).of(directory, options.adapter());
-    return Optional.of(
-        new CachePlace(
-            new VectorCache(place), search.cacheEntry(fingerprint, Llara.Version.number())));
   }
 
   private void show(List<Found> found) {

@@ -2,13 +2,15 @@ package io.llara.examples;
 
 import io.llara.Encoder;
 import io.llara.Mode;
-import io.llara.Similarity;
+import io.llara.train.retrieval.CorpusVectors;
 import io.llara.train.retrieval.Document;
+import io.llara.train.retrieval.ExactSearch;
+import io.llara.train.retrieval.Hits;
+import io.llara.train.retrieval.InMemoryVectors;
+import io.llara.train.retrieval.TextSet;
 import java.nio.file.Path;
-import java.util.Comparator;
 import java.util.List;
 import java.util.Locale;
-import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
 /**
@@ -29,22 +31,16 @@ public final class SearchCorpus {
       documents = bundled.toList();
     }
 
-    try (Encoder encoder = Encoder.load(model)) {
-      float[] wanted = encoder.encode(query, Mode.NEXT);
-      List<String> passages = documents.stream().map(Document::passage).toList();
-      // One call for all of them: texts of like length share a batch.
-      List<float[]> vectors = encoder.encodeAll(passages, Mode.SELF);
-      double[] scores =
-          vectors.stream().mapToDouble(vector -> Similarity.cosine(wanted, vector)).toArray();
+    try (Encoder encoder = Encoder.load(model);
+        CorpusVectors passages = CorpusVectors.open(TextSet.of(Demo.corpus()), encoder, Mode.SELF);
+        ExactSearch search = new ExactSearch(encoder.lanes())) {
+      InMemoryVectors wanted = InMemoryVectors.of(encoder.encode(query, Mode.NEXT));
+      Hits hits = search.search(wanted, passages, 5).get(0);
 
-      IntStream.range(0, scores.length)
-          .boxed()
-          .sorted(Comparator.comparingDouble((Integer i) -> scores[i]).reversed())
-          .limit(5)
-          .forEach(
-              i ->
-                  System.out.printf(
-                      Locale.ROOT, "%.4f  %s%n", scores[i], documents.get(i).title()));
+      for (int i = 0; i < hits.size(); i++) {
+        Document document = documents.get((int) hits.indices().get(i));
+        System.out.printf(Locale.ROOT, "%.4f  %s%n", hits.scores().get(i), document.title());
+      }
     }
   }
 }

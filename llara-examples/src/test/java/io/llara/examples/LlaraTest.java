@@ -18,6 +18,8 @@ class LlaraTest {
         "init",
         "add-markers",
         "pretrain",
+        "mine",
+        "evaluate",
         "doctor"
       })
   void everyCommandHasHelp(String command) {
@@ -33,7 +35,16 @@ class LlaraTest {
     assertThat(run.code()).isZero();
     assertThat(run.out())
         .contains(
-            "encode", "search", "verify", "import", "init", "add-markers", "pretrain", "doctor");
+            "encode",
+            "search",
+            "verify",
+            "import",
+            "init",
+            "add-markers",
+            "pretrain",
+            "mine",
+            "evaluate",
+            "doctor");
     assertThat(CommandRun.of("--version").out()).startsWith("llara ");
   }
 
@@ -50,6 +61,8 @@ class LlaraTest {
     assertRefused(CommandRun.of("init"), "--config");
     assertRefused(CommandRun.of("add-markers"), "--model");
     assertRefused(CommandRun.of("pretrain"), "--data");
+    assertRefused(CommandRun.of("mine"), "--pairs");
+    assertRefused(CommandRun.of("evaluate"), "--beir");
   }
 
   @Test

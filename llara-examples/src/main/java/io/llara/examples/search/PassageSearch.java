@@ -4,27 +4,33 @@ import io.llara.Encoder;
 import io.llara.LlaraException;
 import io.llara.Mode;
 import io.llara.train.retrieval.Corpus;
+import io.llara.train.retrieval.CorpusVectors;
+import io.llara.train.retrieval.CorpusVectors.CachePlace;
 import io.llara.train.retrieval.Document;
-import io.llara.train.retrieval.PassageDigest;
-import io.llara.train.retrieval.VectorCache;
-import java.io.IOException;
+import io.llara.train.retrieval.ExactSearch;
+import io.llara.train.retrieval.Hits;
+import io.llara.train.retrieval.InMemoryVectors;
+import io.llara.train.retrieval.TextSet;
+import io.llara.train.retrieval.UnitVectors;
 import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.function.Consumer;
 import java.util.stream.Stream;
 
 /**
- * Finds the passages of a collection that are nearest to a query. The vectors of the passages come
- * from a cache, or are made and put there. The collection is streamed, never held.
+ * Finds the passages of a collection that are nearest to a query by cosine. The vectors of the
+ * passages come from a cache, or are made. The collection is streamed, never held.
  */
 public final class PassageSearch {
   private final Encoder encoder;
   private final Corpus corpus;
-  private final Corpus.Summary summary;
+  private final TextSet passages;
   private final Consumer<String> notes;
 
   /**
@@ -34,14 +40,6 @@ public final class PassageSearch {
    * @param document the document
    */
   public record Found(double score, Document document) {}
-
-  /**
-   * Where vectors are kept.
-   *
-   * @param vectors the cache
-   * @param entry the vectors of this collection under this encoder
-   */
-  public record CachePlace(VectorCache vectors, VectorCache.Entry entry) {}
 
   /**
    * Creates a search.
@@ -55,29 +53,8 @@ public final class PassageSearch {
       Encoder encoder, Corpus corpus, Corpus.Summary summary, Consumer<String> notes) {
     this.encoder = encoder;
     this.corpus = corpus;
-    this.summary = summary;
+    this.passages = TextSet.of(corpus, summary);
     this.notes = notes;
-  }
-
-  /**
-   * Returns the key of this collection's vectors: of everything that they depend on.
-   *
-   * @param model the fingerprint of the model
-   * @param version the version of this library
-   */
-  public VectorCache.Entry cacheEntry(String model, String version) {
-    String key =
-        VectorCache.key(
-            List.of(
-                "passages",
-                version,
-                model,
-                encoder.template().toJson(),
-                encoder.computeType().name(),
-                "max tokens " + encoder.maxTokens(),
-                "dimension " + encoder.dimension(),
-                summary.digest()));
-    return new VectorCache.Entry(key, summary.documents(), encoder.dimension());
   }
 
   /**
@@ -89,86 +66,41 @@ public final class PassageSearch {
    * @throws LlaraException if a text cannot be encoded, or the collection changes meanwhile
    */
   public List<Found> best(String query, int limit, Optional<CachePlace> cache) {
-    BestPassages best = new BestPassages(encoder.encode(query, Mode.NEXT), limit);
-    if (cache.isEmpty()) {
-      encodePassages(best::offer);
-    } else if (!readCached(cache.get(), best)) {
-      encodeInto(cache.get(), best);
-    }
-    return documents(best.ranked());
-  }
-
-  private boolean readCached(CachePlace cache, BestPassages best) {
-    VectorCache.Outcome outcome = cache.vectors().read(cache.entry(), best::offer);
-    if (outcome == VectorCache.Outcome.DAMAGED) {
-      best.clear();
-      notes.accept(
-          "the cached vectors in %s are damaged and are made anew"
-              .formatted(cache.vectors().file(cache.entry())));
-    }
-    return outcome == VectorCache.Outcome.FOUND;
-  }
-
-  private void encodeInto(CachePlace cache, BestPassages best) {
-    // A cache that cannot be written costs time, not the result.
-    try (VectorCache.Writer writer = cache.vectors().write(cache.entry())) {
-      IOException[] failure = new IOException[1];
-      encodePassages(
-          (index, vector) -> {
-            best.offer(index, vector);
-            if (failure[0] == null) {
-              try {
-                writer.add(vector);
-              } catch (IOException e) {
-                failure[0] = e;
-              }
-            }
-          });
-      if (failure[0] != null) {
-        throw failure[0];
-      }
-      writer.commit();
-    } catch (IOException e) {
-      notes.accept("the vectors cannot be cached: " + e);
-      if (best.ranked().isEmpty()) {
-        encodePassages(best::offer);
-      }
+    InMemoryVectors queries = InMemoryVectors.of(encoder.encode(query, Mode.NEXT));
+    try (CorpusVectors vectors = vectors(cache);
+        ExactSearch search = new ExactSearch(encoder.lanes())) {
+      // Not all encoders make vectors of length 1.
+      Hits hits =
+          search.search(new UnitVectors(queries), new UnitVectors(vectors), limit).get(0);
+      return documents(hits);
     }
   }
 
-  private void encodePassages(VectorCache.Receiver receiver) {
-    PassageDigest digest = new PassageDigest();
-    try (Stream<Document> documents = corpus.documents()) {
-      encoder.encodeAll(
-          documents.map(Document::passage).peek(digest::add),
-          Mode.SELF,
-          (index, text, vector) -> receiver.accept(index, vector));
-    }
-    if (!digest.value().equals(summary.digest())) {
-      throw new LlaraException(corpus.name() + ": changed while it was read");
-    }
+  private CorpusVectors vectors(Optional<CachePlace> cache) {
+    return cache.isEmpty()
+        ? CorpusVectors.open(passages, encoder, Mode.SELF)
+        : CorpusVectors.open(passages, encoder, Mode.SELF, cache.get(), notes);
   }
 
-  private List<Found> documents(List<BestPassages.Hit> hits) {
+  private List<Found> documents(Hits hits) {
+    Set<Long> wanted = new HashSet<>(hits.indices().asList());
     Map<Long, Document> byIndex = new HashMap<>();
-    long last = hits.stream().mapToLong(BestPassages.Hit::index).max().orElse(-1);
     try (Stream<Document> documents = corpus.documents()) {
       Iterator<Document> iterator = documents.iterator();
-      for (long index = 0; index <= last && iterator.hasNext(); index++) {
+      for (long index = 0; byIndex.size() < wanted.size() && iterator.hasNext(); index++) {
         Document document = iterator.next();
-        long here = index;
-        if (hits.stream().anyMatch(hit -> hit.index() == here)) {
+        if (wanted.contains(index)) {
           byIndex.put(index, document);
         }
       }
     }
     List<Found> found = new ArrayList<>();
-    for (BestPassages.Hit hit : hits) {
-      Document document = byIndex.get(hit.index());
+    for (int i = 0; i < hits.size(); i++) {
+      Document document = byIndex.get(hits.indices().get(i));
       if (document == null) {
         throw new LlaraException(corpus.name() + ": changed while it was read");
       }
-      found.add(new Found(hit.score(), document));
+      found.add(new Found(hits.scores().get(i), document));
     }
     return found;
   }

@@ -1,4 +1,4 @@
-/** Search by brute force: BEIR-format collections, a cache of their vectors, the best passages. */
+/** From a query to the passages nearest to it. */
 @NullMarked
 package io.llara.examples.search;
 

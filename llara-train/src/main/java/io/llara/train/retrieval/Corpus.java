@@ -2,35 +2,27 @@ package io.llara.train.retrieval;
 
 import static java.util.Objects.requireNonNull;
 
-import com.google.gson.JsonElement;
-import com.google.gson.JsonObject;
-import com.google.gson.JsonParseException;
-import com.google.gson.JsonParser;
-import com.google.gson.Strictness;
-import com.google.gson.stream.JsonReader;
-import com.google.gson.stream.JsonToken;
-import com.google.gson.stream.MalformedJsonException;
+import com.google.common.hash.Hashing;
+import com.google.common.primitives.ImmutableLongArray;
 import io.llara.LlaraException;
-import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStream;
-import java.io.InputStreamReader;
-import java.io.PushbackInputStream;
-import java.io.StringReader;
-import java.io.UncheckedIOException;
-import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.HashSet;
 import java.util.Iterator;
 import java.util.List;
+import java.util.Map;
 import java.util.NoSuchElementException;
+import java.util.Set;
 import java.util.Spliterator;
 import java.util.Spliterators;
 import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
-import java.util.zip.GZIPInputStream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -80,11 +72,7 @@ public final class Corpus {
 
   /** Returns the collection in a file. */
   public static Corpus of(Path file) {
-    if (!Files.exists(file) || Files.isDirectory(file)) {
-      throw new LlaraException(
-          "%s: %s; expected a file of one JSON object a line"
-              .formatted(file, Files.exists(file) ? "is a directory" : "does not exist"));
-    }
+    TextLines.requireFile(file, "a file of one JSON object a line");
     return new Corpus(file.toString(), () -> Files.newInputStream(file));
   }
 
@@ -122,35 +110,64 @@ public final class Corpus {
         .filter(document -> !document.isBlank());
   }
 
-  /** One pass over the lines. */
-  private final class Lines implements Iterator<Document>, AutoCloseable {
-    private final BufferedReader reader;
-    private long number;
-    private @Nullable Document next;
-
-    Lines() {
-      try {
-        InputStream bytes = source.open();
-        try {
-          reader =
-              new BufferedReader(
-                  new InputStreamReader(
-                      unzipped(bytes),
-                      // A decoder of its own reports malformed bytes instead of replacing them.
-                      StandardCharsets.UTF_8.newDecoder()));
-        } catch (IOException e) {
-          bytes.close();
-          throw e;
+  /**
+   * Fails if two documents have the same id, those without text among them. Takes eight bytes of
+   * memory a document.
+   *
+   * @throws LlaraException naming the id and both lines
+   */
+  public void requireUniqueIds() {
+    Set<Long> repeated = repeatedHashes();
+    if (repeated.isEmpty()) {
+      return;
+    }
+    // Maybe only their hashes are equal.
+    Map<String, Long> first = new HashMap<>();
+    try (Lines lines = new Lines()) {
+      while (lines.hasNext()) {
+        String id = lines.next().id();
+        if (repeated.contains(hash(id))) {
+          Long before = first.putIfAbsent(id, lines.number());
+          if (before != null) {
+            throw lines.json.wrong("has the id '%s' of line %d again".formatted(id, before));
+          }
         }
-      } catch (IOException e) {
-        throw unreadable(e);
       }
     }
+  }
+
+  private Set<Long> repeatedHashes() {
+    ImmutableLongArray.Builder builder = ImmutableLongArray.builder();
+    try (Lines lines = new Lines()) {
+      while (lines.hasNext()) {
+        builder.add(hash(lines.next().id()));
+      }
+    }
+    long[] hashes = builder.build().toArray();
+    Arrays.sort(hashes);
+    Set<Long> repeated = new HashSet<>();
+    for (int i = 1; i < hashes.length; i++) {
+      if (hashes[i] == hashes[i - 1]) {
+        repeated.add(hashes[i]);
+      }
+    }
+    return repeated;
+  }
+
+  private static long hash(String id) {
+    return Hashing.murmur3_128().hashString(id, StandardCharsets.UTF_8).asLong();
+  }
+
+  /** One pass over the documents. */
+  private final class Lines implements Iterator<Document>, AutoCloseable {
+    private final JsonLines json = new JsonLines(new TextLines(name, source));
+    private @Nullable Document next;
 
     @Override
     public boolean hasNext() {
-      if (next == null) {
-        next = read();
+      if (next == null && json.advance()) {
+        next =
+            new Document(json.string("_id"), json.optionalString("title"), json.string("text"));
       }
       return next != null;
     }
@@ -165,89 +182,14 @@ public final class Corpus {
       return document;
     }
 
-    private @Nullable Document read() {
-      try {
-        String line;
-        do {
-          number++;
-          line = reader.readLine();
-          if (number == 1 && line != null && line.startsWith("\uFEFF")) {
-            line = line.substring(1);
-          }
-        } while (line != null && line.isBlank());
-        return line == null ? null : parse(line);
-      } catch (CharacterCodingException e) {
-        throw new LlaraException(place() + "is not UTF-8", e);
-      } catch (IOException e) {
-        throw unreadable(e);
-      }
-    }
-
-    private Document parse(String line) throws IOException {
-      JsonObject json;
-      try (JsonReader strict = new JsonReader(new StringReader(line))) {
-        strict.setStrictness(Strictness.STRICT);
-        JsonElement element = JsonParser.parseReader(strict);
-        if (!element.isJsonObject() || strict.peek() != JsonToken.END_DOCUMENT) {
-          throw new LlaraException(place() + "is not one JSON object");
-        }
-        json = element.getAsJsonObject();
-      } catch (JsonParseException | MalformedJsonException e) {
-        throw new LlaraException(place() + "is not a JSON object", e);
-      }
-      return new Document(string(json, "_id"), optionalString(json, "title"), string(json, "text"));
-    }
-
-    private String string(JsonObject json, String key) {
-      if (!json.has(key)) {
-        throw new LlaraException(place() + "has no key '" + key + "'");
-      }
-      return optionalString(json, key);
-    }
-
-    /** Returns the string, or an empty one if it is absent or null. */
-    private String optionalString(JsonObject json, String key) {
-      JsonElement value = json.get(key);
-      if (value == null || value.isJsonNull()) {
-        return "";
-      }
-      if (!value.isJsonPrimitive()) {
-        throw new LlaraException(place() + "key '" + key + "' is not a string");
-      }
-      String string = value.getAsString();
-      if (!StandardCharsets.UTF_8.newEncoder().canEncode(string)) {
-        throw new LlaraException(place() + "key '" + key + "' has half of a surrogate pair");
-      }
-      return string;
-    }
-
-    private String place() {
-      return "%s: line %d ".formatted(name, number);
+    /** Returns the number of the line last read. */
+    long number() {
+      return json.number();
     }
 
     @Override
     public void close() {
-      try {
-        reader.close();
-      } catch (IOException e) {
-        throw new UncheckedIOException(e);
-      }
+      json.close();
     }
-  }
-
-  /** Looks at the bytes rather than at the name. */
-  private static InputStream unzipped(InputStream bytes) throws IOException {
-    PushbackInputStream peeked = new PushbackInputStream(bytes, 2);
-    byte[] magic = peeked.readNBytes(2);
-    peeked.unread(magic);
-    boolean zipped =
-        magic.length == 2
-            && (magic[0] & 0xFF) == (GZIPInputStream.GZIP_MAGIC & 0xFF)
-            && (magic[1] & 0xFF) == GZIPInputStream.GZIP_MAGIC >> 8;
-    return zipped ? new GZIPInputStream(peeked, 1 << 16) : peeked;
-  }
-
-  private LlaraException unreadable(IOException e) {
-    return new LlaraException("%s: cannot be read: %s".formatted(name, e.getMessage()), e);
   }
 }

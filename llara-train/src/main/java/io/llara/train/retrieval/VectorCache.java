@@ -1,11 +1,12 @@
 package io.llara.train.retrieval;
 
-import java.io.BufferedInputStream;
 import java.io.BufferedOutputStream;
 import java.io.Closeable;
-import java.io.DataInputStream;
 import java.io.EOFException;
+import java.io.FileInputStream;
+import java.io.FileOutputStream;
 import java.io.IOException;
+import java.io.InputStream;
 import java.io.OutputStream;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -14,6 +15,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 import java.util.zip.CRC32C;
 
 /**
@@ -23,7 +25,7 @@ import java.util.zip.CRC32C;
  *
  * <p>A file is: {@code LLARAVEC}, a version, the dimension, the number of vectors, the key; the
  * vectors as float32; a CRC-32C over all of that. Everything is little-endian. It is written aside
- * and renamed.
+ * and renamed, so that an unfinished one is never taken for a whole one.
  */
 public final class VectorCache {
   private static final byte[] MAGIC = "LLARAVEC".getBytes(StandardCharsets.US_ASCII);
@@ -32,23 +34,6 @@ public final class VectorCache {
   private static final int HEADER_LENGTH = 8 + 4 + 4 + 8 + KEY_LENGTH;
 
   private final Path directory;
-
-  /** Takes the vectors of a file in order. */
-  @FunctionalInterface
-  public interface Receiver {
-    /** Takes one; the array is used again afterwards. */
-    void accept(long index, float[] vector);
-  }
-
-  /** How the reading of a file went. */
-  public enum Outcome {
-    /** All vectors were handed over. */
-    FOUND,
-    /** There is no file of that key. */
-    ABSENT,
-    /** The file is not what was written; what was handed over must be forgotten. */
-    DAMAGED
-  }
 
   /**
    * A set of vectors.
@@ -69,44 +54,49 @@ public final class VectorCache {
     return Digests.of(dependencies);
   }
 
-  /** Reads a set of vectors. */
-  public Outcome read(Entry entry, Receiver receiver) {
+  /**
+   * Opens a set of vectors, once every byte of its file has been checked. The caller closes it.
+   *
+   * @return the vectors, or nothing if there is no file of that key
+   * @throws IOException if the file cannot be read or is not what was written
+   */
+  public Optional<StoredVectors> open(Entry entry) throws IOException {
     Path file = file(entry);
-    if (!Files.isRegularFile(file)) {
-      return Outcome.ABSENT;
+    if (!Files.exists(file)) {
+      return Optional.empty();
     }
-    try {
-      return readVectors(file, entry, receiver) ? Outcome.FOUND : Outcome.DAMAGED;
-    } catch (IOException e) {
-      return Outcome.DAMAGED;
-    }
+    check(file, entry);
+    return Optional.of(
+        new StoredVectors(file, HEADER_LENGTH, entry.count(), entry.dimension()));
   }
 
-  private static boolean readVectors(Path file, Entry entry, Receiver receiver) throws IOException {
-    long expected = HEADER_LENGTH + entry.count() * entry.dimension() * Float.BYTES + Long.BYTES;
+  /** Not by a channel: an interrupt would close it, and a file in order would look damaged. */
+  private static void check(Path file, Entry entry) throws IOException {
+    long vectors = entry.count() * entry.dimension() * Float.BYTES;
+    long expected = HEADER_LENGTH + vectors + Long.BYTES;
     if (Files.size(file) != expected) {
-      return false;
+      throw new IOException("it has %d bytes, not %d".formatted(Files.size(file), expected));
     }
     CRC32C checksum = new CRC32C();
-    try (DataInputStream in =
-        new DataInputStream(new BufferedInputStream(Files.newInputStream(file), 1 << 18))) {
+    try (InputStream in = new FileInputStream(file.toFile())) {
       byte[] header = in.readNBytes(HEADER_LENGTH);
       if (!Arrays.equals(header, header(entry).array())) {
-        return false;
+        throw new IOException("its header is not that of these vectors");
       }
       checksum.update(header);
-      byte[] row = new byte[entry.dimension() * Float.BYTES];
-      ByteBuffer buffer = ByteBuffer.wrap(row).order(ByteOrder.LITTLE_ENDIAN);
-      float[] vector = new float[entry.dimension()];
-      for (long i = 0; i < entry.count(); i++) {
-        in.readFully(row);
-        checksum.update(row);
-        buffer.clear().asFloatBuffer().get(vector);
-        receiver.accept(i, vector);
+      byte[] buffer = new byte[1 << 20];
+      for (long left = vectors; left > 0; ) {
+        int read = in.read(buffer, 0, (int) Math.min(buffer.length, left));
+        if (read < 0) {
+          throw new EOFException("it became shorter while it was read");
+        }
+        checksum.update(buffer, 0, read);
+        left -= read;
       }
-      return Long.reverseBytes(in.readLong()) == checksum.getValue();
-    } catch (EOFException e) {
-      return false;
+      byte[] end = in.readNBytes(Long.BYTES);
+      if (!Arrays.equals(end, littleEndian(checksum.getValue()))) {
+        throw new IOException("its checksum is wrong");
+      }
     }
   }
 
@@ -130,6 +120,10 @@ public final class VectorCache {
         .put(entry.key().getBytes(StandardCharsets.US_ASCII));
   }
 
+  private static byte[] littleEndian(long value) {
+    return ByteBuffer.allocate(Long.BYTES).order(ByteOrder.LITTLE_ENDIAN).putLong(value).array();
+  }
+
   /** Stores vectors one by one. Closed before {@link #commit}, it leaves nothing behind. */
   public static final class Writer implements Closeable {
     private final Path target;
@@ -146,7 +140,8 @@ public final class VectorCache {
       this.aside = CacheFiles.aside(target);
       this.row =
           ByteBuffer.allocate(entry.dimension() * Float.BYTES).order(ByteOrder.LITTLE_ENDIAN);
-      this.out = new BufferedOutputStream(Files.newOutputStream(aside), 1 << 18);
+      // Not a channel, which an interrupt would close.
+      this.out = new BufferedOutputStream(new FileOutputStream(aside.toFile()), 1 << 18);
       write(header(entry).array());
     }
 
@@ -167,8 +162,7 @@ public final class VectorCache {
       if (written != entry.count()) {
         throw new IOException(written + " vectors were stored, not " + entry.count());
       }
-      ByteBuffer end = ByteBuffer.allocate(Long.BYTES).order(ByteOrder.LITTLE_ENDIAN);
-      out.write(end.putLong(checksum.getValue()).array());
+      out.write(littleEndian(checksum.getValue()));
       out.close();
       CacheFiles.publish(aside, target);
     }

@@ -17,7 +17,8 @@ public interface VectorSet {
      * @param first the index of the block's first vector
      * @param rows how many vectors the block has
      * @param vectors their values, row-major {@code [rows, dimension]}, from the buffer's position
-     *     0; in native byte order, and only to be read until this method returns
+     *     0; in native byte order, and only to be read until this method returns. The sets of this
+     *     package hand out direct buffers, which native code reads without a copy
      */
     void accept(long first, int rows, FloatBuffer vectors);
   }

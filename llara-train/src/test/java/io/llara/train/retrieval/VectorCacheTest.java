@@ -1,12 +1,16 @@
 package io.llara.train.retrieval;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import io.llara.testing.Leaks;
 import java.io.IOException;
+import java.nio.FloatBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
@@ -21,18 +25,65 @@ class VectorCacheTest {
   @Test
   void givesBackWhatWasStored() throws IOException {
     VectorCache cache = new VectorCache(folder.resolve("made-when-needed"));
-    assertThat(cache.read(ENTRY, (index, vector) -> {})).isEqualTo(VectorCache.Outcome.ABSENT);
-    store(cache, new float[] {1, 2, 3}, new float[] {-1, Float.MIN_VALUE, 0});
-    List<float[]> read = new ArrayList<>();
-    assertThat(cache.read(ENTRY, (index, vector) -> read.add(vector.clone())))
-        .isEqualTo(VectorCache.Outcome.FOUND);
-    assertThat(read).containsExactly(new float[] {1, 2, 3}, new float[] {-1, Float.MIN_VALUE, 0});
+    assertThat(cache.open(ENTRY)).isEmpty();
+    store(cache, ENTRY, new float[] {1, 2, 3}, new float[] {-1, Float.MIN_VALUE, 0});
+    try (StoredVectors stored = cache.open(ENTRY).orElseThrow()) {
+      assertThat(stored.count()).isEqualTo(2);
+      assertThat(stored.dimension()).isEqualTo(3);
+      assertThat(read(stored, 5))
+          .containsExactly(new float[] {1, 2, 3}, new float[] {-1, Float.MIN_VALUE, 0});
+    }
+  }
+
+  @Test
+  void handsOutBlocksOfAnySize() throws IOException {
+    VectorCache cache = new VectorCache(folder);
+    VectorCache.Entry entry = new VectorCache.Entry(VectorCache.key(List.of()), 7, 1);
+    float[][] vectors = {{1}, {2}, {3}, {4}, {5}, {6}, {7}};
+    store(cache, entry, vectors);
+    try (StoredVectors stored = cache.open(entry).orElseThrow()) {
+      for (int rows = 1; rows <= 8; rows++) {
+        assertThat(read(stored, rows)).containsExactly(vectors);
+        assertThat(read(new InMemoryVectors(Arrays.asList(vectors)), rows))
+            .containsExactly(vectors);
+      }
+    }
+  }
+
+  @Test
+  void aSetWithoutVectorsIsOneToo() throws IOException {
+    VectorCache cache = new VectorCache(folder);
+    VectorCache.Entry none = new VectorCache.Entry(VectorCache.key(List.of()), 0, 3);
+    store(cache, none);
+    try (StoredVectors stored = cache.open(none).orElseThrow()) {
+      assertThat(read(stored, 4)).isEmpty();
+    }
+  }
+
+  @Test
+  void closingFreesTheMappingAndWaitsForReaders() throws Throwable {
+    VectorCache cache = new VectorCache(folder);
+    store(cache, ENTRY, new float[] {1, 2, 3}, new float[] {4, 5, 6});
+    Leaks.assertNone(
+        () -> {
+          StoredVectors stored = cache.open(ENTRY).orElseThrow();
+          stored.forEachBlock(
+              2,
+              (first, rows, block) ->
+                  assertThatIllegalStateException()
+                      .isThrownBy(stored::close)
+                      .withMessageContaining("while they are read"));
+          stored.close();
+          stored.close();
+          assertThatIllegalStateException().isThrownBy(() -> read(stored, 1));
+        });
   }
 
   @Test
   void anIncompleteSetLeavesNothing() throws IOException {
     VectorCache cache = new VectorCache(folder);
-    assertThatThrownBy(() -> store(cache, new float[] {1, 2, 3})).isInstanceOf(IOException.class);
+    assertThatThrownBy(() -> store(cache, ENTRY, new float[] {1, 2, 3}))
+        .isInstanceOf(IOException.class);
     try (Stream<Path> files = Files.list(folder)) {
       assertThat(files).isEmpty();
     }
@@ -41,29 +92,67 @@ class VectorCacheTest {
   @Test
   void everyChangedByteIsNoticed() throws IOException {
     VectorCache cache = new VectorCache(folder);
-    store(cache, new float[] {1, 2, 3}, new float[] {4, 5, 6});
+    store(cache, ENTRY, new float[] {1, 2, 3}, new float[] {4, 5, 6});
     Path file = cache.file(ENTRY);
     byte[] good = Files.readAllBytes(file);
     for (int i = 0; i < good.length; i++) {
       byte[] bad = good.clone();
       bad[i] ^= 0x10;
       Files.write(file, bad);
-      assertThat(cache.read(ENTRY, (index, vector) -> {})).isEqualTo(VectorCache.Outcome.DAMAGED);
+      assertThatThrownBy(() -> cache.open(ENTRY)).isInstanceOf(IOException.class);
+    }
+    for (int length = 0; length < good.length; length += 7) {
+      Files.write(file, Arrays.copyOf(good, length));
+      assertThatThrownBy(() -> cache.open(ENTRY)).isInstanceOf(IOException.class);
+    }
+  }
+
+  @Test
+  void anInterruptIsNoDamage() throws IOException {
+    VectorCache cache = new VectorCache(folder);
+    Thread.currentThread().interrupt();
+    try {
+      store(cache, ENTRY, new float[] {1, 2, 3}, new float[] {4, 5, 6});
+      try (StoredVectors stored = cache.open(ENTRY).orElseThrow()) {
+        assertThat(read(stored, 2)).hasSize(2);
+      }
+    } finally {
+      assertThat(Thread.interrupted()).isTrue();
     }
   }
 
   @Test
   void aFileUnderTheWrongNameIsNotUsed() throws IOException {
     VectorCache cache = new VectorCache(folder);
-    store(cache, new float[] {1, 2, 3}, new float[] {4, 5, 6});
+    store(cache, ENTRY, new float[] {1, 2, 3}, new float[] {4, 5, 6});
     VectorCache.Entry other = new VectorCache.Entry(VectorCache.key(List.of("ab")), 2, 3);
     assertThat(other.key()).isNotEqualTo(ENTRY.key());
     Files.move(cache.file(ENTRY), cache.file(other));
-    assertThat(cache.read(other, (index, vector) -> {})).isEqualTo(VectorCache.Outcome.DAMAGED);
+    assertThatThrownBy(() -> cache.open(other)).hasMessageContaining("header");
   }
 
-  private static void store(VectorCache cache, float[]... vectors) throws IOException {
-    try (VectorCache.Writer writer = cache.write(ENTRY)) {
+  private static List<float[]> read(VectorSet vectors, int rows) {
+    List<float[]> read = new ArrayList<>();
+    vectors.forEachBlock(
+        rows,
+        (first, here, block) -> {
+          assertThat(first).isEqualTo(read.size());
+          assertThat(here).isBetween(1, rows);
+          assertThat(block.isDirect()).isTrue();
+          FloatBuffer values = block.duplicate();
+          for (int i = 0; i < here; i++) {
+            float[] vector = new float[vectors.dimension()];
+            values.get(vector);
+            read.add(vector);
+          }
+          assertThat(values.hasRemaining()).isFalse();
+        });
+    return read;
+  }
+
+  private static void store(VectorCache cache, VectorCache.Entry entry, float[]... vectors)
+      throws IOException {
+    try (VectorCache.Writer writer = cache.write(entry)) {
       for (float[] vector : vectors) {
         writer.add(vector);
       }

@@ -1,0 +1,325 @@
+package io.llara.examples;
+
+import io.llara.Encoder;
+import io.llara.Mode;
+import io.llara.ProgressListener;
+import io.llara.train.data.BadLines;
+import io.llara.train.data.PairSource;
+import io.llara.train.mining.EmbeddingSearch;
+import io.llara.train.mining.HardNegativeMiner;
+import io.llara.train.mining.MiningListener;
+import io.llara.train.mining.MiningReport;
+import io.llara.train.mining.Sampling;
+import io.llara.train.retrieval.Bm25Options;
+import io.llara.train.retrieval.Corpus;
+import io.llara.train.retrieval.HnswOptions;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.concurrent.Callable;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.Spec;
+
+/** Pairs in, pairs with hard negatives out. */
+@Command(
+    name = "mine",
+    customSynopsis = {
+      "llara mine --bm25 --pairs FILE... --out FILE [OPTION...]",
+      "       llara mine --model DIR --pairs FILE... --out FILE [OPTION...]"
+    },
+    sortOptions = false,
+    description = {
+      "Finds hard negatives for training: passages that a search ranks high for a query and that"
+          + " are none of its positives.",
+      "",
+      "Of the ranking of each query a window of ranks is looked at. Known positives of the query in"
+          + " any line, the query itself, repeated texts and scores out of bounds are dropped, and"
+          + " told by reason; of what remains some are taken. Nothing takes the place of what was"
+          + " dropped: a pair may get fewer negatives than asked for.",
+      "",
+      "The file is written when all is done, with a report beside it (FILE.report.json). The same"
+          + " command gives the same file; after an interruption it begins anew, with the vectors"
+          + " from the cache.",
+      ""
+    })
+final class MineCommand implements Callable<Integer> {
+  private static final Pattern RANKS = Pattern.compile("(\\d{1,9})-(\\d{1,9})");
+
+  private final Streams streams;
+
+  @Spec private CommandSpec command = CommandSpec.create();
+
+  @Option(
+      names = "--pairs",
+      required = true,
+      arity = "1..*",
+      paramLabel = "FILE",
+      description = "JSON lines {\"query\": …, \"pos\": […], \"neg\": […]}, .gz or not.")
+  private List<Path> pairs = new ArrayList<>();
+
+  @Option(
+      names = "--out",
+      required = true,
+      paramLabel = "FILE",
+      description =
+          "The same with other negatives, and pos_ids, neg_ids and neg_scores; gzipped if the name"
+              + " ends in .gz.")
+  private Path out = Path.of("");
+
+  @Option(
+      names = "--corpus",
+      paramLabel = "FILE",
+      description =
+          "What negatives are taken from, in BEIR format: a JSON object a line with _id, title and"
+              + " text; plain or gzipped. By default the passages of the pairs.")
+  private @Nullable Path corpus;
+
+  @Option(names = "--bm25", description = "Search by BM25 (k1 0.9, b 0.4, English analysis).")
+  private boolean bm25;
+
+  @Option(
+      names = "--model",
+      paramLabel = "DIR",
+      description = "Search by the embeddings of a model: a Hugging Face directory.")
+  private @Nullable Path model;
+
+  @Option(
+      names = "--hnsw",
+      description =
+          "With --model: search along a graph instead of looking at every passage; how much that"
+              + " misses is told.")
+  private boolean hnsw;
+
+  @Option(
+      names = "--query-mode",
+      paramLabel = "next|self",
+      defaultValue = "next",
+      description = "How the model embeds queries (default: ${DEFAULT-VALUE}).")
+  private Mode queryMode = Mode.NEXT;
+
+  @Option(
+      names = "--passage-mode",
+      paramLabel = "self|next",
+      defaultValue = "self",
+      description = "How the model embeds passages (default: ${DEFAULT-VALUE}).")
+  private Mode passageMode = Mode.SELF;
+
+  @Option(
+      names = "--negatives",
+      paramLabel = "N",
+      description = "How many to mine for each pair (default: ${DEFAULT-VALUE}).")
+  private int negatives = HardNegativeMiner.DEFAULT_NEGATIVES;
+
+  @Option(
+      names = "--ranks",
+      paramLabel = "FROM-TO",
+      description =
+          "The window: from rank FROM up to, and without, rank TO, the best being 0 (default:"
+              + " ${DEFAULT-VALUE}).")
+  private String ranks = HardNegativeMiner.DEFAULT_FROM + "-" + HardNegativeMiner.DEFAULT_TO;
+
+  @Option(
+      names = "--margin",
+      paramLabel = "X",
+      description = "A negative's score is at most the positive's less X.")
+  private @Nullable Double margin;
+
+  @Option(
+      names = "--relative-margin",
+      paramLabel = "R",
+      description =
+          "A negative's score is at most the positive's less R times it: with 0.05 at most 95%%.")
+  private @Nullable Double relativeMargin;
+
+  @Option(
+      names = "--min-score",
+      paramLabel = "X",
+      description = "A negative's score is at least X.")
+  private @Nullable Double leastScore;
+
+  @Option(
+      names = "--max-score",
+      paramLabel = "X",
+      description = "A negative's score is at most X.")
+  private @Nullable Double greatestScore;
+
+  @Option(
+      names = "--sample",
+      paramLabel = "random|top",
+      defaultValue = "random",
+      description = "Which to take of what remains: any, or the best (default: ${DEFAULT-VALUE}).")
+  private Sampling sampling = Sampling.RANDOM;
+
+  @Mixin private SeedOption seed = new SeedOption();
+
+  @Option(
+      names = "--keep-negatives",
+      description = "Keep the negatives that pairs have, in front of those that are mined.")
+  private boolean keepNegatives;
+
+  @Option(
+      names = "--skip-bad-lines",
+      description = "Leave out lines that cannot be read; by default the first one is an error.")
+  private boolean skipBadLines;
+
+  @Mixin private EncoderOptions options = new EncoderOptions();
+  @Mixin private CacheOptions cache = new CacheOptions();
+  @Mixin private ProgressOptions progress = new ProgressOptions();
+
+  MineCommand(Streams streams) {
+    this.streams = streams;
+  }
+
+  @Override
+  public Integer call() throws IOException {
+    if (bm25 == (model != null)) {
+      throw refusal(bm25 ? "--bm25 and --model exclude each other" : "give --bm25 or --model DIR");
+    }
+    if (hnsw && bm25) {
+      throw refusal("--hnsw is for --model");
+    }
+    for (Path file : pairs) {
+      if (Files.exists(out) && Files.exists(file) && Files.isSameFile(file, out)) {
+        throw refusal("--out %s is a file of --pairs; give it a name of its own".formatted(out));
+      }
+    }
+    MiningReport report;
+    try (Bars bars = new Bars();
+        CleanStop stop = new CleanStop(streams, Thread.currentThread()::interrupt)) {
+      report = model == null ? mineByWords(bars) : mineByModel(model, bars);
+      stop.done();
+    }
+    report.summary().forEach(streams::note);
+    try (Results results = new Results(streams.out())) {
+      results.line(
+          String.format(
+              Locale.ROOT,
+              "%s: %d pairs, %d negatives mined",
+              out,
+              report.pairs(),
+              report.mined()));
+    }
+    return Llara.OK;
+  }
+
+  private MiningReport mineByWords(Bars bars) {
+    return builder(bars).bm25(Bm25Options.DEFAULT).build().mine(out);
+  }
+
+  private MiningReport mineByModel(Path directory, Bars bars) {
+    HardNegativeMiner.Builder builder = builder(bars);
+    try (Encoder encoder = options.encoder(directory).progress(bars).build()) {
+      MiningReport report = builder.embeddings(search(encoder, directory)).build().mine(out);
+      EncoderOptions.noteCuts(streams, encoder);
+      return report;
+    }
+  }
+
+  private EmbeddingSearch search(Encoder encoder, Path directory) {
+    EmbeddingSearch exact = EmbeddingSearch.of(encoder).withModes(queryMode, passageMode);
+    EmbeddingSearch search = hnsw ? exact.withHnsw(HnswOptions.DEFAULT) : exact;
+    return cache.place(directory, options.adapter()).map(search::withCache).orElse(search);
+  }
+
+  private HardNegativeMiner.Builder builder(Bars bars) {
+    Matcher window = RANKS.matcher(ranks);
+    if (!window.matches()) {
+      throw refusal("--ranks is %s; expected two ranks as in 10-200".formatted(ranks));
+    }
+    PairSource source =
+        PairSource.builder(pairs)
+            .badLines(skipBadLines ? BadLines.SKIP : BadLines.REFUSE)
+            .build();
+    HardNegativeMiner.Builder builder =
+        HardNegativeMiner.builder(source)
+            .ranks(Integer.parseInt(window.group(1)), Integer.parseInt(window.group(2)))
+            .negatives(negatives)
+            .sampling(sampling)
+            .seed(seed.value())
+            .keepNegatives(keepNegatives)
+            .listener(bars);
+    if (corpus != null) {
+      builder.corpus(Corpus.of(corpus));
+    }
+    if (margin != null) {
+      builder.margin(margin);
+    }
+    if (relativeMargin != null) {
+      builder.relativeMargin(relativeMargin);
+    }
+    if (leastScore != null) {
+      builder.leastScore(leastScore);
+    }
+    if (greatestScore != null) {
+      builder.greatestScore(greatestScore);
+    }
+    return builder;
+  }
+
+  private ParameterException refusal(String message) {
+    return new ParameterException(command.commandLine(), message);
+  }
+
+  /** A bar for each part of the work whose length is known. */
+  private final class Bars implements MiningListener, ProgressListener, AutoCloseable {
+    private @Nullable Stage stage;
+    private long reached;
+    private ProgressOptions.@Nullable Bar bar;
+
+    @Override
+    public void progress(Stage at, long done, long total) {
+      if (at != stage) {
+        close();
+        stage = at;
+        bar = total < 0 ? null : progress.start(streams, words(at), total);
+      }
+      reached = done;
+      show(done, total);
+    }
+
+    /** Between what the miner tells, the encoder tells of the texts that it is at. */
+    @Override
+    public void progress(long done, long total) {
+      show(reached + done, total);
+    }
+
+    private void show(long done, long total) {
+      if (bar != null) {
+        bar.progress(done, total);
+      }
+    }
+
+    private String words(Stage at) {
+      return switch (at) {
+        case PAIRS -> "reading pairs";
+        case COLLECTION -> "reading passages";
+        case INDEX -> bm25 ? "indexing" : "encoding";
+        case SEARCH -> "searching";
+        case TEXTS -> "fetching texts";
+        case WRITE -> "writing";
+      };
+    }
+
+    @Override
+    public void note(String message) {
+      streams.note(message);
+    }
+
+    @Override
+    public void close() {
+      if (bar != null) {
+        bar.close();
+      }
+    }
+  }
+}

@@ -1,0 +1,55 @@
+package io.llara.examples;
+
+import io.llara.Encoder;
+import io.llara.train.retrieval.CorpusVectors.CachePlace;
+import java.nio.file.Path;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+
+/** The options of commands that retrieve with a model, or with the bundled one. */
+final class RetrievalOptions {
+  @Mixin private EncoderOptions options = new EncoderOptions();
+
+  @Option(
+      names = "--model",
+      paramLabel = "DIR",
+      description = "The model: a Hugging Face directory. By default a small bundled one.")
+  private @Nullable Path model;
+
+  @Mixin private CacheOptions cache = new CacheOptions();
+
+  private @Nullable Path unpacked;
+
+  boolean hasModel() {
+    return model != null;
+  }
+
+  /** Returns a builder with what was asked for, and tells the user when the bundled model is used. */
+  Encoder.Builder encoder(Streams streams) {
+    Encoder.Builder builder = options.encoder(directory());
+    if (model == null) {
+      streams.note(Demo.NOTICE);
+      if (!options.hasTemplate()) {
+        builder.template(Demo.TEMPLATE);
+      }
+    }
+    return builder;
+  }
+
+  /** Returns where the model's vectors are kept, if they are. */
+  Optional<CachePlace> cache() {
+    return cache.place(directory(), options.adapter());
+  }
+
+  private Path directory() {
+    if (model != null) {
+      return model;
+    }
+    if (unpacked == null) {
+      unpacked = Demo.model();
+    }
+    return unpacked;
+  }
+}

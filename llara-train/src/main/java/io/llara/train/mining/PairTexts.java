@@ -1,0 +1,132 @@
+package io.llara.train.mining;
+
+import com.google.common.hash.Hasher;
+import com.google.common.hash.Hashing;
+import com.google.common.primitives.Ints;
+import io.llara.LlaraException;
+import io.llara.train.data.DataStatistics;
+import io.llara.train.data.PairSource;
+import io.llara.train.data.PairStream;
+import io.llara.train.data.TrainingPair;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.function.Consumer;
+
+/**
+ * What a first reading of the pairs tells: their texts as numbers, and which of them are positives
+ * of which queries, over all lines. The texts themselves are not held.
+ */
+final class PairTexts {
+  private static final int[] NONE = {};
+
+  private final PairSource source;
+  private final KeyTable texts = new KeyTable();
+
+  /** By the number of a query; a text that is no query has none. */
+  private final List<int[]> positives = new ArrayList<>();
+
+  private DataStatistics statistics = new DataStatistics(0, 0, 0, 0, 0);
+  private long queries;
+  private String digest = "";
+
+  private PairTexts(PairSource source) {
+    this.source = source;
+  }
+
+  /**
+   * Reads the pairs.
+   *
+   * @param also takes each
+   * @throws LlaraException if there is none, or as {@link PairStream#hasNext}
+   */
+  static PairTexts read(PairSource source, Consumer<TrainingPair> also) {
+    PairTexts read = new PairTexts(source);
+    source.requireExamples();
+    read.digest =
+        read.pass(
+            pair -> {
+              read.add(pair);
+              also.accept(pair);
+            });
+    return read;
+  }
+
+  /**
+   * Hands out the pairs once more, in order.
+   *
+   * @throws LlaraException if they are not those of the first reading
+   */
+  void forEach(Consumer<TrainingPair> receiver) {
+    if (!pass(receiver).equals(digest)) {
+      throw new LlaraException(source + ": changed while it was read");
+    }
+  }
+
+  private String pass(Consumer<TrainingPair> receiver) {
+    Hasher hasher = Hashing.murmur3_128().newHasher();
+    try (PairStream pairs = source.open()) {
+      while (pairs.hasNext()) {
+        TrainingPair pair = pairs.next();
+        hasher.putUnencodedChars(pair.query()).putInt(pair.query().length());
+        for (List<String> passages : List.of(pair.positives(), pair.negatives())) {
+          passages.forEach(text -> hasher.putUnencodedChars(text).putInt(text.length()));
+          hasher.putInt(passages.size());
+        }
+        receiver.accept(pair);
+      }
+      statistics = pairs.statistics();
+    }
+    return hasher.hash().toString();
+  }
+
+  private void add(TrainingPair pair) {
+    int query = number(pair.query());
+    int[] known = positives.get(query);
+    if (known.length == 0) {
+      queries++;
+    }
+    for (String positive : pair.positives()) {
+      int number = number(positive);
+      if (!Ints.contains(known, number)) {
+        known = Arrays.copyOf(known, known.length + 1);
+        known[known.length - 1] = number;
+      }
+    }
+    positives.set(query, known);
+    pair.negatives().forEach(this::number);
+  }
+
+  private int number(String text) {
+    int number = texts.add(TextKey.of(text));
+    if (number == positives.size()) {
+      positives.add(NONE);
+    }
+    return number;
+  }
+
+  /** Returns how many distinct texts there are; they have the numbers below that. */
+  int count() {
+    return texts.size();
+  }
+
+  /** Returns the number of a text, or -1 if it does not stand in the pairs. */
+  int find(TextKey text) {
+    return texts.find(text);
+  }
+
+  /** Returns the positives of a query over all lines; both are numbers of texts. */
+  int[] positivesOf(int query) {
+    return positives.get(query);
+  }
+
+  /** Returns how many different queries there are. */
+  long queries() {
+    return queries;
+  }
+
+  /** Returns what the last reading met. */
+  DataStatistics statistics() {
+    return statistics;
+  }
+}

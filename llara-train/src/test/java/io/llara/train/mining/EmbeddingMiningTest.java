@@ -1,0 +1,248 @@
+package io.llara.train.mining;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
+
+import com.google.gson.JsonObject;
+import io.llara.ComputeType;
+import io.llara.Encoder;
+import io.llara.Mode;
+import io.llara.Similarity;
+import io.llara.testing.Leaks;
+import io.llara.testing.Stories;
+import io.llara.train.data.PairSource;
+import io.llara.train.retrieval.Corpus;
+import io.llara.train.retrieval.CorpusVectors.CachePlace;
+import io.llara.train.retrieval.HnswOptions;
+import io.llara.train.testing.NativeThreads;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.Random;
+import java.util.stream.IntStream;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** Mining by the embeddings of the small pretrained model. */
+class EmbeddingMiningTest {
+  private static final String[] WORDS = {
+    "time", "girl", "named", "Lily", "park", "ball", "dog", "friend", "happy", "big", "tree",
+    "house", "mom", "found", "play", "red", "bird", "water", "little", "said"
+  };
+  private static final int PASSAGES = 80;
+  private static final int PAIRS = 12;
+
+  /** Batches differ from a text alone. */
+  private static final double ROUNDING = 1e-5;
+
+  private static Encoder encoder;
+  private static List<String> texts;
+  private static Corpus corpus;
+
+  @TempDir private Path folder;
+
+  @BeforeAll
+  static void prepare() {
+    NativeThreads.one();
+    encoder =
+        Encoder.builder(Stories.dir())
+            .template("llara-paper")
+            .computeType(ComputeType.FLOAT32)
+            .threads(1)
+            .build();
+    Random random = new Random(11);
+    texts = IntStream.range(0, PASSAGES).mapToObj(i -> words(random, 5)).toList();
+    corpus =
+        MiningFiles.corpus(
+            IntStream.range(0, PASSAGES)
+                .mapToObj(i -> MiningFiles.document("d" + i, texts.get(i)))
+                .toArray(String[]::new));
+  }
+
+  @AfterAll
+  static void close() {
+    encoder.close();
+  }
+
+  private static String words(Random random, int count) {
+    List<String> words = new ArrayList<>();
+    for (int i = 0; i < count; i++) {
+      words.add(WORDS[random.nextInt(WORDS.length)]);
+    }
+    return String.join(" ", words) + ".";
+  }
+
+  private static String query(int i) {
+    return texts.get(i).substring(0, 8) + "?";
+  }
+
+  /** Every third has its positive outside of the collection. */
+  private static String positive(int i) {
+    return i % 3 == 0 ? "Lily said: " + i : texts.get(i);
+  }
+
+  private PairSource pairs() throws IOException {
+    return MiningFiles.pairs(
+        folder.resolve("pairs.jsonl"),
+        IntStream.range(0, PAIRS)
+            .mapToObj(i -> MiningFiles.pair(query(i), positive(i)))
+            .toArray(String[]::new));
+  }
+
+  private HardNegativeMiner.Builder miner(EmbeddingSearch search) throws IOException {
+    return HardNegativeMiner.builder(pairs())
+        .corpus(corpus)
+        .embeddings(search)
+        .ranks(0, PASSAGES)
+        .negatives(PASSAGES)
+        .relativeMargin(0.02);
+  }
+
+  private static void assertMined(List<JsonObject> lines, Mode queries, Mode passages) {
+    int dropped = 0;
+    List<float[]> vectors = encoder.encodeAll(texts, passages);
+    for (int i = 0; i < PAIRS; i++) {
+      float[] query = encoder.encode(query(i), queries);
+      double positive = Similarity.cosine(query, encoder.encode(positive(i), passages));
+      double bound = positive - 0.02 * Math.abs(positive);
+      List<String> ids = MiningFiles.strings(lines.get(i), "neg_ids");
+      for (int place = 0; place < PASSAGES; place++) {
+        double score = Similarity.cosine(query, vectors.get(place));
+        boolean allowed = !texts.get(place).equals(positive(i)) && score <= bound;
+        dropped += allowed ? 0 : 1;
+        if (Math.abs(score - bound) > ROUNDING) {
+          assertThat(ids.contains("d" + place)).isEqualTo(allowed);
+        }
+        if (ids.contains("d" + place)) {
+          assertThat(
+                  lines
+                      .get(i)
+                      .getAsJsonArray("neg_scores")
+                      .get(ids.indexOf("d" + place))
+                      .getAsDouble())
+              .isCloseTo(score, within(ROUNDING));
+        }
+      }
+    }
+    assertThat(dropped).as("cases where the margin counts").isGreaterThan(PAIRS * 2);
+  }
+
+  @Test
+  void findsWhatTheModelRanksHigh() throws IOException {
+    Path out = folder.resolve("mined.jsonl");
+    MiningReport report = miner(EmbeddingSearch.of(encoder)).build().mine(out);
+    assertMined(MiningFiles.read(out), Mode.NEXT, Mode.SELF);
+    assertThat(report.outside()).isEqualTo(4);
+    assertThat(report.unscored()).isZero();
+    assertThat(report.recall()).isEmpty();
+    assertThat(report.settings()).containsEntry("search", "exact").containsEntry("dimension", "64");
+
+    Path again = folder.resolve("again.jsonl");
+    miner(EmbeddingSearch.of(encoder)).build().mine(again);
+    assertThat(again).hasSameBinaryContentAs(out);
+  }
+
+  @Test
+  void modesMayBeOthers() throws IOException {
+    Path out = folder.resolve("mined.jsonl");
+    miner(EmbeddingSearch.of(encoder).withModes(Mode.SELF, Mode.NEXT)).build().mine(out);
+    assertMined(MiningFiles.read(out), Mode.SELF, Mode.NEXT);
+  }
+
+  @Test
+  void aSecondRunTakesItsVectorsFromTheCache() throws IOException {
+    Path cache = folder.resolve("cache");
+    EmbeddingSearch search =
+        EmbeddingSearch.of(encoder)
+            .withCache(CachePlace.of(cache, Stories.dir(), Optional.empty()));
+    Path out = folder.resolve("mined.jsonl");
+    Path again = folder.resolve("again.jsonl");
+    miner(search).build().mine(out);
+    long encoded = encoder.statistics().texts();
+    MiningReport report = miner(search).build().mine(again);
+    assertThat(encoder.statistics().texts()).isEqualTo(encoded);
+    assertThat(again).hasSameBinaryContentAs(out);
+    assertThat(report.settings()).containsKey("model sha256");
+
+    List<String> notes = new ArrayList<>();
+    try (var files = Files.list(cache)) {
+      for (Path file : files.toList()) {
+        Files.write(file, new byte[10]);
+      }
+    }
+    miner(search)
+        .listener(
+            new MiningListener() {
+              @Override
+              public void note(String message) {
+                notes.add(message);
+              }
+            })
+        .build()
+        .mine(again);
+    assertThat(again).hasSameBinaryContentAs(out);
+    assertThat(notes).isNotEmpty().allMatch(note -> note.contains("damaged"));
+  }
+
+  @Test
+  void aGraphFindsNearlyTheSame() throws IOException {
+    Path exact = folder.resolve("exact.jsonl");
+    Path graph = folder.resolve("graph.jsonl");
+    miner(EmbeddingSearch.of(encoder)).ranks(0, 20).sampling(Sampling.TOP).build().mine(exact);
+    MiningReport report =
+        miner(EmbeddingSearch.of(encoder).withHnsw(HnswOptions.DEFAULT))
+            .ranks(0, 20)
+            .sampling(Sampling.TOP)
+            .build()
+            .mine(graph);
+    // The graph keeps more candidates than there are passages.
+    assertThat(report.recall()).hasValue(1);
+    assertThat(graph).hasSameBinaryContentAs(exact);
+    assertThat(report.summary()).contains("recall against exact search: 1.0000");
+    assertThat(report.settings()).containsEntry("search", "HNSW");
+  }
+
+  @Test
+  void minesWithTheModelInADirectory() throws IOException {
+    Path expected = folder.resolve("expected.jsonl");
+    Path out = folder.resolve("mined.jsonl");
+    miner(EmbeddingSearch.of(encoder)).build().mine(expected);
+    List<Encoder> opened = new ArrayList<>();
+    ModelMiner miner =
+        new ModelMiner(
+            model -> {
+              opened.add(
+                  Encoder.builder(model)
+                      .template("llara-paper")
+                      .computeType(ComputeType.FLOAT32)
+                      .threads(1)
+                      .build());
+              return opened.get(0);
+            },
+            EmbeddingSearch::of,
+            settings ->
+                settings
+                    .corpus(corpus)
+                    .ranks(0, PASSAGES)
+                    .negatives(PASSAGES)
+                    .relativeMargin(0.02));
+    MiningReport report = miner.mine(Stories.dir(), pairs(), out);
+    assertThat(out).hasSameBinaryContentAs(expected);
+    assertThat(report.pairs()).isEqualTo(PAIRS);
+    assertThatThrownBy(() -> opened.get(0).encode("x", Mode.SELF))
+        .isInstanceOf(IllegalStateException.class);
+  }
+
+  @Test
+  void leavesNothingBehind() throws Throwable {
+    Path out = folder.resolve("mined.jsonl");
+    Leaks.assertNone(
+        () -> miner(EmbeddingSearch.of(encoder).withHnsw(HnswOptions.DEFAULT)).build().mine(out));
+  }
+}
