@@ -76,6 +76,7 @@ class ContrastiveFailuresTest {
     assertRefused(with(GOOD, Finetunings.pair("a bird", List.of(), List.of("a"))), "some.jsonl:2");
     assertRefused(with("{\"query\": \"a bird\", \"neg\": [\"a\"]}"), "some.jsonl:1", "\"pos\"");
     // Left out on request.
+    out = dir.resolve("other");
     assertThat(
             TrainingRuns.complete(
                     with(GOOD, Finetunings.pair("a bird", List.of(), List.of("a")))
@@ -124,7 +125,7 @@ class ContrastiveFailuresTest {
   void missingMarkersAreNamed() {
     Path base = model.resolveSibling("base");
     // Without them the paper's prompts are what there is.
-    assertThat(TrainingRuns.complete(Finetunings.full(base, data, out).steps(1)).outcome())
+    assertThat(TrainingRuns.complete(Finetunings.full(base, data, out).steps(2)).outcome())
         .isEqualTo(Outcome.COMPLETED);
     out = dir.resolve("other");
     assertRefused(
@@ -200,10 +201,13 @@ class ContrastiveFailuresTest {
 
   @Test
   void anyTemperatureGoesWithoutNormalisation() {
-    assertThat(
-            TrainingRuns.complete(builder().normalize(false).temperature(0.5).steps(1)).outcome())
-        .isEqualTo(Outcome.COMPLETED);
-    assertThat(TrainingRuns.values(TrainingRuns.metrics(out), "loss")).doesNotContainNull();
+    TrainingRuns.complete(builder().normalize(false).temperature(0.5));
+    Path other = dir.resolve("other");
+    TrainingRuns.complete(
+        Finetunings.full(model, data, other).steps(3).normalize(false).temperature(1));
+    // No temperature is put in the place of another.
+    assertThat(TrainingRuns.values(TrainingRuns.metrics(out), "loss").get(0))
+        .isNotEqualTo(TrainingRuns.values(TrainingRuns.metrics(other), "loss").get(0));
   }
 
   @Test
