@@ -237,7 +237,14 @@ class FinetuneCommandTest {
         CommandRun.of("finetune", "--model=" + model, "--pairs=" + bare, "--out=" + out),
         "bare.jsonl:1: ");
     LlaraTest.assertRefused(
-        finetune(out, "--negatives=3", "--few-negatives=refuse"), "pairs.jsonl:1: has 2 negative");
+        CommandRun.of(
+            "finetune",
+            "--model=" + model,
+            "--pairs=" + pairs,
+            "--out=" + out,
+            "--negatives=3",
+            "--few-negatives=refuse"),
+        "pairs.jsonl:1: has 2 negative");
     LlaraTest.assertRefused(finetune(out, "--temperature=NaN"), "temperature is NaN");
     LlaraTest.assertRefused(finetune(out, "--modes=x2y"), "--modes");
     LlaraTest.assertRefused(finetune(out, "--template=mine"), "--template is mine; known are");
