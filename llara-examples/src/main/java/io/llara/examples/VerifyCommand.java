@@ -28,8 +28,9 @@ import picocli.CommandLine.Parameters;
       "A line a case names the quantity that came nearest to its limit, its largest absolute"
           + " difference (abs), that divided by the largest magnitude of the quantity (rel), and"
           + " the limit. In bfloat16 unit embeddings are judged by their cosine, other numbers are"
-          + " only shown. Adaptation (losses.json, trajectory.json) is computed in float32 whatever"
-          + " the type, and judged by the tolerances of float32.",
+          + " only shown. Training (losses.json, trajectory.json, contrastive.json, the training in"
+          + " lora.json) is computed in float32 whatever the type, and judged by the tolerances of"
+          + " float32.",
       ""
     })
 final class VerifyCommand implements Callable<Integer> {

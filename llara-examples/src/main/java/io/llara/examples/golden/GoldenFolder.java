@@ -24,6 +24,7 @@ public final class GoldenFolder {
   /** What is replayed, by the name of the file. Other kinds are listed as not covered. */
   private static final Map<String, Function<GoldenFile, List<GoldenCase>>> KINDS =
       Map.of(
+          "contrastive.json", ContrastiveCase::read,
           "encode.json", EncodeCase::read,
           "gqa.json", GqaCase::read,
           "lora.json", LoraCase::read,
@@ -44,12 +45,7 @@ public final class GoldenFolder {
       throw new LlaraException("%s: holds no JSON file of schema %s".formatted(folder, SCHEMA));
     }
     for (GoldenFile file : files) {
-      Function<GoldenFile, List<GoldenCase>> kind = KINDS.get(file.name());
-      cases.addAll(kind == null ? uncovered(file) : kind.apply(file));
-      if (file.json().has("training")) {
-        String name = file.json().object("training").optionalString("name").orElse("training");
-        cases.add(new UncoveredCase(file.name(), name));
-      }
+      cases.addAll(KINDS.getOrDefault(file.name(), GoldenFolder::uncovered).apply(file));
     }
     return cases;
   }

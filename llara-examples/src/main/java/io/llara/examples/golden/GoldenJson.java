@@ -39,6 +39,18 @@ record GoldenJson(String where, JsonObject json) {
     return required(key, "an integer", GoldenJson::exactInt);
   }
 
+  boolean bool(String key) {
+    return required(
+        key,
+        "true or false",
+        value -> {
+          if (!primitive(value).isBoolean()) {
+            throw new IllegalStateException("no boolean");
+          }
+          return value.getAsBoolean();
+        });
+  }
+
   double number(String key) {
     return required(key, "a number", value -> primitive(value).getAsDouble());
   }
@@ -49,6 +61,18 @@ record GoldenJson(String where, JsonObject json) {
         "an array of numbers",
         value ->
             StreamSupport.stream(value.getAsJsonArray().spliterator(), false)
+                .mapToDouble(element -> primitive(element).getAsDouble())
+                .toArray());
+  }
+
+  /** Returns a matrix of numbers, row after row. */
+  double[] matrix(String key) {
+    return required(
+        key,
+        "an array of rows of numbers",
+        value ->
+            StreamSupport.stream(value.getAsJsonArray().spliterator(), false)
+                .flatMap(row -> StreamSupport.stream(row.getAsJsonArray().spliterator(), false))
                 .mapToDouble(element -> primitive(element).getAsDouble())
                 .toArray());
   }

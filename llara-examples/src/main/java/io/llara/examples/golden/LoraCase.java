@@ -9,6 +9,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.Stream;
 
 /**
  * A case of {@code lora.json}: prompts of one mode on a checkpoint with a LoRA adapter merged into
@@ -26,8 +27,9 @@ record LoraCase(
             Optional.of(file.folder().resolve("lora")),
             Optional.empty(),
             file.longestRow());
-    return file.cases().stream()
-        .<GoldenCase>map(json -> new LoraCase(file, tensors, json, request))
+    return Stream.concat(
+            file.cases().stream().map(json -> new LoraCase(file, tensors, json, request)),
+            LoraTrainingCase.read(file).stream())
         .toList();
   }
 

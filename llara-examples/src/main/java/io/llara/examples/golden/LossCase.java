@@ -79,7 +79,8 @@ record LossCase(GoldenFile source, SafetensorsFile tensors, GoldenJson json) imp
 
   /** Returns whether the batch is the same: else the rest would compare different things. */
   private boolean compareBatch(CollatedBatch batch, List<Example> examples, Judge judge) {
-    PaddedExamples ours = PaddedExamples.of(examples, json.integer("pad_to_multiple_of"));
+    PaddedExamples ours =
+        PaddedExamples.of(examples.stream().map(Example::prompt).toList(), json.integer("pad_to_multiple_of"));
     List<int[]> self = PaddedExamples.targets(examples, Example::selfTargets);
     List<int[]> next = PaddedExamples.targets(examples, Example::nextTargets);
     return judge.equal("input_ids", batch.holds("input_ids", ours.inputIds()))
@@ -96,7 +97,7 @@ record LossCase(GoldenFile source, SafetensorsFile tensors, GoldenJson json) imp
             checkpoint, Recipe.RELEASED, rows.width(), AdamW.Settings.DEFAULT, false)) {
       TrainingNumbers numbers = new TrainingNumbers(training, tensors, json, judge);
       if (json.object("tensors").has("last_hidden_state")) {
-        numbers.hiddenStates("last_hidden_state", rows, examples);
+        numbers.hiddenStates("last_hidden_state", rows, training.hiddenStates(examples));
       }
       numbers.losses("", training.run(examples, 1), json.object("scalars_f64"), LOSSES);
       Map<String, float[]> gradients = training.gradients();

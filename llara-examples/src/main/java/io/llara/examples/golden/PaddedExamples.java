@@ -21,12 +21,11 @@ import java.util.function.Function;
 record PaddedExamples(List<int[]> inputIds, List<int[]> attentionMask, List<int[]> labels) {
 
   /**
-   * Pads examples.
+   * Pads prompts.
    *
    * @param multipleOf rows are as wide as the longest, rounded up to a multiple of this
    */
-  static PaddedExamples of(List<Example> examples, int multipleOf) {
-    List<Prompt> prompts = examples.stream().map(Example::prompt).toList();
+  static PaddedExamples of(List<Prompt> prompts, int multipleOf) {
     AttentionMask batch = AttentionMaskFactory.create(prompts, Layout.leftPadded(multipleOf));
     int width = batch.queryRows() / prompts.size();
     int[] ids = batch.rowIds();

@@ -58,8 +58,18 @@ public final class ReplayEngines implements AutoCloseable {
 
   /** Returns a judge of training, which is computed in float32 in any case. */
   Judge trainingJudge() {
+    return trainingJudge("");
+  }
+
+  /**
+   * Returns a judge of training.
+   *
+   * @param remark stands behind each tolerance
+   */
+  Judge trainingJudge(String remark) {
     return new Judge(
-        ComputeType.FLOAT32, computeType == ComputeType.FLOAT32 ? "" : "; computed in float32");
+        ComputeType.FLOAT32,
+        remark + (computeType == ComputeType.FLOAT32 ? "" : "; computed in float32"));
   }
 
   EncodingEngine engine(Request request) {

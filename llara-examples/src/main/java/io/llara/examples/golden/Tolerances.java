@@ -34,6 +34,15 @@ final class Tolerances {
   /** The length of a gradient of adaptation: a parameter's, or the whole one's. */
   static final Tolerance GRADIENT_NORM = Tolerance.of(1e-4);
 
+  /** A score of normalised embeddings, divided by a temperature of some hundredths. */
+  static final Tolerance SCORE = Tolerance.of(2e-4);
+
+  /** A contrastive loss. */
+  static final Tolerance CONTRASTIVE_LOSS = Tolerance.of(1e-4);
+
+  /** An element of a contrastive gradient, and its length. */
+  static final Tolerance CONTRASTIVE_GRADIENT = Tolerance.of(5e-4);
+
   /** The loss of a step of training, and each of its terms. */
   static final Tolerance STEP_LOSS = Tolerance.of(1e-4);
 

@@ -3,9 +3,8 @@ package io.llara.examples.golden;
 import io.llara.LlaraException;
 import io.llara.checkpoint.LlamaTensors;
 import io.llara.checkpoint.SafetensorsFile;
-import io.llara.train.data.Example;
-import io.llara.train.pretrain.AdaptationSteps;
 import io.llara.train.pretrain.AdaptationSteps.Losses;
+import io.llara.train.run.TrainingSteps;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
@@ -21,7 +20,7 @@ import org.jspecify.annotations.Nullable;
  * @param judge takes the comparisons
  */
 record TrainingNumbers(
-    AdaptationSteps training, SafetensorsFile tensors, GoldenJson json, Judge judge) {
+    TrainingSteps training, SafetensorsFile tensors, GoldenJson json, Judge judge) {
 
   /**
    * How far the numbers of a parameter may be off.
@@ -59,7 +58,8 @@ record TrainingNumbers(
     return Double.isNaN(term) ? 0 : term;
   }
 
-  private void scalar(
+  /** Compares a number that stands under its name. */
+  void scalar(
       String prefix, String key, double actual, GoldenJson expected, Tolerance tolerance) {
     number(prefix + key, actual, expected.number(key), tolerance);
   }
@@ -68,17 +68,17 @@ record TrainingNumbers(
     judge.exactNumbers(quantity, new double[] {actual}, new double[] {expected}, tolerance);
   }
 
-  /** Compares the hidden states of real tokens. */
-  void hiddenStates(String key, GoldenRows rows, List<Example> examples) {
+  /**
+   * Compares the hidden states of real tokens.
+   *
+   * @param states ours, those of one row after another
+   */
+  void hiddenStates(String key, GoldenRows rows, float[] states) {
     int hidden = (int) shape(LlamaTensors.FINAL_NORM)[0];
     double[] expected =
         GoldenFile.read(
             tensors, json.object("tensors").string(key), rows.batch(), rows.width(), hidden);
-    judge.numbers(
-        key,
-        training.hiddenStates(examples),
-        rows.realRows(expected, hidden),
-        Tolerances.HIDDEN_STATE);
+    judge.numbers(key, states, rows.realRows(expected, hidden), Tolerances.HIDDEN_STATE);
   }
 
   /**
@@ -168,7 +168,8 @@ record TrainingNumbers(
     }
   }
 
-  private void compare(String key, float[] ours, Tolerance tolerance, long... shape) {
+  /** Compares numbers with the case's tensor of a key. */
+  void compare(String key, float[] ours, Tolerance tolerance, long... shape) {
     String name = json.object("tensors").string(key);
     judge.numbers(key, ours, GoldenFile.read(tensors, name, shape), tolerance);
   }
@@ -184,13 +185,16 @@ record TrainingNumbers(
   private <T> T require(@Nullable T found, String name) {
     if (found == null) {
       throw new LlaraException(
-          "%s: the checkpoint has no parameter '%s' of its own".formatted(json.where(), name));
+          "%s: there is no parameter '%s' in training".formatted(json.where(), name));
     }
     return found;
   }
 
-  /** Transformers puts {@code model.} before the names of all but the head. */
+  /**
+   * Transformers puts {@code model.} before the names of all but the head, PEFT {@code
+   * base_model.model.} before that.
+   */
   private static String canonical(String name) {
-    return name.replaceFirst("^model\\.", "");
+    return name.replaceFirst("^(base_model\\.model\\.)?(model\\.)?", "");
   }
 }

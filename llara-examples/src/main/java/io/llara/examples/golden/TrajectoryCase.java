@@ -1,10 +1,8 @@
 package io.llara.examples.golden;
 
-import io.llara.LlaraException;
 import io.llara.checkpoint.SafetensorsFile;
 import io.llara.prompt.PromptBuilder;
 import io.llara.train.data.Example;
-import io.llara.train.optim.AdamW;
 import io.llara.train.pretrain.AdaptationSteps;
 import io.llara.train.pretrain.Recipe;
 import java.nio.file.Path;
@@ -27,32 +25,6 @@ record TrajectoryCase(GoldenFile source, SafetensorsFile tensors) implements Fil
     return List.of(new TrajectoryCase(file, file.openTensors()));
   }
 
-  /** How the steps are taken. */
-  private record Optimizer(AdamW.Settings settings, double learningRate, Optional<Double> clip) {
-
-    static Optimizer read(GoldenJson json) {
-      require(json, "name", "AdamW", json.string("name").startsWith("AdamW"));
-      String schedule = json.optionalString("schedule").orElse("constant");
-      require(json, "schedule", "constant", schedule.equals("constant"));
-      return new Optimizer(
-          new AdamW.Settings(
-              json.number("beta1"),
-              json.number("beta2"),
-              json.number("eps"),
-              json.number("weight_decay")),
-          json.number("lr"),
-          json.has("grad_clip") ? Optional.of(json.number("grad_clip")) : Optional.empty());
-    }
-
-    private static void require(GoldenJson json, String key, String expected, boolean as) {
-      if (!as) {
-        throw new LlaraException(
-            "%s: %s is '%s'; only %s can be replayed"
-                .formatted(json.where(), key, json.string(key), expected));
-      }
-    }
-  }
-
   @Override
   public GoldenJson json() {
     return source.json();
@@ -66,7 +38,7 @@ record TrajectoryCase(GoldenFile source, SafetensorsFile tensors) implements Fil
   @Override
   public CaseReport replay(ReplayEngines engines) {
     Judge judge = engines.trainingJudge();
-    Optimizer optimizer = Optimizer.read(json().object("optimizer"));
+    GoldenOptimizer optimizer = GoldenOptimizer.read(json().object("optimizer"));
     Suffixes suffixes = Suffixes.of(source.folder(), json().optionalString("recipe"));
     List<GoldenJson> steps = json().objects("steps");
     List<CollatedBatch> batches =
@@ -85,8 +57,7 @@ record TrajectoryCase(GoldenFile source, SafetensorsFile tensors) implements Fil
         }
         AdaptationSteps.Losses losses = training.run(examples.get(), 1);
         numbers.losses(prefix, losses, steps.get(i).object("scalars_f64"), LOSSES);
-        optimizer.clip().ifPresent(training::clip);
-        training.update(optimizer.learningRate());
+        optimizer.update(training);
       }
       Map<String, float[]> weights = training.parameters();
       numbers.summaries("final_params", weights, WEIGHTS);
@@ -104,7 +75,8 @@ record TrajectoryCase(GoldenFile source, SafetensorsFile tensors) implements Fil
       return Optional.empty();
     }
     List<Example> examples = batch.examples(prompts.get());
-    PaddedExamples ours = PaddedExamples.of(examples, batch.rows().width());
+    PaddedExamples ours = PaddedExamples.of(
+            examples.stream().map(Example::prompt).toList(), batch.rows().width());
     boolean same =
         judge.equal(
             prefix + "batch",

@@ -146,27 +146,23 @@ final class ContrastiveObjective implements Objective {
 
     @Override
     public void differentiate(Tensor embeddings, Tensor gradient) {
-      try (TensorScope scope = new TensorScope()) {
-        int queries = batch.size();
-        int group = pairs.sampler().size();
-        long passages = (long) queries * group;
-        long first = communicator.rank() * passages;
-        Tensor all = communicator.allGather(embeddings.narrow(0, queries, passages));
-        Tensor allGradient = torch.empty_like(all);
-        sums =
-            loss.losses(
-                embeddings.narrow(0, 0, queries),
-                all,
-                new InfoNce.Targets(Math.toIntExact(first), group),
-                scale,
-                gradient.narrow(0, 0, queries),
-                allGradient);
-        // What the queries of the other processes ask of this one's passages.
-        communicator.sum(allGradient);
-        gradient
-            .narrow(0, queries, passages)
-            .copy_(allGradient.narrow(0, first, passages));
-      }
+      int queries = batch.size();
+      int group = pairs.sampler().size();
+      long passages = (long) queries * group;
+      long first = communicator.rank() * passages;
+      Tensor all = communicator.allGather(embeddings.narrow(0, queries, passages));
+      Tensor allGradient = torch.empty_like(all);
+      sums =
+          loss.losses(
+              embeddings.narrow(0, 0, queries),
+              all,
+              new InfoNce.Targets(Math.toIntExact(first), group),
+              scale,
+              gradient.narrow(0, 0, queries),
+              allGradient);
+      // What the queries of the other processes ask of this one's passages.
+      communicator.sum(allGradient);
+      gradient.narrow(0, queries, passages).copy_(allGradient.narrow(0, first, passages));
     }
   }
 

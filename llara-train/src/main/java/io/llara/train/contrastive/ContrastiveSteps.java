@@ -5,7 +5,6 @@ import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.LoraAdapter;
 import io.llara.prompt.Prompt;
 import io.llara.tensor.Libtorch;
-import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
 import io.llara.train.autograd.Recording;
 import io.llara.train.model.TrainedModel;
@@ -131,28 +130,26 @@ public final class ContrastiveSteps extends TrainingSteps {
 
     @Override
     public void differentiate(Tensor embeddings, Tensor gradient) {
-      try (TensorScope scope = new TensorScope()) {
-        long passages = embeddings.size(0) - queries;
-        Tensor q = embeddings.narrow(0, 0, queries);
-        Tensor p = embeddings.narrow(0, queries, passages);
-        double sum =
-            loss.losses(
-                    q,
-                    p,
-                    targets,
-                    1.0 / queries,
-                    gradient.narrow(0, 0, queries),
-                    gradient.narrow(0, queries, passages))
-                .loss();
-        Tensor unitQueries = loss.embeddings(q);
-        Tensor unitPassages = loss.embeddings(p);
-        outcome =
-            new Outcome(
-                sum / queries,
-                Tensors.toFloats(unitQueries),
-                Tensors.toFloats(unitPassages),
-                Tensors.toFloats(loss.scores(unitQueries, unitPassages)));
-      }
+      long passages = embeddings.size(0) - queries;
+      Tensor q = embeddings.narrow(0, 0, queries);
+      Tensor p = embeddings.narrow(0, queries, passages);
+      double sum =
+          loss.losses(
+                  q,
+                  p,
+                  targets,
+                  1.0 / queries,
+                  gradient.narrow(0, 0, queries),
+                  gradient.narrow(0, queries, passages))
+              .loss();
+      Tensor unitQueries = loss.embeddings(q);
+      Tensor unitPassages = loss.embeddings(p);
+      outcome =
+          new Outcome(
+              sum / queries,
+              Tensors.toFloats(unitQueries),
+              Tensors.toFloats(unitPassages),
+              Tensors.toFloats(loss.scores(unitQueries, unitPassages)));
     }
   }
 

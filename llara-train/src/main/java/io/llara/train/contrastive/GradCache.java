@@ -38,7 +38,7 @@ final class GradCache {
   /** A loss of embeddings. */
   interface Loss {
     /**
-     * Differentiates. Called once, on a lane.
+     * Differentiates. Called once, on a lane, in a scope of its own.
      *
      * @param embeddings {@code [texts, hidden]}, float32, not normalised
      * @param gradient takes the gradient, of the same shape
@@ -119,7 +119,7 @@ final class GradCache {
         training.atOnce(parts.get(0), loss);
       } else {
         embed(parts, dropoutKey, true, embeddings);
-        onLane(() -> loss.differentiate(embeddings, gradient));
+        onLane(() -> training.differentiate(loss));
         for (int i = 0; i < parts.size(); i++) {
           training.again(parts.get(i), i);
         }
@@ -201,10 +201,16 @@ final class GradCache {
       this.gradients = gradients;
     }
 
+    void differentiate(Loss loss) {
+      try (TensorScope scope = new TensorScope()) {
+        loss.differentiate(embeddings, gradient);
+      }
+    }
+
     /** Records all texts at once; lanes meet where the loss needs all embeddings. */
     void atOnce(List<Share> shares, Loss loss) {
       Meeting meeting =
-          new Meeting(shares.size(), () -> loss.differentiate(embeddings, gradient));
+          new Meeting(shares.size(), () -> differentiate(loss));
       List<Callable<Object>> tasks = new ArrayList<>();
       for (Share share : shares) {
         int number = tasks.size();

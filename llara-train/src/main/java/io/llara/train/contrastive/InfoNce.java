@@ -25,7 +25,7 @@ import org.jspecify.annotations.Nullable;
 @Internal
 public record InfoNce(double temperature, boolean normalized) {
   /** Scores that exist at a time. */
-  private static final long CHUNK = 1 << 24;
+  private static final long CHUNK = 1 << 20;
 
   /** What lengths are at least taken for, as torch's normalize does. */
   private static final double LEAST_NORM = 1e-12;

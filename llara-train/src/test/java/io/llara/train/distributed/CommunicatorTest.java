@@ -89,6 +89,55 @@ class CommunicatorTest {
     assertThat(received).containsOnly("[[2.0, -2.0], [1.0, 7.0], [0.5]]");
   }
 
+  @ParameterizedTest
+  @ValueSource(ints = {2, 3})
+  void gathersTheRowsOfAllRanksInTheirOrder(int size) throws Exception {
+    List<List<Object>> gathered =
+        Group.run(
+            size,
+            communicator -> {
+              try (TensorScope scope = new TensorScope()) {
+                int rank = communicator.rank();
+                Tensor mine = Tensors.ofFloats(random(6, rank), 2, 3);
+                // A part of a larger matrix, as long as its rows lie side by side.
+                Tensor all = communicator.allGather(mine.narrow(0, 1, 1));
+                Tensor row = communicator.allGather(Tensors.ofFloats(new float[] {rank}, 1));
+                return List.of(
+                    Arrays.toString(all.shape()),
+                    Tensors.toFloats(all),
+                    Tensors.toFloats(row));
+              }
+            });
+    float[] expected = new float[3 * size];
+    float[] ranks = new float[size];
+    for (int rank = 0; rank < size; rank++) {
+      System.arraycopy(random(6, rank), 3, expected, 3 * rank, 3);
+      ranks[rank] = rank;
+    }
+    assertThat(gathered)
+        .allSatisfy(
+            of -> {
+              assertThat(of.get(0)).isEqualTo("[" + size + ", 3]");
+              assertThat((float[]) of.get(1)).isEqualTo(expected);
+              assertThat((float[]) of.get(2)).isEqualTo(ranks);
+            });
+  }
+
+  @Test
+  void oneAloneGathersItself() throws Throwable {
+    Leaks.assertNone(
+        () -> {
+          try (TensorScope scope = new TensorScope();
+              Communicator alone = Communicator.alone()) {
+            Tensor mine = Tensors.ofFloats(random(6, 1), 3, 2);
+            assertThat(Tensors.toFloats(alone.allGather(mine))).isEqualTo(random(6, 1));
+            assertThatIllegalArgumentException()
+                .isThrownBy(() -> alone.allGather(mine.t()))
+                .withMessageContaining("strided");
+          }
+        });
+  }
+
   @Test
   void oneYesIsEnough() throws Exception {
     List<List<Boolean>> answers =

@@ -14,19 +14,19 @@ import java.util.concurrent.TimeUnit;
 /**
  * A group whose ranks are threads of this process: real sockets, without the time to start JVMs.
  */
-final class Group {
+public final class Group {
   /** Long enough for a name server that does not answer: c10d asks it on every connection. */
   static final Duration TIMEOUT = Duration.ofSeconds(60);
 
   private Group() {}
 
   /** What one rank does. */
-  interface Rank<T> {
+  public interface Rank<T> {
     T run(Communicator communicator) throws Exception;
   }
 
   /** Runs all ranks to their end and returns their results, by rank. */
-  static <T> List<T> run(int size, Rank<T> rank) throws Exception {
+  public static <T> List<T> run(int size, Rank<T> rank) throws Exception {
     return run(size, TIMEOUT, rank);
   }
 

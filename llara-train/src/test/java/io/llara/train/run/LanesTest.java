@@ -38,6 +38,14 @@ class LanesTest {
   }
 
   @Test
+  void itemsAreDealtOutTheHeaviestFirst() {
+    assertThat(Lanes.deal(List.of(3, 9, 4, 4, 5, 1), item -> item, 2))
+        .containsExactly(List.of(9, 4), List.of(5, 4, 3, 1));
+    assertThat(Lanes.deal(List.of(7), item -> item, 3))
+        .containsExactly(List.of(7), List.of(), List.of());
+  }
+
+  @Test
   void tasksRunAtTheSameTime() {
     CountDownLatch both = new CountDownLatch(2);
     Callable<Boolean> task =

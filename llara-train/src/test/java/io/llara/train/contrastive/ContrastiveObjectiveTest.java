@@ -1,0 +1,308 @@
+package io.llara.train.contrastive;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
+
+import io.llara.LlaraException;
+import io.llara.checkpoint.CheckpointDirectory;
+import io.llara.prompt.PromptBuilder;
+import io.llara.prompt.PromptTemplate;
+import io.llara.tensor.TensorScope;
+import io.llara.tensor.Tensors;
+import io.llara.testing.MarkedStories;
+import io.llara.tokenize.Tokenizer;
+import io.llara.train.autograd.GradientAccumulator;
+import io.llara.train.autograd.Parameter;
+import io.llara.train.autograd.Recording;
+import io.llara.train.contrastive.ContrastiveObjective.Batching;
+import io.llara.train.contrastive.ContrastiveObjective.Pairs;
+import io.llara.train.data.FewNegatives;
+import io.llara.train.data.GroupSampler;
+import io.llara.train.data.PairSource;
+import io.llara.train.data.Shuffled;
+import io.llara.train.data.TrainingPair;
+import io.llara.train.distributed.Communicator;
+import io.llara.train.distributed.GradientBuckets;
+import io.llara.train.distributed.Group;
+import io.llara.train.lora.LoraOptions;
+import io.llara.train.model.TrainedModel;
+import io.llara.train.run.Lanes;
+import io.llara.train.run.Objective;
+import io.llara.train.testing.NativeThreads;
+import io.llara.train.testing.Numbers;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Random;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+class ContrastiveObjectiveTest {
+  private static final int MAX_TOKENS = 96;
+  private static final GroupSampler SAMPLER = new GroupSampler(2, FewNegatives.REPEAT, 3);
+
+  private static final List<String> WORDS =
+      List.of("time", "girl", "Lily", "park", "ball", "saw", "a", "dog", "happy", "big", "tree");
+
+  @TempDir static Path dir;
+  private static Path model;
+  private static Path data;
+  private static Tokenizer tokenizer;
+
+  @BeforeAll
+  static void prepare() throws IOException {
+    NativeThreads.one();
+    model = MarkedStories.write(dir.resolve("model"));
+    tokenizer = Tokenizer.load(model);
+    List<String> lines =
+        IntStream.range(0, 20)
+            .mapToObj(
+                i ->
+                    "{\"query\":\"%s?\",\"pos\":[\"%s.\",\"%s %s.\"],\"neg\":[\"%s.\",\"%s, %s\"]}"
+                        .formatted(
+                            IntStream.range(0, 7).mapToObj(j -> words(i + 20 * j)).toArray()))
+            .toList();
+    data = Files.write(dir.resolve("pairs.jsonl"), lines);
+  }
+
+  private static String words(int seed) {
+    Random random = new Random(seed);
+    return IntStream.range(0, 1 + random.nextInt(6))
+        .mapToObj(i -> WORDS.get(random.nextInt(WORDS.size())))
+        .collect(Collectors.joining(" "));
+  }
+
+  @AfterAll
+  static void close() {
+    tokenizer.close();
+  }
+
+  private static PairCollator collator() {
+    PromptBuilder prompts = PromptBuilder.create(PromptTemplate.LLAMA2VEC, tokenizer);
+    return new PairCollator(prompts, TextModes.N2S, MAX_TOKENS, MAX_TOKENS);
+  }
+
+  /** An objective and what it needs, in one process of a group. */
+  private static final class Process implements AutoCloseable {
+    final Communicator communicator;
+    final Lanes lanes;
+    final TrainedModel trained;
+    final Shuffled<TrainingPair> shuffled;
+    final GradientBuckets buckets;
+    final GradientAccumulator gradients;
+    final ContrastiveObjective objective;
+
+    Process(Communicator communicator, int batch, int laneCount, int subBatch, double dropout) {
+      this.communicator = communicator;
+      lanes = new Lanes(laneCount);
+      trained = load(dropout);
+      shuffled = Shuffled.create(PairSource.builder(List.of(data)).build(), 8, 3);
+      List<Parameter> parameters = trained.parameters();
+      buckets =
+          new GradientBuckets(
+              communicator, parameters.stream().mapToLong(Parameter::elements).toArray(), 1 << 16);
+      gradients =
+          new GradientAccumulator(
+              parameters, (gradient, index) -> buckets.ready(index, gradient));
+      Pairs pairs = new Pairs(shuffled, SAMPLER, collator());
+      GradCache cache =
+          new GradCache(
+              new ContrastivePass(trained, false), lanes, trained.dropout(), subBatch);
+      objective =
+          new ContrastiveObjective(
+              pairs,
+              new InfoNce(0.1, true),
+              cache,
+              communicator,
+              new Batching(batch, communicator.size(), 7),
+              heldOut(pairs));
+    }
+
+    private static TrainedModel load(double dropout) {
+      CheckpointDirectory checkpoint = CheckpointDirectory.open(model);
+      if (dropout == 0) {
+        return TrainedModel.fullEncoder(checkpoint, ScalarType.Float, MAX_TOKENS);
+      }
+      return TrainedModel.loraEncoder(
+          checkpoint,
+          ScalarType.Float,
+          MAX_TOKENS,
+          LoraOptions.DEFAULT.withRank(2).withDropout(dropout),
+          new int[0],
+          4);
+    }
+
+    private static List<PairExample> heldOut(Pairs pairs) {
+      List<PairExample> heldOut = new ArrayList<>();
+      try (Shuffled<TrainingPair> some =
+          Shuffled.create(PairSource.builder(List.of(data)).build(), 1, 0, 1)) {
+        for (int i = 0; i < 11; i++) {
+          heldOut.add(pairs.prepare(some.next(), i));
+        }
+      }
+      return heldOut;
+    }
+
+    /** Draws a batch and differentiates, as a run does. */
+    Step step(long number) {
+      try (Recording off = Recording.off();
+          TensorScope scope = new TensorScope()) {
+        double[] counts = communicator.sum(objective.draw());
+        gradients.begin(objective.contributors());
+        double[] mine = objective.run(number, counts, gradients);
+        buckets.finish();
+        Map<String, Double> terms = objective.terms(communicator.sum(mine), counts);
+        Map<String, float[]> byName = new LinkedHashMap<>();
+        List<Tensor> totals = gradients.totals();
+        for (int i = 0; i < totals.size(); i++) {
+          byName.put(trained.parameters().get(i).name(), Tensors.toFloats(totals.get(i)));
+        }
+        return new Step(terms, byName);
+      }
+    }
+
+    Map<String, Double> evaluate() {
+      try (Recording off = Recording.off()) {
+        Objective.Evaluation evaluation = objective.evaluation();
+        double[] counts = communicator.sum(evaluation.counts());
+        return objective.terms(communicator.sum(evaluation.run()), counts);
+      }
+    }
+
+    @Override
+    public void close() {
+      buckets.close();
+      gradients.close();
+      shuffled.close();
+      trained.close();
+      lanes.close();
+    }
+  }
+
+  private record Step(Map<String, Double> terms, Map<String, float[]> gradients) {}
+
+  private static Process alone(int batch, int lanes, int subBatch, double dropout) {
+    return new Process(Communicator.alone(), batch, lanes, subBatch, dropout);
+  }
+
+  @ParameterizedTest
+  @CsvSource({"2, 1, 0, 6", "2, 2, 2, 6", "3, 1, 3, 6"})
+  void processesShareNegativesAndMakeTheGradientOfOneBatch(
+      int ranks, int lanes, int subBatch, int batch) throws Exception {
+    List<Step> expected;
+    Map<String, Double> evaluation;
+    try (Process whole = alone(batch, 1, 0, 0)) {
+      expected = List.of(whole.step(1), whole.step(2));
+      evaluation = whole.evaluate();
+    }
+    List<List<Step>> parts =
+        Group.run(
+            ranks,
+            communicator -> {
+              try (Process part = new Process(communicator, batch, lanes, subBatch, 0)) {
+                List<Step> steps = List.of(part.step(1), part.step(2));
+                Map<String, Double> terms = part.evaluate();
+                assertThat(terms.get("loss"))
+                    .isCloseTo(evaluation.get("loss"), within(1e-5));
+                assertThat(terms.get("accuracy")).isEqualTo(evaluation.get("accuracy"));
+                return steps;
+              }
+            });
+    for (List<Step> part : parts) {
+      for (int i = 0; i < expected.size(); i++) {
+        assertThat(part.get(i).terms().get("loss"))
+            .isCloseTo(expected.get(i).terms().get("loss"), within(1e-5));
+        assertThat(part.get(i).terms().get("accuracy"))
+            .isEqualTo(expected.get(i).terms().get("accuracy"));
+        Numbers.assertClose(part.get(i).gradients(), expected.get(i).gradients(), 1e-5);
+      }
+    }
+  }
+
+  @Test
+  void negativesOfOtherProcessesCount() {
+    // A query against its own three passages alone has a far smaller loss.
+    try (Process whole = alone(6, 1, 0, 0);
+        Process one = alone(1, 1, 0, 0)) {
+      double loss = whole.step(1).terms().get("loss");
+      double sum = 0;
+      for (int i = 0; i < 6; i++) {
+        sum += one.step(i).terms().get("loss");
+      }
+      assertThat(sum / 6).isLessThan(loss - 0.1);
+    }
+  }
+
+  @Test
+  void aBatchIsAFunctionOfItsPositionAndItsStep() {
+    try (Process first = alone(6, 2, 2, 0.3);
+        Process resumed = alone(6, 2, 2, 0.3)) {
+      first.step(1);
+      first.step(2);
+      first.step(3);
+      Step fourth = first.step(4);
+      resumed.shuffled.skip(18);
+      Step again = resumed.step(4);
+      assertThat(resumed.objective.describeBatch()).isEqualTo(first.objective.describeBatch());
+      assertThat(resumed.objective.position()).isEqualTo(24);
+      assertThat(resumed.objective.tokens()).isEqualTo(first.objective.tokens()).isPositive();
+      assertThat(again.terms()).isEqualTo(fourth.terms());
+      again
+          .gradients()
+          .forEach((name, values) -> assertThat(values).isEqualTo(fourth.gradients().get(name)));
+    }
+  }
+
+  @Test
+  void evaluationHasNoDropoutAndChangesNothing() {
+    try (Process process = alone(4, 2, 2, 0.5)) {
+      Map<String, Double> before = process.evaluate();
+      process.step(1);
+      assertThat(process.evaluate()).isEqualTo(before);
+      assertThat(before.keySet())
+          .containsExactlyInAnyOrderElementsOf(process.objective.termNames());
+      assertThat(process.objective.termNames()).startsWith("loss");
+    }
+  }
+
+  @Test
+  void refusesWhatCannotBeDivided() {
+    assertThatThrownBy(() -> new Batching(5, 2, 0)).isInstanceOf(IllegalArgumentException.class);
+    assertThatThrownBy(() -> new Batching(0, 1, 0)).isInstanceOf(IllegalArgumentException.class);
+  }
+
+  @Test
+  void dataThatEndsIsAnError() {
+    try (Lanes lanes = new Lanes(1);
+        TrainedModel trained = Process.load(0);
+        Shuffled<TrainingPair> once =
+            Shuffled.create(PairSource.builder(List.of(data)).build(), 8, 3, 1)) {
+      ContrastiveObjective objective =
+          new ContrastiveObjective(
+              new Pairs(once, SAMPLER, collator()),
+              new InfoNce(0.1, true),
+              new GradCache(new ContrastivePass(trained, false), lanes, trained.dropout(), 0),
+              Communicator.alone(),
+              new Batching(16, 1, 0),
+              List.of());
+      objective.draw();
+      assertThatThrownBy(objective::draw)
+          .isInstanceOf(LlaraException.class)
+          .hasMessageContaining("ended");
+      assertThat(objective.evaluation().present()).isFalse();
+    }
+  }
+}
