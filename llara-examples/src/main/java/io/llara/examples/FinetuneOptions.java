@@ -89,7 +89,8 @@ final class FinetuneOptions {
   @Option(
       names = "--query-tokens",
       paramLabel = "N",
-      description = "The longest prompt of a query; longer ones are cut (default: ${DEFAULT-VALUE}).")
+      description =
+          "The longest prompt of a query; longer ones are cut (default: ${DEFAULT-VALUE}).")
   private int queryTokens = ContrastiveTrainer.DEFAULT_QUERY_MAX_TOKENS;
 
   @Option(

@@ -60,8 +60,7 @@ final class RefreshOptions {
   @Option(
       names = "--refresh-relative-margin",
       paramLabel = "R",
-      description =
-          "A negative's score is at most the positive's less R times it (default: any).")
+      description = "A negative's score is at most the positive's less R times it (default: any).")
   private @Nullable Double margin;
 
   /**

@@ -147,8 +147,7 @@ final class TrainingOptions {
    * @param full whether {@code --full} is given
    * @param fullByDefault whether all parameters train where neither is
    */
-  void applyTo(
-      RunBuilder<?> builder, @Nullable Integer rank, boolean full, boolean fullByDefault) {
+  void applyTo(RunBuilder<?> builder, @Nullable Integer rank, boolean full, boolean fullByDefault) {
     requireOneAtMost("--lora", rank != null, "--full", full);
     lora(rank, full || rank == null && fullByDefault)
         .ifPresentOrElse(builder::lora, builder::fullParameters);

@@ -84,7 +84,8 @@ class FinetuneCommandTest {
 
     String text = "A llama.\n";
     CommandRun merged =
-        CommandRun.withInput(text, "encode", "--model=" + out, "--mode=self", "--dtype=float32", "-");
+        CommandRun.withInput(
+            text, "encode", "--model=" + out, "--mode=self", "--dtype=float32", "-");
     assertThat(merged.code()).as(merged.err()).isZero();
     CommandRun adapted =
         CommandRun.withInput(
@@ -259,8 +260,7 @@ class FinetuneCommandTest {
         finetune(out, "--refresh-every=2", "--corpus=none.jsonl"), "none.jsonl");
     LlaraTest.assertRefused(
         finetune(out, "--refresh-every=2", "--refresh-ranks=5"), "--refresh-ranks is 5");
-    LlaraTest.assertRefused(
-        finetune(out, "--refresh-every=2", "--refresh-ranks=5-5"), "ranks 5-5");
+    LlaraTest.assertRefused(finetune(out, "--refresh-every=2", "--refresh-ranks=5-5"), "ranks 5-5");
     assertThat(out).doesNotExist();
   }
 
@@ -275,8 +275,7 @@ class FinetuneCommandTest {
     Path out = dir.resolve("out");
     List<String> args = args(out, "--steps=100000", "--batch=2", "--threads=1");
     long first = PretrainCommandTest.runUntilSignal(args, "step 1/100000");
-    long second =
-        PretrainCommandTest.runUntilSignal(args, "step %d/100000".formatted(first + 1));
+    long second = PretrainCommandTest.runUntilSignal(args, "step %d/100000".formatted(first + 1));
     assertThat(second).isGreaterThan(first);
     assertThat(metrics(out).stream().map(line -> line.get("step").getAsLong()))
         .containsExactlyElementsOf(LongStream.rangeClosed(1, second).boxed().toList());
@@ -313,7 +312,12 @@ class FinetuneCommandTest {
     Path out = dir.resolve("out");
     CommandRun run =
         finetune(
-            out, "--steps=2", "--batch=2", "--progress", "--refresh-every=1", "--refresh-ranks=0-9");
+            out,
+            "--steps=2",
+            "--batch=2",
+            "--progress",
+            "--refresh-every=1",
+            "--refresh-ranks=0-9");
     assertThat(run.code()).as(run.err()).isZero();
     assertThat(run.err()).contains("] 2/2 loss").contains(" accuracy ").contains("goes on with");
     try (BufferedReader lines = Files.newBufferedReader(out.resolve("metrics.jsonl"))) {

@@ -120,7 +120,7 @@ final class ContrastiveTask implements TrainingTask {
 
   @Override
   public Course begin(TrainedModel model, Lanes lanes, Communicator communicator) {
-    DrawnPairs drawn = new DrawnPairs(training, options.shuffleBuffer(), options.seed());
+    DrawnPairs drawn = new DrawnPairs(shuffled(training));
     Objective objective =
         new ContrastiveObjective(
             new ContrastiveObjective.Pairs(drawn, groups, collator),
@@ -147,7 +147,7 @@ final class ContrastiveTask implements TrainingTask {
                         new Refreshes.Parts(
                             dir -> write(model, lanes, dir),
                             this::refreshed,
-                            drawn::use,
+                            pairs -> drawn.use(shuffled(pairs)),
                             options.listener())));
     return new Course() {
       @Override
@@ -171,6 +171,10 @@ final class ContrastiveTask implements TrainingTask {
         drawn.close();
       }
     };
+  }
+
+  private Shuffled<TrainingPair> shuffled(PairSource pairs) {
+    return Shuffled.create(pairs, options.shuffleBuffer(), options.seed());
   }
 
   /** Refreshed pairs are those of training alone, and whole. */

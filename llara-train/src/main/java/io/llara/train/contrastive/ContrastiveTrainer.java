@@ -200,8 +200,8 @@ public final class ContrastiveTrainer implements Trainer {
     }
 
     /**
-     * Sets the modes of queries and passages; {@link TextModes#N2S} by default, which is what {@link
-     * io.llara.Encoder#encodeQuery} and {@link io.llara.Encoder#encodePassage} take. A model
+     * Sets the modes of queries and passages; {@link TextModes#N2S} by default, which is what
+     * {@link io.llara.Encoder#encodeQuery} and {@link io.llara.Encoder#encodePassage} take. A model
      * trained otherwise is to be used with {@link io.llara.Encoder#encode} in the modes given here.
      */
     public Builder modes(TextModes modes) {

@@ -1,6 +1,5 @@
 package io.llara.train.contrastive;
 
-import io.llara.train.data.PairSource;
 import io.llara.train.data.Shuffled;
 import io.llara.train.data.TrainingPair;
 import java.util.List;
@@ -12,14 +11,11 @@ import java.util.List;
  * <p>Not thread-safe.
  */
 final class DrawnPairs implements AutoCloseable {
-  private final int bufferSize;
-  private final long seed;
   private Shuffled<TrainingPair> shuffled;
 
-  DrawnPairs(PairSource pairs, int bufferSize, long seed) {
-    this.bufferSize = bufferSize;
-    this.seed = seed;
-    this.shuffled = Shuffled.create(pairs, bufferSize, seed);
+  /** Takes over what is drawn from. */
+  DrawnPairs(Shuffled<TrainingPair> shuffled) {
+    this.shuffled = shuffled;
   }
 
   /** Returns the next pairs. */
@@ -37,11 +33,15 @@ final class DrawnPairs implements AutoCloseable {
     shuffled.skip(count);
   }
 
-  /** Goes on at the same place of the same pairs with other negatives. */
-  void use(PairSource pairs) {
+  /**
+   * Goes on at the same place of the same pairs with other negatives.
+   *
+   * @param others taken over; nothing was drawn from it yet
+   */
+  void use(Shuffled<TrainingPair> others) {
     long position = position();
     shuffled.close();
-    shuffled = Shuffled.create(pairs, bufferSize, seed);
+    shuffled = others;
     shuffled.skip(position);
   }
 

@@ -74,8 +74,7 @@ public final class MiningRefresher implements NegativeRefresher {
   private HardNegativeMiner miner(PairSource pairs, Encoder encoder) {
     HardNegativeMiner.Builder miner =
         HardNegativeMiner.builder(pairs)
-            .embeddings(
-                EmbeddingSearch.of(encoder).withModes(modes.query(), modes.passage()))
+            .embeddings(EmbeddingSearch.of(encoder).withModes(modes.query(), modes.passage()))
             .ranks(from, to)
             .negatives(negatives)
             .seed(seed);
@@ -92,9 +91,7 @@ public final class MiningRefresher implements NegativeRefresher {
             from,
             to,
             corpus.map(Corpus::name).orElse("the passages of the pairs"),
-            relativeMargin.isPresent()
-                ? ", relative margin " + relativeMargin.getAsDouble()
-                : "",
+            relativeMargin.isPresent() ? ", relative margin " + relativeMargin.getAsDouble() : "",
             modes.spelled(),
             seed);
   }
@@ -188,7 +185,7 @@ public final class MiningRefresher implements NegativeRefresher {
       }
       if (!(relativeMargin.orElse(0) >= 0 && relativeMargin.orElse(0) <= 1)) {
         problems.add(
-            "the relative margin is %s; expected 0 to 1".formatted(relativeMargin.getAsDouble()));
+            "the relative margin is %s, not from 0 to 1".formatted(relativeMargin.getAsDouble()));
       }
       if (threads != null && threads < 1) {
         problems.add("a refresh needs at least 1 thread, not " + threads);

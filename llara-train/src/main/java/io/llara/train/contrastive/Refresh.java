@@ -1,8 +1,8 @@
 package io.llara.train.contrastive;
 
 /**
- * When negatives are mined anew while training goes on, and how (ANCE, arXiv 2007.00808, section
- * 4: there asynchronously, by machines of their own; here training waits).
+ * When negatives are mined anew while training goes on, and how (ANCE, arXiv 2007.00808, section 4:
+ * there asynchronously, by machines of their own; here training waits).
  *
  * <pre>{@code
  * // After 200, 400 and 600 steps.

@@ -100,8 +100,8 @@ final class RefreshedPairs {
   }
 
   /**
-   * Takes over what a refresher wrote, and deletes it. Lines are compared with those
-   * before: only negatives may differ.
+   * Takes over what a refresher wrote, and deletes it. Lines are compared with those before: only
+   * negatives may differ.
    *
    * @param before the pairs as they were
    * @param least how many negatives a pair needs; one with fewer keeps those it had

@@ -50,7 +50,10 @@ final class AdaptationTask implements TrainingTask {
 
   private PromptBuilder prompts(PromptTemplate template) {
     return TrainingRun.prompts(
-            options.model(), "recipe '%s'".formatted(settings.recipe().spelled()), template, tokenizer)
+            options.model(),
+            "recipe '%s'".formatted(settings.recipe().spelled()),
+            template,
+            tokenizer)
         .withReserve(Reserve.BOTH_SUFFIXES);
   }
 

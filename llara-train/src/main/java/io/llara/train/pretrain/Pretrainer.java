@@ -3,7 +3,6 @@ package io.llara.train.pretrain;
 import io.llara.train.Trainer;
 import io.llara.train.TrainingResult;
 import io.llara.train.data.StopWords;
-import io.llara.train.lora.LoraOptions;
 import io.llara.train.run.RunBuilder;
 import io.llara.train.run.TrainingRun;
 import java.nio.file.Path;

@@ -24,7 +24,9 @@ public interface Interlude {
         }
       };
 
-  /** Returns whether there is work after this step and before the next; the same in each process. */
+  /**
+   * Returns whether there is work after this step and before the next; the same in each process.
+   */
   boolean isDue(long step);
 
   /**

@@ -67,8 +67,7 @@ public abstract class RunBuilder<B extends RunBuilder<B>> {
    * @param trainMarkers whether with LoRA the markers train too unless told otherwise
    */
   @Internal
-  protected RunBuilder(
-      Path model, List<Path> data, Path out, int batch, boolean trainMarkers) {
+  protected RunBuilder(Path model, List<Path> data, Path out, int batch, boolean trainMarkers) {
     this.model = model;
     this.data = List.copyOf(data);
     this.out = out;
@@ -304,7 +303,9 @@ public abstract class RunBuilder<B extends RunBuilder<B>> {
     require(problems, saveEvery >= 1, "checkpoints must be at least 1 step apart");
     require(problems, keep >= 1, "at least 1 checkpoint must stay");
     int lanes =
-        threads == null ? Math.max(1, Runtime.getRuntime().availableProcessors() / ranks()) : threads;
+        threads == null
+            ? Math.max(1, Runtime.getRuntime().availableProcessors() / ranks())
+            : threads;
     require(problems, lanes >= 1, "threads must be at least 1");
     if (!problems.isEmpty()) {
       throw new IllegalArgumentException(String.join("; ", problems));

@@ -252,8 +252,7 @@ public final class TrainingRun {
 
   /** Returns the ids of a template's marker tokens that have names of their own, ascending. */
   public static int[] markerIds(PromptTemplate template, Tokenizer tokenizer) {
-    return Stream.concat(
-            template.self().markers().stream(), template.next().markers().stream())
+    return Stream.concat(template.self().markers().stream(), template.next().markers().stream())
         .filter(Token.class::isInstance)
         .map(part -> tokenizer.tokenId(((Token) part).token()))
         .flatMapToInt(OptionalInt::stream)

@@ -112,8 +112,7 @@ class ContrastiveTrainerTest {
     LlaraJson json = CheckpointDirectory.open(out).llaraJson().orElseThrow();
     assertThat(json)
         .isEqualTo(
-            new LlaraJson(
-                PromptTemplate.LLAMA2VEC, true, OptionalInt.of(72), OptionalInt.of(80)));
+            new LlaraJson(PromptTemplate.LLAMA2VEC, true, OptionalInt.of(72), OptionalInt.of(80)));
     try (Encoder encoder = Encoder.load(out)) {
       assertThat(Similarity.cosine(encoder.encodeQuery("a dog"), encoder.encodeQuery("a dog")))
           .isCloseTo(1, within(1e-6));
@@ -128,8 +127,7 @@ class ContrastiveTrainerTest {
         .containsEntry("modes", "n2s");
     for (JsonObject line : TrainingRuns.metrics(out)) {
       assertThat(line.keySet())
-          .containsExactly(
-              "step", "loss", "accuracy", "learning_rate", "gradient_norm", "tokens");
+          .containsExactly("step", "loss", "accuracy", "learning_rate", "gradient_norm", "tokens");
     }
   }
 
@@ -215,12 +213,10 @@ class ContrastiveTrainerTest {
     for (String term : List.of("loss", "accuracy")) {
       assertSame(term, TrainingRuns.evaluations(actual), TrainingRuns.evaluations(expected));
     }
-    Numbers.assertClose(
-        TrainingRuns.weights(actual), TrainingRuns.weights(expected), TOLERANCE);
+    Numbers.assertClose(TrainingRuns.weights(actual), TrainingRuns.weights(expected), TOLERANCE);
   }
 
-  private static void assertSame(
-      String term, List<JsonObject> actual, List<JsonObject> expected) {
+  private static void assertSame(String term, List<JsonObject> actual, List<JsonObject> expected) {
     List<Double> right = TrainingRuns.values(expected, term);
     List<Double> values = TrainingRuns.values(actual, term);
     assertThat(values).hasSameSizeAs(right);

@@ -74,8 +74,7 @@ class RefreshTest {
     assertThat(LongStream.of(0, 2, 3, 5, 6, 8, 9, 20).map(refresh::lastBefore).toArray())
         .containsExactly(-1, -1, 2, 2, 5, 5, 8, 8);
     Refresh open = Refresh.every(3, Finetunings.byTheModel()).from(0);
-    assertThat(LongStream.rangeClosed(0, 7).filter(open::isDue).toArray())
-        .containsExactly(0, 3, 6);
+    assertThat(LongStream.rangeClosed(0, 7).filter(open::isDue).toArray()).containsExactly(0, 3, 6);
     assertThat(LongStream.of(0, 1, 3, 4).map(open::lastBefore).toArray())
         .containsExactly(-1, 0, 0, 3);
     assertThatIllegalArgumentException()
@@ -144,8 +143,7 @@ class RefreshTest {
   @Test
   void theSameNegativesChangeNothing() {
     NegativeRefresher same =
-        (trained, pairs, file) ->
-            Finetunings.write(file, pairs, TrainingPair::negatives);
+        (trained, pairs, file) -> Finetunings.write(file, pairs, TrainingPair::negatives);
     TrainingRuns.complete(builder(out, same));
     TrainingRuns.complete(Finetunings.full(model, data, dir.resolve("without")));
     assertThat(TrainingRuns.metrics(out))
@@ -295,8 +293,7 @@ class RefreshTest {
                 file, pairs, pair -> pair.query().endsWith("7") ? List.of() : List.of("red"));
     TrainingRuns.complete(builder(out, few));
     PairSource before = PairSource.builder(List.of(data)).build();
-    PairSource after =
-        PairSource.builder(List.of(folder(out, 6).resolve("pairs.jsonl"))).build();
+    PairSource after = PairSource.builder(List.of(folder(out, 6).resolve("pairs.jsonl"))).build();
     try (var old = before.open();
         var now = after.open()) {
       while (old.hasNext()) {

@@ -34,7 +34,8 @@ class BatchSplittingTest {
 
   private Path run(String name, Path model, UnaryOperator<Pretrainer.Builder> change) {
     Path out = dir.resolve(name);
-    TrainingRuns.complete(change.apply(Runs.full(model, data, out).batch(12).steps(6).learningRate(5e-3)));
+    TrainingRuns.complete(
+        change.apply(Runs.full(model, data, out).batch(12).steps(6).learningRate(5e-3)));
     return out;
   }
 

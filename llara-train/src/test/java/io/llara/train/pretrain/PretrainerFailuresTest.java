@@ -106,7 +106,8 @@ class PretrainerFailuresTest {
   @Test
   void theBatchThatIsNamedIsTheOneThatFailed() {
     // One text to learn from: its line is the batch.
-    Path one = TrainingRuns.write(dir.resolve("one.jsonl"), List.of(Runs.pair("a dog", "dog", "park")));
+    Path one =
+        TrainingRuns.write(dir.resolve("one.jsonl"), List.of(Runs.pair("a dog", "dog", "park")));
     assertThatThrownBy(() -> TrainingRuns.complete(Runs.full(withNan(), one, out).batch(1)))
         .isInstanceOf(TrainingException.class)
         .hasMessageEndingWith("The batch: " + one + ":1");
@@ -129,7 +130,8 @@ class PretrainerFailuresTest {
     assertRefused(Runs.full(model, one, out), one.toString(), "no usable pair");
     assertThat(out).doesNotExist();
     // For language modelling it is enough.
-    assertThat(TrainingRuns.complete(Runs.full(model, one, out).recipe(Recipe.LM).steps(2)).outcome())
+    assertThat(
+            TrainingRuns.complete(Runs.full(model, one, out).recipe(Recipe.LM).steps(2)).outcome())
         .isEqualTo(Outcome.COMPLETED);
   }
 
@@ -143,13 +145,15 @@ class PretrainerFailuresTest {
   @Test
   void aBadLineIsNamed() {
     Path bad =
-        TrainingRuns.write(dir.resolve("bad.jsonl"), List.of(Runs.pair("a dog", "dog", "park"), "{\"inp"));
+        TrainingRuns.write(
+            dir.resolve("bad.jsonl"), List.of(Runs.pair("a dog", "dog", "park"), "{\"inp"));
     assertRefused(Runs.full(model, bad, out), bad + ":2");
   }
 
   @Test
   void whenEverythingIsHeldOutThatIsSaid() {
-    Path one = TrainingRuns.write(dir.resolve("one.jsonl"), List.of(Runs.pair("a dog", "dog", "park")));
+    Path one =
+        TrainingRuns.write(dir.resolve("one.jsonl"), List.of(Runs.pair("a dog", "dog", "park")));
     assertRefused(Runs.full(model, one, out).heldOut(0.999999), one.toString(), "no usable pair");
     assertRefused(Runs.full(model, one, out).heldOut(1e-9), one.toString(), "no usable pair");
   }
@@ -162,7 +166,9 @@ class PretrainerFailuresTest {
     assertRefused(Runs.full(base, data, out), base.toString(), "<s1>", "<s16>", "add-markers");
     assertThat(out).doesNotExist();
     // The paper's recipe needs none.
-    assertThat(TrainingRuns.complete(Runs.full(base, data, out).recipe(Recipe.PAPER).steps(2)).outcome())
+    assertThat(
+            TrainingRuns.complete(Runs.full(base, data, out).recipe(Recipe.PAPER).steps(2))
+                .outcome())
         .isEqualTo(Outcome.COMPLETED);
   }
 

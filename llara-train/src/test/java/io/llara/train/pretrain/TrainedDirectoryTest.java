@@ -61,7 +61,8 @@ class TrainedDirectoryTest {
   }
 
   private Path lora(Path model) {
-    return TrainingRuns.complete(Runs.lora(model, data, dir.resolve("out")).learningRate(1e-2)).model();
+    return TrainingRuns.complete(Runs.lora(model, data, dir.resolve("out")).learningRate(1e-2))
+        .model();
   }
 
   private static Path model(boolean isTied) {
@@ -154,7 +155,9 @@ class TrainedDirectoryTest {
 
   @Test
   void markersStayAsTheyAreOnRequest() {
-    Path out = TrainingRuns.complete(Runs.lora(tied, data, dir.resolve("out")).trainMarkers(false)).model();
+    Path out =
+        TrainingRuns.complete(Runs.lora(tied, data, dir.resolve("out")).trainMarkers(false))
+            .model();
     assertThat(TrainingRuns.weights(out).get("embed_tokens.weight"))
         .isEqualTo(TrainingRuns.weights(tied).get("embed_tokens.weight"));
   }
@@ -226,7 +229,8 @@ class TrainedDirectoryTest {
       assertThat(line.get("loss").getAsDouble()).isEqualTo(loss(line));
     }
     // Warm-up over two steps to 1e-2, then down to nothing at the end.
-    assertThat(TrainingRuns.values(metrics, "learning_rate").subList(0, 2)).containsExactly(5e-3, 1e-2);
+    assertThat(TrainingRuns.values(metrics, "learning_rate").subList(0, 2))
+        .containsExactly(5e-3, 1e-2);
     assertThat(TrainingRuns.values(metrics, "learning_rate").get(8)).isLessThan(1e-2 / 7);
   }
 
@@ -243,8 +247,10 @@ class TrainedDirectoryTest {
   @Test
   void aBatchWithoutTargetsHasNoSuchTerm() {
     Path none =
-        TrainingRuns.write(dir.resolve("none.jsonl"), List.of(Runs.pair("a big dog", "", "the red ball")));
-    Path out = TrainingRuns.complete(Runs.full(tied, none, dir.resolve("out")).batch(2).steps(2)).model();
+        TrainingRuns.write(
+            dir.resolve("none.jsonl"), List.of(Runs.pair("a big dog", "", "the red ball")));
+    Path out =
+        TrainingRuns.complete(Runs.full(tied, none, dir.resolve("out")).batch(2).steps(2)).model();
     for (JsonObject line : TrainingRuns.metrics(out)) {
       assertThat(line.get("self_loss").isJsonNull()).isTrue();
       // The one term that is there counts whole.
@@ -255,7 +261,8 @@ class TrainedDirectoryTest {
 
   @Test
   void aBatchWithNothingToLearnChangesNothing() {
-    Path none = TrainingRuns.write(dir.resolve("none.jsonl"), List.of(Runs.pair("a big dog", "", "")));
+    Path none =
+        TrainingRuns.write(dir.resolve("none.jsonl"), List.of(Runs.pair("a big dog", "", "")));
     Path out =
         TrainingRuns.complete(
                 Runs.full(tied, none, dir.resolve("out")).recipe(Recipe.PAPER).batch(2).steps(2))

@@ -95,7 +95,8 @@ class TrainingMemoryTest {
     Leaks.assertNone(
         () ->
             assertThatThrownBy(
-                    () -> TrainingRuns.complete(builder(lora).learningRate(1e30).warmup(0).steps(40)))
+                    () ->
+                        TrainingRuns.complete(builder(lora).learningRate(1e30).warmup(0).steps(40)))
                 .hasMessageContaining("no finite number"));
   }
 }

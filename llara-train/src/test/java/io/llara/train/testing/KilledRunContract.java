@@ -99,7 +99,9 @@ public abstract class KilledRunContract {
     }
     TrainingRuns.complete(builder(model, data, out));
     assertThat(TrainingRuns.metrics(out)).isEqualTo(TrainingRuns.metrics(unbroken)).hasSize(STEPS);
-    assertThat(TrainingRuns.evaluations(out)).isEqualTo(TrainingRuns.evaluations(unbroken)).hasSize(5);
+    assertThat(TrainingRuns.evaluations(out))
+        .isEqualTo(TrainingRuns.evaluations(unbroken))
+        .hasSize(5);
     TrainingRuns.assertSameWeights(out, unbroken);
     try (var left = Files.list(out.resolve("checkpoints"))) {
       assertThat(left)
