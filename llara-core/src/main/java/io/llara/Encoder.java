@@ -326,6 +326,11 @@ public final class Encoder implements AutoCloseable {
     return dimension;
   }
 
+  /** Returns whether embeddings are scaled to length 1. */
+  public boolean normalizes() {
+    return normalize;
+  }
+
   /** Returns the longest prompt, in tokens, template included. */
   public int maxTokens() {
     return maxTokens;

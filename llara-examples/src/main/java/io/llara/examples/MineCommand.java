@@ -147,10 +147,7 @@ final class MineCommand implements Callable<Integer> {
       description = "A negative's score is at least X.")
   private @Nullable Double leastScore;
 
-  @Option(
-      names = "--max-score",
-      paramLabel = "X",
-      description = "A negative's score is at most X.")
+  @Option(names = "--max-score", paramLabel = "X", description = "A negative's score is at most X.")
   private @Nullable Double greatestScore;
 
   @Option(
@@ -185,8 +182,8 @@ final class MineCommand implements Callable<Integer> {
     if (bm25 == (model != null)) {
       throw refusal(bm25 ? "--bm25 and --model exclude each other" : "give --bm25 or --model DIR");
     }
-    if (hnsw && bm25) {
-      throw refusal("--hnsw is for --model");
+    if (bm25 && (hnsw || options.adapter().isPresent())) {
+      throw refusal((hnsw ? "--hnsw" : "--adapter") + " is for --model");
     }
     for (Path file : pairs) {
       if (Files.exists(out) && Files.exists(file) && Files.isSameFile(file, out)) {
@@ -237,9 +234,7 @@ final class MineCommand implements Callable<Integer> {
       throw refusal("--ranks is %s; expected two ranks as in 10-200".formatted(ranks));
     }
     PairSource source =
-        PairSource.builder(pairs)
-            .badLines(skipBadLines ? BadLines.SKIP : BadLines.REFUSE)
-            .build();
+        PairSource.builder(pairs).badLines(skipBadLines ? BadLines.SKIP : BadLines.REFUSE).build();
     HardNegativeMiner.Builder builder =
         HardNegativeMiner.builder(source)
             .ranks(Integer.parseInt(window.group(1)), Integer.parseInt(window.group(2)))

@@ -26,7 +26,9 @@ final class RetrievalOptions {
     return model != null;
   }
 
-  /** Returns a builder with what was asked for, and tells the user when the bundled model is used. */
+  /**
+   * Returns a builder with what was asked for, and tells the user when the bundled model is used.
+   */
   Encoder.Builder encoder(Streams streams) {
     Encoder.Builder builder = options.encoder(directory());
     if (model == null) {

@@ -157,6 +157,7 @@ class MineCommandTest {
     LlaraTest.assertRefused(mine(), "give --bm25 or --model DIR");
     LlaraTest.assertRefused(mine("--bm25", "--model=x"), "exclude each other");
     LlaraTest.assertRefused(mine("--bm25", "--hnsw"), "--hnsw is for --model");
+    LlaraTest.assertRefused(mine("--bm25", "--adapter=x"), "--adapter is for --model");
     LlaraTest.assertRefused(mine("--bm25", "--ranks=10"), "expected two ranks as in 10-200");
     LlaraTest.assertRefused(mine("--bm25", "--ranks=9-9"), "the ranks are from 9 to below 9");
     LlaraTest.assertRefused(mine("--bm25", "--ranks=6-9"), "holds 6 passages");

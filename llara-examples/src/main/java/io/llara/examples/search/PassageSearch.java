@@ -12,6 +12,7 @@ import io.llara.train.retrieval.Hits;
 import io.llara.train.retrieval.InMemoryVectors;
 import io.llara.train.retrieval.TextSet;
 import io.llara.train.retrieval.UnitVectors;
+import io.llara.train.retrieval.VectorSet;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HashSet;
@@ -69,11 +70,13 @@ public final class PassageSearch {
     InMemoryVectors queries = InMemoryVectors.of(encoder.encode(query, Mode.NEXT));
     try (CorpusVectors vectors = vectors(cache);
         ExactSearch search = new ExactSearch(encoder.lanes())) {
-      // Not all encoders make vectors of length 1.
-      Hits hits =
-          search.search(new UnitVectors(queries), new UnitVectors(vectors), limit).get(0);
+      Hits hits = search.search(unit(queries), unit(vectors), limit).get(0);
       return documents(hits);
     }
+  }
+
+  private VectorSet unit(VectorSet vectors) {
+    return encoder.normalizes() ? vectors : new UnitVectors(vectors);
   }
 
   private CorpusVectors vectors(Optional<CachePlace> cache) {

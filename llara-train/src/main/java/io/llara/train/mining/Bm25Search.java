@@ -61,9 +61,7 @@ record Bm25Search(Bm25Options options, int threads) implements MiningSettings.Se
     }
 
     private OptionalDouble score(String query, Positive positive) {
-      return positive.place() < 0
-          ? OptionalDouble.empty()
-          : index.score(query, positive.place());
+      return positive.place() < 0 ? OptionalDouble.empty() : index.score(query, positive.place());
     }
 
     @Override

@@ -24,11 +24,12 @@ public record EmbeddingSearch(
     Mode passages,
     Optional<CachePlace> cache,
     Optional<HnswOptions> hnsw) {
+  /** On so many queries the recall of a search by a graph is measured. */
+  public static final int SAMPLED_QUERIES = 100;
 
   /** Returns the exact search: queries as {@link Mode#NEXT}, passages as {@link Mode#SELF}. */
   public static EmbeddingSearch of(Encoder encoder) {
-    return new EmbeddingSearch(
-        encoder, Mode.NEXT, Mode.SELF, Optional.empty(), Optional.empty());
+    return new EmbeddingSearch(encoder, Mode.NEXT, Mode.SELF, Optional.empty(), Optional.empty());
   }
 
   /** Returns this search with other modes. */
@@ -43,7 +44,7 @@ public record EmbeddingSearch(
 
   /**
    * Returns this search by a graph, which finds most of the best passages; how many is measured on
-   * {@value VectorSearch#SAMPLED_QUERIES} queries and reported.
+   * {@value #SAMPLED_QUERIES} queries and reported.
    */
   public EmbeddingSearch withHnsw(HnswOptions options) {
     return new EmbeddingSearch(encoder, queries, passages, cache, Optional.of(options));

@@ -10,8 +10,8 @@ import java.io.OutputStreamWriter;
 import java.io.UncheckedIOException;
 import java.io.Writer;
 import java.nio.channels.Channels;
-import java.nio.file.Path;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
 import java.util.zip.GZIPOutputStream;
@@ -67,7 +67,8 @@ final class MinedPairs {
 
   private static void write(OutputStream bytes, Content content) throws IOException {
     // Not closed: the channel is forced to disk first.
-    Writer text = new BufferedWriter(new OutputStreamWriter(bytes, StandardCharsets.UTF_8), 1 << 16);
+    Writer text =
+        new BufferedWriter(new OutputStreamWriter(bytes, StandardCharsets.UTF_8), 1 << 16);
     try {
       content.writeTo(
           (pair, positives, negatives) -> {
@@ -110,8 +111,7 @@ final class MinedPairs {
     json.endArray();
   }
 
-  private static void strings(JsonWriter json, String key, List<String> values)
-      throws IOException {
+  private static void strings(JsonWriter json, String key, List<String> values) throws IOException {
     json.name(key).beginArray();
     for (String value : values) {
       json.value(value);

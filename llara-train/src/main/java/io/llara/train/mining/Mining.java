@@ -275,7 +275,8 @@ final class Mining {
             pairs.forEach(
                 pair -> {
                   requireGoingOn();
-                  lines.add(pair, passages(pair, store), negatives(pair, written[0], chosen, store));
+                  lines.add(
+                      pair, passages(pair, store), negatives(pair, written[0], chosen, store));
                   written[0]++;
                   listener.progress(Stage.WRITE, written[0], report.pairs());
                 });

@@ -5,6 +5,7 @@ import com.google.common.collect.Maps;
 import com.google.gson.JsonObject;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.EnumMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -59,7 +60,7 @@ public record MiningReport(
   /** Copies the maps; a reason that is missing counts 0. */
   public MiningReport {
     settings = ImmutableMap.copyOf(settings);
-    Map<DropReason, Long> complete = new java.util.EnumMap<>(DropReason.class);
+    Map<DropReason, Long> complete = new EnumMap<>(DropReason.class);
     for (DropReason reason : DropReason.values()) {
       complete.put(reason, dropped.getOrDefault(reason, 0L));
     }
@@ -78,14 +79,13 @@ public record MiningReport(
         "%s with %s over %s%s"
             .formatted(
                 count(pairs, "pair"),
-                count(queries, "different query").replace("querys", "queries"),
+                grouped(queries) + (queries == 1 ? " query" : " different queries"),
                 count(passages, "passage"),
                 also(duplicates, "with the text of an earlier one", blank, "blank and left out")));
     if (badLines > 0) {
       lines.add(count(badLines, "bad line") + " left out");
     }
-    recall.ifPresent(
-        share -> lines.add("recall against exact search: " + format("%.4f", share)));
+    recall.ifPresent(share -> lines.add("recall against exact search: " + format("%.4f", share)));
     lines.add(count(found, "passage") + " in the rank window, all pairs together:");
     dropped.forEach(
         (reason, number) -> {
@@ -102,7 +102,8 @@ public record MiningReport(
     }
     if (outside > 0) {
       lines.add(
-          "%s of %s not in the collection".formatted(grouped(outside), count(positives, "positive")));
+          "%s of %s not in the collection"
+              .formatted(grouped(outside), count(positives, "positive")));
     }
     if (unscored > 0) {
       lines.add(

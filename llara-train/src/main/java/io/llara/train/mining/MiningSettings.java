@@ -3,6 +3,7 @@ package io.llara.train.mining;
 import io.llara.train.data.PairSource;
 import io.llara.train.retrieval.Corpus;
 import java.util.LinkedHashMap;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
@@ -41,7 +42,7 @@ record MiningSettings(
     put(values, "greatest score", rules.greatestScore());
     put(values, "margin", rules.margin());
     put(values, "relative margin", rules.relativeMargin());
-    values.put("sampling", sampling.name().toLowerCase(java.util.Locale.ROOT));
+    values.put("sampling", sampling.name().toLowerCase(Locale.ROOT));
     if (sampling == Sampling.RANDOM) {
       values.put("seed", String.valueOf(seed));
     }

@@ -33,9 +33,6 @@ import java.util.TreeMap;
  * @param embeddings how
  */
 record VectorSearch(EmbeddingSearch embeddings) implements MiningSettings.Search {
-  /** On so many queries the recall of an approximate search is measured. */
-  static final int SAMPLED_QUERIES = 100;
-
   /** So many bytes of queries' vectors are in memory at a time. */
   private static final int QUERY_BYTES = 32 << 20;
 
@@ -53,6 +50,7 @@ record VectorSearch(EmbeddingSearch embeddings) implements MiningSettings.Search
     values.put("compute type", encoder.computeType().name());
     values.put("max tokens", String.valueOf(encoder.maxTokens()));
     values.put("dimension", String.valueOf(encoder.dimension()));
+    values.put("normalized", String.valueOf(encoder.normalizes()));
     values.put("queries as", embeddings.queries().name());
     values.put("passages as", embeddings.passages().name());
     return values;
@@ -163,9 +161,11 @@ record VectorSearch(EmbeddingSearch embeddings) implements MiningSettings.Search
     }
 
     private double measure(List<float[]> queries, int top) {
-      int step = Math.max(1, queries.size() / SAMPLED_QUERIES);
+      int step = Math.max(1, queries.size() / EmbeddingSearch.SAMPLED_QUERIES);
       List<float[]> sample = new ArrayList<>();
-      for (int i = 0; i < queries.size() && sample.size() < SAMPLED_QUERIES; i += step) {
+      for (int i = 0;
+          i < queries.size() && sample.size() < EmbeddingSearch.SAMPLED_QUERIES;
+          i += step) {
         sample.add(queries.get(i));
       }
       InMemoryVectors sampled = new InMemoryVectors(sample);
@@ -187,6 +187,19 @@ record VectorSearch(EmbeddingSearch embeddings) implements MiningSettings.Search
       } finally {
         remove(folder);
       }
+    }
+  }
+
+  /** Numbers texts in the order of their coming. */
+  private static final class Distinct {
+    private final Map<String, Integer> numbers = new LinkedHashMap<>();
+
+    int number(String text) {
+      return numbers.computeIfAbsent(text, key -> numbers.size());
+    }
+
+    List<String> inOrder() {
+      return List.copyOf(numbers.keySet());
     }
   }
 
@@ -222,52 +235,51 @@ record VectorSearch(EmbeddingSearch embeddings) implements MiningSettings.Search
     }
 
     private List<Answer> answerAtOnce(List<Question> questions, int top) {
-      Map<String, Integer> rows = new LinkedHashMap<>();
-      questions.forEach(question -> rows.putIfAbsent(question.text(), rows.size()));
+      Distinct rows = new Distinct();
+      questions.forEach(question -> rows.number(question.text()));
       List<float[]> queries = encoded("the queries", rows, embeddings.queries());
-      List<Hits> found = finder.find(queries, top);
+      List<Hits> hits = finder.find(queries, top);
       NavigableMap<Integer, List<Asked>> inside = new TreeMap<>();
-      Map<String, Integer> outsideTexts = new LinkedHashMap<>();
+      Distinct others = new Distinct();
       NavigableMap<Integer, List<Asked>> outside = new TreeMap<>();
       List<double[]> scores = new ArrayList<>();
       for (Question question : questions) {
-        int row = rows.get(question.text());
+        int row = rows.number(question.text());
         double[] own = new double[question.positives().size()];
         for (int i = 0; i < own.length; i++) {
           Positive positive = question.positives().get(i);
-          NavigableMap<Integer, List<Asked>> wanted = positive.place() < 0 ? outside : inside;
-          int place = positive.place();
-          if (place < 0) {
-            outsideTexts.putIfAbsent(positive.text(), outsideTexts.size());
-            place = outsideTexts.get(positive.text());
-          }
-          wanted.computeIfAbsent(place, key -> new ArrayList<>()).add(new Asked(row, own, i));
+          boolean found = positive.place() >= 0;
+          (found ? inside : outside)
+              .computeIfAbsent(
+                  found ? positive.place() : others.number(positive.text()),
+                  key -> new ArrayList<>())
+              .add(new Asked(row, own, i));
         }
         scores.add(own);
       }
       score(passages, queries, inside);
       if (!outside.isEmpty()) {
-        try (CorpusVectors others =
-            stored("positives outside of the collection", outsideTexts, embeddings.passages())) {
-          score(others, queries, outside);
+        try (CorpusVectors vectors =
+            stored("positives outside of the collection", others, embeddings.passages())) {
+          score(vectors, queries, outside);
         }
       }
       List<Answer> answers = new ArrayList<>(questions.size());
       for (int i = 0; i < questions.size(); i++) {
         answers.add(
             new Answer(
-                found.get(rows.get(questions.get(i).text())),
+                hits.get(rows.number(questions.get(i).text())),
                 Arrays.stream(scores.get(i)).mapToObj(OptionalDouble::of).toList()));
       }
       return answers;
     }
 
-    private CorpusVectors stored(String name, Map<String, Integer> texts, Mode mode) {
-      return vectors(TextSet.of(name, List.copyOf(texts.keySet())), mode, listener);
+    private CorpusVectors stored(String name, Distinct texts, Mode mode) {
+      return vectors(TextSet.of(name, texts.inOrder()), mode, listener);
     }
 
-    private List<float[]> encoded(String name, Map<String, Integer> texts, Mode mode) {
-      List<float[]> rows = new ArrayList<>(texts.size());
+    private List<float[]> encoded(String name, Distinct texts, Mode mode) {
+      List<float[]> rows = new ArrayList<>();
       try (CorpusVectors vectors = stored(name, texts, mode)) {
         vectors.forEachBlock(
             BLOCK,
@@ -282,7 +294,9 @@ record VectorSearch(EmbeddingSearch embeddings) implements MiningSettings.Search
       return rows;
     }
 
-    /** Scores with the vectors at the places that are asked for: the same bits as a search gives. */
+    /**
+     * Scores with the vectors at the places that are asked for: the same bits as a search gives.
+     */
     private void score(
         VectorSet vectors, List<float[]> queries, NavigableMap<Integer, List<Asked>> wanted) {
       if (wanted.isEmpty()) {
@@ -300,7 +314,7 @@ record VectorSearch(EmbeddingSearch embeddings) implements MiningSettings.Search
                       block.get((place - begin) * vector.length, vector);
                       for (Asked asked : all) {
                         asked.scores()[asked.index()] =
-                            InnerProduct.of(queries.get(asked.row()), vector);
+                            InnerProduct.of(InnerProduct.widened(queries.get(asked.row())), vector);
                       }
                     });
           });

@@ -170,6 +170,7 @@ public final class CorpusVectors implements VectorSet, AutoCloseable {
                 encoder.computeType().name(),
                 "max tokens " + encoder.maxTokens(),
                 "dimension " + encoder.dimension(),
+                "normalized " + encoder.normalizes(),
                 texts.digest()));
     return new VectorCache.Entry(key, texts.count(), encoder.dimension());
   }

@@ -13,10 +13,10 @@ import java.util.List;
  * is the same, to the last bit, in every run, on every machine, with any number of lanes and any
  * sizes of blocks.
  *
- * <p>Nearly all of the work is a matrix product in float32, block by block on lane threads with one
- * native thread each. Its scores only say which vectors need a second look: those that are within
- * the rounding error of the best so far. Of the vectors one block at a time is read, so that they
- * may lie on disk; they are read once for each thousand queries.
+ * <p>Nearly all of the work is a matrix product in float32, on lane threads with one native thread
+ * each. Its results only say which vectors need a second look: those that are not below the best so
+ * far by more than rounding errors explain. The vectors are read block by block, so that they may
+ * lie on disk, and once for each thousand queries.
  *
  * <p>Thread-safe. The lanes end when this is closed, which is harmless when repeated.
  */
@@ -88,12 +88,12 @@ public final class ExactSearch implements AutoCloseable {
               .formatted(queries.dimension(), passages.dimension()));
     }
     int limit = (int) Math.min(k, passages.count());
-    int blockRows = QueryBlock.passagesAtOnce(lanes.count(), passages);
+    int blockRows = QueryBlock.passagesAtOnce(passages);
     queries.forEachBlock(
         QueryBlock.queriesAtOnce(limit),
         (first, rows, vectors) -> {
           try (QueryBlock block =
-              new QueryBlock(first, rows, vectors, passages.dimension(), limit, blockRows)) {
+              new QueryBlock(first, rows, vectors, passages.dimension(), limit, lanes.count())) {
             passages.forEachBlock(
                 blockRows, (begin, count, found) -> block.offer(begin, count, found, lanes));
             for (int i = 0; i < rows; i++) {

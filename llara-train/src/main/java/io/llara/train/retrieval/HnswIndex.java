@@ -6,6 +6,7 @@ import java.io.Closeable;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.FloatBuffer;
+import java.nio.channels.ClosedByInterruptException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -114,6 +115,12 @@ public final class HnswIndex implements AutoCloseable {
    *     finite (the message names it), or this thread is interrupted
    */
   public static void build(Path dir, VectorSet vectors, HnswOptions options) {
+    long vectorBytes = Math.max(1, vectors.dimension()) * (long) Float.BYTES;
+    build(dir, vectors, options, (int) Math.max(2, BUFFERED_BYTES / vectorBytes));
+  }
+
+  /** Builds an index out of segments of so many vectors, at least 2. */
+  static void build(Path dir, VectorSet vectors, HnswOptions options, int segment) {
     if (vectors.dimension() > WideHnswFormat.MOST_DIMENSIONS) {
       throw new IllegalArgumentException(
           "the vectors have the dimension %d; an index takes at most %d"
@@ -124,12 +131,12 @@ public final class HnswIndex implements AutoCloseable {
           "%d vectors are too many; an index takes at most %d"
               .formatted(vectors.count(), IndexWriter.MAX_DOCS));
     }
-    NewDirectory.write(dir, aside -> fill(aside, vectors, options));
+    NewDirectory.write(dir, aside -> fill(aside, vectors, options, segment));
   }
 
-  private static void fill(Path dir, VectorSet vectors, HnswOptions options) {
+  private static void fill(Path dir, VectorSet vectors, HnswOptions options, int segment) {
     try (FSDirectory directory = FSDirectory.open(dir, NoLockFactory.INSTANCE);
-        IndexWriter writer = new IndexWriter(directory, config(vectors, options))) {
+        IndexWriter writer = new IndexWriter(directory, config(options, segment))) {
       Document document = new Document();
       vectors.forEachBlock(
           BLOCK, (first, rows, block) -> add(writer, document, vectors, first, rows, block));
@@ -145,23 +152,27 @@ public final class HnswIndex implements AutoCloseable {
               .entrySet());
       writer.commit();
     } catch (UncheckedIOException e) {
-      throw unwritable(dir, e.getCause());
+      throw unwritten(dir, e.getCause());
     } catch (IOException | ThreadInterruptedException e) {
-      throw unwritable(dir, e);
+      throw unwritten(dir, e);
     }
   }
 
-  private static LlaraException unwritable(Path dir, Exception e) {
+  private static LlaraException unwritten(Path dir, Exception e) {
+    if (e instanceof ThreadInterruptedException || e instanceof ClosedByInterruptException) {
+      // Closing the writer may have cleared it.
+      Thread.currentThread().interrupt();
+      return new LlaraException("interrupted while an index was built", e);
+    }
     return new LlaraException("%s: the index cannot be written: %s".formatted(dir, e), e);
   }
 
-  private static IndexWriterConfig config(VectorSet vectors, HnswOptions options) {
+  private static IndexWriterConfig config(HnswOptions options, int segment) {
     KnnVectorsFormat format = new WideHnswFormat(options);
     // Adjacent segments are merged, all at once at the end: a vector's number stays its place.
     LogDocMergePolicy merges = new LogDocMergePolicy();
     merges.setMergeFactor(MOST_SEGMENTS);
     merges.setNoCFSRatio(0);
-    long vectorBytes = Math.max(1, vectors.dimension()) * (long) Float.BYTES;
     return new IndexWriterConfig()
         .setCodec(
             new Lucene912Codec() {
@@ -174,7 +185,7 @@ public final class HnswIndex implements AutoCloseable {
         .setMergeScheduler(new SerialMergeScheduler())
         .setUseCompoundFile(false)
         .setCommitOnClose(false)
-        .setMaxBufferedDocs((int) Math.max(2, BUFFERED_BYTES / vectorBytes))
+        .setMaxBufferedDocs(segment)
         .setRAMBufferSizeMB(IndexWriterConfig.DISABLE_AUTO_FLUSH);
   }
 
@@ -186,7 +197,7 @@ public final class HnswIndex implements AutoCloseable {
       int rows,
       FloatBuffer block) {
     if (Thread.currentThread().isInterrupted()) {
-      throw new LlaraException("interrupted after %d vectors were indexed".formatted(first));
+      throw new ThreadInterruptedException(new InterruptedException());
     }
     for (int i = 0; i < rows; i++) {
       float[] vector = new float[vectors.dimension()];
@@ -304,10 +315,11 @@ public final class HnswIndex implements AutoCloseable {
     // In their order on disk, which is the only way through them.
     int[] places = Arrays.stream(found).mapToInt(candidate -> candidate.doc).sorted().toArray();
     FloatVectorValues values = leaf.getFloatVectorValues(FIELD);
+    double[] wide = InnerProduct.widened(query);
     TopHits best = new TopHits(Math.min(k, places.length));
     for (int place : places) {
       values.advance(place);
-      best.offer(place, InnerProduct.of(query, values.vectorValue()));
+      best.offer(place, InnerProduct.of(wide, values.vectorValue()));
     }
     return best.drain();
   }

@@ -1,10 +1,11 @@
 package io.llara.train.retrieval;
 
+import com.google.common.math.Quantiles;
 import io.llara.LlaraException;
+import io.llara.Similarity;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
 import java.nio.FloatBuffer;
-import java.util.Arrays;
 import org.bytedeco.javacpp.FloatPointer;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.ScalarTypeOptional;
@@ -14,32 +15,32 @@ import org.bytedeco.pytorch.global.torch;
 /**
  * Some queries on their way through all passages, and the best of each so far.
  *
- * <p>A block of passages is cut into tiles. First each tile is multiplied with all queries; then
- * each query looks through its scores. The float32 score of two vectors of {@code d} values is off
- * by at most {@code γ ‖x‖ ‖y‖}, with {@code γ = d u / (1 − d u)} and {@code u = 2⁻²⁴}, in whatever
- * order it was summed (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1). A
- * vector whose score is lower than the worst of the {@code k} best by more than that is none of
- * them. The others are few; their scores are computed again, as {@link InnerProduct} defines them.
+ * <p>A block of passages is cut into tiles. A lane multiplies all queries with a tile, in float32,
+ * and picks each query's candidates while the products are in its cache. When a block ends, what is
+ * left of the candidates is scored again, as {@link InnerProduct} defines a score.
+ *
+ * <p>A float32 product of two vectors of {@code d} values is off by at most {@code γ ‖x‖ ‖y‖}, with
+ * {@code γ = d u / (1 − d u)} and {@code u = 2⁻²⁴}, in whatever order it is summed (Higham, Accuracy
+ * and Stability of Numerical Algorithms, section 3.1). With that margin a vector is a candidate or
+ * is none of the best: which lane picked what when makes no difference in the end.
  */
 final class QueryBlock implements AutoCloseable {
-  /** How many queries are multiplied with a tile, and the passages of a tile: enough for speed. */
+  /** How many queries are multiplied with a tile, and its passages: enough for full speed. */
   private static final int QUERIES = 1024;
 
   private static final int TILE = 1024;
 
-  /** The fewest and the most tiles of a block; a lane has at least two if there can be so many. */
-  private static final int LEAST_TILES = 8;
-
-  private static final int MOST_TILES = 128;
+  /** Fewer passages are no tile of their own, even if lanes are idle. */
+  private static final int LEAST_TILE = 128;
 
   /** The most bytes of a block: not all sets are views of files. */
-  private static final long MOST_BYTES = 512L << 20;
+  private static final long BLOCK_BYTES = 256L << 20;
 
-  /** How many hits are kept at once. */
+  /** How many hits are kept at once, of all queries. */
   private static final int MOST_HITS = 1 << 22;
 
-  /** How many queries look through their scores in a piece of work. */
-  private static final int LOOKING = 16;
+  /** How many queries score their candidates again in a piece of work. */
+  private static final int QUERIES_A_PIECE = 16;
 
   /** Longer vectors are refused, so that no sum leaves the range of float32. */
   private static final double MOST_LENGTH = 1e18;
@@ -51,35 +52,143 @@ final class QueryBlock implements AutoCloseable {
   private final int dimension;
   private final int limit;
   private final FloatBuffer queries;
-  private final double[] lengths;
-  private final TopHits[] best;
+  private final Query[] states;
+  private final Lane[] lanes;
+  private final FloatPointer pointer;
 
-  /** How far a float32 score is off at most, relative to both lengths, which are rounded too. */
+  /** How far a float32 product is off at most, relative to both lengths, which are rounded too. */
   private final double error;
 
-  private final FloatPointer queriesPointer;
-
-  /** Tile after tile, each {@code [queries, passages of the tile]}. */
-  private final FloatPointer scores;
-
-  private final FloatBuffer scoresBuffer;
-
   /** Passages in memory. */
-  private record Passages(long first, int rows, FloatBuffer vectors, FloatPointer pointer) {
+  private record Passages(
+      long first, int rows, int tileRows, FloatBuffer vectors, FloatPointer pointer) {
     int tiles() {
-      return (rows + TILE - 1) / TILE;
+      return (rows + tileRows - 1) / tileRows;
     }
 
     int rows(int tile) {
-      return Math.min(TILE, rows - tile * TILE);
+      return Math.min(tileRows, rows - tile * tileRows);
     }
   }
 
-  /** What looking through scores needs again and again. */
-  private final class Scratch {
-    final float[] scores = new float[TILE];
-    final float[] query = new float[dimension];
-    final float[] passage = new float[dimension];
+  /** What a lane works with. */
+  private final class Lane implements AutoCloseable {
+    final FloatPointer products = new FloatPointer((long) states.length * TILE);
+    final FloatBuffer productsBuffer = products.asBuffer();
+    final float[] row = new float[TILE];
+    final int[] picked = new int[TILE];
+    final float[] vector = new float[dimension];
+
+    @Override
+    public void close() {
+      products.close();
+    }
+  }
+
+  /** One query: its best so far, and its candidates among the passages of the block. */
+  private final class Query {
+    final int number;
+    final double length;
+    final TopHits best = new TopHits(limit);
+
+    /** Candidates: their places in the block and their float32 products. */
+    final int[] places = new int[2 * limit + 256];
+
+    final float[] products = new float[places.length];
+    int candidates;
+
+    /** How far any of these products is off, at most. */
+    double margin;
+
+    /** The last of the best will have this score at least. Read by lanes at any time. */
+    volatile double floor = Double.NEGATIVE_INFINITY;
+
+    Query(int number, double length) {
+      this.number = number;
+      this.length = length;
+    }
+
+    /** Looks at a tile's products with this query. */
+    void look(Passages passages, int tile, double longest, Lane lane) {
+      int rows = passages.rows(tile);
+      double tileMargin = error * length * longest + dimension * (double) Float.MIN_NORMAL;
+      float least = below(floor - tileMargin);
+      lane.productsBuffer.get(number * rows, lane.row, 0, rows);
+      int count = 0;
+      for (int i = 0; i < rows; i++) {
+        if (lane.row[i] >= least) {
+          lane.picked[count++] = i;
+        }
+      }
+      if (count > 0) {
+        add(passages, tile, tileMargin, count, lane);
+      }
+    }
+
+    private synchronized void add(
+        Passages passages, int tile, double tileMargin, int count, Lane lane) {
+      margin = Math.max(margin, tileMargin);
+      for (int i = 0; i < count; i++) {
+        float product = lane.row[lane.picked[i]];
+        if (product + tileMargin >= floor) {
+          if (candidates == places.length) {
+            sift();
+            if (candidates > places.length - places.length / 4) {
+              // Too many are too close to each other to be told apart without a second look.
+              settle(passages, lane);
+            }
+          }
+          places[candidates] = tile * passages.tileRows() + lane.picked[i];
+          products[candidates] = product;
+          candidates++;
+        }
+      }
+    }
+
+    /** Drops candidates that are none of the best. */
+    private void sift() {
+      if (candidates <= limit) {
+        return;
+      }
+      double[] all = new double[candidates];
+      for (int i = 0; i < candidates; i++) {
+        all[i] = products[i];
+      }
+      double lastOfBest =
+          Quantiles.scale(candidates - 1).index(candidates - limit).computeInPlace(all);
+      double least = Math.max(floor, lastOfBest - margin);
+      int kept = 0;
+      for (int i = 0; i < candidates; i++) {
+        if (products[i] + margin >= least) {
+          places[kept] = places[i];
+          products[kept] = products[i];
+          kept++;
+        }
+      }
+      candidates = kept;
+      floor = least;
+    }
+
+    /** Scores the candidates again and keeps the best of them. */
+    synchronized void settle(Passages passages, Lane lane) {
+      if (candidates == 0) {
+        return;
+      }
+      sift();
+      queries.get(number * dimension, lane.vector);
+      double[] query = InnerProduct.widened(lane.vector);
+      for (int i = 0; i < candidates; i++) {
+        if (!best.isFull() || products[i] + margin >= best.worst()) {
+          passages.vectors().get(places[i] * dimension, lane.vector);
+          best.offer(passages.first() + places[i], InnerProduct.of(query, lane.vector));
+        }
+      }
+      candidates = 0;
+      margin = 0;
+      if (best.isFull()) {
+        floor = Math.max(floor, best.worst());
+      }
+    }
   }
 
   /**
@@ -88,29 +197,29 @@ final class QueryBlock implements AutoCloseable {
    * @param first the index of its first query
    * @param vectors their vectors, which must live as long as this
    * @param limit how many passages to keep for each query
-   * @param passagesAtOnce how many passages are offered at a time, at most
+   * @param laneCount how many lanes there are
    */
-  QueryBlock(
-      long first, int rows, FloatBuffer vectors, int dimension, int limit, int passagesAtOnce) {
+  QueryBlock(long first, int rows, FloatBuffer vectors, int dimension, int limit, int laneCount) {
     this.first = first;
     this.dimension = dimension;
     this.limit = limit;
     this.queries = vectors;
-    this.lengths = new double[rows];
-    this.best = new TopHits[rows];
     this.error = 1.05 * (dimension + 8) * 0x1p-24;
+    this.states = new Query[rows];
     float[] vector = new float[dimension];
     for (int i = 0; i < rows; i++) {
       vectors.get(i * dimension, vector);
-      lengths[i] = Math.sqrt(InnerProduct.of(vector, vector));
-      if (!(lengths[i] <= MOST_LENGTH)) {
+      double length = Math.sqrt(Similarity.dot(vector, vector));
+      if (!(length <= MOST_LENGTH)) {
         throw unusable("queries", first + i, vector);
       }
-      best[i] = new TopHits(limit);
+      states[i] = new Query(i, length);
     }
-    this.queriesPointer = new FloatPointer(vectors);
-    this.scores = new FloatPointer((long) rows * passagesAtOnce);
-    this.scoresBuffer = scores.asBuffer();
+    this.pointer = new FloatPointer(vectors);
+    this.lanes = new Lane[laneCount];
+    for (int i = 0; i < laneCount; i++) {
+      lanes[i] = new Lane();
+    }
   }
 
   /** Returns how many queries make a block. */
@@ -119,67 +228,71 @@ final class QueryBlock implements AutoCloseable {
   }
 
   /** Returns how many passages are to be offered at a time. */
-  static int passagesAtOnce(int lanes, VectorSet passages) {
-    long wanted = Math.max(LEAST_TILES, Math.min(MOST_TILES, 2L * lanes));
-    long possible = Math.max(1, MOST_BYTES / ((long) TILE * passages.dimension() * Float.BYTES));
-    return (int) Math.min(passages.count(), Math.min(wanted, possible) * TILE);
+  static int passagesAtOnce(VectorSet passages) {
+    long rows = BLOCK_BYTES / ((long) passages.dimension() * Float.BYTES);
+    return (int) Math.max(1, Math.min(rows, passages.count()));
   }
 
   /** Looks at the next passages. */
-  void offer(long begin, int rows, FloatBuffer vectors, SearchLanes lanes) {
+  void offer(long begin, int rows, FloatBuffer vectors, SearchLanes threads) {
     if (Thread.currentThread().isInterrupted()) {
       throw new LlaraException(
           "interrupted: queries from %d on had looked at %d passages".formatted(first, begin));
     }
-    try (FloatPointer pointer = new FloatPointer(vectors)) {
-      Passages passages = new Passages(begin, rows, vectors, pointer);
-      double[] longest = new double[passages.tiles()];
-      lanes.run(longest.length, tile -> longest[tile] = multiply(passages, tile));
-      double most = Arrays.stream(longest).max().orElse(0);
-      lanes.run(
-          (best.length + LOOKING - 1) / LOOKING,
-          piece -> {
-            Scratch scratch = new Scratch();
-            int end = Math.min(best.length, (piece + 1) * LOOKING);
-            for (int query = piece * LOOKING; query < end; query++) {
-              look(query, passages, most, scratch);
+    // Two tiles for each lane at least, if there are so many passages.
+    int share = (rows + 2 * lanes.length - 1) / (2 * lanes.length);
+    int tileRows = Math.min(TILE, Math.max(LEAST_TILE, share));
+    try (FloatPointer memory = new FloatPointer(vectors)) {
+      Passages passages = new Passages(begin, rows, tileRows, vectors, memory);
+      threads.run(passages.tiles(), (lane, tile) -> multiply(passages, tile, lanes[lane]));
+      threads.run(
+          (states.length + QUERIES_A_PIECE - 1) / QUERIES_A_PIECE,
+          (lane, piece) -> {
+            int end = Math.min(states.length, (piece + 1) * QUERIES_A_PIECE);
+            for (int i = piece * QUERIES_A_PIECE; i < end; i++) {
+              states[i].settle(passages, lanes[lane]);
             }
           });
     }
   }
 
-  /** Computes the scores of a tile and returns how long its longest vector is, at least nearly. */
-  private double multiply(Passages passages, int tile) {
+  private void multiply(Passages passages, int tile, Lane lane) {
     int rows = passages.rows(tile);
+    double longest;
     try (TensorScope scope = new TensorScope()) {
-      Tensor vectors =
-          matrix(passages.pointer(), (long) tile * TILE * dimension, rows, dimension);
-      double longest = longest(passages, tile, vectors);
-      Tensor products = matrix(scores, (long) tile * TILE * best.length, best.length, rows);
+      long offset = (long) tile * passages.tileRows() * dimension;
+      Tensor vectors = matrix(passages.pointer(), offset, rows, dimension);
+      longest = longest(passages, tile, vectors);
       torch.mm_out(
-          products, matrix(queriesPointer, 0, best.length, dimension), vectors.t());
-      return longest;
+          matrix(lane.products, 0, states.length, rows),
+          matrix(pointer, 0, states.length, dimension),
+          vectors.t());
+    }
+    for (Query query : states) {
+      query.look(passages, tile, longest, lane);
     }
   }
 
   private static Tensor matrix(FloatPointer memory, long offset, int rows, int columns) {
-    return torch.from_blob(new FloatPointer(memory).position(offset), rows, columns);
+    // Not a position, which would be taken for bytes.
+    return torch.from_blob(memory.getPointer(offset), rows, columns);
   }
 
+  /** Returns the length of a tile's longest vector, or a little more. */
   private double longest(Passages passages, int tile, Tensor vectors) {
-    float[] norms =
+    float[] lengths =
         Tensors.toFloats(
             torch.linalg_vector_norm(
                 vectors, new Scalar(2.0), new long[] {1}, false, new ScalarTypeOptional()));
     double longest = LEAST_VALUE * Math.sqrt(dimension);
-    for (int i = 0; i < norms.length; i++) {
-      if (!(norms[i] <= MOST_LENGTH)) {
-        int row = tile * TILE + i;
+    for (int i = 0; i < lengths.length; i++) {
+      if (!(lengths[i] <= MOST_LENGTH)) {
+        int row = tile * passages.tileRows() + i;
         float[] vector = new float[dimension];
         passages.vectors().get(row * dimension, vector);
         throw unusable("passages", passages.first() + row, vector);
       }
-      longest = Math.max(longest, norms[i]);
+      longest = Math.max(longest, lengths[i]);
     }
     return longest;
   }
@@ -193,57 +306,8 @@ final class QueryBlock implements AutoCloseable {
       }
     }
     return new LlaraException(
-        "vector %d of the %s: it is %.3g long; expected at most %.0e"
-            .formatted(index, set, Math.sqrt(InnerProduct.of(vector, vector)), MOST_LENGTH));
-  }
-
-  /** Keeps the best passages of a block for one query. */
-  private void look(int query, Passages passages, double longest, Scratch scratch) {
-    TopHits hits = best[query];
-    double margin = error * lengths[query] * longest + dimension * (double) Float.MIN_NORMAL;
-    float least = Float.NEGATIVE_INFINITY;
-    if (hits.isFull()) {
-      least = below(hits.worst() - margin);
-    } else if (passages.rows() > limit) {
-      // Both it and the limit-th best of this block may be off.
-      least = below(limitThScore(query, passages, scratch) - 2 * margin);
-    }
-    boolean queryRead = false;
-    for (int tile = 0; tile < passages.tiles(); tile++) {
-      int rows = readScores(query, passages, tile, scratch);
-      for (int i = 0; i < rows; i++) {
-        if (scratch.scores[i] >= least) {
-          if (!queryRead) {
-            queries.get(query * dimension, scratch.query);
-            queryRead = true;
-          }
-          int row = tile * TILE + i;
-          passages.vectors().get(row * dimension, scratch.passage);
-          hits.offer(passages.first() + row, InnerProduct.of(scratch.query, scratch.passage));
-          if (hits.isFull()) {
-            least = Math.max(least, below(hits.worst() - margin));
-          }
-        }
-      }
-    }
-  }
-
-  /** Returns the lowest of the best float32 scores of a block that has more than enough. */
-  private double limitThScore(int query, Passages passages, Scratch scratch) {
-    TopHits highest = new TopHits(limit);
-    for (int tile = 0; tile < passages.tiles(); tile++) {
-      int rows = readScores(query, passages, tile, scratch);
-      for (int i = 0; i < rows; i++) {
-        highest.offer(i, scratch.scores[i]);
-      }
-    }
-    return highest.worst();
-  }
-
-  private int readScores(int query, Passages passages, int tile, Scratch scratch) {
-    int rows = passages.rows(tile);
-    scoresBuffer.get(tile * TILE * best.length + query * rows, scratch.scores, 0, rows);
-    return rows;
+        "vector %d of the %s: it is %s long; expected at most %s"
+            .formatted(index, set, Math.sqrt(Similarity.dot(vector, vector)), MOST_LENGTH));
   }
 
   /** Returns a float32 that is not above a number. */
@@ -253,12 +317,14 @@ final class QueryBlock implements AutoCloseable {
 
   /** Returns what was found for a query, best first. */
   Hits drain(int query) {
-    return best[query].drain();
+    return states[query].best.drain();
   }
 
   @Override
   public void close() {
-    queriesPointer.close();
-    scores.close();
+    pointer.close();
+    for (Lane lane : lanes) {
+      lane.close();
+    }
   }
 }

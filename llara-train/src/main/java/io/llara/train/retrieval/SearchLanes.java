@@ -13,7 +13,6 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.atomic.AtomicInteger;
-import java.util.function.IntConsumer;
 import org.bytedeco.pytorch.global.torch;
 
 /**
@@ -24,6 +23,18 @@ import org.bytedeco.pytorch.global.torch;
 final class SearchLanes implements AutoCloseable {
   private final ExecutorService threads;
   private final int count;
+
+  /** Does a piece of work. */
+  @FunctionalInterface
+  interface Work {
+    /**
+     * Does it.
+     *
+     * @param lane which lane does it, from 0; nobody else of this run is that lane
+     * @param piece the number of the piece
+     */
+    void accept(int lane, int piece);
+  }
 
   SearchLanes(int count) {
     if (count < 1) {
@@ -59,25 +70,14 @@ final class SearchLanes implements AutoCloseable {
    * @throws RuntimeException what the first piece that failed threw
    * @throws IllegalStateException if the lanes are closed
    */
-  void run(int pieces, IntConsumer work) {
+  void run(int pieces, Work work) {
     AtomicInteger next = new AtomicInteger();
     Map<Integer, Throwable> failures = new ConcurrentSkipListMap<>();
-    Runnable lane =
-        () -> {
-          int piece = next.getAndIncrement();
-          while (piece < pieces && failures.isEmpty()) {
-            try {
-              work.accept(piece);
-            } catch (RuntimeException | Error e) {
-              failures.put(piece, e);
-            }
-            piece = next.getAndIncrement();
-          }
-        };
     List<Future<?>> running = new ArrayList<>();
     try {
       for (int i = 0; i < Math.min(count, pieces); i++) {
-        running.add(threads.submit(lane));
+        int lane = i;
+        running.add(threads.submit(() -> runLane(lane, pieces, work, next, failures)));
       }
     } catch (RejectedExecutionException e) {
       throw new IllegalStateException("the search is closed", e);
@@ -87,6 +87,19 @@ final class SearchLanes implements AutoCloseable {
     // Pieces begin in their order: the first that fails is the same in every run.
     for (Throwable failure : failures.values()) {
       Throwables.throwIfUnchecked(failure);
+    }
+  }
+
+  private static void runLane(
+      int lane, int pieces, Work work, AtomicInteger next, Map<Integer, Throwable> failures) {
+    int piece = next.getAndIncrement();
+    while (piece < pieces && failures.isEmpty()) {
+      try {
+        work.accept(lane, piece);
+      } catch (RuntimeException | Error e) {
+        failures.put(piece, e);
+      }
+      piece = next.getAndIncrement();
     }
   }
 

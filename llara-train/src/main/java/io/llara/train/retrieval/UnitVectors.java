@@ -1,6 +1,7 @@
 package io.llara.train.retrieval;
 
 import io.llara.LlaraException;
+import io.llara.Similarity;
 import java.nio.FloatBuffer;
 
 /**
@@ -55,7 +56,7 @@ public final class UnitVectors implements VectorSet {
   }
 
   private static void scale(float[] vector, long index) {
-    double length = Math.sqrt(InnerProduct.of(vector, vector));
+    double length = Math.sqrt(Similarity.dot(vector, vector));
     if (!(length > 0) || Double.isInfinite(length)) {
       throw new LlaraException(
           "vector %d has the length %s; only a positive, finite one has a direction"

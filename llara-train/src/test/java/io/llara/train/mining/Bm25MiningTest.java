@@ -189,8 +189,7 @@ class Bm25MiningTest {
               .build()
               .mine(Path.of(args[2]));
       System.out.printf(
-          "%d pairs, %d passages, %d mined%n",
-          report.pairs(), report.passages(), report.mined());
+          "%d pairs, %d passages, %d mined%n", report.pairs(), report.passages(), report.mined());
     }
   }
 }

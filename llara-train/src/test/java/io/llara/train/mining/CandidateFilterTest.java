@@ -36,8 +36,7 @@ class CandidateFilterTest {
 
   private static Hits hits(double... scores) {
     return new Hits(
-        ImmutableLongArray.copyOf(
-            IntStream.range(0, scores.length).mapToLong(i -> i).toArray()),
+        ImmutableLongArray.copyOf(IntStream.range(0, scores.length).mapToLong(i -> i).toArray()),
         ImmutableDoubleArray.copyOf(scores));
   }
 
@@ -78,8 +77,7 @@ class CandidateFilterTest {
 
   @Test
   void withoutAPositivesScoreMarginsDoNotApply() {
-    Rules margins =
-        new Rules(0, 9, NONE, NONE, OptionalDouble.of(100), OptionalDouble.of(1));
+    Rules margins = new Rules(0, 9, NONE, NONE, OptionalDouble.of(100), OptionalDouble.of(1));
     assertThat(places(margins, NONE, 9, 8)).containsExactly(0, 1);
     assertThat(places(margins, OptionalDouble.of(9), 9, 8)).isEmpty();
   }
@@ -109,13 +107,17 @@ class CandidateFilterTest {
       @ForAll @IntRange(max = 25) int found) {
     // Few texts and round scores: everything coincides often.
     int[] texts = random.ints(40, 0, 12).toArray();
-    List<Integer> ranking =
-        new ArrayList<>(IntStream.range(0, texts.length).boxed().toList());
+    List<Integer> ranking = new ArrayList<>(IntStream.range(0, texts.length).boxed().toList());
     Collections.shuffle(ranking, random);
     ranking = ranking.subList(0, found);
     double[] scores =
-        random.ints(found, -8, 9).mapToDouble(i -> i / 4.0).boxed()
-            .sorted(Collections.reverseOrder()).mapToDouble(d -> d).toArray();
+        random
+            .ints(found, -8, 9)
+            .mapToDouble(i -> i / 4.0)
+            .boxed()
+            .sorted(Collections.reverseOrder())
+            .mapToDouble(d -> d)
+            .toArray();
     Rules rules =
         new Rules(
             from,
@@ -124,8 +126,7 @@ class CandidateFilterTest {
             maybe(random, 1.5),
             maybe(random, 0.25),
             maybe(random, 0.5));
-    Excluded excluded =
-        new Excluded(some(random, 1), some(random, 3), some(random, 2));
+    Excluded excluded = new Excluded(some(random, 1), some(random, 3), some(random, 2));
     OptionalDouble positive = maybe(random, random.nextInt(9) / 4.0 - 1);
 
     Remaining remaining =
@@ -156,19 +157,24 @@ class CandidateFilterTest {
       if (excluded.negatives().contains(text)) {
         reasons.add(DropReason.ALREADY_NEGATIVE);
       }
-      rules.leastScore().ifPresent(
-          least -> addIf(reasons, score < least, DropReason.BELOW_LEAST_SCORE));
-      rules.greatestScore().ifPresent(
-          greatest -> addIf(reasons, score > greatest, DropReason.ABOVE_GREATEST_SCORE));
+      rules
+          .leastScore()
+          .ifPresent(least -> addIf(reasons, score < least, DropReason.BELOW_LEAST_SCORE));
+      rules
+          .greatestScore()
+          .ifPresent(greatest -> addIf(reasons, score > greatest, DropReason.ABOVE_GREATEST_SCORE));
       positive.ifPresent(
           bound -> {
-            rules.margin().ifPresent(
-                margin -> addIf(reasons, bound - score < margin, DropReason.MARGIN));
-            rules.relativeMargin().ifPresent(
-                share -> {
-                  double ratio = bound >= 0 ? 1 - share : 1 + share;
-                  addIf(reasons, score > ratio * bound, DropReason.RELATIVE_MARGIN);
-                });
+            rules
+                .margin()
+                .ifPresent(margin -> addIf(reasons, bound - score < margin, DropReason.MARGIN));
+            rules
+                .relativeMargin()
+                .ifPresent(
+                    share -> {
+                      double ratio = bound >= 0 ? 1 - share : 1 + share;
+                      addIf(reasons, score > ratio * bound, DropReason.RELATIVE_MARGIN);
+                    });
           });
       if (reasons.isEmpty()) {
         expected.add(new Candidate(place, score));

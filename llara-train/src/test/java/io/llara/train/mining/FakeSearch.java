@@ -8,7 +8,9 @@ import java.util.Map;
 import java.util.OptionalDouble;
 import java.util.stream.IntStream;
 
-/** Finds the collection in its order, whatever the query; scores fall from the collection's size. */
+/**
+ * Finds the collection in its order, whatever the query; scores fall from the collection's size.
+ */
 class FakeSearch implements MiningSettings.Search {
   int searched;
   boolean closed;

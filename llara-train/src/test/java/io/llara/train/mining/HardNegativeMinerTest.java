@@ -312,8 +312,7 @@ class HardNegativeMinerTest {
             .build()
             .mine(out);
     JsonObject json =
-        JsonParser.parseString(Files.readString(file("mined.jsonl.report.json")))
-            .getAsJsonObject();
+        JsonParser.parseString(Files.readString(file("mined.jsonl.report.json"))).getAsJsonObject();
     assertThat(json.get("mined").getAsLong()).isEqualTo(report.mined()).isEqualTo(1);
     assertThat(json.get("blank_documents").getAsLong()).isEqualTo(1);
     assertThat(json.getAsJsonObject("dropped").get("positive").getAsLong()).isEqualTo(1);
@@ -321,14 +320,15 @@ class HardNegativeMinerTest {
         .isEqualTo("0.25");
     assertThat(json.getAsJsonObject("settings").get("search").getAsString()).isEqualTo("fake");
     assertThat(report.summary())
-        .contains("1 pair with 1 different query over 2 passages (1 blank and left out)")
+        .contains("1 pair with 1 query over 2 passages (1 blank and left out)")
         .contains("             1 dropped: known positives of the query")
         .contains("1 pair got fewer negatives than asked for, 0 none");
   }
 
   @Test
   void badLinesAreRefusedOrCounted() throws IOException {
-    Path file = Files.write(file("p"), List.of(pair("q", "text 0"), "{\"query\": \"r\", \"pos\": []}"));
+    Path file =
+        Files.write(file("p"), List.of(pair("q", "text 0"), "{\"query\": \"r\", \"pos\": []}"));
     assertThatThrownBy(
             () ->
                 miner(PairSource.builder(List.of(file)).build(), corpus(documents(2)))
