@@ -22,7 +22,7 @@ import picocli.CommandLine.UnmatchedArgumentException;
 
 /**
  * The launcher: {@code llara encode | search | verify | import | init | add-markers | pretrain |
- * mine | evaluate | doctor}.
+ * finetune | mine | evaluate | doctor}.
  *
  * <p>Exit codes: 0 ok, 1 a check or a training failed, 2 bad usage or input, told in one line on
  * standard error.
@@ -85,6 +85,7 @@ public final class Llara implements Runnable {
             .addSubcommand(new InitCommand(streams))
             .addSubcommand(new AddMarkersCommand(streams))
             .addSubcommand(new PretrainCommand(streams))
+            .addSubcommand(new FinetuneCommand(streams))
             .addSubcommand(new MineCommand(streams))
             .addSubcommand(new EvaluateCommand(streams))
             .addSubcommand(new DoctorCommand(streams));

@@ -1,6 +1,6 @@
 package io.llara.examples;
 
-import io.llara.train.pretrain.Pretrainer;
+import io.llara.train.run.RunBuilder;
 import picocli.CommandLine.Option;
 
 /** What a command's random numbers come from. */
@@ -11,7 +11,7 @@ final class SeedOption {
       description =
           "What all random numbers come from: the same seed gives the same result (default:"
               + " ${DEFAULT-VALUE}).")
-  private long seed = Pretrainer.DEFAULT_SEED;
+  private long seed = RunBuilder.DEFAULT_SEED;
 
   long value() {
     return seed;

@@ -3,7 +3,9 @@ package io.llara.examples;
 import io.llara.train.RunInfo;
 import io.llara.train.StepReport;
 import io.llara.train.TrainingListener;
+import java.nio.file.Path;
 import java.time.Duration;
+import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.stream.Collectors;
@@ -102,6 +104,16 @@ final class TrainingProgress implements TrainingListener, AutoCloseable {
   }
 
   @Override
+  public void refreshing(long step) {
+    say("after step %d: negatives are mined anew".formatted(step));
+  }
+
+  @Override
+  public void refreshed(long step, Path pairs) {
+    say("goes on with " + pairs);
+  }
+
+  @Override
   public void evaluated(long step, Map<String, Double> terms) {
     heldOut = terms;
     say("held out, after step %d: %s".formatted(step, terms(terms)));
@@ -132,9 +144,12 @@ final class TrainingProgress implements TrainingListener, AutoCloseable {
 
   /** What stands right of the bar: short names, so that a bar is left in 79 columns. */
   private String brief(StepReport step) {
+    List<Map.Entry<String, Double>> others =
+        step.terms().entrySet().stream().filter(term -> !term.getKey().equals("loss")).toList();
+    // The loss of one term is that term.
+    boolean known = others.size() == 1 && others.get(0).getKey().endsWith("_loss");
     String parts =
-        step.terms().entrySet().stream()
-            .filter(term -> !term.getKey().equals("loss"))
+        others.stream()
             .map(
                 term ->
                     "%s %s".formatted(term.getKey().replace("_loss", ""), brief(term.getValue())))
@@ -144,7 +159,7 @@ final class TrainingProgress implements TrainingListener, AutoCloseable {
             step.step(),
             step.totalSteps(),
             brief(step.loss()),
-            step.terms().size() > 2 ? " " + parts : "",
+            others.isEmpty() || known ? "" : " " + parts,
             speed(),
             timeLeft(step));
   }

@@ -18,6 +18,7 @@ class LlaraTest {
         "init",
         "add-markers",
         "pretrain",
+        "finetune",
         "mine",
         "evaluate",
         "doctor"
@@ -42,6 +43,7 @@ class LlaraTest {
             "init",
             "add-markers",
             "pretrain",
+            "finetune",
             "mine",
             "evaluate",
             "doctor");
@@ -61,6 +63,7 @@ class LlaraTest {
     assertRefused(CommandRun.of("init"), "--config");
     assertRefused(CommandRun.of("add-markers"), "--model");
     assertRefused(CommandRun.of("pretrain"), "--data");
+    assertRefused(CommandRun.of("finetune"), "--pairs");
     assertRefused(CommandRun.of("mine"), "--pairs");
     assertRefused(CommandRun.of("evaluate"), "--beir");
   }

@@ -313,7 +313,7 @@ class PretrainCommandTest {
   }
 
   /** The launcher in a process of its own. */
-  private static ProcessBuilder process(List<String> args) {
+  static ProcessBuilder process(List<String> args) {
     List<String> command =
         new ArrayList<>(
             List.of(
@@ -339,7 +339,7 @@ class PretrainCommandTest {
     assertThat(out.resolve("checkpoints").resolve("step-%08d".formatted(second))).isDirectory();
   }
 
-  private static long runUntilSignal(List<String> args, String sign) throws Exception {
+  static long runUntilSignal(List<String> args, String sign) throws Exception {
     Process process = process(args).start();
     try (BufferedReader err = process.errorReader()) {
       String line = err.readLine();

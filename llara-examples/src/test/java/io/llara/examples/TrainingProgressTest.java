@@ -9,6 +9,7 @@ import java.io.InputStream;
 import java.io.OutputStream;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -103,6 +104,35 @@ class TrainingProgressTest {
         .filteredOn(line -> line.startsWith("["))
         .isNotEmpty()
         .allMatch(line -> line.length() == 79);
+  }
+
+  @Test
+  void aSecondTermThatIsNoLossIsShownAndRefreshesAreTold() {
+    Map<String, Double> terms = new LinkedHashMap<>();
+    terms.put("loss", 1.5);
+    terms.put("accuracy", 0.75);
+    try (TrainingProgress progress = new TrainingProgress(streams, true)) {
+      progress.started(run(1, 1));
+      progress.step(new StepReport(30, 40, terms, 1e-4, 1, 3000, 1.5));
+      progress.refreshing(30);
+      progress.refreshed(30, Path.of("out", "pairs.jsonl"));
+    }
+    assertThat(lines())
+        .anyMatch(line -> line.contains("] 30/40 loss 1.50 accuracy 0.750 2000 tok/s"))
+        .anyMatch(line -> line.startsWith("llara: after step 30: negatives are mined anew"))
+        .anyMatch(line -> line.startsWith("llara: goes on with out"));
+  }
+
+  @Test
+  void theLossOfOneTermIsShownOnce() {
+    Map<String, Double> terms = new LinkedHashMap<>();
+    terms.put("loss", 2.5);
+    terms.put("ar_loss", 2.5);
+    try (TrainingProgress progress = new TrainingProgress(streams, true)) {
+      progress.started(run(1, 1));
+      progress.step(new StepReport(30, 40, terms, 1e-4, 1, 3000, 1.5));
+    }
+    assertThat(lines()).anyMatch(line -> line.contains("] 30/40 loss 2.50 2000 tok/s"));
   }
 
   @Test

@@ -26,6 +26,21 @@ public interface TrainingListener {
    */
   default void evaluated(long step, Map<String, Double> terms) {}
 
+  /**
+   * Negatives are being mined anew; it may take long.
+   *
+   * @param step the step after which
+   */
+  default void refreshing(long step) {}
+
+  /**
+   * Negatives were mined anew, and training goes on with them.
+   *
+   * @param step the step after which
+   * @param pairs the pairs with their new negatives
+   */
+  default void refreshed(long step, Path pairs) {}
+
   /** A checkpoint was saved. */
   default void saved(long step, Path checkpoint) {}
 }

@@ -36,7 +36,8 @@ class ArchitectureTest {
     "io.llara.train.mining",
     "io.llara.train.pretrain",
     "io.llara.train.report",
-    "io.llara.train.retrieval"
+    "io.llara.train.retrieval",
+    "io.llara.train.run"
   };
 
   @Test

@@ -6,12 +6,12 @@ import io.llara.prompt.Prompt;
 import io.llara.tensor.TensorScope;
 import io.llara.train.autograd.GradientAccumulator;
 import io.llara.train.data.GroupSampler;
-import io.llara.train.data.Shuffled;
 import io.llara.train.data.TrainingPair;
 import io.llara.train.distributed.Communicator;
 import io.llara.train.lora.Dropout;
 import io.llara.train.run.Objective;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.Collectors;
@@ -53,7 +53,7 @@ final class ContrastiveObjective implements Objective {
   }
 
   /** Where examples come from. */
-  record Pairs(Shuffled<TrainingPair> shuffled, GroupSampler sampler, PairCollator collator) {
+  record Pairs(DrawnPairs drawn, GroupSampler sampler, PairCollator collator) {
     /** Returns the example of a pair that was drawn at a position of the run. */
     PairExample prepare(TrainingPair pair, long position) {
       return collator.example(sampler.sample(pair, position));
@@ -94,8 +94,8 @@ final class ContrastiveObjective implements Objective {
 
   @Override
   public double[] draw() {
-    long position = pairs.shuffled().position();
-    List<TrainingPair> drawn = pairs.shuffled().nextBatch(batching.batch());
+    long position = pairs.drawn().position();
+    List<TrainingPair> drawn = pairs.drawn().nextBatch(batching.batch());
     if (drawn.size() < batching.batch()) {
       throw new LlaraException("the data ended before the run did");
     }
@@ -111,7 +111,7 @@ final class ContrastiveObjective implements Objective {
 
   @Override
   public long position() {
-    return pairs.shuffled().position();
+    return pairs.drawn().position();
   }
 
   @Override
@@ -168,7 +168,10 @@ final class ContrastiveObjective implements Objective {
 
   @Override
   public Map<String, Double> terms(double[] sums, double[] counts) {
-    return Map.of(LOSS, sums[0] / counts[0], ACCURACY, sums[1] / counts[0]);
+    Map<String, Double> terms = new LinkedHashMap<>();
+    terms.put(LOSS, sums[0] / counts[0]);
+    terms.put(ACCURACY, sums[1] / counts[0]);
+    return terms;
   }
 
   @Override

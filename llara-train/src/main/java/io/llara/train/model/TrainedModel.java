@@ -7,6 +7,7 @@ import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.LlamaConfig;
 import io.llara.checkpoint.LlamaTensors;
 import io.llara.checkpoint.LoraAdapter;
+import io.llara.checkpoint.TensorEntry;
 import io.llara.model.CheckpointWeights;
 import io.llara.model.LlamaFactory;
 import io.llara.model.LlamaModel;
@@ -165,9 +166,7 @@ public final class TrainedModel implements AutoCloseable {
               type,
               updates,
               trainedRows,
-              withHead
-                  ? Optional.of(LlamaFactory.headName(config, weights))
-                  : Optional.empty());
+              withHead ? Optional.of(LlamaFactory.headName(config, weights)) : Optional.empty());
       try {
         trained.model =
             LlamaFactory.build(
@@ -324,6 +323,11 @@ public final class TrainedModel implements AutoCloseable {
   /** Returns what the update of a module is multiplied with, if it has one. */
   Optional<Double> scale(String module) {
     return Optional.ofNullable(scales.get(module));
+  }
+
+  /** Returns how the checkpoint has the embedding matrix. */
+  TensorEntry storedEmbedding() {
+    return checkpoint.tensor(LlamaTensors.EMBEDDING);
   }
 
   @Override

@@ -24,8 +24,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Draws the loss terms of a run over its steps into a PNG: single steps as faint dots, a smoothed
- * line over them, held-out losses as diamonds. Terms of different magnitude get panels of their
- * own, one below the other. No screen is needed. Thread-safe.
+ * line over them, held-out losses as diamonds. Terms of different magnitude, and accuracies, get
+ * panels of their own, one below the other. No screen is needed. Thread-safe.
  */
 public final class LossCurves {
   /** Medians further apart than this would squeeze one of the two curves into a flat line. */
@@ -33,12 +33,13 @@ public final class LossCurves {
 
   private LossCurves() {}
 
-  /** The losses that a line may have, in the order they are drawn in. */
+  /** The numbers that a line may have, in the order they are drawn in. */
   enum Term {
     LOSS("loss", "total"),
     AR("ar_loss", "next token"),
     SELF("self_loss", "EBAE (own text)"),
-    NEXT("next_loss", "EBAR (next text)");
+    NEXT("next_loss", "EBAR (next text)"),
+    ACCURACY("accuracy", "positive passage first");
 
     final String key;
     final String title;
@@ -46,6 +47,10 @@ public final class LossCurves {
     Term(String key, String title) {
       this.key = key;
       this.title = title;
+    }
+
+    boolean isLoss() {
+      return this != ACCURACY;
     }
   }
 
@@ -78,8 +83,8 @@ public final class LossCurves {
    * Draws losses of training and, where there are any, held-out ones.
    *
    * @param metrics JSON lines with {@code step} and any of {@code loss}, {@code ar_loss}, {@code
-   *     self_loss}, {@code next_loss}, in nats; null stands for none. A last line that is still
-   *     being written is left out
+   *     self_loss}, {@code next_loss}, in nats, and {@code accuracy}; null stands for none. A last
+   *     line that is still being written is left out
    * @param evaluation the same of held-out text; a file that does not exist has no points
    * @param png replaced as a whole if it is there
    * @throws LlaraException if a file cannot be read or written, there is nothing to draw, or this
@@ -114,6 +119,7 @@ public final class LossCurves {
 
   static List<Panel> panels(Map<Term, Curve> training, Map<Term, Curve> heldOut) {
     Map<Term, Curve> shown = new EnumMap<>(training);
+    Curve accuracy = shown.remove(Term.ACCURACY);
     if (shown.size() == 2 && shown.containsKey(Term.LOSS)) {
       shown.remove(Term.LOSS); // The total of one term is that term.
     }
@@ -128,14 +134,21 @@ public final class LossCurves {
         panels.add(new Panel(new EnumMap<>(Term.class), new EnumMap<>(Term.class)));
         top = median;
       }
-      Panel panel = panels.get(panels.size() - 1);
-      panel.training().put(term, entry.getValue());
-      Curve points = heldOut.get(term);
-      if (points != null) {
-        panel.heldOut().put(term, points);
-      }
+      put(panels.get(panels.size() - 1), term, entry.getValue(), heldOut);
+    }
+    if (accuracy != null) {
+      panels.add(new Panel(new EnumMap<>(Term.class), new EnumMap<>(Term.class)));
+      put(panels.get(panels.size() - 1), Term.ACCURACY, accuracy, heldOut);
     }
     return panels;
+  }
+
+  private static void put(Panel panel, Term term, Curve curve, Map<Term, Curve> heldOut) {
+    panel.training().put(term, curve);
+    Curve points = heldOut.get(term);
+    if (points != null) {
+      panel.heldOut().put(term, points);
+    }
   }
 
   static Map<Term, Curve> read(Path file) {

@@ -65,7 +65,8 @@ final class LossFigure {
           Term.LOSS, new Color(0x4D, 0x4D, 0x4D),
           Term.AR, new Color(0x00, 0x72, 0xB2),
           Term.SELF, new Color(0xD5, 0x5E, 0x00),
-          Term.NEXT, new Color(0x00, 0x9E, 0x73));
+          Term.NEXT, new Color(0x00, 0x9E, 0x73),
+          Term.ACCURACY, new Color(0xCC, 0x79, 0xA7));
 
   private LossFigure() {}
 
@@ -110,7 +111,10 @@ final class LossFigure {
             .height(PANEL_HEIGHT)
             .title(title(radius))
             .xAxisTitle("step")
-            .yAxisTitle("loss (nats)")
+            .yAxisTitle(
+                panel.training().keySet().stream().allMatch(Term::isLoss)
+                    ? "loss (nats)"
+                    : "accuracy")
             .build();
     double[] losses =
         padded(

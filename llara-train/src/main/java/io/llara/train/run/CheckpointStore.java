@@ -1,5 +1,6 @@
 package io.llara.train.run;
 
+import io.llara.Internal;
 import io.llara.LlaraException;
 import io.llara.checkpoint.NewDirectory;
 import io.llara.checkpoint.SafetensorsFile;
@@ -38,6 +39,7 @@ import org.slf4j.LoggerFactory;
  * <p>One process writes; others may look for the newest one meanwhile only if nothing is being
  * saved. Not thread-safe.
  */
+@Internal
 public final class CheckpointStore {
   /** The folder below {@code OUT}. */
   public static final String FOLDER = "checkpoints";

@@ -6,6 +6,7 @@ import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
 import com.google.gson.JsonParseException;
 import com.google.gson.Strictness;
+import io.llara.Internal;
 import io.llara.LlaraException;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -17,7 +18,8 @@ import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
 /** Reads small JSON files of one object each, and tells what is wrong with them. */
-final class JsonFiles {
+@Internal
+public final class JsonFiles {
   private static final Gson STRICT =
       new GsonBuilder()
           .setStrictness(Strictness.STRICT)
@@ -32,7 +34,7 @@ final class JsonFiles {
    *
    * @throws LlaraException if there is none, or it is not a JSON object
    */
-  static JsonObject read(Path file) {
+  public static JsonObject read(Path file) {
     String text;
     try {
       text = Files.readString(file);
@@ -67,7 +69,7 @@ final class JsonFiles {
    *
    * @throws LlaraException if it is missing or something else
    */
-  static long requiredLong(Path file, JsonObject json, String key) {
+  public static long requiredLong(Path file, JsonObject json, String key) {
     try {
       return Long.parseLong(required(file, json, key, "a whole number"));
     } catch (NumberFormatException e) {
@@ -81,7 +83,7 @@ final class JsonFiles {
    *
    * @throws LlaraException if it is missing or something else
    */
-  static String requiredString(Path file, JsonObject json, String key) {
+  public static String requiredString(Path file, JsonObject json, String key) {
     return required(file, json, key, "a text");
   }
 
@@ -111,7 +113,7 @@ final class JsonFiles {
    *
    * @throws LlaraException if the version is missing or another one
    */
-  static void requireVersion(Path file, JsonObject json, String key, long newest) {
+  public static void requireVersion(Path file, JsonObject json, String key, long newest) {
     long version = requiredLong(file, json, key);
     if (version > newest) {
       throw new LlaraException(

@@ -1,5 +1,6 @@
 package io.llara.train.run;
 
+import io.llara.Internal;
 import io.llara.tensor.Libtorch;
 import io.llara.train.autograd.Recording;
 import java.util.ArrayList;
@@ -20,6 +21,7 @@ import org.bytedeco.pytorch.global.torch;
  *
  * <p>For one thread at a time.
  */
+@Internal
 public final class Lanes implements AutoCloseable {
   private final List<ExecutorService> threads = new ArrayList<>();
 

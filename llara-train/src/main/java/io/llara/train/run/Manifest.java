@@ -33,6 +33,7 @@ import org.bytedeco.javacpp.Loader;
  * @param finished when the run ended, if it has
  * @param steps how many steps are done
  */
+@Internal
 public record Manifest(
     Map<String, String> settings,
     Map<String, Long> seeds,

@@ -1,5 +1,6 @@
 package io.llara.train.run;
 
+import io.llara.Internal;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
@@ -11,6 +12,7 @@ import org.jspecify.annotations.Nullable;
  * <p>A task that fails before it has come must {@linkplain #giveUp give up}, or the others wait for
  * ever.
  */
+@Internal
 public final class Meeting {
   private final ReentrantLock lock = new ReentrantLock();
   private final Condition over = lock.newCondition();

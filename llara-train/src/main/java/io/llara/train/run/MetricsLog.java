@@ -3,6 +3,7 @@ package io.llara.train.run;
 import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
 import com.google.gson.JsonPrimitive;
+import io.llara.Internal;
 import io.llara.LlaraException;
 import io.llara.checkpoint.AtomicFiles;
 import java.io.BufferedReader;
@@ -21,6 +22,7 @@ import org.jspecify.annotations.Nullable;
  * sees a step as soon as it is done, and a killed process loses none. Numbers are written so that
  * they read back to the same double. For one thread.
  */
+@Internal
 public final class MetricsLog implements AutoCloseable {
   private static final String STEP = "step";
 

@@ -1,5 +1,6 @@
 package io.llara.train.run;
 
+import io.llara.Internal;
 import io.llara.train.autograd.GradientAccumulator;
 import java.util.List;
 import java.util.Map;
@@ -9,6 +10,7 @@ import java.util.Map;
  * the whole batch, over all processes and micro-batches, before anything is differentiated: how a
  * batch is cut changes nothing.
  */
+@Internal
 public interface Objective {
 
   /** Returns the names of the loss's terms, {@code loss} first. */

@@ -1,6 +1,7 @@
 package io.llara.train.run;
 
 import com.google.gson.JsonObject;
+import io.llara.Internal;
 import io.llara.LlaraException;
 import io.llara.checkpoint.AtomicFiles;
 import java.nio.file.Files;
@@ -21,6 +22,7 @@ import org.jspecify.annotations.Nullable;
  *
  * @param values the value of each setting as a text
  */
+@Internal
 public record RunSettings(Map<String, String> values) {
   /** The name of the file in the run's output directory. */
   public static final String FILE_NAME = "run.json";

@@ -3,6 +3,7 @@ package io.llara.train.run;
 import com.google.gson.JsonNull;
 import com.google.gson.JsonObject;
 import com.google.gson.JsonPrimitive;
+import io.llara.Internal;
 import io.llara.train.RunInfo;
 import io.llara.train.StepReport;
 import io.llara.train.TrainingException;
@@ -33,6 +34,7 @@ import org.bytedeco.pytorch.Tensor;
  *
  * <p>For one thread. What the run is about is its {@link Objective}'s business.
  */
+@Internal
 public final class TrainingLoop implements AutoCloseable {
   /** The file of the steps' losses, in the run's directory. */
   public static final String METRICS = "metrics.jsonl";
@@ -47,6 +49,7 @@ public final class TrainingLoop implements AutoCloseable {
   private final Plan plan;
   private final TrainedModel model;
   private final Objective objective;
+  private final Interlude interlude;
   private final Lanes lanes;
   private final Communicator communicator;
   private final Path out;
@@ -62,6 +65,9 @@ public final class TrainingLoop implements AutoCloseable {
   private final Lanes writer = new Lanes(1);
 
   private long step;
+
+  /** The last step whose state is on disk, or before the first. */
+  private long savedStep = -1;
 
   /**
    * What is to be done.
@@ -86,6 +92,7 @@ public final class TrainingLoop implements AutoCloseable {
   /**
    * Prepares a run.
    *
+   * @param interlude what is done between steps
    * @param lanes the threads that update the parameters; they stay the caller's
    * @param out where metrics and checkpoints go
    * @param settings what the run was started with, kept in its checkpoints
@@ -94,6 +101,7 @@ public final class TrainingLoop implements AutoCloseable {
       Plan plan,
       TrainedModel model,
       Objective objective,
+      Interlude interlude,
       Lanes lanes,
       Communicator communicator,
       Path out,
@@ -102,6 +110,7 @@ public final class TrainingLoop implements AutoCloseable {
     this.plan = plan;
     this.model = model;
     this.objective = objective;
+    this.interlude = interlude;
     this.communicator = communicator;
     this.out = out;
     this.settings = Map.copyOf(settings);
@@ -137,6 +146,7 @@ public final class TrainingLoop implements AutoCloseable {
     }
     model.refresh();
     step = saved.state().step();
+    savedStep = step;
     optimizer.restore(step, saved::load);
     return new Resumed(saved.state().position(), saved.skipped());
   }
@@ -183,6 +193,14 @@ public final class TrainingLoop implements AutoCloseable {
         if (communicator.any(stopRequested.getAsBoolean())) {
           save(records);
           return false;
+        }
+        if (interlude.isDue(step)) {
+          if (step != savedStep) {
+            save(records);
+          }
+          if (!interlude.run(step, stopRequested)) {
+            return false;
+          }
         }
         step(records);
         boolean last = step == plan.steps();
@@ -276,6 +294,7 @@ public final class TrainingLoop implements AutoCloseable {
       listener.saved(step, saved);
     }
     communicator.barrier();
+    savedStep = step;
   }
 
   private <T> T undisturbed(Callable<T> work) {

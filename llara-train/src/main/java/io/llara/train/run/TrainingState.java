@@ -1,5 +1,6 @@
 package io.llara.train.run;
 
+import io.llara.Internal;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.Map;
@@ -13,6 +14,7 @@ import java.util.Map;
  * @param settings the settings of the run, in order; see {@link RunSettings}
  * @param version the version of the library that wrote it
  */
+@Internal
 public record TrainingState(
     long step, long position, Map<String, String> settings, String version) {
   /**

@@ -1,11 +1,9 @@
 /**
- * What a training run leaves on disk, so that it can be watched, resumed and told apart from
- * others: checkpoints, metrics, settings and a manifest. No file here is ever half-written under
- * its name.
+ * What all runs of training have in common: their settings, the loop over the steps, and what they
+ * leave on disk so that they can be watched, resumed and told apart: checkpoints, metrics, settings
+ * and a manifest. No file here is ever half-written under its name.
  */
-@Internal
 @NullMarked
 package io.llara.train.run;
 
-import io.llara.Internal;
 import org.jspecify.annotations.NullMarked;

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.within;
 import io.llara.train.lora.LoraOptions;
 import io.llara.train.testing.NativeThreads;
 import io.llara.train.testing.Numbers;
+import io.llara.train.testing.TrainingRuns;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.function.UnaryOperator;
@@ -26,21 +27,22 @@ class BatchSplittingTest {
   @BeforeAll
   static void prepare() {
     NativeThreads.one();
-    tied = Runs.model(shared.resolve("tied"), true);
-    untied = Runs.model(shared.resolve("untied"), false);
+    tied = TrainingRuns.model(shared.resolve("tied"), true);
+    untied = TrainingRuns.model(shared.resolve("untied"), false);
     data = Runs.data(shared, 40);
   }
 
   private Path run(String name, Path model, UnaryOperator<Pretrainer.Builder> change) {
     Path out = dir.resolve(name);
-    Runs.complete(change.apply(Runs.full(model, data, out).batch(12).steps(6).learningRate(5e-3)));
+    TrainingRuns.complete(
+        change.apply(Runs.full(model, data, out).batch(12).steps(6).learningRate(5e-3)));
     return out;
   }
 
   private static void assertSame(Path actual, Path expected) {
     for (String term : List.of("loss", "ar_loss", "self_loss", "next_loss", "gradient_norm")) {
-      List<Double> right = Runs.values(Runs.metrics(expected), term);
-      List<Double> values = Runs.values(Runs.metrics(actual), term);
+      List<Double> right = TrainingRuns.values(TrainingRuns.metrics(expected), term);
+      List<Double> values = TrainingRuns.values(TrainingRuns.metrics(actual), term);
       assertThat(values).hasSameSizeAs(right);
       for (int step = 0; step < right.size(); step++) {
         assertThat(values.get(step))
@@ -48,9 +50,9 @@ class BatchSplittingTest {
             .isCloseTo(right.get(step), within(TOLERANCE * right.get(step)));
       }
     }
-    Numbers.assertClose(Runs.weights(actual), Runs.weights(expected), TOLERANCE);
-    assertThat(Runs.values(Runs.metrics(actual), "tokens"))
-        .isEqualTo(Runs.values(Runs.metrics(expected), "tokens"));
+    Numbers.assertClose(TrainingRuns.weights(actual), TrainingRuns.weights(expected), TOLERANCE);
+    assertThat(TrainingRuns.values(TrainingRuns.metrics(actual), "tokens"))
+        .isEqualTo(TrainingRuns.values(TrainingRuns.metrics(expected), "tokens"));
   }
 
   @Test
@@ -95,8 +97,8 @@ class BatchSplittingTest {
       Path whole = run(recipe + "1", tied, builder -> builder.recipe(recipe));
       Path split =
           run(recipe + "2", tied, builder -> builder.recipe(recipe).microBatches(2).threads(2));
-      Numbers.assertClose(Runs.weights(split), Runs.weights(whole), TOLERANCE);
-      assertThat(Runs.values(Runs.metrics(whole), "self_loss")).containsOnlyNulls();
+      Numbers.assertClose(TrainingRuns.weights(split), TrainingRuns.weights(whole), TOLERANCE);
+      assertThat(TrainingRuns.values(TrainingRuns.metrics(whole), "self_loss")).containsOnlyNulls();
     }
     UnaryOperator<Pretrainer.Builder> paper =
         builder -> builder.recipe(Recipe.PAPER).weights(new LossWeights(0.5, 1, 2));
@@ -109,8 +111,8 @@ class BatchSplittingTest {
   void anotherBatchWouldShow() {
     Path whole = run("1", tied, builder -> builder);
     Path other = run("seed", tied, builder -> builder.seed(8));
-    double first = Runs.values(Runs.metrics(whole), "loss").get(0);
-    assertThat(Runs.values(Runs.metrics(other), "loss").get(0))
+    double first = TrainingRuns.values(TrainingRuns.metrics(whole), "loss").get(0);
+    assertThat(TrainingRuns.values(TrainingRuns.metrics(other), "loss").get(0))
         .isNotCloseTo(first, within(100 * TOLERANCE * first));
   }
 }

@@ -30,6 +30,7 @@ import io.llara.train.optim.AdamW;
 import io.llara.train.testing.NativeThreads;
 import io.llara.train.testing.Numbers;
 import io.llara.train.testing.TinyLlama;
+import io.llara.train.testing.TrainingRuns;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -65,7 +66,7 @@ class LoraGradientTest {
   }
 
   private TrainedModel model(boolean tied) {
-    base = Runs.model(dir, tied);
+    base = TrainingRuns.model(dir, tied);
     merged = dir.resolve("merged");
     TrainedModel model =
         TrainedModel.lora(

@@ -11,6 +11,7 @@ import io.llara.train.data.StopWords;
 import io.llara.train.lora.LoraOptions;
 import io.llara.train.optim.LearningRateSchedule.Decay;
 import io.llara.train.testing.NativeThreads;
+import io.llara.train.testing.TrainingRuns;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -50,7 +51,7 @@ class OverfitTest {
     for (int i = 0; i < TEXTS.length; i++) {
       lines.add(Runs.pair(TEXTS[i], self(i), next(i)));
     }
-    data = Runs.write(shared.resolve("ten.jsonl"), lines);
+    data = TrainingRuns.write(shared.resolve("ten.jsonl"), lines);
   }
 
   private static String self(int i) {
@@ -63,7 +64,7 @@ class OverfitTest {
 
   private List<JsonObject> train(UnaryOperator<Pretrainer.Builder> change) {
     Path out = dir.resolve("out");
-    Runs.complete(
+    TrainingRuns.complete(
         change.apply(
             Pretrainer.builder(model, List.of(data), out)
                 .fullParameters()
@@ -75,7 +76,7 @@ class OverfitTest {
                 .maxTokens(128)
                 .computeType(ComputeType.FLOAT32)
                 .threads(2)));
-    return Runs.metrics(out);
+    return TrainingRuns.metrics(out);
   }
 
   /** The least that a term can be: the entropy of the targets, averaged over the examples. */
@@ -95,7 +96,7 @@ class OverfitTest {
 
   private static void assertFell(
       List<JsonObject> metrics, String term, double divisor, double least, double excess) {
-    List<Double> values = Runs.values(metrics, term);
+    List<Double> values = TrainingRuns.values(metrics, term);
     double first = values.get(0) * divisor - least;
     double last = values.get(values.size() - 1) * divisor - least;
     assertThat(last)
@@ -117,14 +118,14 @@ class OverfitTest {
     List<JsonObject> metrics = train(builder -> builder.recipe(Recipe.PAPER));
     assertFell(metrics, "self_loss", 1, entropy(Recipe.PAPER, false), 0.7);
     assertFell(metrics, "next_loss", 1, entropy(Recipe.PAPER, true), 0.7);
-    assertThat(Runs.values(metrics, "ar_loss")).containsOnlyNulls();
+    assertThat(TrainingRuns.values(metrics, "ar_loss")).containsOnlyNulls();
   }
 
   @Test
   void languageModelling() {
     List<JsonObject> metrics = train(builder -> builder.recipe(Recipe.LM));
     assertFell(metrics, "ar_loss", 1, 0, 0.5);
-    assertThat(Runs.values(metrics, "self_loss")).containsOnlyNulls();
+    assertThat(TrainingRuns.values(metrics, "self_loss")).containsOnlyNulls();
   }
 
   @Test

@@ -11,6 +11,7 @@ import io.llara.train.TrainingException;
 import io.llara.train.TrainingResult.Outcome;
 import io.llara.train.run.CheckpointStore;
 import io.llara.train.testing.NativeThreads;
+import io.llara.train.testing.TrainingRuns;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -35,7 +36,7 @@ class PretrainerFailuresTest {
   @BeforeAll
   static void prepare() {
     NativeThreads.one();
-    model = Runs.model(shared, true);
+    model = TrainingRuns.model(shared, true);
     data = Runs.data(shared, 20);
   }
 
@@ -53,7 +54,7 @@ class PretrainerFailuresTest {
   @Test
   void aCheckpointWithANanStopsAtTheFirstStepAndNamesTheBatch() throws IOException {
     Path broken = withNan();
-    assertThatThrownBy(() -> Runs.complete(Runs.full(broken, data, out)))
+    assertThatThrownBy(() -> TrainingRuns.complete(Runs.full(broken, data, out)))
         .isInstanceOf(TrainingException.class)
         .hasMessageStartingWith("step 1: ")
         .hasMessageContaining("no finite number")
@@ -65,7 +66,7 @@ class PretrainerFailuresTest {
 
   @Test
   void aNanInTheLossOfHeldOutTextsIsATrainingErrorToo() {
-    assertThatThrownBy(() -> Runs.complete(Runs.full(withNan(), data, out).heldOut(0.3)))
+    assertThatThrownBy(() -> TrainingRuns.complete(Runs.full(withNan(), data, out).heldOut(0.3)))
         .isInstanceOf(TrainingException.class)
         .hasMessageContaining("held-out");
   }
@@ -88,16 +89,16 @@ class PretrainerFailuresTest {
   void aRunThatDivergesKeepsItsLastCheckpoint() {
     UnaryOperator<Pretrainer.Builder> absurd =
         builder -> builder.learningRate(1e30).warmup(0).saveEvery(1);
-    assertThatThrownBy(() -> Runs.complete(absurd.apply(builder())))
+    assertThatThrownBy(() -> TrainingRuns.complete(absurd.apply(builder())))
         .isInstanceOf(TrainingException.class)
         .hasMessageStartingWith("step 2: ")
         .hasMessageContaining(data + ":");
-    assertThat(Runs.metrics(out)).hasSize(1);
+    assertThat(TrainingRuns.metrics(out)).hasSize(1);
     CheckpointStore.Saved saved = new CheckpointStore(out, 2).newest().orElseThrow();
     assertThat(saved.state().step()).isEqualTo(1);
     assertThat(saved.skipped()).isEmpty();
     // And it says the same again.
-    assertThatThrownBy(() -> Runs.complete(absurd.apply(builder())))
+    assertThatThrownBy(() -> TrainingRuns.complete(absurd.apply(builder())))
         .isInstanceOf(TrainingException.class)
         .hasMessageStartingWith("step 2: ");
   }
@@ -105,8 +106,9 @@ class PretrainerFailuresTest {
   @Test
   void theBatchThatIsNamedIsTheOneThatFailed() {
     // One text to learn from: its line is the batch.
-    Path one = Runs.write(dir.resolve("one.jsonl"), List.of(Runs.pair("a dog", "dog", "park")));
-    assertThatThrownBy(() -> Runs.complete(Runs.full(withNan(), one, out).batch(1)))
+    Path one =
+        TrainingRuns.write(dir.resolve("one.jsonl"), List.of(Runs.pair("a dog", "dog", "park")));
+    assertThatThrownBy(() -> TrainingRuns.complete(Runs.full(withNan(), one, out).batch(1)))
         .isInstanceOf(TrainingException.class)
         .hasMessageEndingWith("The batch: " + one + ":1");
   }
@@ -115,7 +117,7 @@ class PretrainerFailuresTest {
 
   @Test
   void anEmptyDataFileIsNamed() {
-    Path empty = Runs.write(dir.resolve("empty.jsonl"), List.of());
+    Path empty = TrainingRuns.write(dir.resolve("empty.jsonl"), List.of());
     assertRefused(Runs.full(model, empty, out), empty.toString(), "no usable pair");
     assertThat(out).doesNotExist();
   }
@@ -123,12 +125,13 @@ class PretrainerFailuresTest {
   @Test
   void aFileWithoutAUsablePairIsNamed() {
     Path one =
-        Runs.write(
+        TrainingRuns.write(
             dir.resolve("one.jsonl"), List.of("{\"id\": \"a\", \"text\": \"One passage only.\"}"));
     assertRefused(Runs.full(model, one, out), one.toString(), "no usable pair");
     assertThat(out).doesNotExist();
     // For language modelling it is enough.
-    assertThat(Runs.complete(Runs.full(model, one, out).recipe(Recipe.LM).steps(2)).outcome())
+    assertThat(
+            TrainingRuns.complete(Runs.full(model, one, out).recipe(Recipe.LM).steps(2)).outcome())
         .isEqualTo(Outcome.COMPLETED);
   }
 
@@ -142,13 +145,15 @@ class PretrainerFailuresTest {
   @Test
   void aBadLineIsNamed() {
     Path bad =
-        Runs.write(dir.resolve("bad.jsonl"), List.of(Runs.pair("a dog", "dog", "park"), "{\"inp"));
+        TrainingRuns.write(
+            dir.resolve("bad.jsonl"), List.of(Runs.pair("a dog", "dog", "park"), "{\"inp"));
     assertRefused(Runs.full(model, bad, out), bad + ":2");
   }
 
   @Test
   void whenEverythingIsHeldOutThatIsSaid() {
-    Path one = Runs.write(dir.resolve("one.jsonl"), List.of(Runs.pair("a dog", "dog", "park")));
+    Path one =
+        TrainingRuns.write(dir.resolve("one.jsonl"), List.of(Runs.pair("a dog", "dog", "park")));
     assertRefused(Runs.full(model, one, out).heldOut(0.999999), one.toString(), "no usable pair");
     assertRefused(Runs.full(model, one, out).heldOut(1e-9), one.toString(), "no usable pair");
   }
@@ -161,14 +166,16 @@ class PretrainerFailuresTest {
     assertRefused(Runs.full(base, data, out), base.toString(), "<s1>", "<s16>", "add-markers");
     assertThat(out).doesNotExist();
     // The paper's recipe needs none.
-    assertThat(Runs.complete(Runs.full(base, data, out).recipe(Recipe.PAPER).steps(2)).outcome())
+    assertThat(
+            TrainingRuns.complete(Runs.full(base, data, out).recipe(Recipe.PAPER).steps(2))
+                .outcome())
         .isEqualTo(Outcome.COMPLETED);
   }
 
   @Test
   void aModelThatIsNotThereIsNamed() {
     Path none = dir.resolve("none");
-    assertThatThrownBy(() -> Runs.complete(Runs.full(none, data, out)))
+    assertThatThrownBy(() -> TrainingRuns.complete(Runs.full(none, data, out)))
         .isInstanceOf(LlaraException.class)
         .hasMessageContaining(none.toString());
   }
@@ -182,17 +189,17 @@ class PretrainerFailuresTest {
   @Test
   void promptsWithoutRoomForATextAreRefusedBeforeTheDirectoryIsClaimed() {
     assertThatIllegalArgumentException()
-        .isThrownBy(() -> Runs.complete(builder().maxTokens(20)))
+        .isThrownBy(() -> TrainingRuns.complete(builder().maxTokens(20)))
         .withMessageContaining("20");
     assertThat(out).doesNotExist();
-    assertThat(Runs.complete(builder()).outcome()).isEqualTo(Outcome.COMPLETED);
+    assertThat(TrainingRuns.complete(builder()).outcome()).isEqualTo(Outcome.COMPLETED);
   }
 
   // The output directory.
 
   @Test
   void otherSettingsThanBeforeAreNamed() {
-    Runs.stopAfter(1, builder());
+    TrainingRuns.stopAfter(1, builder());
     assertRefused(
         builder().batch(8).learningRate(5e-4).seed(8),
         out.toString(),
@@ -202,21 +209,21 @@ class PretrainerFailuresTest {
         "seed: was 7, now 8");
     assertRefused(builder().steps(4), "steps: was 3, now 4");
     assertRefused(builder().lora(io.llara.train.lora.LoraOptions.DEFAULT), "train: was");
-    assertThat(Runs.complete(builder()).outcome()).isEqualTo(Outcome.COMPLETED);
+    assertThat(TrainingRuns.complete(builder()).outcome()).isEqualTo(Outcome.COMPLETED);
     assertRefused(builder().batch(8), "batch: was 4, now 8");
   }
 
   @Test
   void settingsThatChangeNoNumberMayDiffer() {
-    Runs.stopAfter(1, builder());
-    assertThat(Runs.complete(builder().saveEvery(7).keep(5).recompute(true)).outcome())
+    TrainingRuns.stopAfter(1, builder());
+    assertThat(TrainingRuns.complete(builder().saveEvery(7).keep(5).recompute(true)).outcome())
         .isEqualTo(Outcome.COMPLETED);
   }
 
   @Test
   void otherDataUnderTheSameNameIsNamed() throws IOException {
     Path own = Files.copy(data, dir.resolve("own.jsonl"));
-    Runs.stopAfter(1, Runs.full(model, own, out));
+    TrainingRuns.stopAfter(1, Runs.full(model, own, out));
     Files.writeString(own, Files.readString(own) + Runs.pair("a", "b", "c") + "\n");
     assertRefused(Runs.full(model, own, out), own.toString(), "SHA-256");
   }
@@ -238,7 +245,7 @@ class PretrainerFailuresTest {
   }
 
   private static void assertRefused(Pretrainer.Builder builder, String... parts) {
-    assertThatThrownBy(() -> Runs.complete(builder))
+    assertThatThrownBy(() -> TrainingRuns.complete(builder))
         .isInstanceOf(LlaraException.class)
         .isNotInstanceOf(TrainingException.class)
         .hasMessageContainingAll(parts);
@@ -271,10 +278,10 @@ class PretrainerFailuresTest {
         .withMessageContaining("warm-up");
     // Where the data tells the number of steps, only the run can know: 20 texts in batches of 4.
     assertThatIllegalArgumentException()
-        .isThrownBy(() -> Runs.complete(builder().epochs(1).warmup(6)))
+        .isThrownBy(() -> TrainingRuns.complete(builder().epochs(1).warmup(6)))
         .withMessageContaining("warm-up is 6 steps");
     assertThat(out).doesNotExist();
-    assertThat(Runs.complete(builder().epochs(1).warmup(5)).step()).isEqualTo(5);
+    assertThat(TrainingRuns.complete(builder().epochs(1).warmup(5)).step()).isEqualTo(5);
   }
 
   @Test

@@ -21,6 +21,7 @@ import io.llara.train.run.Manifest;
 import io.llara.train.run.RunSettings;
 import io.llara.train.testing.NativeThreads;
 import io.llara.train.testing.Numbers;
+import io.llara.train.testing.TrainingRuns;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -50,17 +51,18 @@ class TrainedDirectoryTest {
   @BeforeAll
   static void prepare() {
     NativeThreads.one();
-    tied = Runs.model(shared.resolve("tied"), true);
-    untied = Runs.model(shared.resolve("untied"), false);
+    tied = TrainingRuns.model(shared.resolve("tied"), true);
+    untied = TrainingRuns.model(shared.resolve("untied"), false);
     data = Runs.data(shared, 25);
   }
 
   private Path full(Path model) {
-    return Runs.complete(Runs.full(model, data, dir.resolve("out"))).model();
+    return TrainingRuns.complete(Runs.full(model, data, dir.resolve("out"))).model();
   }
 
   private Path lora(Path model) {
-    return Runs.complete(Runs.lora(model, data, dir.resolve("out")).learningRate(1e-2)).model();
+    return TrainingRuns.complete(Runs.lora(model, data, dir.resolve("out")).learningRate(1e-2))
+        .model();
   }
 
   private static Path model(boolean isTied) {
@@ -85,8 +87,8 @@ class TrainedDirectoryTest {
   void fullWeightsAreThoseOfTheLastStep(boolean isTied) {
     Path out = full(model(isTied));
     Map<String, float[]> checkpoint = checkpoint(out);
-    Map<String, float[]> before = Runs.weights(model(isTied));
-    Map<String, float[]> written = Runs.weights(out);
+    Map<String, float[]> before = TrainingRuns.weights(model(isTied));
+    Map<String, float[]> written = TrainingRuns.weights(out);
     assertThat(written).containsOnlyKeys(before.keySet());
     written.forEach(
         (name, values) -> {
@@ -100,8 +102,8 @@ class TrainedDirectoryTest {
   void updatesOfLoraAreMergedAndEverythingElseIsAsItWas(boolean isTied) {
     Path out = lora(model(isTied));
     Map<String, float[]> checkpoint = checkpoint(out);
-    Map<String, float[]> before = Runs.weights(model(isTied));
-    Map<String, float[]> written = Runs.weights(out);
+    Map<String, float[]> before = TrainingRuns.weights(model(isTied));
+    Map<String, float[]> written = TrainingRuns.weights(out);
     assertThat(written).containsOnlyKeys(before.keySet());
     written.forEach(
         (name, values) -> {
@@ -153,9 +155,11 @@ class TrainedDirectoryTest {
 
   @Test
   void markersStayAsTheyAreOnRequest() {
-    Path out = Runs.complete(Runs.lora(tied, data, dir.resolve("out")).trainMarkers(false)).model();
-    assertThat(Runs.weights(out).get("embed_tokens.weight"))
-        .isEqualTo(Runs.weights(tied).get("embed_tokens.weight"));
+    Path out =
+        TrainingRuns.complete(Runs.lora(tied, data, dir.resolve("out")).trainMarkers(false))
+            .model();
+    assertThat(TrainingRuns.weights(out).get("embed_tokens.weight"))
+        .isEqualTo(TrainingRuns.weights(tied).get("embed_tokens.weight"));
   }
 
   @Test
@@ -205,8 +209,8 @@ class TrainedDirectoryTest {
     Path out = lora(tied);
     List<String> lines = Files.readAllLines(out.resolve("metrics.jsonl"));
     assertThat(lines).hasSize(9);
-    List<JsonObject> metrics = Runs.metrics(out);
-    assertThat(Runs.values(metrics, "step"))
+    List<JsonObject> metrics = TrainingRuns.metrics(out);
+    assertThat(TrainingRuns.values(metrics, "step"))
         .isEqualTo(IntStream.rangeClosed(1, 9).mapToObj(i -> (double) i).toList());
     for (String line : lines) {
       assertThat(line).contains("\"seconds\":");
@@ -225,8 +229,9 @@ class TrainedDirectoryTest {
       assertThat(line.get("loss").getAsDouble()).isEqualTo(loss(line));
     }
     // Warm-up over two steps to 1e-2, then down to nothing at the end.
-    assertThat(Runs.values(metrics, "learning_rate").subList(0, 2)).containsExactly(5e-3, 1e-2);
-    assertThat(Runs.values(metrics, "learning_rate").get(8)).isLessThan(1e-2 / 7);
+    assertThat(TrainingRuns.values(metrics, "learning_rate").subList(0, 2))
+        .containsExactly(5e-3, 1e-2);
+    assertThat(TrainingRuns.values(metrics, "learning_rate").get(8)).isLessThan(1e-2 / 7);
   }
 
   /** What the recipe makes of the terms; a batch may have no target of a kind. */
@@ -242,9 +247,11 @@ class TrainedDirectoryTest {
   @Test
   void aBatchWithoutTargetsHasNoSuchTerm() {
     Path none =
-        Runs.write(dir.resolve("none.jsonl"), List.of(Runs.pair("a big dog", "", "the red ball")));
-    Path out = Runs.complete(Runs.full(tied, none, dir.resolve("out")).batch(2).steps(2)).model();
-    for (JsonObject line : Runs.metrics(out)) {
+        TrainingRuns.write(
+            dir.resolve("none.jsonl"), List.of(Runs.pair("a big dog", "", "the red ball")));
+    Path out =
+        TrainingRuns.complete(Runs.full(tied, none, dir.resolve("out")).batch(2).steps(2)).model();
+    for (JsonObject line : TrainingRuns.metrics(out)) {
       assertThat(line.get("self_loss").isJsonNull()).isTrue();
       // The one term that is there counts whole.
       assertThat(line.get("loss").getAsDouble())
@@ -254,14 +261,15 @@ class TrainedDirectoryTest {
 
   @Test
   void aBatchWithNothingToLearnChangesNothing() {
-    Path none = Runs.write(dir.resolve("none.jsonl"), List.of(Runs.pair("a big dog", "", "")));
+    Path none =
+        TrainingRuns.write(dir.resolve("none.jsonl"), List.of(Runs.pair("a big dog", "", "")));
     Path out =
-        Runs.complete(
+        TrainingRuns.complete(
                 Runs.full(tied, none, dir.resolve("out")).recipe(Recipe.PAPER).batch(2).steps(2))
             .model();
-    assertThat(Runs.values(Runs.metrics(out), "loss")).containsExactly(0.0, 0.0);
-    Map<String, float[]> before = Runs.weights(tied);
-    Runs.weights(out)
+    assertThat(TrainingRuns.values(TrainingRuns.metrics(out), "loss")).containsExactly(0.0, 0.0);
+    Map<String, float[]> before = TrainingRuns.weights(tied);
+    TrainingRuns.weights(out)
         .forEach((name, values) -> assertThat(values).as(name).isEqualTo(before.get(name)));
   }
 

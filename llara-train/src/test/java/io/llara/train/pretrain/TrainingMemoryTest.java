@@ -8,6 +8,7 @@ import io.llara.testing.Leaks;
 import io.llara.train.StepReport;
 import io.llara.train.TrainingListener;
 import io.llara.train.testing.NativeThreads;
+import io.llara.train.testing.TrainingRuns;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -28,7 +29,7 @@ class TrainingMemoryTest {
   @BeforeAll
   static void prepare() {
     NativeThreads.one();
-    model = Runs.model(shared, false);
+    model = TrainingRuns.model(shared, false);
     data = Runs.data(shared, 25);
   }
 
@@ -41,7 +42,7 @@ class TrainingMemoryTest {
   @ValueSource(booleans = {false, true})
   void twoHundredStepsLeaveAsManyObjectsAsTen(boolean lora) {
     List<Long> objects = new ArrayList<>();
-    Runs.complete(
+    TrainingRuns.complete(
         builder(lora)
             .steps(200)
             .batch(2)
@@ -62,16 +63,16 @@ class TrainingMemoryTest {
   @ParameterizedTest
   @ValueSource(booleans = {false, true})
   void aRunLeavesNothing(boolean lora) throws Throwable {
-    Leaks.assertNone(() -> Runs.complete(builder(lora).steps(3)));
+    Leaks.assertNone(() -> TrainingRuns.complete(builder(lora).steps(3)));
   }
 
   @Test
   void aRunThatStoppedAndWentOnLeavesNothing() throws Throwable {
     Leaks.assertNone(
         () -> {
-          Runs.stopAfter(2, builder(true));
+          TrainingRuns.stopAfter(2, builder(true));
           runs--;
-          Runs.complete(builder(true));
+          TrainingRuns.complete(builder(true));
         });
   }
 
@@ -89,12 +90,13 @@ class TrainingMemoryTest {
                           throw new IllegalStateException("the listener");
                         }
                       });
-          assertThatThrownBy(() -> Runs.complete(broken)).hasMessage("the listener");
+          assertThatThrownBy(() -> TrainingRuns.complete(broken)).hasMessage("the listener");
         });
     Leaks.assertNone(
         () ->
             assertThatThrownBy(
-                    () -> Runs.complete(builder(lora).learningRate(1e30).warmup(0).steps(40)))
+                    () ->
+                        TrainingRuns.complete(builder(lora).learningRate(1e30).warmup(0).steps(40)))
                 .hasMessageContaining("no finite number"));
   }
 }

@@ -31,6 +31,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 class LossCurvesTest {
   private static final int BLUE = 0x0072B2;
   private static final int ORANGE = 0xD55E00;
+  private static final int PURPLE = 0xCC79A7;
 
   @TempDir Path dir;
   private Path metrics;
@@ -82,6 +83,24 @@ class LossCurvesTest {
     assertThat(panels.get(0).training()).containsOnlyKeys(Term.LOSS, Term.AR);
     assertThat(panels.get(1).training()).containsOnlyKeys(Term.SELF, Term.NEXT);
     assertThat(panels.get(1).heldOut()).containsOnlyKeys(Term.SELF);
+  }
+
+  @Test
+  void anAccuracyHasAPanelOfItsOwn() throws IOException {
+    Curve loss = new Curve(new double[] {1}, new double[] {0.5});
+    Curve half = new Curve(new double[] {1}, new double[] {0.5});
+    List<Panel> panels =
+        LossCurves.panels(
+            Map.of(Term.LOSS, loss, Term.ACCURACY, half), Map.of(Term.ACCURACY, half));
+    assertThat(panels).hasSize(2);
+    assertThat(panels.get(0).training()).containsOnlyKeys(Term.LOSS);
+    assertThat(panels.get(1).training()).containsOnlyKeys(Term.ACCURACY);
+    assertThat(panels.get(1).heldOut()).containsOnlyKeys(Term.ACCURACY);
+    writeLines(300, "{\"step\":%1$d,\"loss\":%2$s,\"accuracy\":0.5}");
+    LossCurves.write(metrics, png);
+    BufferedImage image = ImageIO.read(png.toFile());
+    assertThat(image.getHeight()).isEqualTo(1720);
+    assertThat(pixels(image, PURPLE)).isGreaterThan(500);
   }
 
   @ParameterizedTest

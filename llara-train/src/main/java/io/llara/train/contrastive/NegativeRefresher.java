@@ -1,0 +1,35 @@
+package io.llara.train.contrastive;
+
+import io.llara.train.data.PairSource;
+import java.nio.file.Path;
+
+/**
+ * Finds other negatives for the pairs of a run, with the model as it is by then. A function of what
+ * it is given, so that a run that goes on gets the negatives it would have got.
+ */
+@FunctionalInterface
+public interface NegativeRefresher {
+
+  /**
+   * Writes the pairs with other negatives.
+   *
+   * <p>It runs on a thread of its own. An interrupt means that the run is to end: it should throw
+   * then, soon; the run that goes on calls it again.
+   *
+   * @param model a directory with the model as trained so far, for {@link io.llara.Encoder#load};
+   *     gone when this returns
+   * @param pairs the pairs as they are trained on
+   * @param out the JSONL file to write, as {@link PairSource} reads it: the same queries with the
+   *     same positives in the same order. A pair with too few negatives for a group keeps those it
+   *     had. The folder is there and other files may be left in it
+   */
+  void refresh(Path model, PairSource pairs, Path out);
+
+  /**
+   * Says what decides the negatives, for the settings that a run must go on with: two refreshers
+   * that give other negatives should say something else.
+   */
+  default String description() {
+    return "custom";
+  }
+}

@@ -1,0 +1,195 @@
+package io.llara.train.contrastive;
+
+import com.google.gson.JsonObject;
+import com.google.gson.stream.JsonWriter;
+import io.llara.LlaraException;
+import io.llara.checkpoint.AtomicFiles;
+import io.llara.checkpoint.NewDirectory;
+import io.llara.train.data.PairSource;
+import io.llara.train.data.PairStream;
+import io.llara.train.data.TrainingPair;
+import io.llara.train.run.JsonFiles;
+import io.llara.train.run.Manifest;
+import java.io.BufferedWriter;
+import java.io.IOException;
+import java.io.Writer;
+import java.nio.channels.Channels;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Locale;
+
+/**
+ * The pairs of one refresh: {@code OUT/refresh/step-00000200/} with {@code pairs.jsonl} and {@code
+ * refresh.json}, which is written last and holds the digest of the pairs: without it, or with
+ * another, they are not whole.
+ */
+final class RefreshedPairs {
+  /** The folder below {@code OUT}. */
+  static final String FOLDER = "refresh";
+
+  static final String PAIRS = "pairs.jsonl";
+  private static final String RECORD = "refresh.json";
+  private static final String MODEL = "model";
+  private static final String MINED = "mined.jsonl";
+  private static final String VERSION = "formatVersion";
+  private static final int FORMAT_VERSION = 1;
+  private static final String SHA_256 = "sha256";
+
+  private final long step;
+  private final Path dir;
+
+  /** Names the pairs of a refresh after a step; they need not be there. */
+  RefreshedPairs(Path out, long step) {
+    this.step = step;
+    this.dir = out.resolve(FOLDER).resolve(String.format(Locale.ROOT, "step-%08d", step));
+  }
+
+  /** Returns the file of the pairs. */
+  Path pairs() {
+    return dir.resolve(PAIRS);
+  }
+
+  /** Returns where the model lies while the pairs are made. */
+  Path model() {
+    return dir.resolve(MODEL);
+  }
+
+  /** Returns where a refresher writes. */
+  Path mined() {
+    return dir.resolve(MINED);
+  }
+
+  /** Returns whether the pairs are there and whole. Reads them through. */
+  boolean areWhole() {
+    Path record = dir.resolve(RECORD);
+    if (!Files.exists(record) || !Files.exists(pairs())) {
+      return false;
+    }
+    JsonObject json = JsonFiles.read(record);
+    JsonFiles.requireVersion(record, json, VERSION, FORMAT_VERSION);
+    return JsonFiles.requiredString(record, json, SHA_256)
+        .equals(Manifest.DataFile.of(pairs()).sha256());
+  }
+
+  /**
+   * Fails unless the pairs are there and whole.
+   *
+   * @throws LlaraException naming the file
+   */
+  void requireWhole() {
+    if (!areWhole()) {
+      throw new LlaraException(
+          "%s: is missing or damaged; the run was trained with it after step %d and cannot go on"
+              .formatted(pairs(), step));
+    }
+  }
+
+  /** Makes the folder, and removes what an earlier attempt left there. */
+  void prepare() {
+    try {
+      Files.createDirectories(dir);
+      for (Path file : List.of(dir.resolve(RECORD), pairs(), mined())) {
+        Files.deleteIfExists(file);
+      }
+      NewDirectory.remove(model());
+    } catch (IOException e) {
+      throw new LlaraException("%s: cannot be prepared: %s".formatted(dir, e), e);
+    }
+  }
+
+  /**
+   * Takes over what a refresher wrote, and deletes it. Lines are compared with those before: only
+   * negatives may differ.
+   *
+   * @param before the pairs as they were
+   * @param least how many negatives a pair needs; one with fewer keeps those it had
+   * @throws LlaraException if the file is no file of these pairs; it is left as it is then
+   */
+  void take(PairSource before, int least) {
+    Counts counts = new Counts();
+    AtomicFiles.write(
+        pairs(),
+        channel -> {
+          // Not closed: the channel is forced to disk first.
+          Writer text =
+              new BufferedWriter(Channels.newWriter(channel, StandardCharsets.UTF_8), 1 << 16);
+          merge(before, least, text, counts);
+          text.flush();
+        });
+    JsonObject json = new JsonObject();
+    json.addProperty(VERSION, FORMAT_VERSION);
+    json.addProperty("step", step);
+    json.addProperty("pairs", counts.pairs);
+    json.addProperty("kept", counts.kept);
+    json.addProperty(SHA_256, Manifest.DataFile.of(pairs()).sha256());
+    AtomicFiles.writeJson(dir.resolve(RECORD), json);
+    removeMined();
+  }
+
+  private static final class Counts {
+    long pairs;
+    long kept;
+  }
+
+  private void merge(PairSource before, int least, Writer text, Counts counts) throws IOException {
+    try (PairStream old = before.open();
+        PairStream mined = PairSource.builder(List.of(mined())).build().open()) {
+      while (old.hasNext() && mined.hasNext()) {
+        TrainingPair was = old.next();
+        TrainingPair is = mined.next();
+        if (!is.query().equals(was.query()) || !is.positives().equals(was.positives())) {
+          throw new LlaraException(
+              "%s: has not the query and the positives of %s; expected the same pairs in the same order"
+                  .formatted(is.origin(), was.origin()));
+        }
+        boolean few = is.negatives().size() < least;
+        write(was, few ? was.negatives() : is.negatives(), text);
+        counts.pairs++;
+        counts.kept += few ? 1 : 0;
+      }
+      if (old.hasNext() || mined.hasNext()) {
+        throw new LlaraException(
+            "%s: has %s pairs than there were before, %d of both; expected the same pairs"
+                .formatted(mined(), old.hasNext() ? "fewer" : "more", counts.pairs));
+      }
+    }
+  }
+
+  private static void write(TrainingPair pair, List<String> negatives, Writer text)
+      throws IOException {
+    JsonWriter json = new JsonWriter(text);
+    json.beginObject();
+    json.name("query").value(pair.query());
+    write(json, "pos", pair.positives());
+    write(json, "neg", negatives);
+    json.endObject();
+    text.write('\n');
+  }
+
+  private static void write(JsonWriter json, String key, List<String> texts) throws IOException {
+    json.name(key).beginArray();
+    for (String passage : texts) {
+      json.value(passage);
+    }
+    json.endArray();
+  }
+
+  private void removeMined() {
+    try {
+      Files.deleteIfExists(mined());
+    } catch (IOException e) {
+      throw new LlaraException("%s: cannot be deleted: %s".formatted(mined(), e), e);
+    }
+  }
+
+  /** Deletes the model, if it is there. */
+  void removeModel() {
+    try {
+      NewDirectory.remove(model());
+    } catch (IOException e) {
+      throw new LlaraException("%s: cannot be deleted: %s".formatted(model(), e), e);
+    }
+  }
+}

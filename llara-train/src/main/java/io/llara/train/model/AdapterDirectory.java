@@ -1,0 +1,125 @@
+package io.llara.train.model;
+
+import com.google.gson.JsonArray;
+import com.google.gson.JsonNull;
+import com.google.gson.JsonObject;
+import io.llara.LlaraException;
+import io.llara.checkpoint.AtomicFiles;
+import io.llara.checkpoint.LlamaTensors;
+import io.llara.checkpoint.NewDirectory;
+import io.llara.checkpoint.SafetensorsWriter;
+import io.llara.checkpoint.StorageType;
+import io.llara.checkpoint.TensorEntry;
+import io.llara.tensor.TensorContents;
+import io.llara.tensor.TensorScope;
+import io.llara.train.autograd.Parameter;
+import io.llara.train.lora.LoraOptions;
+import io.llara.train.model.TrainedModel.TrainedParts;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.stream.LongStream;
+
+/**
+ * Writes what LoRA trained as an adapter of the PEFT library: {@code adapter_model.safetensors} and
+ * {@code adapter_config.json} (its format as of version 0.11; later ones read it). The factors are
+ * float32, named as in an adapter of a {@code LlamaForCausalLM}.
+ *
+ * <p>Rows of the embedding matrix that trained too are no part of LoRA. The adapter then brings the
+ * whole matrix, in the model's own type, as a module to save: with its base it is the trained model
+ * in any case.
+ */
+public final class AdapterDirectory {
+  private static final String WEIGHTS = "adapter_model.safetensors";
+  private static final String CONFIG = "adapter_config.json";
+  private static final String PREFIX = "base_model.model.model.";
+
+  private AdapterDirectory() {}
+
+  /**
+   * Writes an adapter, in place of one that is there. The configuration comes last: until it is
+   * there, the directory is no adapter.
+   *
+   * @param model trained with LoRA
+   * @param lora how
+   * @param base the checkpoint that it was made from, which the adapter names
+   * @throws LlaraException if it cannot be written
+   */
+  public static void write(TrainedModel model, LoraOptions lora, Path base, Path dir) {
+    try {
+      NewDirectory.remove(dir);
+      Files.createDirectories(dir);
+    } catch (IOException e) {
+      throw new LlaraException("%s: cannot be made anew: %s".formatted(dir, e), e);
+    }
+    boolean rows = model.parameter(TrainedParts.ROWS).isPresent();
+    SafetensorsWriter writer = new SafetensorsWriter();
+    for (Parameter parameter : model.parameters()) {
+      if (!parameter.name().equals(TrainedParts.ROWS)) {
+        add(writer, parameter);
+      }
+    }
+    try (MergedWeights weights = model.weights()) {
+      if (rows) {
+        addEmbedding(writer, model.storedEmbedding(), weights);
+      }
+      writer.write(dir.resolve(WEIGHTS));
+    }
+    AtomicFiles.writeJson(dir.resolve(CONFIG), config(lora, base, rows));
+  }
+
+  private static void add(SafetensorsWriter writer, Parameter parameter) {
+    long[] shape =
+        LongStream.range(0, parameter.master().dim()).map(parameter.master()::size).toArray();
+    writer.add(
+        PREFIX + parameter.name(),
+        StorageType.F32,
+        shape,
+        TensorContents.of(parameter.master(), StorageType.F32));
+  }
+
+  private static void addEmbedding(
+      SafetensorsWriter writer, TensorEntry stored, MergedWeights weights) {
+    writer.add(
+        PREFIX + LlamaTensors.EMBEDDING,
+        stored.type(),
+        stored.shape(),
+        out -> {
+          try (TensorScope scope = new TensorScope()) {
+            TensorContents.of(weights.weight(LlamaTensors.EMBEDDING), stored.type()).writeTo(out);
+          }
+        });
+  }
+
+  private static JsonObject config(LoraOptions lora, Path base, boolean rows) {
+    JsonObject json = new JsonObject();
+    json.add("alpha_pattern", new JsonObject());
+    json.add("auto_mapping", JsonNull.INSTANCE);
+    json.addProperty("base_model_name_or_path", base.toAbsolutePath().normalize().toString());
+    json.addProperty("bias", "none");
+    json.addProperty("fan_in_fan_out", false);
+    json.addProperty("inference_mode", true);
+    json.addProperty("init_lora_weights", true);
+    json.add("layers_pattern", JsonNull.INSTANCE);
+    json.add("layers_to_transform", JsonNull.INSTANCE);
+    json.addProperty("lora_alpha", lora.alpha());
+    json.addProperty("lora_dropout", lora.dropout());
+    json.add("modules_to_save", JsonNull.INSTANCE);
+    if (rows) {
+      JsonArray saved = new JsonArray();
+      saved.add(LlamaTensors.EMBEDDING.replaceFirst("\\.weight$", ""));
+      json.add("modules_to_save", saved);
+    }
+    json.addProperty("peft_type", "LORA");
+    json.addProperty("r", lora.rank());
+    json.add("rank_pattern", new JsonObject());
+    json.add("revision", JsonNull.INSTANCE);
+    JsonArray targets = new JsonArray();
+    lora.targets().stream().sorted().forEach(targets::add);
+    json.add("target_modules", targets);
+    json.addProperty("task_type", "FEATURE_EXTRACTION");
+    json.addProperty("use_dora", false);
+    json.addProperty("use_rslora", false);
+    return json;
+  }
+}

@@ -1,0 +1,349 @@
+package io.llara.train.run;
+
+import io.llara.ComputeType;
+import io.llara.Internal;
+import io.llara.train.Trainer;
+import io.llara.train.TrainingListener;
+import io.llara.train.data.BadLines;
+import io.llara.train.distributed.WorldSettings;
+import io.llara.train.lora.LoraOptions;
+import io.llara.train.optim.LearningRateSchedule;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalLong;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Collects the settings that all kinds of training have: the builders of the trainers extend it.
+ * Not thread-safe.
+ *
+ * @param <B> the builder itself, which every setter returns
+ */
+public abstract class RunBuilder<B extends RunBuilder<B>> {
+  /** The length that longer gradients are scaled down to unless told otherwise. */
+  public static final double DEFAULT_CLIP = 1;
+
+  /** The steps between evaluations unless told otherwise. */
+  public static final long DEFAULT_EVALUATE_EVERY = 100;
+
+  /** The steps between checkpoints unless told otherwise. */
+  public static final long DEFAULT_SAVE_EVERY = 100;
+
+  /** What random numbers come from unless told otherwise. */
+  public static final long DEFAULT_SEED = 42;
+
+  private final Path model;
+  private final List<Path> data;
+  private final Path out;
+  private Optional<LoraOptions> lora = Optional.of(LoraOptions.DEFAULT);
+  private boolean trainMarkers;
+  private OptionalLong steps = OptionalLong.empty();
+  private long epochs = 1;
+  private int batch;
+  private @Nullable Double learningRate;
+  private OptionalLong warmup = OptionalLong.empty();
+  private LearningRateSchedule.Decay decay = LearningRateSchedule.Decay.LINEAR;
+  private double weightDecay;
+  private double clip = DEFAULT_CLIP;
+  private int shuffleBuffer = 4096;
+  private BadLines badLines = BadLines.REFUSE;
+  private double heldOut;
+  private long evaluateEvery = DEFAULT_EVALUATE_EVERY;
+  private int evaluationTexts = 256;
+  private long saveEvery = DEFAULT_SAVE_EVERY;
+  private int keep = 2;
+  private long seed = DEFAULT_SEED;
+  private @Nullable Integer threads;
+  private ComputeType computeType = ComputeType.AUTO;
+  private boolean recompute;
+  private Optional<WorldSettings> world = Optional.empty();
+  private TrainingListener listener = TrainingListener.NONE;
+
+  /**
+   * Begins to describe a run.
+   *
+   * @param batch the examples of a step unless told otherwise
+   * @param trainMarkers whether with LoRA the markers train too unless told otherwise
+   */
+  @Internal
+  protected RunBuilder(Path model, List<Path> data, Path out, int batch, boolean trainMarkers) {
+    this.model = model;
+    this.data = List.copyOf(data);
+    this.out = out;
+    this.batch = batch;
+    this.trainMarkers = trainMarkers;
+  }
+
+  /** Returns this builder. */
+  @Internal
+  protected abstract B self();
+
+  /** Trains low-rank updates of the projections: the default, with {@link LoraOptions#DEFAULT}. */
+  public B lora(LoraOptions options) {
+    this.lora = Optional.of(options);
+    return self();
+  }
+
+  /** Trains all parameters. */
+  public B fullParameters() {
+    this.lora = Optional.empty();
+    return self();
+  }
+
+  /**
+   * Sets whether with LoRA the embeddings of the markers in the prompts train too, while the rest
+   * of the matrix is frozen. Where the matrix is the head's as well, their rows of the head are the
+   * same numbers; a head of its own stays frozen.
+   */
+  public B trainMarkers(boolean train) {
+    this.trainMarkers = train;
+    return self();
+  }
+
+  /** Sets the number of steps; by default as many as {@link #epochs} make. */
+  public B steps(long steps) {
+    this.steps = OptionalLong.of(steps);
+    return self();
+  }
+
+  /**
+   * Sets how often the data is gone through when no number of steps is given; 1 by default. The
+   * data is read once before the run to count its texts.
+   */
+  public B epochs(long epochs) {
+    this.epochs = epochs;
+    this.steps = OptionalLong.empty();
+    return self();
+  }
+
+  /** Sets the examples of a step, over all processes and all parts that a batch is run in. */
+  public B batch(int examples) {
+    this.batch = examples;
+    return self();
+  }
+
+  /** Sets the highest learning rate; by default 1e-4 with LoRA, 1e-5 for all parameters. */
+  public B learningRate(double rate) {
+    this.learningRate = rate;
+    return self();
+  }
+
+  /** Sets over how many steps the learning rate rises; a thirtieth of the run by default. */
+  public B warmup(long warmupSteps) {
+    this.warmup = OptionalLong.of(warmupSteps);
+    return self();
+  }
+
+  /** Sets how the learning rate falls after that; linearly by default. */
+  public B decay(LearningRateSchedule.Decay decay) {
+    this.decay = decay;
+    return self();
+  }
+
+  /** Sets the weight decay of AdamW, on every trained parameter; 0 by default. */
+  public B weightDecay(double decay) {
+    this.weightDecay = decay;
+    return self();
+  }
+
+  /**
+   * Sets the length that longer gradients are scaled down to; {@value #DEFAULT_CLIP} by default, 0
+   * for none.
+   */
+  public B clip(double maxNorm) {
+    this.clip = maxNorm;
+    return self();
+  }
+
+  /** Sets how many texts are held in memory to draw from at random; 4096 by default. */
+  public B shuffleBuffer(int texts) {
+    this.shuffleBuffer = texts;
+    return self();
+  }
+
+  /** Sets what happens to lines that cannot be used; {@link BadLines#REFUSE} by default. */
+  public B badLines(BadLines badLines) {
+    this.badLines = badLines;
+    return self();
+  }
+
+  /** Sets the share of the data that is held out and evaluated; 0 by default. */
+  public B heldOut(double fraction) {
+    this.heldOut = fraction;
+    return self();
+  }
+
+  /**
+   * Sets after how many steps held-out texts are evaluated, beside before the first and after the
+   * last; {@value #DEFAULT_EVALUATE_EVERY} by default.
+   */
+  public B evaluateEvery(long steps) {
+    this.evaluateEvery = steps;
+    return self();
+  }
+
+  /** Sets the most held-out texts that are evaluated; 256 by default. */
+  public B evaluationTexts(int texts) {
+    this.evaluationTexts = texts;
+    return self();
+  }
+
+  /** Sets after how many steps a checkpoint is saved; {@value #DEFAULT_SAVE_EVERY} by default. */
+  public B saveEvery(long steps) {
+    this.saveEvery = steps;
+    return self();
+  }
+
+  /** Sets how many checkpoints stay; 2 by default. */
+  public B keep(int checkpoints) {
+    this.keep = checkpoints;
+    return self();
+  }
+
+  /** Sets what all random numbers come from; {@value #DEFAULT_SEED} by default. */
+  public B seed(long seed) {
+    this.seed = seed;
+    return self();
+  }
+
+  /** Sets the number of lanes; as many as there are processors by default. */
+  public B threads(int lanes) {
+    this.threads = lanes;
+    return self();
+  }
+
+  /**
+   * Sets the type to compute in; {@link ComputeType#AUTO} by default. The optimiser's values, the
+   * sums of gradients and the losses are float32 in any case.
+   */
+  public B computeType(ComputeType type) {
+    this.computeType = type;
+    return self();
+  }
+
+  /**
+   * Sets whether layers are run again in the backward pass instead of being kept (activation
+   * checkpointing): slower by a third, for far less memory. Off by default.
+   */
+  public B recompute(boolean recompute) {
+    this.recompute = recompute;
+    return self();
+  }
+
+  /** Makes this process one of several; alone by default. */
+  public B world(WorldSettings world) {
+    this.world = Optional.of(world);
+    return self();
+  }
+
+  /** Sets who hears how the run goes on. */
+  public B listener(TrainingListener listener) {
+    this.listener = listener;
+    return self();
+  }
+
+  /**
+   * Checks the settings; nothing is read or written yet.
+   *
+   * @throws IllegalArgumentException naming all that are wrong
+   */
+  public abstract Trainer build();
+
+  /** Returns whether all parameters train. */
+  @Internal
+  protected final boolean trainsAllParameters() {
+    return lora.isEmpty();
+  }
+
+  private int ranks() {
+    return world.map(WorldSettings::worldSize).orElse(1);
+  }
+
+  /** Returns whether each process can run its share of a batch in so many equal parts. */
+  @Internal
+  protected final boolean batchDividesInto(int parts) {
+    return batch >= 1 && parts >= 1 && batch % (ranks() * parts) == 0;
+  }
+
+  /** Returns the problem of a batch that cannot be divided. */
+  @Internal
+  protected final String batchCannotBeDivided() {
+    return "a batch of %d cannot be divided among %d processes".formatted(batch, ranks());
+  }
+
+  /**
+   * Checks the settings and fills in the defaults.
+   *
+   * @param defaultRate the learning rate unless told otherwise
+   * @param problems gets what is wrong; others may be in it already
+   * @throws IllegalArgumentException naming all problems, if there are any
+   */
+  @Internal
+  protected final RunOptions options(double defaultRate, List<String> problems) {
+    double rate = learningRate == null ? defaultRate : learningRate;
+    require(problems, !data.isEmpty(), "there is no data file");
+    require(problems, steps.orElse(1) >= 1, "steps must be at least 1");
+    require(problems, epochs >= 1, "epochs must be at least 1");
+    require(problems, rate > 0 && Double.isFinite(rate), "the learning rate is " + rate);
+    require(problems, warmup.orElse(0) >= 0, "warm-up must be 0 steps or more");
+    require(
+        problems,
+        steps.isEmpty() || warmup.orElse(0) <= steps.getAsLong(),
+        "warm-up must not be longer than the run");
+    require(
+        problems,
+        weightDecay >= 0 && Double.isFinite(weightDecay),
+        "the weight decay is " + weightDecay);
+    require(problems, clip >= 0 && Double.isFinite(clip), "the clipping norm is " + clip);
+    require(problems, shuffleBuffer >= 1, "the shuffle buffer must hold at least 1 text");
+    require(problems, heldOut >= 0 && heldOut < 1, "the held-out share must be in [0, 1)");
+    require(problems, evaluateEvery >= 1, "evaluations must be at least 1 step apart");
+    require(problems, evaluationTexts >= 1, "evaluation needs at least 1 text");
+    require(problems, saveEvery >= 1, "checkpoints must be at least 1 step apart");
+    require(problems, keep >= 1, "at least 1 checkpoint must stay");
+    int lanes =
+        threads == null
+            ? Math.max(1, Runtime.getRuntime().availableProcessors() / ranks())
+            : threads;
+    require(problems, lanes >= 1, "threads must be at least 1");
+    if (!problems.isEmpty()) {
+      throw new IllegalArgumentException(String.join("; ", problems));
+    }
+    return new RunOptions(
+        model,
+        data,
+        out,
+        lora,
+        trainMarkers,
+        steps,
+        epochs,
+        batch,
+        rate,
+        warmup,
+        decay,
+        weightDecay,
+        clip,
+        shuffleBuffer,
+        badLines,
+        heldOut,
+        evaluateEvery,
+        evaluationTexts,
+        saveEvery,
+        keep,
+        seed,
+        lanes,
+        computeType,
+        recompute,
+        world,
+        listener);
+  }
+
+  /** Adds a problem unless something holds. */
+  @Internal
+  protected static void require(List<String> problems, boolean holds, String problem) {
+    if (!holds) {
+      problems.add(problem);
+    }
+  }
+}

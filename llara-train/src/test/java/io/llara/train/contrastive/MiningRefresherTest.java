@@ -1,0 +1,126 @@
+package io.llara.train.contrastive;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
+
+import io.llara.ComputeType;
+import io.llara.train.data.PairSource;
+import io.llara.train.data.TrainingPair;
+import io.llara.train.retrieval.Corpus;
+import io.llara.train.testing.NativeThreads;
+import io.llara.train.testing.TrainingRuns;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.stream.IntStream;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** Negatives from a search with the model that is being trained. */
+class MiningRefresherTest {
+  @TempDir static Path shared;
+  private static Path model;
+  private static Path data;
+  @TempDir Path dir;
+
+  @BeforeAll
+  static void prepare() {
+    NativeThreads.one();
+    model = TrainingRuns.model(shared, true);
+    data = Finetunings.data(shared, 20);
+  }
+
+  private static MiningRefresher.Builder refresher() {
+    return MiningRefresher.builder()
+        .ranks(0, 8)
+        .negatives(3)
+        .threads(1)
+        .computeType(ComputeType.FLOAT32);
+  }
+
+  private static List<TrainingPair> read(Path file) {
+    List<TrainingPair> pairs = new ArrayList<>();
+    try (var stream = PairSource.builder(List.of(file)).build().open()) {
+      stream.forEachRemaining(pairs::add);
+    }
+    return pairs;
+  }
+
+  private ContrastiveTrainer.Builder builder(Path out, MiningRefresher refresher) {
+    return Finetunings.full(model, data, out)
+        .modes(TextModes.S2S)
+        .learningRate(1e-2)
+        .refresh(Refresh.every(3, refresher));
+  }
+
+  @Test
+  void negativesAreThoseOfTheModelAndNoPositives() {
+    Path out = dir.resolve("out");
+    MiningRefresher refresher = refresher().modes(TextModes.S2S).build();
+    TrainingRuns.complete(builder(out, refresher));
+    List<TrainingPair> before = read(data);
+    List<TrainingPair> first = read(out.resolve("refresh/step-00000003/pairs.jsonl"));
+    List<TrainingPair> second = read(out.resolve("refresh/step-00000006/pairs.jsonl"));
+    assertThat(first).hasSameSizeAs(before);
+    for (int i = 0; i < before.size(); i++) {
+      assertThat(first.get(i).query()).isEqualTo(before.get(i).query());
+      assertThat(first.get(i).positives()).isEqualTo(before.get(i).positives());
+      assertThat(first.get(i).negatives())
+          .hasSize(3)
+          .doesNotContainAnyElementsOf(before.get(i).positives());
+    }
+    // Another model finds other ones.
+    assertThat(IntStream.range(0, first.size()))
+        .anyMatch(i -> !first.get(i).negatives().equals(second.get(i).negatives()));
+    assertThat(out.resolve("refresh/step-00000003").toFile().list())
+        .contains("pairs.jsonl", "refresh.json")
+        .doesNotContain("model", "mined.jsonl");
+
+    // And the same run again finds the same.
+    Path again = dir.resolve("again");
+    TrainingRuns.stopAfter(5, builder(again, refresher));
+    TrainingRuns.complete(builder(again, refresher));
+    assertThat(TrainingRuns.metrics(again)).isEqualTo(TrainingRuns.metrics(out)).hasSize(9);
+    TrainingRuns.assertSameWeights(again, out);
+  }
+
+  @Test
+  void aCollectionIsSearched() {
+    Path corpus =
+        TrainingRuns.write(
+            dir.resolve("corpus.jsonl"),
+            IntStream.range(0, 10)
+                .mapToObj(i -> "{\"_id\": \"%d\", \"text\": \"tree number %d\"}".formatted(i, i))
+                .toList());
+    Path out = dir.resolve("out");
+    TrainingRuns.complete(builder(out, refresher().corpus(Corpus.of(corpus)).build()).steps(4));
+    assertThat(read(out.resolve("refresh/step-00000003/pairs.jsonl")))
+        .hasSize(20)
+        .allSatisfy(
+            pair ->
+                assertThat(pair.negatives())
+                    .allSatisfy(text -> assertThat(text).startsWith("tree number ")));
+  }
+
+  @Test
+  void whatDecidesTheNegativesIsSaid() {
+    assertThat(refresher().modes(TextModes.S2S).relativeMargin(0.05).seed(9).build().description())
+        .isEqualTo(
+            "3 of ranks 0-8 in the passages of the pairs, relative margin 0.05, modes s2s, seed 9");
+  }
+
+  @Test
+  void everythingThatIsWrongIsNamedAtOnce() {
+    assertThatIllegalArgumentException()
+        .isThrownBy(
+            () ->
+                MiningRefresher.builder()
+                    .ranks(5, 5)
+                    .negatives(0)
+                    .relativeMargin(2)
+                    .threads(0)
+                    .build())
+        .satisfies(error -> assertThat(error.getMessage().split("; ")).hasSize(4));
+  }
+}
