@@ -24,16 +24,16 @@ JSON
 # The base model: next tokens only.
 [[ -d $work/init ]] || "$llara" init --config "$work/config.json" --tokenizer "$data/tokenizers/llama2" --vocab 8000 --out "$work/init"
 "$llara" pretrain --model "$work/init" --data "$wikipedia" --out "$work/base" --recipe lm \
-  --steps 1600 --batch 32 --max-tokens 128 --lr 2e-3 --warmup 50 --hold-out 0.02
+  --steps 1000 --batch 32 --max-tokens 128 --lr 2e-3 --warmup 50 --hold-out 0.02
 [[ -d $work/marked ]] || "$llara" add-markers --model "$work/base" --out "$work/marked"
 
 # Adaptation, as it is meant and with SELF visible to NEXT.
 adapt() {
-  "$llara" pretrain --model "$work/marked" --data "$wikipedia" --full --batch 32 --max-tokens 160 --lr 1e-3 --warmup 50 \
+  "$llara" pretrain --model "$work/marked" --data "$wikipedia" --full --batch 32 --max-tokens 160 --lr 2e-3 --warmup 50 \
     --loss-weights 1,10,10 --hold-out 0.02 --evaluate-every 50 "$@"
 }
-adapt --out "$work/adapted" --steps "${STEPS:-1000}"
-adapt --out "$work/visible" --steps "${STEPS:-1000}" --visible-self
+adapt --out "$work/adapted" --steps "${STEPS:-700}"
+adapt --out "$work/visible" --steps "${STEPS:-700}" --visible-self
 # What the model that saw SELF is worth as an encoder, which never does: its losses before a first, tiny step.
 "$llara" pretrain --model "$work/visible" --data "$wikipedia" --full --batch 32 --max-tokens 160 --lr 1e-12 \
   --loss-weights 1,10,10 --hold-out 0.02 --steps 1 --out "$work/visible-as-encoder"
