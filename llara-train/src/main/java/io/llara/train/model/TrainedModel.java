@@ -165,9 +165,7 @@ public final class TrainedModel implements AutoCloseable {
               type,
               updates,
               trainedRows,
-              withHead
-                  ? Optional.of(LlamaFactory.headName(config, weights))
-                  : Optional.empty());
+              withHead ? Optional.of(LlamaFactory.headName(config, weights)) : Optional.empty());
       try {
         trained.model =
             LlamaFactory.build(
