@@ -35,8 +35,8 @@ class VerifyCommandTest {
     assertThat(run.code()).isZero();
     assertThat(run.out()).contains("not judged in bfloat16").contains("cosine 0.99");
     assertThat(run.lines())
-        .filteredOn(line -> line.startsWith("losses.json") || line.startsWith("trajectory.json"))
-        .hasSize(8)
+        .filteredOn(line -> line.matches("(losses|trajectory|contrastive)\\.json.*|.*lora-contr.*"))
+        .hasSize(12)
         .allMatch(line -> line.endsWith("; computed in float32)"));
   }
 
@@ -46,7 +46,9 @@ class VerifyCommandTest {
     assertThat(run.out())
         .contains("visibility", "position_ids", "next_columns", "inv_freq", "embedding_raw")
         .contains("output_predict_ids", "grad_rows/lm_head.weight", "step 12 global_grad_norm")
-        .contains("final/model.norm.weight", "for 99.9 %");
+        .contains("final/model.norm.weight", "for 99.9 %")
+        .contains("p_reps", "eval_scores", "passage input_ids", "step 5 loss")
+        .contains("temperature 1.0, to which the reference resets 0.02");
   }
 
   @Test

@@ -20,18 +20,93 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
-/** What {@code verify} makes of changed copies of the reference's losses and trajectory. */
+/** What {@code verify} makes of changed copies of the reference's training. */
 class VerifyTrainingTest {
   @TempDir private Path folder;
 
   @Test
   void replaysWithoutThePromptsFile() throws IOException {
-    Path copy = VerifyCommandTest.copy(folder, "llama-mha", "losses", "trajectory");
+    Path copy =
+        VerifyCommandTest.copy(folder, "llama-mha", "losses", "trajectory", "contrastive", "lora");
+    Path lora = copy.resolve("lora.json");
+    edit(lora, json -> json.add("cases", new JsonArray()));
     CommandRun run = CommandRun.of("verify", copy.toString());
-    assertThat(run.lines()).hasSize(9).noneMatch(line -> line.contains("FAIL"));
+    assertThat(run.lines()).hasSize(13).noneMatch(line -> line.contains("FAIL"));
     assertThat(run.out()).contains("trajectory.json trajectory: pass");
-    assertThat(VerifyCommandTest.last(run)).isEqualTo("verified 8 cases, 0 failed, 0 not covered");
+    assertThat(VerifyCommandTest.last(run)).isEqualTo("verified 12 cases, 0 failed, 0 not covered");
     assertThat(run.code()).isZero();
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "0, query/input_ids/0/40, 3, query input_ids",
+    "0, query/input_ids/1/40, 3, query input_ids",
+    "0, passage/input_ids/5/90, 3, passage input_ids",
+    "0, passage/attention_mask/1/0, 1, passage attention_mask",
+    "0, targets/1, 5, targets",
+    "0, query_max_len, 60, query input_ids",
+    "0, passage_max_len, 90, passage input_ids",
+    "0, effective_temperature, 0.025, scores",
+    "1, scalars_f64/loss, 6.0878, loss",
+    "1, scalars_f64/scores/1/3, 3, scores",
+    "1, scalars_f64/eval_scores/2/11, 0.5, eval_scores",
+    "1, grads_f64/model.norm.weight/norm, 3, model.norm.weight norm",
+    "1, grads_f64/model.embed_tokens.weight/sample/3, 3, model.embed_tokens.weight sample",
+    "2, scalars_f64/loss, 2.94715, loss",
+    "2, effective_temperature, 0.02, scores",
+  })
+  void failsWhereANumberOfTheContrastiveCasesIsChanged(
+      int number, String place, double value, String quantity) throws IOException {
+    Path copy = VerifyCommandTest.copy(folder, "llama-mha", "contrastive");
+    edit(
+        copy.resolve("contrastive.json"),
+        json -> {
+          JsonArray one = new JsonArray();
+          one.add(json.getAsJsonArray("cases").get(number));
+          json.add("cases", one);
+          set(one.get(0), place, value);
+        });
+    assertFails(copy, "verified 1 cases, 1 failed, 0 not covered", quantity);
+  }
+
+  @Test
+  void subBatchesOfAnySizeAndOtherSourcesOfACase() throws IOException {
+    Path copy = VerifyCommandTest.copy(folder, "llama-mha", "contrastive");
+    Path file = copy.resolve("contrastive.json");
+    edit(
+        file,
+        json -> {
+          for (int i = 0; i < 3; i++) {
+            set(json.getAsJsonArray("cases").get(i), "sub_batch_size", 2 * i + 1);
+          }
+        });
+    assertThat(CommandRun.of("verify", copy.toString()).code()).isZero();
+    edit(file, json -> set(json, "source/0/neg/1/3", 3));
+    assertFails(copy, "verified 3 cases, 3 failed, 0 not covered", "passage input_ids");
+    edit(file, json -> json.getAsJsonArray("source").remove(2));
+    LlaraTest.assertRefused(CommandRun.of("verify", copy.toString()), "2 entries of source");
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "training/steps/4/scalars_f64/loss, 0.1, step 5 loss",
+    "training/temperature, 0.03, step 1 loss",
+    "training/query/input_ids/1/2, 3, step 1 loss",
+    "training/passage/attention_mask/0/0, 1, passage",
+    "training/optimizer/lr, 1.1e-3, final/",
+    "training/optimizer/weight_decay, 0.01, final/",
+    "training/optimizer/grad_clip, 0.00001, final/",
+  })
+  void failsWhereANumberOfTheAdaptersTrainingIsChanged(String place, double value, String quantity)
+      throws IOException {
+    Path copy = VerifyCommandTest.copy(folder, "llama-mha", "lora");
+    edit(
+        copy.resolve("lora.json"),
+        json -> {
+          json.add("cases", new JsonArray());
+          set(json, place, value);
+        });
+    assertFails(copy, "verified 1 cases, 1 failed, 0 not covered", quantity);
   }
 
   @ParameterizedTest

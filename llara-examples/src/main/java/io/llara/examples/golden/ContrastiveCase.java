@@ -14,6 +14,8 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
@@ -46,12 +48,15 @@ record ContrastiveCase(GoldenFile source, SafetensorsFile tensors, GoldenJson js
           "%s: %d entries of source for %d queries"
               .formatted(json.where(), texts.size(), batch.queries().batch()));
     }
-    PairCollator collator = collator(batch, texts.get(0));
-    List<Prompt> queries =
-        texts.stream().map(text -> collator.query(text.ints("query"))).toList();
+    Optional<PairCollator> found = collator(batch, texts);
+    if (found.isEmpty()) {
+      judge.unlike("query input_ids", "no row holds the ids of its source");
+      return judge.report();
+    }
+    PairCollator collator = found.get();
+    List<Prompt> queries = texts.stream().map(text -> collator.query(text.ints("query"))).toList();
     List<Prompt> passages = passages(collator, batch.passages(), texts, loss.group());
-    int[] targets =
-        IntStream.range(0, queries.size()).map(query -> query * loss.group()).toArray();
+    int[] targets = IntStream.range(0, queries.size()).map(query -> query * loss.group()).toArray();
     boolean same =
         batch.compare(judge, queries, passages)
             & judge.equal("targets", Arrays.equals(targets, json.ints("targets")));
@@ -61,36 +66,40 @@ record ContrastiveCase(GoldenFile source, SafetensorsFile tensors, GoldenJson js
     return judge.report();
   }
 
-  /** Returns what makes prompts with the prefix and the suffixes that stand in the batch. */
-  private PairCollator collator(CollatedPairs batch, GoldenJson text) {
+  /**
+   * Returns what makes prompts with the prefix and the suffixes that stand in the batch: around the
+   * text of the first query that is its source's, and at the end of the first passage.
+   */
+  private Optional<PairCollator> collator(CollatedPairs batch, List<GoldenJson> texts) {
     Suffixes suffixes = Suffixes.of(source.folder(), json.optionalString("recipe"));
-    int[] query = batch.queries().tokens(0);
     int[] passage = batch.passages().tokens(0);
-    int textEnd = query.length - suffixes.next();
-    if (textEnd < 1 || passage.length <= suffixes.self()) {
-      throw new LlaraException(
-          "%s: the first rows are shorter than the recipe's suffixes".formatted(json.where()));
+    int[] selfSuffix =
+        Arrays.copyOfRange(passage, Math.max(0, passage.length - suffixes.self()), passage.length);
+    for (int row = 0; row < texts.size(); row++) {
+      int[] query = batch.queries().tokens(row);
+      int textEnd = Math.max(0, query.length - suffixes.next());
+      OptionalInt textBegin = textBegin(query, textEnd, texts.get(row).ints("query"));
+      if (textBegin.isPresent()) {
+        return Optional.of(
+            new PairCollator(
+                PromptBuilder.ofIds(
+                    Arrays.copyOf(query, textBegin.getAsInt()),
+                    selfSuffix,
+                    Arrays.copyOfRange(query, textEnd, query.length),
+                    suffixes.pooled()),
+                TextModes.N2S,
+                json.integer("query_max_len"),
+                json.integer("passage_max_len")));
+      }
     }
-    int textBegin = textBegin(query, textEnd, text.ints("query"));
-    return new PairCollator(
-        PromptBuilder.ofIds(
-            Arrays.copyOf(query, textBegin),
-            Arrays.copyOfRange(passage, passage.length - suffixes.self(), passage.length),
-            Arrays.copyOfRange(query, textEnd, query.length),
-            suffixes.pooled()),
-        TextModes.N2S,
-        json.integer("query_max_len"),
-        json.integer("passage_max_len"));
+    return Optional.empty();
   }
 
   /** Returns where the beginning of a text stands that goes on to an end. */
-  private int textBegin(int[] tokens, int end, int[] text) {
-    for (int begin = Math.max(0, end - text.length); begin < end; begin++) {
-      if (Arrays.equals(tokens, begin, end, text, 0, end - begin)) {
-        return begin;
-      }
-    }
-    throw new LlaraException(json.where() + ": the first query does not hold its source");
+  private static OptionalInt textBegin(int[] tokens, int end, int[] text) {
+    return IntStream.range(Math.max(0, end - text.length), end)
+        .filter(begin -> Arrays.equals(tokens, begin, end, text, 0, end - begin))
+        .findFirst();
   }
 
   /** Puts the passages of the batch's rows through our collator. */
@@ -117,10 +126,7 @@ record ContrastiveCase(GoldenFile source, SafetensorsFile tensors, GoldenJson js
       ContrastiveLoss loss, List<Prompt> queries, List<Prompt> passages, Judge judge) {
     Path checkpoint = source.folder().resolve("llama-mha");
     int longest =
-        Stream.concat(queries.stream(), passages.stream())
-            .mapToInt(Prompt::length)
-            .max()
-            .orElse(1);
+        Stream.concat(queries.stream(), passages.stream()).mapToInt(Prompt::length).max().orElse(1);
     try (ContrastiveSteps training =
         ContrastiveSteps.full(
             checkpoint, loss.loss(), longest, AdamW.Settings.DEFAULT, loss.subBatch())) {

@@ -23,8 +23,7 @@ record LoraTrainingCase(GoldenFile source, SafetensorsFile tensors, GoldenJson j
   /** Returns the case of a file, if it has one. */
   static Optional<GoldenCase> read(GoldenFile file) {
     return file.json().has(TRAINING)
-        ? Optional.of(
-            new LoraTrainingCase(file, file.openTensors(), file.json().object(TRAINING)))
+        ? Optional.of(new LoraTrainingCase(file, file.openTensors(), file.json().object(TRAINING)))
         : Optional.empty();
   }
 

@@ -80,7 +80,8 @@ record LossCase(GoldenFile source, SafetensorsFile tensors, GoldenJson json) imp
   /** Returns whether the batch is the same: else the rest would compare different things. */
   private boolean compareBatch(CollatedBatch batch, List<Example> examples, Judge judge) {
     PaddedExamples ours =
-        PaddedExamples.of(examples.stream().map(Example::prompt).toList(), json.integer("pad_to_multiple_of"));
+        PaddedExamples.of(
+            examples.stream().map(Example::prompt).toList(), json.integer("pad_to_multiple_of"));
     List<int[]> self = PaddedExamples.targets(examples, Example::selfTargets);
     List<int[]> next = PaddedExamples.targets(examples, Example::nextTargets);
     return judge.equal("input_ids", batch.holds("input_ids", ours.inputIds()))

@@ -59,8 +59,7 @@ record TrainingNumbers(
   }
 
   /** Compares a number that stands under its name. */
-  void scalar(
-      String prefix, String key, double actual, GoldenJson expected, Tolerance tolerance) {
+  void scalar(String prefix, String key, double actual, GoldenJson expected, Tolerance tolerance) {
     number(prefix + key, actual, expected.number(key), tolerance);
   }
 

@@ -75,8 +75,8 @@ record TrajectoryCase(GoldenFile source, SafetensorsFile tensors) implements Fil
       return Optional.empty();
     }
     List<Example> examples = batch.examples(prompts.get());
-    PaddedExamples ours = PaddedExamples.of(
-            examples.stream().map(Example::prompt).toList(), batch.rows().width());
+    PaddedExamples ours =
+        PaddedExamples.of(examples.stream().map(Example::prompt).toList(), batch.rows().width());
     boolean same =
         judge.equal(
             prefix + "batch",

@@ -45,8 +45,7 @@ public final class ContrastiveSteps extends TrainingSteps {
       TrainedModel model, InfoNce loss, AdamW.Settings optimizer, int subBatch) {
     super(model, optimizer);
     this.loss = loss;
-    this.cache =
-        new GradCache(new ContrastivePass(model, false), lanes, model.dropout(), subBatch);
+    this.cache = new GradCache(new ContrastivePass(model, false), lanes, model.dropout(), subBatch);
   }
 
   /**
@@ -61,8 +60,7 @@ public final class ContrastiveSteps extends TrainingSteps {
       Path checkpoint, InfoNce loss, int positions, AdamW.Settings optimizer, int subBatch) {
     Libtorch.load();
     TrainedModel model =
-        TrainedModel.fullEncoder(
-            CheckpointDirectory.open(checkpoint), ScalarType.Float, positions);
+        TrainedModel.fullEncoder(CheckpointDirectory.open(checkpoint), ScalarType.Float, positions);
     return new ContrastiveSteps(model, loss, optimizer, subBatch);
   }
 

@@ -193,8 +193,7 @@ final class GradCache {
     private final Tensor gradient;
     private final GradientAccumulator gradients;
 
-    Training(
-        long dropoutKey, Tensor embeddings, Tensor gradient, GradientAccumulator gradients) {
+    Training(long dropoutKey, Tensor embeddings, Tensor gradient, GradientAccumulator gradients) {
       this.dropoutKey = dropoutKey;
       this.embeddings = embeddings;
       this.gradient = gradient;
@@ -209,8 +208,7 @@ final class GradCache {
 
     /** Records all texts at once; lanes meet where the loss needs all embeddings. */
     void atOnce(List<Share> shares, Loss loss) {
-      Meeting meeting =
-          new Meeting(shares.size(), () -> differentiate(loss));
+      Meeting meeting = new Meeting(shares.size(), () -> differentiate(loss));
       List<Callable<Object>> tasks = new ArrayList<>();
       for (Share share : shares) {
         int number = tasks.size();

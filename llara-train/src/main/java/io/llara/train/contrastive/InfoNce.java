@@ -173,8 +173,7 @@ public record InfoNce(double temperature, boolean normalized) {
 
   private static Tensor norms(Tensor raw) {
     return torch
-        .linalg_vector_norm(
-            raw, new Scalar(2.0), new long[] {1}, true, new ScalarTypeOptional())
+        .linalg_vector_norm(raw, new Scalar(2.0), new long[] {1}, true, new ScalarTypeOptional())
         .clamp_min_(new Scalar(LEAST_NORM));
   }
 }

@@ -54,16 +54,8 @@ class ContrastiveStepsTest {
          "rank_pattern": {"up_proj": 2}, "alpha_pattern": {"up_proj": 8}}
         """);
     String prefix = "base_model.model.model." + MODULE;
-    more.add(
-            prefix + ".lora_A.weight",
-            StorageType.F32,
-            new long[] {2, 8},
-            Numbers.random(16, 1))
-        .add(
-            prefix + ".lora_B.weight",
-            StorageType.F32,
-            new long[] {12, 2},
-            Numbers.random(24, 2))
+    more.add(prefix + ".lora_A.weight", StorageType.F32, new long[] {2, 8}, Numbers.random(16, 1))
+        .add(prefix + ".lora_B.weight", StorageType.F32, new long[] {12, 2}, Numbers.random(24, 2))
         .write(adapter.resolve("adapter_model.safetensors"));
     return adapter;
   }
@@ -71,8 +63,7 @@ class ContrastiveStepsTest {
   @Test
   void updatesLowerTheLossAndTheNamesAreCanonical() {
     try (ContrastiveSteps steps =
-        ContrastiveSteps.full(
-            model, LOSS, TinyLlama.POSITIONS, AdamW.Settings.DEFAULT, 2)) {
+        ContrastiveSteps.full(model, LOSS, TinyLlama.POSITIONS, AdamW.Settings.DEFAULT, 2)) {
       double first = steps.run(PAIRS.queries(), PAIRS.passages()).loss();
       assertThat(steps.shapes().get("norm.weight")).containsExactly(8);
       assertThat(steps.parameters()).doesNotContainKey("lm_head.weight");
@@ -91,8 +82,7 @@ class ContrastiveStepsTest {
     try (ContrastiveSteps steps = adapter(adapter)) {
       double loss = steps.run(PAIRS.queries(), PAIRS.passages()).loss();
       Map<String, float[]> parameters = steps.parameters();
-      assertThat(parameters)
-          .containsOnlyKeys(MODULE + ".lora_A.weight", MODULE + ".lora_B.weight");
+      assertThat(parameters).containsOnlyKeys(MODULE + ".lora_A.weight", MODULE + ".lora_B.weight");
       assertThat(parameters.get(MODULE + ".lora_A.weight")).isEqualTo(Numbers.random(16, 1));
       assertThat(parameters.get(MODULE + ".lora_B.weight")).isEqualTo(Numbers.random(24, 2));
 
@@ -111,11 +101,7 @@ class ContrastiveStepsTest {
       SafetensorsWriter writer = new SafetensorsWriter();
       String prefix = "base_model.model.model." + MODULE;
       writer
-          .add(
-              prefix + ".lora_A.weight",
-              StorageType.F32,
-              new long[] {2, 8},
-              Numbers.random(16, 1))
+          .add(prefix + ".lora_A.weight", StorageType.F32, new long[] {2, 8}, Numbers.random(16, 1))
           .add(prefix + ".lora_B.weight", StorageType.F32, new long[] {12, 2}, moved)
           .write(adapter.resolve("adapter_model.safetensors"));
       try (ContrastiveSteps after = adapter(adapter)) {
@@ -160,11 +146,9 @@ class ContrastiveStepsTest {
   @Test
   void refusesGroupsOfDifferentSizes() {
     try (ContrastiveSteps steps =
-        ContrastiveSteps.full(
-            model, LOSS, TinyLlama.POSITIONS, AdamW.Settings.DEFAULT, 0)) {
+        ContrastiveSteps.full(model, LOSS, TinyLlama.POSITIONS, AdamW.Settings.DEFAULT, 0)) {
       for (int passages : new int[] {0, 4}) {
-        assertThatThrownBy(
-                () -> steps.run(PAIRS.queries(), PAIRS.passages().subList(0, passages)))
+        assertThatThrownBy(() -> steps.run(PAIRS.queries(), PAIRS.passages().subList(0, passages)))
             .isInstanceOf(IllegalArgumentException.class);
       }
       assertThatThrownBy(() -> steps.run(List.of(), PAIRS.passages()))

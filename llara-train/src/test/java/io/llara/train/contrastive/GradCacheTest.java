@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
 import io.llara.Mode;
+import io.llara.Similarity;
 import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.prompt.Prompt;
 import io.llara.tensor.TensorScope;
@@ -113,8 +114,7 @@ class GradCacheTest {
         Lanes lanes = new Lanes(laneCount);
         GradientAccumulator gradients = new GradientAccumulator(parameters, (total, i) -> {})) {
       GradCache cache =
-          new GradCache(
-              new ContrastivePass(model, recompute), lanes, model.dropout(), subBatch);
+          new GradCache(new ContrastivePass(model, recompute), lanes, model.dropout(), subBatch);
       gradients.begin(cache.contributors(PAIRS.all().size()));
       cache.train(PAIRS.all(), key, loss, gradients);
       Map<String, float[]> byName = new LinkedHashMap<>();
@@ -133,7 +133,7 @@ class GradCacheTest {
       Step whole = step(model, 1, 0, false, 0);
       whole.gradients().forEach((name, values) -> assertThat(values).as(name).isNotEmpty());
       for (int lanes : new int[] {1, 2, 3}) {
-        for (int subBatch : new int[] {0, 1, 2, 3, 5, 7, 15, 16, 100}) {
+        for (int subBatch : new int[] {0, 1, 3, 7, 16}) {
           Step cut = step(model, lanes, subBatch, subBatch == 3, 0);
           assertThat(cut.loss()).isCloseTo(whole.loss(), within(TOLERANCE));
           Numbers.assertClose(cut.gradients(), whole.gradients(), TOLERANCE);
@@ -218,13 +218,10 @@ class GradCacheTest {
         Lanes lanes = new Lanes(2);
         GradientAccumulator gradients =
             new GradientAccumulator(model.parameters(), (total, i) -> {})) {
-      GradCache cache =
-          new GradCache(new ContrastivePass(model, false), lanes, model.dropout(), 0);
+      GradCache cache = new GradCache(new ContrastivePass(model, false), lanes, model.dropout(), 0);
       gradients.begin(2);
       List<Prompt> prompts =
-          List.of(
-              PAIRS.queries().get(0),
-              TinyLlama.prompts(2).fromIds(new int[] {99}, Mode.SELF));
+          List.of(PAIRS.queries().get(0), TinyLlama.prompts(2).fromIds(new int[] {99}, Mode.SELF));
       assertThatThrownBy(
               () ->
                   cache.train(
@@ -257,8 +254,29 @@ class GradCacheTest {
       float[] direct = Tensors.toFloats(pass.embed(PAIRS.all()));
       for (int subBatch : new int[] {0, 1, 3}) {
         GradCache cache = new GradCache(pass, lanes, model.dropout(), subBatch);
-        Numbers.assertClose(
-            "embeddings", Tensors.toFloats(cache.embed(PAIRS.all())), direct, 1e-5);
+        Numbers.assertClose("embeddings", Tensors.toFloats(cache.embed(PAIRS.all())), direct, 1e-5);
+      }
+    }
+  }
+
+  /** Rows are filled up there, and rounding is coarse. */
+  @Test
+  void halfPrecisionComesNear() {
+    CheckpointDirectory directory = CheckpointDirectory.open(checkpoint);
+    try (TrainedModel exact = model(false, 0);
+        TrainedModel half =
+            TrainedModel.fullEncoder(directory, ScalarType.BFloat16, TinyLlama.POSITIONS)) {
+      Step expected = step(exact, 1, 0, false, 0);
+      for (int subBatch : new int[] {0, 3}) {
+        Step actual = step(half, 2, subBatch, false, 0);
+        assertThat(actual.loss()).isCloseTo(expected.loss(), within(0.05 * expected.loss()));
+        actual
+            .gradients()
+            .forEach(
+                (name, values) ->
+                    assertThat(Similarity.cosine(values, expected.gradients().get(name)))
+                        .as(name)
+                        .isGreaterThan(0.95));
       }
     }
   }

@@ -121,17 +121,14 @@ class InfoNceTest {
     }
     Numbers.assertClose("passages", together, whole.passages(), 1e-5);
     Numbers.assertClose(
-        "queries",
-        b.queries(),
-        Arrays.copyOfRange(whole.queries(), 2 * HIDDEN, 6 * HIDDEN),
-        1e-5);
+        "queries", b.queries(), Arrays.copyOfRange(whole.queries(), 2 * HIDDEN, 6 * HIDDEN), 1e-5);
   }
 
   /** More scores than exist at a time. */
   @Test
   void manyPassagesAreTakenInPieces() {
     InfoNce loss = new InfoNce(0.5, true);
-    int count = 1 << 18;
+    int count = 1 << 17;
     float[] queries = Numbers.random(10 * HIDDEN, 1);
     float[] passages = Numbers.random(count * HIDDEN, 2);
     Result whole = differentiate(loss, queries, passages, new Targets(0, 3), 1);
@@ -152,8 +149,7 @@ class InfoNceTest {
     // Scores of 50 and 37: the loss is e^-13.
     float[] query = {1, 0, 0, 0, 0};
     float[] passages = {1, 0, 0, 0, 0, 0.74f, (float) Math.sqrt(1 - 0.74 * 0.74), 0, 0, 0};
-    Result result =
-        differentiate(new InfoNce(0.02, true), query, passages, new Targets(0, 2), 1);
+    Result result = differentiate(new InfoNce(0.02, true), query, passages, new Targets(0, 2), 1);
     double expected = Math.log1p(Math.exp((0.74 - 1) / 0.02));
     assertThat(result.sums().loss()).isCloseTo(expected, within(0.06 * expected));
     assertThat(result.sums().hits()).isEqualTo(1);
@@ -175,8 +171,7 @@ class InfoNceTest {
   void whatIsNoNumberStaysNoNumber() {
     float[] query = {Float.NaN, 0, 0, 0, 0};
     float[] passages = Numbers.random(2 * HIDDEN, 2);
-    Result result =
-        differentiate(new InfoNce(0.02, true), query, passages, new Targets(0, 2), 1);
+    Result result = differentiate(new InfoNce(0.02, true), query, passages, new Targets(0, 2), 1);
     assertThat(result.sums().loss()).isNaN();
     assertThat(result.sums().hits()).isZero();
     assertThat(result.passages()[0]).isNaN();
@@ -186,8 +181,7 @@ class InfoNceTest {
   void aVectorOfLengthZeroHasAGradientThatIsANumber() {
     float[] query = new float[HIDDEN];
     float[] passages = Numbers.random(2 * HIDDEN, 2);
-    Result result =
-        differentiate(new InfoNce(0.02, true), query, passages, new Targets(0, 2), 1);
+    Result result = differentiate(new InfoNce(0.02, true), query, passages, new Targets(0, 2), 1);
     assertThat(result.sums().loss()).isCloseTo(Math.log(2), within(1e-6));
     for (float value : result.queries()) {
       assertThat(value).isFinite();
@@ -199,8 +193,7 @@ class InfoNceTest {
     float[] queries = Numbers.random(4 * HIDDEN, 1);
     float[] passages = Numbers.random(8 * HIDDEN, 2);
     Leaks.assertNone(
-        () ->
-            differentiate(new InfoNce(0.02, true), queries, passages, new Targets(0, 2), 1));
+        () -> differentiate(new InfoNce(0.02, true), queries, passages, new Targets(0, 2), 1));
   }
 
   @ParameterizedTest

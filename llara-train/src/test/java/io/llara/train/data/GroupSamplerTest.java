@@ -40,7 +40,9 @@ class GroupSamplerTest {
     int most = Math.max(1, (wanted + available - 1) / available);
     assertThat(negatives)
         .allSatisfy(
-            text -> assertThat(negatives.stream().filter(text::equals).count()).isLessThanOrEqualTo(most));
+            text ->
+                assertThat(negatives.stream().filter(text::equals).count())
+                    .isLessThanOrEqualTo(most));
     // Another sampler, in another order of calls, draws the same.
     GroupSampler other = new GroupSampler(wanted, FewNegatives.REPEAT, seed);
     other.sample(pair(1, 5), position + 1);

@@ -98,12 +98,10 @@ class PairSourceTest {
 
   @Test
   void aLineWithTooFewNegativesIsABadOne() throws IOException {
-    Path file =
-        DataFiles.write(dir.resolve("a.jsonl"), "{\"query\":\"q\",\"pos\":[\"a\"]}", PAIR);
+    Path file = DataFiles.write(dir.resolve("a.jsonl"), "{\"query\":\"q\",\"pos\":[\"a\"]}", PAIR);
     assertThatThrownBy(() -> source(file).leastNegatives(1).build().count())
         .isInstanceOf(LlaraException.class)
-        .hasMessage(
-            file + ":1: has 0 negative passages in \"neg\"; at least 1 are needed");
+        .hasMessage(file + ":1: has 0 negative passages in \"neg\"; at least 1 are needed");
     PairSource skipping = source(file).leastNegatives(2).badLines(BadLines.SKIP).build();
     assertThat(skipping.count()).isEqualTo(new DataStatistics(2, 0, 2, 0, 0));
     assertThatThrownBy(skipping::requireExamples)

@@ -163,7 +163,8 @@ class TextSourceTest {
     assertThatThrownBy(() -> source(empty).build().requireExamples())
         .isInstanceOf(LlaraException.class)
         .hasMessage(empty + ": no usable pair: there is no line in it");
-    assertThatThrownBy(() -> source(short2, empty).badLines(BadLines.SKIP).build().requireExamples())
+    assertThatThrownBy(
+            () -> source(short2, empty).badLines(BadLines.SKIP).build().requireExamples())
         .isInstanceOf(LlaraException.class)
         .hasMessage(
             "%s, %s: no usable pair in 3 lines: 1 bad, 2 too short for two passages of up to 16 tokens"

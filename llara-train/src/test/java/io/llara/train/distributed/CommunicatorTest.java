@@ -103,9 +103,7 @@ class CommunicatorTest {
                 Tensor all = communicator.allGather(mine.narrow(0, 1, 1));
                 Tensor row = communicator.allGather(Tensors.ofFloats(new float[] {rank}, 1));
                 return List.of(
-                    Arrays.toString(all.shape()),
-                    Tensors.toFloats(all),
-                    Tensors.toFloats(row));
+                    Arrays.toString(all.shape()), Tensors.toFloats(all), Tensors.toFloats(row));
               }
             });
     float[] expected = new float[3 * size];

@@ -8,7 +8,6 @@ import io.llara.attention.AttentionMask;
 import io.llara.attention.AttentionMaskFactory;
 import io.llara.attention.Layout;
 import io.llara.checkpoint.CheckpointDirectory;
-import io.llara.checkpoint.LlamaTensors;
 import io.llara.checkpoint.SafetensorsFile;
 import io.llara.checkpoint.SafetensorsWriter;
 import io.llara.checkpoint.StorageType;
