@@ -22,9 +22,11 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -277,6 +279,56 @@ class CorpusVectorsTest {
             .filter(entry -> entry.getFileName().toString().startsWith("llara-vectors"))
             .count();
       }
+    }
+  }
+
+  /** A collection of 75 MB on a heap of 64 MB: encoded, stored and searched. */
+  @Test
+  @Tag("nightly")
+  void aCollectionMayBeLargerThanTheHeap() throws Exception {
+    assertThat(
+            ChildJvm.run(
+                List.of("-Xmx64m", "-Djava.io.tmpdir=" + folder),
+                LargerThanTheHeap.class,
+                Stories.dir().toString()))
+        .contains("characters: 75000000")
+        .contains("vectors: 50000")
+        .contains("hits: 10 10 10");
+  }
+
+  /** Makes the collection while it is read. */
+  static final class LargerThanTheHeap {
+    private static final int COUNT = 50_000;
+    private static final int LENGTH = 1_500;
+
+    private LargerThanTheHeap() {}
+
+    public static void main(String[] args) {
+      TextSet passages =
+          TextSet.read(
+              "a large collection",
+              () -> IntStream.range(0, COUNT).mapToObj(LargerThanTheHeap::passage));
+      System.out.println("characters: " + (long) LENGTH * passages.count());
+      TextSet queries = TextSet.of("queries", List.of("the little dog", "a ball", "the park"));
+      try (Encoder encoder =
+              Encoder.builder(Path.of(args[0]))
+                  .computeType(ComputeType.FLOAT32)
+                  .maxTokens(24)
+                  .build();
+          CorpusVectors vectors = CorpusVectors.open(passages, encoder, Mode.SELF);
+          CorpusVectors asked = CorpusVectors.open(queries, encoder, Mode.NEXT);
+          ExactSearch search = new ExactSearch(encoder.lanes())) {
+        System.out.println("vectors: " + vectors.count());
+        System.out.print("hits:");
+        search
+            .search(asked, vectors, 10)
+            .forEach(hits -> System.out.print(" " + hits.indices().stream().distinct().count()));
+      }
+    }
+
+    private static String passage(int index) {
+      String words = "%d times the dog saw a ball in the park. ".formatted(index);
+      return words.repeat(LENGTH / words.length() + 1).substring(0, LENGTH);
     }
   }
 
