@@ -20,9 +20,9 @@ import org.bytedeco.pytorch.global.torch;
  * left of the candidates is scored again, as {@link InnerProduct} defines a score.
  *
  * <p>A float32 product of two vectors of {@code d} values is off by at most {@code γ ‖x‖ ‖y‖}, with
- * {@code γ = d u / (1 − d u)} and {@code u = 2⁻²⁴}, in whatever order it is summed (Higham, Accuracy
- * and Stability of Numerical Algorithms, section 3.1). With that margin a vector is a candidate or
- * is none of the best: which lane picked what when makes no difference in the end.
+ * {@code γ = d u / (1 − d u)} and {@code u = 2⁻²⁴}, in whatever order it is summed (Higham,
+ * Accuracy and Stability of Numerical Algorithms, section 3.1). With that margin a vector is a
+ * candidate or is none of the best: which lane picked what when makes no difference in the end.
  */
 final class QueryBlock implements AutoCloseable {
   /** How many queries are multiplied with a tile, and its passages: enough for full speed. */

@@ -86,8 +86,7 @@ class CorpusVectorsTest {
     cached(SET, encoder, Mode.SELF).close();
     cached(SET, encoder, Mode.NEXT).close();
     cached(others, encoder, Mode.SELF).close();
-    CorpusVectors.open(
-            SET, encoder, Mode.SELF, new CachePlace(folder, "another model"), notes::add)
+    CorpusVectors.open(SET, encoder, Mode.SELF, new CachePlace(folder, "another model"), notes::add)
         .close();
     assertThat(names()).hasSize(4);
     try (Encoder shorter = builder().maxTokens(32).build()) {
@@ -144,8 +143,7 @@ class CorpusVectorsTest {
   void aCacheThatCannotBeWrittenCostsTimeOnly() throws IOException {
     Path file = Files.writeString(folder.resolve("file"), "");
     CachePlace place = new CachePlace(file.resolve("in-it"), "model");
-    try (CorpusVectors vectors =
-        CorpusVectors.open(SET, encoder, Mode.SELF, place, notes::add)) {
+    try (CorpusVectors vectors = CorpusVectors.open(SET, encoder, Mode.SELF, place, notes::add)) {
       Vectors.assertSame(read(vectors), encoder.encodeAll(TEXTS, Mode.SELF));
     }
     assertThat(notes).hasSize(1);

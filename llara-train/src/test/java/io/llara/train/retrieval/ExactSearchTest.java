@@ -105,13 +105,10 @@ class ExactSearchTest {
       List<Integer> order =
           IntStream.range(0, 7)
               .boxed()
-              .sorted(
-                  Comparator.comparingDouble(
-                      place -> -Similarity.dot(query, some.get(place))))
+              .sorted(Comparator.comparingDouble(place -> -Similarity.dot(query, some.get(place))))
               .toList();
       // 9500 = 7 · 1357 + 1: the best vector stands at 1357 or 1358 places.
-      long[] best =
-          LongStream.range(0, 9_500).filter(place -> place % 7 == order.get(0)).toArray();
+      long[] best = LongStream.range(0, 9_500).filter(place -> place % 7 == order.get(0)).toArray();
       long[] second =
           LongStream.range(0, 9_500)
               .filter(place -> place % 7 == order.get(1))
@@ -159,7 +156,10 @@ class ExactSearchTest {
       multiply(query, 1e17f);
       Hits hits = search(1, List.of(query), passages, 9).get(0);
       double[] expected =
-          passages.stream().mapToDouble(passage -> -Similarity.dot(query, passage)).sorted().toArray();
+          passages.stream()
+              .mapToDouble(passage -> -Similarity.dot(query, passage))
+              .sorted()
+              .toArray();
       for (int i = 0; i < 9; i++) {
         assertThat(hits.scores().get(i)).isCloseTo(-expected[i], within(1e-12 * -expected[0]));
       }
@@ -182,8 +182,7 @@ class ExactSearchTest {
           IntStream.range(0, count)
               .boxed()
               .sorted(
-                  Comparator.comparingDouble(
-                      place -> -Similarity.dot(query, passages.get(place))))
+                  Comparator.comparingDouble(place -> -Similarity.dot(query, passages.get(place))))
               .limit(k)
               .mapToLong(Integer::longValue)
               .toArray();
