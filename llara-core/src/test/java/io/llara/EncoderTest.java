@@ -81,6 +81,8 @@ class EncoderTest {
     try (Encoder raw = builder().normalize(false).build()) {
       float[] vector = raw.encode(TEXT, Mode.SELF);
 
+      assertThat(raw.normalizes()).isFalse();
+      assertThat(encoder.normalizes()).isTrue();
       assertThat(Vectors.length(vector)).isGreaterThan(1.5);
       assertThat(Similarity.cosine(vector, encoder.encode(TEXT, Mode.SELF)))
           .isCloseTo(1, within(1e-6));

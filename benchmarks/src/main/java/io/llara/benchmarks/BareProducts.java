@@ -87,9 +87,7 @@ final class BareProducts implements AutoCloseable {
         seconds.put(one, shortest);
       }
     }
-    return seconds.keySet().stream()
-        .min(Comparator.comparingDouble(seconds::get))
-        .orElseThrow();
+    return seconds.keySet().stream().min(Comparator.comparingDouble(seconds::get)).orElseThrow();
   }
 
   private double run(Way how, int passageCount) {

@@ -35,11 +35,11 @@ import org.openjdk.jmh.runner.options.CommandLineOptions;
 import org.openjdk.jmh.runner.options.OptionsBuilder;
 
 /**
- * Exact search as mining uses it: the best passages of every query, out of a file of vectors. Beside
- * its seconds each line has {@code bareSeconds}, those of the {@linkplain BareProducts bare blocked
- * matrix product} of the same sizes, and {@code ratio}, which is how many times as long the search
- * takes. So that both meet the same machine, the product is measured before each search, in turn
- * with it, instead of in a benchmark of its own.
+ * Exact search as mining uses it: the best passages of every query, out of a file of vectors.
+ * Beside its seconds each line has {@code bareSeconds}, those of the {@linkplain BareProducts bare
+ * blocked matrix product} of the same sizes, and {@code ratio}, which is how many times as long the
+ * search takes. So that both meet the same machine, the product is measured before each search, in
+ * turn with it, instead of in a benchmark of its own.
  */
 @BenchmarkMode(Mode.AverageTime)
 @OutputTimeUnit(TimeUnit.SECONDS)
@@ -222,8 +222,7 @@ public class MiningBenchmark {
       given.showHelp();
       return;
     }
-    new Runner(
-            new OptionsBuilder().parent(given).include(MiningBenchmark.class.getName()).build())
+    new Runner(new OptionsBuilder().parent(given).include(MiningBenchmark.class.getName()).build())
         .run();
   }
 }

@@ -33,8 +33,8 @@ import org.jspecify.annotations.Nullable;
  * }</pre>
  *
  * <p>Without a cache the vectors lie in a temporary folder until this is closed. With one, an
- * encoding that is interrupted, or whose process dies, leaves nothing that is taken for a whole set;
- * a file that is damaged is made anew, and where none can be written a temporary folder does.
+ * encoding that is interrupted, or whose process dies, leaves nothing that is taken for a whole
+ * set; a file that is damaged is made anew, and where none can be written a temporary folder does.
  *
  * <p>Thread-safe. Vectors are mapped into memory until this is closed, which is harmless when
  * repeated; the encoder is only used while they are made.
@@ -157,8 +157,7 @@ public final class CorpusVectors implements VectorSet, AutoCloseable {
     return open(texts, encoder, mode);
   }
 
-  private static VectorCache.Entry entry(
-      TextSet texts, Encoder encoder, Mode mode, String model) {
+  private static VectorCache.Entry entry(TextSet texts, Encoder encoder, Mode mode, String model) {
     String version = Internal.class.getPackage().getImplementationVersion();
     String key =
         VectorCache.key(

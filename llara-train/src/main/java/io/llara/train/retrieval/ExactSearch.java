@@ -21,7 +21,14 @@ import java.util.List;
  * <p>Thread-safe. The lanes end when this is closed, which is harmless when repeated.
  */
 public final class ExactSearch implements AutoCloseable {
+  /**
+   * The most bytes of vectors that are looked at in one go: the fewer blocks, the fewer second
+   * looks, but not all sets are views of files.
+   */
+  private static final long BLOCK_BYTES = 512L << 20;
+
   private final SearchLanes lanes;
+  private final long blockBytes;
 
   /** Takes what was found, in the order of the queries, on the thread that called the search. */
   @FunctionalInterface
@@ -41,7 +48,13 @@ public final class ExactSearch implements AutoCloseable {
    * @param lanes how many threads compute
    */
   public ExactSearch(int lanes) {
+    this(lanes, BLOCK_BYTES);
+  }
+
+  /** Starts lanes for blocks of another size. */
+  ExactSearch(int lanes, long blockBytes) {
     this.lanes = new SearchLanes(lanes);
+    this.blockBytes = blockBytes;
   }
 
   /**
@@ -88,15 +101,16 @@ public final class ExactSearch implements AutoCloseable {
               .formatted(queries.dimension(), passages.dimension()));
     }
     int limit = (int) Math.min(k, passages.count());
-    int blockRows = QueryBlock.passagesAtOnce(passages);
+    long rows = Math.max(1, blockBytes / ((long) passages.dimension() * Float.BYTES));
+    int blockRows = (int) Math.min(rows, passages.count());
     queries.forEachBlock(
         QueryBlock.queriesAtOnce(limit),
-        (first, rows, vectors) -> {
+        (first, asked, vectors) -> {
           try (QueryBlock block =
-              new QueryBlock(first, rows, vectors, passages.dimension(), limit, lanes.count())) {
+              new QueryBlock(first, asked, vectors, passages.dimension(), limit, lanes.count())) {
             passages.forEachBlock(
                 blockRows, (begin, count, found) -> block.offer(begin, count, found, lanes));
-            for (int i = 0; i < rows; i++) {
+            for (int i = 0; i < asked; i++) {
               receiver.accept(first + i, block.drain(i));
             }
           }

@@ -1,5 +1,7 @@
 package io.llara.train.retrieval;
 
+import static java.util.Objects.requireNonNull;
+
 import io.llara.LlaraException;
 import io.llara.checkpoint.NewDirectory;
 import java.io.Closeable;
@@ -37,8 +39,8 @@ import org.apache.lucene.util.ThreadInterruptedException;
  * arXiv 1603.09320), by Lucene. For vectors of length 1 these are the nearest by cosine. It lies on
  * disk, one segment in a folder of its own, and is mapped into memory.
  *
- * <p>The vectors found are scored again as {@link ExactSearch} scores them: where both find the same
- * vector its score is the same. How much is missed is what {@link #recall} tells.
+ * <p>The vectors found are scored again as {@link ExactSearch} scores them: where both find the
+ * same vector its score is the same. How much is missed is what {@link #recall} tells.
  *
  * <p>Thread-safe. Closing it ends the mapping; closing twice is harmless.
  */
@@ -99,14 +101,14 @@ public final class HnswIndex implements AutoCloseable {
     try {
       return Integer.parseInt(String.valueOf(value));
     } catch (NumberFormatException e) {
-      throw new LlaraException(
-          "%s: %s is \"%s\"; expected a number".formatted(dir, key, value), e);
+      throw new LlaraException("%s: %s is \"%s\"; expected a number".formatted(dir, key, value), e);
     }
   }
 
   /**
    * Builds an index, on this thread: of the same vectors and options the same graph. The folder
-   * appears when it is complete; nothing is left if building fails or is interrupted.
+   * appears when it is complete; nothing is left if building fails or is interrupted, and nothing
+   * of its name if the process dies.
    *
    * @param dir a new or empty folder
    * @param vectors of at most 8,192 dimensions
@@ -152,7 +154,7 @@ public final class HnswIndex implements AutoCloseable {
               .entrySet());
       writer.commit();
     } catch (UncheckedIOException e) {
-      throw unwritten(dir, e.getCause());
+      throw unwritten(dir, requireNonNull(e.getCause()));
     } catch (IOException | ThreadInterruptedException e) {
       throw unwritten(dir, e);
     }

@@ -20,9 +20,9 @@ import org.bytedeco.pytorch.global.torch;
  * left of the candidates is scored again, as {@link InnerProduct} defines a score.
  *
  * <p>A float32 product of two vectors of {@code d} values is off by at most {@code γ ‖x‖ ‖y‖}, with
- * {@code γ = d u / (1 − d u)} and {@code u = 2⁻²⁴}, in whatever order it is summed (Higham, Accuracy
- * and Stability of Numerical Algorithms, section 3.1). With that margin a vector is a candidate or
- * is none of the best: which lane picked what when makes no difference in the end.
+ * {@code γ = d u / (1 − d u)} and {@code u = 2⁻²⁴}, in whatever order it is summed (Higham,
+ * Accuracy and Stability of Numerical Algorithms, section 3.1). With that margin a vector is a
+ * candidate or is none of the best: which lane picked what when makes no difference in the end.
  */
 final class QueryBlock implements AutoCloseable {
   /** How many queries are multiplied with a tile, and its passages: enough for full speed. */
@@ -32,9 +32,6 @@ final class QueryBlock implements AutoCloseable {
 
   /** Fewer passages are no tile of their own, even if lanes are idle. */
   private static final int LEAST_TILE = 128;
-
-  /** The most bytes of a block: not all sets are views of files. */
-  private static final long BLOCK_BYTES = 256L << 20;
 
   /** How many hits are kept at once, of all queries. */
   private static final int MOST_HITS = 1 << 22;
@@ -225,12 +222,6 @@ final class QueryBlock implements AutoCloseable {
   /** Returns how many queries make a block. */
   static int queriesAtOnce(int limit) {
     return Math.max(1, Math.min(QUERIES, MOST_HITS / limit));
-  }
-
-  /** Returns how many passages are to be offered at a time. */
-  static int passagesAtOnce(VectorSet passages) {
-    long rows = BLOCK_BYTES / ((long) passages.dimension() * Float.BYTES);
-    return (int) Math.max(1, Math.min(rows, passages.count()));
   }
 
   /** Looks at the next passages. */

@@ -65,8 +65,7 @@ final class TopHits {
         break;
       }
       int right = child + 1;
-      if (right < size
-          && isWorse(indices[right], scores[right], indices[child], scores[child])) {
+      if (right < size && isWorse(indices[right], scores[right], indices[child], scores[child])) {
         child = right;
       }
       if (!isWorse(indices[child], scores[child], index, score)) {

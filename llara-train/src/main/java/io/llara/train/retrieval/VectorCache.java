@@ -66,8 +66,7 @@ public final class VectorCache {
       return Optional.empty();
     }
     check(file, entry);
-    return Optional.of(
-        new StoredVectors(file, HEADER_LENGTH, entry.count(), entry.dimension()));
+    return Optional.of(new StoredVectors(file, HEADER_LENGTH, entry.count(), entry.dimension()));
   }
 
   /** Not by a channel: an interrupt would close it, and a file in order would look damaged. */

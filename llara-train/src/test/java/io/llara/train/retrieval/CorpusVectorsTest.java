@@ -22,9 +22,11 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -84,8 +86,7 @@ class CorpusVectorsTest {
     cached(SET, encoder, Mode.SELF).close();
     cached(SET, encoder, Mode.NEXT).close();
     cached(others, encoder, Mode.SELF).close();
-    CorpusVectors.open(
-            SET, encoder, Mode.SELF, new CachePlace(folder, "another model"), notes::add)
+    CorpusVectors.open(SET, encoder, Mode.SELF, new CachePlace(folder, "another model"), notes::add)
         .close();
     assertThat(names()).hasSize(4);
     try (Encoder shorter = builder().maxTokens(32).build()) {
@@ -142,8 +143,7 @@ class CorpusVectorsTest {
   void aCacheThatCannotBeWrittenCostsTimeOnly() throws IOException {
     Path file = Files.writeString(folder.resolve("file"), "");
     CachePlace place = new CachePlace(file.resolve("in-it"), "model");
-    try (CorpusVectors vectors =
-        CorpusVectors.open(SET, encoder, Mode.SELF, place, notes::add)) {
+    try (CorpusVectors vectors = CorpusVectors.open(SET, encoder, Mode.SELF, place, notes::add)) {
       Vectors.assertSame(read(vectors), encoder.encodeAll(TEXTS, Mode.SELF));
     }
     assertThat(notes).hasSize(1);
@@ -277,6 +277,56 @@ class CorpusVectorsTest {
             .filter(entry -> entry.getFileName().toString().startsWith("llara-vectors"))
             .count();
       }
+    }
+  }
+
+  /** A collection of 75 MB on a heap of 64 MB: encoded, stored and searched. */
+  @Test
+  @Tag("nightly")
+  void aCollectionMayBeLargerThanTheHeap() throws Exception {
+    assertThat(
+            ChildJvm.run(
+                List.of("-Xmx64m", "-Djava.io.tmpdir=" + folder),
+                LargerThanTheHeap.class,
+                Stories.dir().toString()))
+        .contains("characters: 75000000")
+        .contains("vectors: 50000")
+        .contains("hits: 10 10 10");
+  }
+
+  /** Makes the collection while it is read. */
+  static final class LargerThanTheHeap {
+    private static final int COUNT = 50_000;
+    private static final int LENGTH = 1_500;
+
+    private LargerThanTheHeap() {}
+
+    public static void main(String[] args) {
+      TextSet passages =
+          TextSet.read(
+              "a large collection",
+              () -> IntStream.range(0, COUNT).mapToObj(LargerThanTheHeap::passage));
+      System.out.println("characters: " + (long) LENGTH * passages.count());
+      TextSet queries = TextSet.of("queries", List.of("the little dog", "a ball", "the park"));
+      try (Encoder encoder =
+              Encoder.builder(Path.of(args[0]))
+                  .computeType(ComputeType.FLOAT32)
+                  .maxTokens(24)
+                  .build();
+          CorpusVectors vectors = CorpusVectors.open(passages, encoder, Mode.SELF);
+          CorpusVectors asked = CorpusVectors.open(queries, encoder, Mode.NEXT);
+          ExactSearch search = new ExactSearch(encoder.lanes())) {
+        System.out.println("vectors: " + vectors.count());
+        System.out.print("hits:");
+        search
+            .search(asked, vectors, 10)
+            .forEach(hits -> System.out.print(" " + hits.indices().stream().distinct().count()));
+      }
+    }
+
+    private static String passage(int index) {
+      String words = "%d times the dog saw a ball in the park. ".formatted(index);
+      return words.repeat(LENGTH / words.length() + 1).substring(0, LENGTH);
     }
   }
 

@@ -28,7 +28,7 @@ import org.junit.jupiter.api.io.TempDir;
 class ExactSearchTest {
   @TempDir private Path folder;
 
-  /** More passages than a block has, and one that is not full. */
+  /** Several tiles, of which the last is not full. */
   @Test
   void findsWhatComparingAllFinds() {
     List<float[]> queries = RandomVectors.normal(21, 19, 1);
@@ -61,8 +61,16 @@ class ExactSearchTest {
     List<Hits> first = search(1, queries, passages, 20);
     assertThat(search(1, queries, passages, 20)).isEqualTo(first);
     assertThat(search(2, queries, passages, 20)).isEqualTo(first);
-    // More lanes than tiles, and other blocks.
     assertThat(search(5, queries, passages, 20)).isEqualTo(first);
+    // Blocks of a vector, of fewer than are looked for, of less than a tile, of some tiles.
+    for (int rows : new int[] {1, 7, 500, 4_100}) {
+      List<float[]> some = passages.subList(0, Math.min(rows * 300, passages.size()));
+      List<Hits> whole = search(1, queries, some, 20);
+      try (ExactSearch search = new ExactSearch(2, rows * 33L * Float.BYTES)) {
+        assertThat(search.search(new InMemoryVectors(queries), new InMemoryVectors(some), 20))
+            .isEqualTo(whole);
+      }
+    }
     try (StoredVectors stored = stored(passages);
         ExactSearch search = new ExactSearch(2)) {
       assertThat(search.search(new InMemoryVectors(queries), stored, 20)).isEqualTo(first);
@@ -97,13 +105,10 @@ class ExactSearchTest {
       List<Integer> order =
           IntStream.range(0, 7)
               .boxed()
-              .sorted(
-                  Comparator.comparingDouble(
-                      place -> -Similarity.dot(query, some.get(place))))
+              .sorted(Comparator.comparingDouble(place -> -Similarity.dot(query, some.get(place))))
               .toList();
       // 9500 = 7 · 1357 + 1: the best vector stands at 1357 or 1358 places.
-      long[] best =
-          LongStream.range(0, 9_500).filter(place -> place % 7 == order.get(0)).toArray();
+      long[] best = LongStream.range(0, 9_500).filter(place -> place % 7 == order.get(0)).toArray();
       long[] second =
           LongStream.range(0, 9_500)
               .filter(place -> place % 7 == order.get(1))
@@ -117,9 +122,12 @@ class ExactSearchTest {
   @Test
   void allEqualIsTheOrderOfTheSet() {
     List<float[]> passages = Collections.nCopies(2_500, new float[] {0.1f, 0.7f, -0.3f});
-    Hits hits = search(2, List.of(new float[] {1, 2, 3}), passages, 2_000).get(0);
-    assertThat(hits.indices().toArray()).containsExactly(LongStream.range(0, 2_000).toArray());
-    assertThat(hits.scores().stream().distinct()).hasSize(1);
+    // Of few hits more are too close than are kept as candidates.
+    for (int k : new int[] {1, 5, 2_000}) {
+      Hits hits = search(2, List.of(new float[] {1, 2, 3}), passages, k).get(0);
+      assertThat(hits.indices().toArray()).containsExactly(LongStream.range(0, k).toArray());
+      assertThat(hits.scores().stream().distinct()).hasSize(1);
+    }
   }
 
   /** All scores are 2.56e8 or so, where neighbours in float32 are 16 or 32 apart. */
@@ -148,7 +156,10 @@ class ExactSearchTest {
       multiply(query, 1e17f);
       Hits hits = search(1, List.of(query), passages, 9).get(0);
       double[] expected =
-          passages.stream().mapToDouble(passage -> -Similarity.dot(query, passage)).sorted().toArray();
+          passages.stream()
+              .mapToDouble(passage -> -Similarity.dot(query, passage))
+              .sorted()
+              .toArray();
       for (int i = 0; i < 9; i++) {
         assertThat(hits.scores().get(i)).isCloseTo(-expected[i], within(1e-12 * -expected[0]));
       }
@@ -171,8 +182,7 @@ class ExactSearchTest {
           IntStream.range(0, count)
               .boxed()
               .sorted(
-                  Comparator.comparingDouble(
-                      place -> -Similarity.dot(query, passages.get(place))))
+                  Comparator.comparingDouble(place -> -Similarity.dot(query, passages.get(place))))
               .limit(k)
               .mapToLong(Integer::longValue)
               .toArray();

@@ -26,8 +26,7 @@ class HnswIndexTest {
 
   @Test
   void findsNearlyAllOfTheBest() {
-    InMemoryVectors passages =
-        new InMemoryVectors(RandomVectors.clustered(4_000, 48, 40, 1));
+    InMemoryVectors passages = new InMemoryVectors(RandomVectors.clustered(4_000, 48, 40, 1));
     InMemoryVectors queries = new InMemoryVectors(RandomVectors.clustered(60, 48, 40, 2));
     List<Hits> exact = exact(queries, passages, 100);
     Path dir = folder.resolve("index");
@@ -79,8 +78,7 @@ class HnswIndexTest {
 
   @Test
   void buildingAgainMakesTheSameGraph() {
-    InMemoryVectors passages =
-        new InMemoryVectors(RandomVectors.clustered(1_500, 16, 20, 7));
+    InMemoryVectors passages = new InMemoryVectors(RandomVectors.clustered(1_500, 16, 20, 7));
     InMemoryVectors queries = new InMemoryVectors(RandomVectors.clustered(40, 16, 20, 8));
     HnswOptions few = new HnswOptions(4, 10, 10);
     List<List<Hits>> found = new ArrayList<>();

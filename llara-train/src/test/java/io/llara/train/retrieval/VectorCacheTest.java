@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import io.llara.testing.ChildJvm;
 import io.llara.testing.Leaks;
 import java.io.IOException;
 import java.nio.FloatBuffer;
@@ -12,6 +13,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Random;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -118,6 +120,51 @@ class VectorCacheTest {
       }
     } finally {
       assertThat(Thread.interrupted()).isTrue();
+    }
+  }
+
+  /** Vectors of twice the heap, written one by one and searched where they lie. */
+  @Test
+  void vectorsMayBeLargerThanTheHeap() throws Exception {
+    assertThat(ChildJvm.run(List.of("-Xmx64m"), LargerThanTheHeap.class, folder.toString()))
+        .contains("bytes: 134217728")
+        .contains("found: 7 12345 65535");
+  }
+
+  /** Stores vectors, and searches for three of them. */
+  static final class LargerThanTheHeap {
+    private static final int COUNT = 1 << 16;
+    private static final int DIMENSION = 512;
+
+    private LargerThanTheHeap() {}
+
+    public static void main(String[] args) throws IOException {
+      VectorCache cache = new VectorCache(Path.of(args[0]));
+      VectorCache.Entry entry =
+          new VectorCache.Entry(VectorCache.key(List.of("large")), COUNT, DIMENSION);
+      List<float[]> some = new ArrayList<>();
+      Random random = new Random(1);
+      try (VectorCache.Writer writer = cache.write(entry)) {
+        for (int i = 0; i < COUNT; i++) {
+          float[] vector = new float[DIMENSION];
+          for (int j = 0; j < DIMENSION; j++) {
+            vector[j] = random.nextFloat() - 0.5f;
+          }
+          writer.add(vector);
+          if (i == 7 || i == 12_345 || i == COUNT - 1) {
+            some.add(vector);
+          }
+        }
+        writer.commit();
+      }
+      System.out.println("bytes: " + (long) COUNT * DIMENSION * Float.BYTES);
+      try (StoredVectors stored = cache.open(entry).orElseThrow();
+          ExactSearch search = new ExactSearch(2)) {
+        System.out.print("found:");
+        for (Hits hits : search.search(new InMemoryVectors(some), stored, 10)) {
+          System.out.print(" " + hits.indices().get(0));
+        }
+      }
     }
   }
 
