@@ -56,6 +56,8 @@ public record MiningReport(
     long unscored,
     long unbounded,
     OptionalDouble recall) {
+  /** Below this the passages that are missed are no few at the edge. */
+  private static final double LOW_RECALL = 0.9;
 
   /** Copies the maps; a reason that is missing counts 0. */
   public MiningReport {
@@ -85,7 +87,13 @@ public record MiningReport(
     if (badLines > 0) {
       lines.add(count(badLines, "bad line") + " left out");
     }
-    recall.ifPresent(share -> lines.add("recall against exact search: " + format("%.4f", share)));
+    recall.ifPresent(
+        share ->
+            lines.add(
+                "recall against exact search: %s%s"
+                    .formatted(
+                        format("%.4f", share),
+                        share < LOW_RECALL ? "; that is low: search exactly instead" : "")));
     lines.add(count(found, "passage") + " in the rank window, all pairs together:");
     dropped.forEach(
         (reason, number) -> {

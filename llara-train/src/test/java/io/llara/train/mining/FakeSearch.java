@@ -14,6 +14,12 @@ import java.util.stream.IntStream;
 class FakeSearch implements MiningSettings.Search {
   int searched;
   boolean closed;
+  private OptionalDouble recall = OptionalDouble.empty();
+
+  FakeSearch withRecall(double share) {
+    recall = OptionalDouble.of(share);
+    return this;
+  }
 
   /** Returns the score of a place. */
   double score(int place, int count) {
@@ -55,6 +61,11 @@ class FakeSearch implements MiningSettings.Search {
                             .map(positive -> score(positive, count))
                             .toList()))
             .toList();
+      }
+
+      @Override
+      public OptionalDouble recall() {
+        return recall;
       }
 
       @Override

@@ -326,6 +326,27 @@ class HardNegativeMinerTest {
   }
 
   @Test
+  void aLowRecallIsSaidToBeLow() throws IOException {
+    PairSource pairs = pairs(file("p"), pair("q", "text 0"));
+    for (double recall : new double[] {0.25, 0.95}) {
+      MiningReport report =
+          miner(pairs, corpus(documents(4)))
+              .search(new FakeSearch().withRecall(recall))
+              .build()
+              .mine(file("mined.jsonl"));
+      assertThat(report.recall()).hasValue(recall);
+      assertThat(report.summary().stream().anyMatch(line -> line.contains("that is low")))
+          .isEqualTo(recall == 0.25);
+      assertThat(
+              JsonParser.parseString(Files.readString(file("mined.jsonl.report.json")))
+                  .getAsJsonObject()
+                  .get("recall")
+                  .getAsDouble())
+          .isEqualTo(recall);
+    }
+  }
+
+  @Test
   void badLinesAreRefusedOrCounted() throws IOException {
     Path file =
         Files.write(file("p"), List.of(pair("q", "text 0"), "{\"query\": \"r\", \"pos\": []}"));
