@@ -115,8 +115,9 @@ class ContrastiveObjectiveTest {
           new GradientBuckets(
               communicator, parameters.stream().mapToLong(Parameter::elements).toArray(), 1 << 16);
       gradients =
-          new GradientAccumulator(parameters, (gradient, index) -> buckets.ready(index, gradient));
-      Pairs pairs = new Pairs(shuffled, SAMPLER, collator());
+          new GradientAccumulator(
+              parameters, (gradient, index) -> buckets.ready(index, gradient));
+      Pairs pairs = new Pairs(new DrawnPairs(shuffled), SAMPLER, collator());
       GradCache cache =
           new GradCache(new ContrastivePass(trained, false), lanes, trained.dropout(), subBatch);
       objective =
@@ -288,7 +289,7 @@ class ContrastiveObjectiveTest {
             Shuffled.create(PairSource.builder(List.of(data)).build(), 8, 3, 1)) {
       ContrastiveObjective objective =
           new ContrastiveObjective(
-              new Pairs(once, SAMPLER, collator()),
+              new Pairs(new DrawnPairs(once), SAMPLER, collator()),
               new InfoNce(0.1, true),
               new GradCache(new ContrastivePass(trained, false), lanes, trained.dropout(), 0),
               Communicator.alone(),
