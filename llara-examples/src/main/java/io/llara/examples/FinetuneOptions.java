@@ -82,8 +82,8 @@ final class FinetuneOptions {
       names = "--sub-batch",
       paramLabel = "N",
       description =
-          "Run N texts at a time in each process (GradCache): memory for so many, the same numbers"
-              + " up to rounding (default: all at once).")
+          "Run about N texts at a time on each thread (GradCache): memory for so many, the same"
+              + " numbers up to rounding (default: all at once).")
   private int subBatch;
 
   @Option(

@@ -60,7 +60,8 @@ final class RefreshOptions {
   @Option(
       names = "--refresh-relative-margin",
       paramLabel = "R",
-      description = "A negative's score is at most the positive's less R times it (default: any).")
+      description =
+          "A negative's score is at most the positive's less R times it (default: no bound).")
   private @Nullable Double margin;
 
   /**
