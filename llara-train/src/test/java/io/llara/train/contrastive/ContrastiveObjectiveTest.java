@@ -115,8 +115,7 @@ class ContrastiveObjectiveTest {
           new GradientBuckets(
               communicator, parameters.stream().mapToLong(Parameter::elements).toArray(), 1 << 16);
       gradients =
-          new GradientAccumulator(
-              parameters, (gradient, index) -> buckets.ready(index, gradient));
+          new GradientAccumulator(parameters, (gradient, index) -> buckets.ready(index, gradient));
       Pairs pairs = new Pairs(new DrawnPairs(shuffled), SAMPLER, collator());
       GradCache cache =
           new GradCache(new ContrastivePass(trained, false), lanes, trained.dropout(), subBatch);
