@@ -41,9 +41,8 @@ import java.util.stream.Stream;
  *
  * <p>The encoder's search is exact: by the inner product of its embeddings, which is their cosine
  * unless the encoder does not normalise. For each query 100 documents are retrieved, or as many as
- * the largest cutoff asks for; MAP looks at those. The same vectors, and BM25 always, give the same
- * result to the last bit. An encoder with several lanes composes its batches by who is free first,
- * which may change the last bits of a vector: what is kept in a cache does not change.
+ * the largest cutoff asks for; MAP looks at those. The same model, settings and
+ * machine give the same result to the last bit; so does BM25 everywhere.
  *
  * <p>Immutable, and thread-safe. The corpus may be larger than the heap.
  */

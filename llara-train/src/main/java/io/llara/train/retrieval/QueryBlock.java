@@ -6,6 +6,7 @@ import io.llara.Similarity;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
 import java.nio.FloatBuffer;
+import java.util.Arrays;
 import org.bytedeco.javacpp.FloatPointer;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.ScalarTypeOptional;
@@ -35,9 +36,6 @@ final class QueryBlock implements AutoCloseable {
 
   /** How many hits are kept at once, of all queries. */
   private static final int MOST_HITS = 1 << 22;
-
-  /** How many queries score their candidates again in a piece of work. */
-  private static final int QUERIES_A_PIECE = 16;
 
   /** Longer vectors are refused, so that no sum leaves the range of float32. */
   private static final double MOST_LENGTH = 1e18;
@@ -167,19 +165,21 @@ final class QueryBlock implements AutoCloseable {
     }
 
     /** Scores the candidates again and keeps the best of them. */
-    synchronized void settle(Passages passages, Lane lane) {
-      if (candidates == 0) {
-        return;
-      }
-      sift();
-      queries.get(number * dimension, lane.vector);
-      double[] query = InnerProduct.widened(lane.vector);
+    private void settle(Passages passages, Lane lane) {
+      double[] wide = widened(lane);
       for (int i = 0; i < candidates; i++) {
-        if (!best.isFull() || products[i] + margin >= best.worst()) {
-          passages.vectors().get(places[i] * dimension, lane.vector);
-          best.offer(passages.first() + places[i], InnerProduct.of(query, lane.vector));
-        }
+        passages.vectors().get(places[i] * dimension, lane.vector);
+        best.offer(passages.first() + places[i], InnerProduct.of(wide, lane.vector));
       }
+      settled();
+    }
+
+    private double[] widened(Lane lane) {
+      queries.get(number * dimension, lane.vector);
+      return InnerProduct.widened(lane.vector);
+    }
+
+    private void settled() {
       candidates = 0;
       margin = 0;
       if (best.isFull()) {
@@ -236,14 +236,51 @@ final class QueryBlock implements AutoCloseable {
     try (FloatPointer memory = new FloatPointer(vectors)) {
       Passages passages = new Passages(begin, rows, tileRows, vectors, memory);
       threads.run(passages.tiles(), (lane, tile) -> multiply(passages, tile, lanes[lane]));
+      int pieces = Math.min(states.length, 2 * lanes.length);
       threads.run(
-          (states.length + QUERIES_A_PIECE - 1) / QUERIES_A_PIECE,
-          (lane, piece) -> {
-            int end = Math.min(states.length, (piece + 1) * QUERIES_A_PIECE);
-            for (int i = piece * QUERIES_A_PIECE; i < end; i++) {
-              states[i].settle(passages, lanes[lane]);
-            }
-          });
+          pieces,
+          (lane, piece) ->
+              settle(
+                  passages,
+                  (int) ((long) states.length * piece / pieces),
+                  (int) ((long) states.length * (piece + 1) / pieces),
+                  lanes[lane]));
+    }
+  }
+
+  /**
+   * Scores the candidates of some queries again and keeps the best of them, in the order of the
+   * passages: memory is read forwards, and a passage once for all of these queries.
+   */
+  private void settle(Passages passages, int begin, int end, Lane lane) {
+    int count = 0;
+    for (int i = begin; i < end; i++) {
+      states[i].sift();
+      count += states[i].candidates;
+    }
+    long[] pairs = new long[count];
+    double[][] wide = new double[end - begin][];
+    for (int i = begin; i < end; i++) {
+      Query query = states[i];
+      wide[i - begin] = query.widened(lane);
+      for (int j = 0; j < query.candidates; j++) {
+        pairs[--count] = (long) query.places[j] << Integer.SIZE | i;
+      }
+    }
+    Arrays.sort(pairs);
+    int read = -1;
+    for (long pair : pairs) {
+      int place = (int) (pair >>> Integer.SIZE);
+      int number = (int) pair;
+      if (place != read) {
+        passages.vectors().get(place * dimension, lane.vector);
+        read = place;
+      }
+      double score = InnerProduct.of(wide[number - begin], lane.vector);
+      states[number].best.offer(passages.first() + place, score);
+    }
+    for (int i = begin; i < end; i++) {
+      states[i].settled();
     }
   }
 
