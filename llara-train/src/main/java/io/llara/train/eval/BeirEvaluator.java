@@ -41,8 +41,8 @@ import java.util.stream.Stream;
  *
  * <p>The encoder's search is exact: by the inner product of its embeddings, which is their cosine
  * unless the encoder does not normalise. For each query 100 documents are retrieved, or as many as
- * the largest cutoff asks for; MAP looks at those. The same model, settings and
- * machine give the same result to the last bit; so does BM25 everywhere.
+ * the largest cutoff asks for; MAP looks at those. The same model, settings and machine give the
+ * same result to the last bit; so does BM25 everywhere.
  *
  * <p>Immutable, and thread-safe. The corpus may be larger than the heap.
  */
