@@ -1,7 +1,6 @@
 package io.llara.benchmarks;
 
 import io.llara.Similarity;
-import io.llara.tensor.Libtorch;
 import io.llara.train.retrieval.ExactSearch;
 import io.llara.train.retrieval.Hits;
 import io.llara.train.retrieval.InMemoryVectors;
@@ -28,11 +27,6 @@ import org.openjdk.jmh.annotations.Setup;
 import org.openjdk.jmh.annotations.State;
 import org.openjdk.jmh.annotations.TearDown;
 import org.openjdk.jmh.annotations.Warmup;
-import org.openjdk.jmh.runner.Runner;
-import org.openjdk.jmh.runner.RunnerException;
-import org.openjdk.jmh.runner.options.CommandLineOptionException;
-import org.openjdk.jmh.runner.options.CommandLineOptions;
-import org.openjdk.jmh.runner.options.OptionsBuilder;
 
 /**
  * Exact search as mining uses it: the best passages of every query, out of a file of vectors.
@@ -211,18 +205,5 @@ public class MiningBenchmark {
   @Benchmark
   public Object mine(Sides sides, Counters counters) {
     return sides.mine(counters);
-  }
-
-  /** Runs this benchmark with JMH's own options. */
-  public static void main(String[] args)
-      throws CommandLineOptionException, IOException, RunnerException {
-    Libtorch.load();
-    CommandLineOptions given = new CommandLineOptions(args);
-    if (given.shouldHelp()) {
-      given.showHelp();
-      return;
-    }
-    new Runner(new OptionsBuilder().parent(given).include(MiningBenchmark.class.getName()).build())
-        .run();
   }
 }
