@@ -225,7 +225,8 @@ class Bm25IndexTest {
   void leavesNothingBehind() throws IOException, InterruptedException {
     // A process of its own, whose temporary folder nobody else uses.
     String printed = ChildJvm.run(List.of("-Djava.io.tmpdir=" + folder), TemporaryFolders.class);
-    assertThat(printed).isEqualTo("open 1, closed 0, failed 0, forgotten 1\n");
+    // From Java 23 on Lucene says that a newer one would be faster there.
+    assertThat(printed).endsWith("open 1, closed 0, failed 0, forgotten 1\n");
     assertThat(folder).isEmptyDirectory();
   }
 
@@ -321,7 +322,7 @@ class Bm25IndexTest {
   @Test
   void theCollectionMayBeLargerThanTheHeap() throws IOException, InterruptedException {
     String printed = ChildJvm.run(List.of("-Xmx40m"), LargeCollection.class);
-    assertThat(printed).isEqualTo("30000 documents, best 29999\n");
+    assertThat(printed).endsWith("30000 documents, best 29999\n");
   }
 
   /** Indexes a collection that is made while it is read. */
