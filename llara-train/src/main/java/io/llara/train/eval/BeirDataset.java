@@ -2,7 +2,6 @@ package io.llara.train.eval;
 
 import io.llara.LlaraException;
 import io.llara.train.retrieval.Corpus;
-import io.llara.train.retrieval.Document;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -150,13 +149,14 @@ public final class BeirDataset {
     }
     Path corpusFile = find(directory, CORPUS);
     Corpus corpus = Corpus.of(corpusFile);
-    corpus.requireUniqueIds();
-    Corpus.Summary summary = corpus.summarize();
+    Set<String> unknownDocuments = new LinkedHashSet<>(qrels.documentIds());
+    Corpus.Summary summary =
+        corpus.summarizeUnique(document -> unknownDocuments.remove(document.id()));
     if (summary.documents() == 0) {
       throw new LlaraException(corpusFile + ": holds no document with a text");
     }
     Findings findings =
-        new Findings(summary.blankIds(), blank, unknownDocuments(qrels, corpus, summary), unknown);
+        new Findings(summary.blankIds(), blank, List.copyOf(unknownDocuments), unknown);
     Path folder = directory.toAbsolutePath().normalize();
     return new BeirDataset(
         (folder.getFileName() == null ? folder : folder.getFileName()).toString(),
@@ -165,15 +165,6 @@ public final class BeirDataset {
         qrels,
         Collections.unmodifiableMap(searched),
         findings);
-  }
-
-  private static List<String> unknownDocuments(Qrels qrels, Corpus corpus, Corpus.Summary summary) {
-    Set<String> unknown = new LinkedHashSet<>(qrels.documentIds());
-    summary.blankIds().forEach(unknown::remove);
-    try (Stream<Document> documents = corpus.documents()) {
-      documents.forEach(document -> unknown.remove(document.id()));
-    }
-    return List.copyOf(unknown);
   }
 
   private static Path qrels(Path directory, String split) {

@@ -55,8 +55,7 @@ final class Passages {
    * @throws LlaraException if two documents have one id, or there is none with a text
    */
   static Passages read(Corpus corpus, PairTexts pairs, ProgressListener progress) {
-    corpus.requireUniqueIds();
-    Corpus.Summary summary = corpus.summarize();
+    Corpus.Summary summary = corpus.summarizeUnique(document -> {});
     if (summary.documents() == 0) {
       throw new LlaraException(corpus.name() + ": holds no document with a text");
     }

@@ -1,33 +1,14 @@
 package io.llara.train.retrieval;
 
-import java.io.BufferedOutputStream;
 import java.io.IOException;
-import java.io.OutputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.util.concurrent.ThreadLocalRandom;
 
-/** Writes files of a cache so that a name means a complete file or none. */
+/** Names of files that are filled bit by bit, so that a name means a complete file or none. */
 final class CacheFiles {
   private CacheFiles() {}
-
-  /** Writes the content of a file. */
-  interface Content {
-    void writeTo(OutputStream out) throws IOException;
-  }
-
-  static void write(Path target, Content content) throws IOException {
-    Path aside = aside(target);
-    try {
-      try (OutputStream out = new BufferedOutputStream(Files.newOutputStream(aside))) {
-        content.writeTo(out);
-      }
-      publish(aside, target);
-    } finally {
-      Files.deleteIfExists(aside);
-    }
-  }
 
   /** Returns a new name beside the target; its directory is made. */
   static Path aside(Path target) throws IOException {

@@ -21,6 +21,7 @@ import java.util.NoSuchElementException;
 import java.util.Set;
 import java.util.Spliterator;
 import java.util.Spliterators;
+import java.util.function.Consumer;
 import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
 import org.jspecify.annotations.Nullable;
@@ -82,11 +83,35 @@ public final class Corpus {
    * @throws LlaraException if a line is not what it should be; the message names it
    */
   public Summary summarize() {
+    return read(document -> {});
+  }
+
+  /**
+   * Reads the whole collection once, as {@link #summarize}, and fails if two documents have the
+   * same id, those without text among them. Takes eight bytes of memory a document.
+   *
+   * @param visitor is shown each document, those without text too
+   * @throws LlaraException as {@link #summarize}, or naming the repeated id and both lines
+   */
+  public Summary summarizeUnique(Consumer<Document> visitor) {
+    ImmutableLongArray.Builder hashes = ImmutableLongArray.builder();
+    Summary summary =
+        read(
+            document -> {
+              hashes.add(hash(document.id()));
+              visitor.accept(document);
+            });
+    requireUniqueIds(hashes.build().toArray());
+    return summary;
+  }
+
+  private Summary read(Consumer<Document> visitor) {
     PassageDigest digest = new PassageDigest();
     List<String> blankIds = new ArrayList<>();
     try (Lines lines = new Lines()) {
       while (lines.hasNext()) {
         Document document = lines.next();
+        visitor.accept(document);
         if (document.isBlank()) {
           blankIds.add(document.id());
         } else {
@@ -110,14 +135,8 @@ public final class Corpus {
         .filter(document -> !document.isBlank());
   }
 
-  /**
-   * Fails if two documents have the same id, those without text among them. Takes eight bytes of
-   * memory a document.
-   *
-   * @throws LlaraException naming the id and both lines
-   */
-  public void requireUniqueIds() {
-    Set<Long> repeated = repeatedHashes();
+  private void requireUniqueIds(long[] hashes) {
+    Set<Long> repeated = repeated(hashes);
     if (repeated.isEmpty()) {
       return;
     }
@@ -136,14 +155,7 @@ public final class Corpus {
     }
   }
 
-  private Set<Long> repeatedHashes() {
-    ImmutableLongArray.Builder builder = ImmutableLongArray.builder();
-    try (Lines lines = new Lines()) {
-      while (lines.hasNext()) {
-        builder.add(hash(lines.next().id()));
-      }
-    }
-    long[] hashes = builder.build().toArray();
+  private static Set<Long> repeated(long[] hashes) {
     Arrays.sort(hashes);
     Set<Long> repeated = new HashSet<>();
     for (int i = 1; i < hashes.length; i++) {

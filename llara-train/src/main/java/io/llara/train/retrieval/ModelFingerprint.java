@@ -3,6 +3,7 @@ package io.llara.train.retrieval;
 import static java.util.Objects.requireNonNull;
 
 import io.llara.LlaraException;
+import io.llara.checkpoint.AtomicFiles;
 import io.llara.checkpoint.CheckpointDirectory;
 import java.io.IOException;
 import java.io.InputStream;
@@ -102,8 +103,9 @@ public final class ModelFingerprint {
     boolean settled = state.get().changed().isBefore(before.minus(SETTLED));
     if (settled && FileState.of(file).equals(state)) {
       try {
-        CacheFiles.write(note, out -> out.write(hash.getBytes(StandardCharsets.US_ASCII)));
-      } catch (IOException e) {
+        Files.createDirectories(notes.get());
+        AtomicFiles.write(note, hash.getBytes(StandardCharsets.US_ASCII));
+      } catch (IOException | LlaraException e) {
         // Only time is lost: a cache that cannot be written is spoken of where vectors are stored.
         return hash;
       }
