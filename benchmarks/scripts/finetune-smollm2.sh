@@ -20,8 +20,8 @@ evaluate() {
   done
 }
 finetune() {
-  "$llara" finetune --lora 64 --batch 32 --negatives 3 --query-tokens 64 --passage-tokens 128 --sub-batch 16 \
-    --lr 2e-4 --warmup 20 --hold-out 0.02 --evaluate-every 50 --save-every 50 --steps "${STEPS:-300}" "$@"
+  "$llara" finetune --lora 64 --batch 32 --negatives 3 --query-tokens 64 --passage-tokens 128 \
+    --lr "${LR:-5e-4}" --warmup 20 --hold-out 0.02 --evaluate-every 50 --save-every 50 --steps "${STEPS:-300}" "$@"
 }
 
 if [[ ! -d $work/imported ]]; then

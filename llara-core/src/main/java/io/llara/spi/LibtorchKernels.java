@@ -4,6 +4,7 @@ import com.google.common.math.IntMath;
 import io.llara.attention.AttentionMask;
 import io.llara.attention.AttentionMask.KeyRange;
 import io.llara.attention.AttentionMask.Span;
+import io.llara.tensor.Cpu;
 import io.llara.tensor.Operator;
 import io.llara.tensor.TensorScope;
 import java.math.RoundingMode;
@@ -45,6 +46,22 @@ public final class LibtorchKernels implements Kernels {
 
   private static final int SHORT_QUERY_BLOCK = 64;
   private static final int SHORT = 256;
+
+  private final boolean tiles;
+
+  /** Makes kernels for this processor. */
+  public LibtorchKernels() {
+    this(Cpu.multipliesTiles());
+  }
+
+  /**
+   * Makes kernels for a processor with or without a matrix unit, whatever this one has.
+   *
+   * @param tiles whether bfloat16 is multiplied tile by tile
+   */
+  LibtorchKernels(boolean tiles) {
+    this.tiles = tiles;
+  }
 
   @Override
   public boolean differentiable() {
@@ -123,29 +140,38 @@ public final class LibtorchKernels implements Kernels {
   public Tensor attention(Tensor q, Tensor k, Tensor v, AttentionMask mask) {
     try (TensorScope scope = new TensorScope()) {
       Tensor out = torch.empty_like(q);
-      List<Span> spans = mask.spans();
-      int covered = 0;
-      for (int i = 0; i < spans.size(); ) {
-        Span span = spans.get(i);
-        if (span.queryBegin() > covered) {
-          out.narrow(0, covered, span.queryBegin() - covered).zero_();
-        }
-        int count = usesFlash(q, span) ? alike(spans, i) : 0;
-        try (TensorScope spanScope = new TensorScope()) {
-          if (count > 0) {
-            flash(q, k, v, out, span, count);
-          } else {
-            blocks(q, k, v, out, span);
-            count = 1;
-          }
-        }
-        i += count;
-        covered = spans.get(i - 1).queryEnd();
-      }
-      if (covered < q.size(0)) {
-        out.narrow(0, covered, q.size(0) - covered).zero_();
+      if (tiles || isFloat32(q)) {
+        attention(q, k, v, out, mask);
+      } else {
+        // Without a matrix unit the fused kernel takes twenty times as long in bfloat16.
+        attention(floats(q), floats(k), floats(v), out, mask);
       }
       return scope.keep(out.flatten(1, 2));
+    }
+  }
+
+  private static void attention(Tensor q, Tensor k, Tensor v, Tensor out, AttentionMask mask) {
+    List<Span> spans = mask.spans();
+    int covered = 0;
+    for (int i = 0; i < spans.size(); ) {
+      Span span = spans.get(i);
+      if (span.queryBegin() > covered) {
+        out.narrow(0, covered, span.queryBegin() - covered).zero_();
+      }
+      int count = usesFlash(q, span) ? alike(spans, i) : 0;
+      try (TensorScope spanScope = new TensorScope()) {
+        if (count > 0) {
+          flash(q, k, v, out, span, count);
+        } else {
+          blocks(q, k, v, out, span);
+          count = 1;
+        }
+      }
+      i += count;
+      covered = spans.get(i - 1).queryEnd();
+    }
+    if (covered < q.size(0)) {
+      out.narrow(0, covered, q.size(0) - covered).zero_();
     }
   }
 

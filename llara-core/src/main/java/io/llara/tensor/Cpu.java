@@ -51,6 +51,14 @@ public final class Cpu {
         || FEATURES.contains("bf16");
   }
 
+  /**
+   * Returns whether the processor has a matrix unit that multiplies tiles of bfloat16 (AMX); false
+   * where the system does not tell.
+   */
+  public static boolean multipliesTiles() {
+    return FEATURES.contains("amx_bf16");
+  }
+
   /** Returns the compute type to use on this processor: never {@code AUTO}. */
   public static ComputeType resolve(ComputeType wanted) {
     if (wanted != ComputeType.AUTO) {

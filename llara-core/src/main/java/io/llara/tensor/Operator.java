@@ -1,5 +1,7 @@
 package io.llara.tensor;
 
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Argument;
 import org.bytedeco.pytorch.Dispatcher;
@@ -10,6 +12,7 @@ import org.bytedeco.pytorch.OperatorHandle;
 import org.bytedeco.pytorch.OperatorHandleOptional;
 import org.bytedeco.pytorch.OperatorName;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.Type;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -18,6 +21,9 @@ import org.jspecify.annotations.Nullable;
  */
 public final class Operator {
   private final @Nullable OperatorHandle handle;
+
+  /** What the list arguments asked for so far are lists of, by the argument's number. */
+  private final Map<Integer, Type.TypePtr> elementTypes = new ConcurrentHashMap<>();
 
   /** Looks an operator up, such as {@code ("aten::add", "Tensor")}. */
   public Operator(String name, String overload) {
@@ -62,10 +68,27 @@ public final class Operator {
     handle().callBoxed(new IValueVector(arguments));
   }
 
-  /** Returns an empty list of the type that an argument of this operator has. */
+  /**
+   * Returns an empty list of the type that an argument of this operator has, in the caller's
+   * innermost scope.
+   */
   public IValue emptyList(int argument) {
-    Argument declared = handle().schema().arguments().getPointer(argument);
-    return new IValue(new GenericList(declared.type().get().containedType(0)));
+    return new IValue(new GenericList(elementTypes.computeIfAbsent(argument, this::elementType)));
+  }
+
+  /**
+   * Asked once an argument: the presets copy a schema's arguments at every reading, some kilobytes,
+   * and never free them.
+   */
+  private Type.TypePtr elementType(int argument) {
+    try (PointerScope scope = new PointerScope()) {
+      Argument declared = handle().schema().arguments().getPointer(argument);
+      Type.TypePtr type = declared.type().get().containedType(0);
+      // Types live as long as the process, as operators do.
+      type.retainReference();
+      scope.detach(type);
+      return type;
+    }
   }
 
   private OperatorHandle handle() {
