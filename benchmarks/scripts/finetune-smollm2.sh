@@ -34,7 +34,7 @@ evaluate imported
 
 "$llara" pretrain --model "$work/imported" --out "$work/adapted" \
   --data "$data"/text/wikipedia-en-sample.jsonl.gz "$data"/text/openstax-ccby.jsonl.gz \
-  --lora 64 --batch 16 --max-tokens 160 --lr 5e-4 --warmup 10 --loss-weights 1,10,10 \
+  --full --batch 16 --max-tokens 160 --lr 5e-4 --warmup 20 --loss-weights 1,10,10 \
   --steps "${ADAPTATION_STEPS:-1500}" --hold-out 0.02 --evaluate-every 100 --save-every 100
 evaluate adapted
 

@@ -2,19 +2,16 @@ package io.llara;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.llara.prompt.PromptTemplate;
 import io.llara.testing.ChildJvm;
 import io.llara.testing.Leaks;
+import io.llara.testing.ResidentSet;
 import io.llara.testing.Stories;
 import io.llara.testing.Texts;
 import io.llara.testing.Vectors;
-import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.stream.Stream;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -23,12 +20,11 @@ import org.junit.jupiter.api.Timeout;
 @Tag("nightly")
 class EncoderSoakTest {
   private static final int ENCODES = 20_000;
-  private static final Path STATUS = Path.of("/proc/self/status");
 
   @Test
   @Timeout(600)
   void theResidentSetStaysFlat() throws Exception {
-    assumeTrue(Files.isReadable(STATUS), "needs Linux's /proc");
+    ResidentSet.assumeKnown();
 
     // The heap is all there from the start, so that what grows is native.
     ChildJvm.run(
@@ -51,10 +47,10 @@ class EncoderSoakTest {
               .build()) {
         encode(encoder, texts);
         long liveBefore = Leaks.liveObjects();
-        long residentBefore = resident();
+        long residentBefore = ResidentSet.kib();
         encode(encoder, texts);
         assertThat(Leaks.liveObjects()).isEqualTo(liveBefore);
-        long resident = resident();
+        long resident = ResidentSet.kib();
         System.out.println("resident KiB before and after: " + residentBefore + ", " + resident);
         assertThat(resident).isLessThan(residentBefore + residentBefore / 50);
       }
@@ -70,17 +66,6 @@ class EncoderSoakTest {
                   .isInstanceOf(TokenizationException.class);
           default -> Vectors.assertUnit(encoder.encodePassage(text));
         }
-      }
-    }
-
-    /** The resident set in KiB. */
-    private static long resident() throws IOException {
-      try (Stream<String> lines = Files.lines(STATUS)) {
-        return lines
-            .filter(line -> line.startsWith("VmRSS"))
-            .mapToLong(line -> Long.parseLong(line.replaceAll("\\D", "")))
-            .findFirst()
-            .orElseThrow();
       }
     }
   }
