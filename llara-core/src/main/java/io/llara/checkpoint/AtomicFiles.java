@@ -1,11 +1,15 @@
 package io.llara.checkpoint;
 
+import com.google.common.base.Ascii;
 import com.google.gson.Gson;
 import com.google.gson.GsonBuilder;
 import com.google.gson.JsonObject;
 import io.llara.Internal;
 import io.llara.LlaraException;
+import java.io.BufferedWriter;
 import java.io.IOException;
+import java.io.OutputStream;
+import java.io.OutputStreamWriter;
 import java.io.Writer;
 import java.nio.ByteBuffer;
 import java.nio.channels.Channels;
@@ -16,6 +20,7 @@ import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.util.concurrent.ThreadLocalRandom;
+import java.util.zip.GZIPOutputStream;
 
 /**
  * Writes a file so that its name means the old content or the new one at any moment, also when the
@@ -33,6 +38,12 @@ public final class AtomicFiles {
   public interface Content {
     /** Writes all of it. */
     void writeTo(FileChannel channel) throws IOException;
+  }
+
+  /** Writes the text of a file. */
+  public interface Text {
+    /** Writes all of it, without closing. */
+    void writeTo(Writer writer) throws IOException;
   }
 
   /**
@@ -82,19 +93,45 @@ public final class AtomicFiles {
   }
 
   /**
+   * Writes a file of text, in UTF-8; gzipped if its name ends in {@code .gz}.
+   *
+   * @throws LlaraException as {@link #write(Path, Content)}
+   */
+  public static void writeText(Path target, Text text) {
+    boolean zipped = Ascii.toLowerCase(target.toString()).endsWith(".gz");
+    write(
+        target,
+        channel -> {
+          // Nothing is closed: the channel is forced to disk first.
+          OutputStream bytes = Channels.newOutputStream(channel);
+          if (zipped) {
+            GZIPOutputStream zip = new GZIPOutputStream(bytes, 1 << 16);
+            writeText(zip, text);
+            zip.finish();
+          } else {
+            writeText(bytes, text);
+          }
+        });
+  }
+
+  private static void writeText(OutputStream bytes, Text text) throws IOException {
+    Writer writer =
+        new BufferedWriter(new OutputStreamWriter(bytes, StandardCharsets.UTF_8), 1 << 16);
+    text.writeTo(writer);
+    writer.flush();
+  }
+
+  /**
    * Writes a file of a JSON object, for people to read: a member a line, UTF-8, nulls kept.
    *
    * @throws LlaraException as {@link #write(Path, Content)}
    */
   public static void writeJson(Path target, JsonObject json) {
-    write(
+    writeText(
         target,
-        channel -> {
-          // Not closed: the channel is forced to disk first.
-          Writer text = Channels.newWriter(channel, StandardCharsets.UTF_8);
+        text -> {
           PRETTY.toJson(json, text);
           text.write('\n');
-          text.flush();
         });
   }
 

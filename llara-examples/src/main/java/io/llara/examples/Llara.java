@@ -21,8 +21,8 @@ import picocli.CommandLine.ScopeType;
 import picocli.CommandLine.UnmatchedArgumentException;
 
 /**
- * The launcher: {@code llara encode | search | verify | import | init | add-markers | pretrain |
- * finetune | mine | evaluate | doctor}.
+ * The launcher: {@code llara encode | search | verify | import | init | add-markers | collect |
+ * pretrain | finetune | mine | evaluate | doctor}.
  *
  * <p>Exit codes: 0 ok, 1 a check or a training failed, 2 bad usage or input, told in one line on
  * standard error.
@@ -84,6 +84,7 @@ public final class Llara implements Runnable {
             .addSubcommand(new ImportCommand(streams))
             .addSubcommand(new InitCommand(streams))
             .addSubcommand(new AddMarkersCommand(streams))
+            .addSubcommand(new CollectCommand(streams))
             .addSubcommand(new PretrainCommand(streams))
             .addSubcommand(new FinetuneCommand(streams))
             .addSubcommand(new MineCommand(streams))

@@ -34,6 +34,9 @@ final class ProgressOptions {
         if (bar == null) {
           bar = builder.build();
         }
+        if (total >= 0 && bar.isIndefinite()) {
+          bar.maxHint(total);
+        }
         bar.stepTo(done);
       }
     }
@@ -51,7 +54,7 @@ final class ProgressOptions {
     return wanted == null ? streams.terminal() : wanted;
   }
 
-  /** Prepares a bar for {@code total} steps. */
+  /** Prepares a bar for {@code total} steps; with -1 for as many as its first progress says. */
   Bar start(Streams streams, String task, long total) {
     return new Bar(
         shown(streams)

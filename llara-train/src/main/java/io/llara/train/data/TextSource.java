@@ -96,6 +96,13 @@ public final class TextSource extends JsonlSource<TrainingText> {
     return "too short for two passages of up to %d tokens".formatted(passageTokens);
   }
 
+  /** Returns what is wrong with a budget of tokens for passages. */
+  static List<String> passageProblems(int passageTokens) {
+    return passageTokens < LEAST_PASSAGE_TOKENS
+        ? List.of("passageTokens is %d, at least %d".formatted(passageTokens, LEAST_PASSAGE_TOKENS))
+        : List.of();
+  }
+
   /** Returns the passages of a document, by a splitter of the caller's own; or fails. */
   PassageSplitter splitter() {
     Tokenizer counter =
@@ -177,11 +184,7 @@ public final class TextSource extends JsonlSource<TrainingText> {
      * @throws LlaraException if a file does not exist or is no regular file; all such are named
      */
     public TextSource build() {
-      check(
-          passageTokens < LEAST_PASSAGE_TOKENS
-              ? List.of(
-                  "passageTokens is %d, at least %d".formatted(passageTokens, LEAST_PASSAGE_TOKENS))
-              : List.of());
+      check(passageProblems(passageTokens));
       return new TextSource(this);
     }
   }

@@ -3,18 +3,11 @@ package io.llara.train.mining;
 import com.google.gson.stream.JsonWriter;
 import io.llara.checkpoint.AtomicFiles;
 import io.llara.train.data.TrainingPair;
-import java.io.BufferedWriter;
 import java.io.IOException;
-import java.io.OutputStream;
-import java.io.OutputStreamWriter;
 import java.io.UncheckedIOException;
 import java.io.Writer;
-import java.nio.channels.Channels;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.Locale;
-import java.util.zip.GZIPOutputStream;
 import org.jspecify.annotations.Nullable;
 
 /** The file of pairs with their negatives. */
@@ -47,41 +40,24 @@ final class MinedPairs {
    * @throws io.llara.LlaraException if it cannot be written
    */
   static void write(Path file, Content content) {
-    AtomicFiles.write(
+    AtomicFiles.writeText(
         file,
-        channel -> {
-          OutputStream bytes = Channels.newOutputStream(channel);
-          if (zipped(file)) {
-            GZIPOutputStream zip = new GZIPOutputStream(bytes, 1 << 16);
-            write(zip, content);
-            zip.finish();
-          } else {
-            write(bytes, content);
+        text -> {
+          try {
+            content.writeTo((pair, positives, negatives) -> add(text, pair, positives, negatives));
+          } catch (UncheckedIOException e) {
+            throw e.getCause();
           }
         });
   }
 
-  private static boolean zipped(Path file) {
-    return file.toString().toLowerCase(Locale.ROOT).endsWith(".gz");
-  }
-
-  private static void write(OutputStream bytes, Content content) throws IOException {
-    // Not closed: the channel is forced to disk first.
-    Writer text =
-        new BufferedWriter(new OutputStreamWriter(bytes, StandardCharsets.UTF_8), 1 << 16);
+  private static void add(
+      Writer text, TrainingPair pair, List<Passage> positives, List<Passage> negatives) {
     try {
-      content.writeTo(
-          (pair, positives, negatives) -> {
-            try {
-              line(text, pair, positives, negatives);
-            } catch (IOException e) {
-              throw new UncheckedIOException(e);
-            }
-          });
-    } catch (UncheckedIOException e) {
-      throw e.getCause();
+      line(text, pair, positives, negatives);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
     }
-    text.flush();
   }
 
   private static void line(

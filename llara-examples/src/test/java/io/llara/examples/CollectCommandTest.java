@@ -1,0 +1,89 @@
+package io.llara.examples;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class CollectCommandTest {
+  @TempDir private Path dir;
+
+  private Path folder;
+  private Path out;
+
+  @BeforeEach
+  void prepare() throws IOException {
+    folder = Files.createDirectory(dir.resolve("notes"));
+    out = dir.resolve("notes.jsonl");
+    Files.writeString(folder.resolve("a.md"), "# Llamas\nLlamas hum. They carry loads.\n");
+    Files.writeString(folder.resolve("b.txt"), "The cow is big.\n");
+    Files.writeString(folder.resolve("c.png"), "");
+  }
+
+  private CommandRun collect(String... more) {
+    String[] args = new String[more.length + 3];
+    args[0] = "collect";
+    args[1] = folder.toString();
+    args[2] = "--out=" + out;
+    System.arraycopy(more, 0, args, 3, more.length);
+    return CommandRun.of(args);
+  }
+
+  @Test
+  void wholeDocuments() throws IOException {
+    CommandRun run = collect();
+    assertThat(run.err()).isEqualTo("llara: 1 file with other endings passed over\n");
+    assertThat(run.out()).isEqualTo(out + ": 2 documents\n");
+    assertThat(run.code()).isZero();
+    assertThat(Files.readAllLines(out))
+        .containsExactly(
+            "{\"_id\":\"a.md\",\"title\":\"Llamas\",\"text\":\"Llamas hum. They carry loads.\"}",
+            "{\"_id\":\"b.txt\",\"title\":\"b\",\"text\":\"The cow is big.\"}");
+  }
+
+  @Test
+  void passagesThatSearchFinds() {
+    CommandRun run = collect("--model=" + Demo.model(), "--passage-tokens=14");
+    assertThat(run.out()).isEqualTo(out + ": 2 documents in 3 passages\n");
+
+    CommandRun search =
+        CommandRun.of("search", "--corpus=" + out, "--no-cache", "--threads=1", "loads");
+    assertThat(search.code()).isZero();
+    assertThat(search.lines()).hasSize(3);
+    assertThat(search.out()).contains("a.md#1", "a.md#2", "b.txt#1");
+  }
+
+  @Test
+  void badFilesEndItOrAreCounted() throws IOException {
+    Files.write(folder.resolve("latin.txt"), new byte[] {(byte) 0xE9});
+    CommandRun refused = collect();
+    assertThat(refused.code()).isEqualTo(2);
+    assertThat(refused.err())
+        .isEqualTo("llara collect: " + folder.resolve("latin.txt") + ": is not UTF-8\n");
+    assertThat(out).doesNotExist();
+
+    CommandRun skipped = collect("--skip-bad-files");
+    assertThat(skipped.code()).isZero();
+    assertThat(skipped.err()).contains("llara: 1 file that could not be used\n");
+    assertThat(skipped.out()).isEqualTo(out + ": 2 documents\n");
+  }
+
+  @Test
+  void badUsage() {
+    CommandRun lonely = collect("--passage-tokens=12");
+    assertThat(lonely.code()).isEqualTo(2);
+    assertThat(lonely.err())
+        .isEqualTo(
+            "llara collect: --passage-tokens needs --model, whose tokenizer measures them\n");
+    CommandRun nowhere = CommandRun.of("collect", "--out=" + out);
+    assertThat(nowhere.code()).isEqualTo(2);
+    assertThat(nowhere.err()).contains("FOLDER");
+    CommandRun missing = CommandRun.of("collect", dir.resolve("no").toString(), "--out=" + out);
+    assertThat(missing.code()).isEqualTo(2);
+    assertThat(missing.err()).contains("does not exist; expected a folder of text files");
+  }
+}
