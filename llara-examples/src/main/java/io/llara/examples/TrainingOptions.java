@@ -67,6 +67,14 @@ final class TrainingOptions {
   private boolean skipBadLines;
 
   @Option(
+      names = "--shuffle-buffer",
+      paramLabel = "N",
+      description =
+          "How many texts are held in memory to draw from at random; of files that are sorted by"
+              + " topic, more than they have lines (default: ${DEFAULT-VALUE}).")
+  private int shuffleBuffer = RunBuilder.DEFAULT_SHUFFLE_BUFFER;
+
+  @Option(
       names = "--evaluate-every",
       paramLabel = "N",
       description = "Steps from one evaluation to the next (default: ${DEFAULT-VALUE}).")
@@ -120,6 +128,7 @@ final class TrainingOptions {
         .weightDecay(weightDecay)
         .clip(clip)
         .badLines(skipBadLines ? BadLines.SKIP : BadLines.REFUSE)
+        .shuffleBuffer(shuffleBuffer)
         .evaluateEvery(evaluateEvery)
         .saveEvery(saveEvery)
         .seed(seed.value())

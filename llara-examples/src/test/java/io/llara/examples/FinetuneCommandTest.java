@@ -203,6 +203,7 @@ class FinetuneCommandTest {
             "--clip=0.5",
             "--skip-bad-lines",
             "--hold-out=0.2",
+            "--shuffle-buffer=50",
             "--evaluate-every=1",
             "--save-every=1",
             "--seed=3",
@@ -212,6 +213,7 @@ class FinetuneCommandTest {
     assertThat(run.code()).as(run.err()).isZero();
     assertThat(Files.readString(out.resolve("run.json")))
         .contains("\"temperature\": \"0.5\"", "\"normalize\": \"false\"")
+        .contains("\"shuffle buffer\": \"50\"")
         .contains("\"negatives\": \"2\"", "\"few negatives\": \"REFUSE\"")
         .contains("\"modes\": \"s2s\"", "\"template\": \"llara-paper\"")
         .contains("\"query max tokens\": \"48\"", "\"passage max tokens\": \"64\"")

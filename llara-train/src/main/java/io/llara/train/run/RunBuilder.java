@@ -24,6 +24,9 @@ public abstract class RunBuilder<B extends RunBuilder<B>> {
   /** The length that longer gradients are scaled down to unless told otherwise. */
   public static final double DEFAULT_CLIP = 1;
 
+  /** How many texts are shuffled together unless told otherwise. */
+  public static final int DEFAULT_SHUFFLE_BUFFER = 4096;
+
   /** The steps between evaluations unless told otherwise. */
   public static final long DEFAULT_EVALUATE_EVERY = 100;
 
@@ -46,7 +49,7 @@ public abstract class RunBuilder<B extends RunBuilder<B>> {
   private LearningRateSchedule.Decay decay = LearningRateSchedule.Decay.LINEAR;
   private double weightDecay;
   private double clip = DEFAULT_CLIP;
-  private int shuffleBuffer = 4096;
+  private int shuffleBuffer = DEFAULT_SHUFFLE_BUFFER;
   private BadLines badLines = BadLines.REFUSE;
   private double heldOut;
   private long evaluateEvery = DEFAULT_EVALUATE_EVERY;
@@ -156,7 +159,10 @@ public abstract class RunBuilder<B extends RunBuilder<B>> {
     return self();
   }
 
-  /** Sets how many texts are held in memory to draw from at random; 4096 by default. */
+  /**
+   * Sets how many texts are held in memory to draw from at random; {@value #DEFAULT_SHUFFLE_BUFFER}
+   * by default. Of files that are sorted by topic, more than they have lines.
+   */
   public B shuffleBuffer(int texts) {
     this.shuffleBuffer = texts;
     return self();
