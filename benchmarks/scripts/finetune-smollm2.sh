@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What each stage does for retrieval: SmolLM2-135M, its first eight layers, as imported, adapted, fine-tuned on the
 # shared pairs with BM25 negatives, fine-tuned with negatives mined anew once, and fine-tuned without adaptation; each
-# evaluated on both shared collections, BM25 beside it. About four hours on two cores that multiply bfloat16; every step
+# evaluated on both shared collections, BM25 beside it. Two to three hours on two cores that multiply bfloat16; every step
 # goes on where it was when the script is run again.
 #
 #   finetune-smollm2.sh SHARED_DATA WORK_FOLDER
@@ -21,7 +21,7 @@ evaluate() {
 }
 finetune() {
   "$llara" finetune --lora 64 --batch 32 --negatives 3 --query-tokens 64 --passage-tokens 128 \
-    --lr "${LR:-5e-4}" --warmup 20 --hold-out 0.02 --evaluate-every 50 --save-every 50 --steps "${STEPS:-300}" "$@"
+    --lr "${LR:-5e-4}" --warmup 20 --hold-out 0.02 --evaluate-every 50 --save-every 50 --steps "${STEPS:-200}" "$@"
 }
 
 if [[ ! -d $work/imported ]]; then
@@ -35,7 +35,7 @@ evaluate imported
 "$llara" pretrain --model "$work/imported" --out "$work/adapted" \
   --data "$data"/text/wikipedia-en-sample.jsonl.gz "$data"/text/openstax-ccby.jsonl.gz \
   --full --batch 16 --max-tokens 160 --lr 5e-4 --warmup 20 --loss-weights 1,10,10 \
-  --steps "${ADAPTATION_STEPS:-1500}" --hold-out 0.02 --evaluate-every 100 --save-every 100
+  --steps "${ADAPTATION_STEPS:-1000}" --hold-out 0.02 --evaluate-every 100 --save-every 100
 evaluate adapted
 
 pairs=("$data/pairs/medquad.jsonl.gz" "$data/pairs/xquad-en.jsonl.gz")
@@ -59,5 +59,5 @@ for text, number in list(seen.items())[:4000]:
   mv "$work/passages.part" "$work/passages.jsonl"
 fi
 finetune --model "$work/adapted" --pairs "$work/pairs.jsonl.gz" --out "$work/refreshed" \
-  --refresh-every $((${STEPS:-300} / 2)) --refreshes 1 --corpus "$work/passages.jsonl" --refresh-ranks 5-100
+  --refresh-every $((${STEPS:-200} / 2)) --refreshes 1 --corpus "$work/passages.jsonl" --refresh-ranks 5-100
 evaluate refreshed
