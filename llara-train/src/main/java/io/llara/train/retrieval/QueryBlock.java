@@ -92,7 +92,7 @@ final class QueryBlock implements AutoCloseable {
     final float[] products = new float[places.length];
     int candidates;
 
-    /** How far any of these products is off, at most. */
+    /** How far any of these products is off, at most; 0 without candidates. */
     double margin;
 
     /** The last of the best will have this score at least. Read by lanes at any time. */
@@ -122,7 +122,6 @@ final class QueryBlock implements AutoCloseable {
 
     private synchronized void add(
         Passages passages, int tile, double tileMargin, int count, Lane lane) {
-      margin = Math.max(margin, tileMargin);
       for (int i = 0; i < count; i++) {
         float product = lane.row[lane.picked[i]];
         if (product + tileMargin >= floor) {
@@ -133,6 +132,8 @@ final class QueryBlock implements AutoCloseable {
               settle(passages, lane);
             }
           }
+          // Here, not once for the tile: when all are settled there is no margin left.
+          margin = Math.max(margin, tileMargin);
           places[candidates] = tile * passages.tileRows() + lane.picked[i];
           products[candidates] = product;
           candidates++;

@@ -24,6 +24,8 @@ import net.jqwik.api.Property;
 import net.jqwik.api.constraints.IntRange;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 class ExactSearchTest {
   @TempDir private Path folder;
@@ -130,21 +132,32 @@ class ExactSearchTest {
     }
   }
 
-  /** All scores are 2.56e8 or so, where neighbours in float32 are 16 or 32 apart. */
-  @Test
-  void ranksWhatFloat32CannotTellApart() {
+  /**
+   * All scores are 2.56e8 or so, where neighbours in float32 are 16 or 32 apart. Of all sizes some
+   * fill the candidates in the middle of the last tile.
+   */
+  @ParameterizedTest
+  @CsvSource({"1, 700", "1, 1000", "1, 1500", "2, 1400", "2, 3000"})
+  void ranksWhatFloat32CannotTellApart(int lanes, int count) {
     Random random = new Random(11);
-    List<float[]> passages = RandomVectors.normal(3_000, 64, 12);
+    List<float[]> passages = RandomVectors.normal(count, 64, 12);
     for (float[] passage : passages) {
       for (int i = 0; i < passage.length; i++) {
         passage[i] = 2_000 + passage[i] / 100;
       }
     }
-    float[] query = new float[64];
-    for (int i = 0; i < query.length; i++) {
-      query[i] = 2_000 + random.nextFloat();
+    List<float[]> queries = new ArrayList<>();
+    for (int q = 0; q < 20; q++) {
+      float[] query = new float[64];
+      for (int i = 0; i < query.length; i++) {
+        query[i] = 2_000 + random.nextFloat();
+      }
+      queries.add(query);
     }
-    assertIsBest(search(2, List.of(query), passages, 25).get(0), query, passages, 25);
+    List<Hits> hits = search(lanes, queries, passages, 25);
+    for (int i = 0; i < queries.size(); i++) {
+      assertIsBest(hits.get(i), queries.get(i), passages, 25);
+    }
   }
 
   @Test
