@@ -34,6 +34,23 @@ public final class Numbers {
     expected.forEach((name, values) -> assertClose(name, actual.get(name), values, tolerance));
   }
 
+  /**
+   * Fails unless a gradient is what it should be, its tensors taken as one vector: within a
+   * tolerance that is relative to the largest number of the whole gradient. Rounding comes from the
+   * layers above and does not shrink with a tensor's own numbers.
+   */
+  public static void assertGradientClose(
+      Map<String, float[]> actual, Map<String, float[]> expected, double tolerance) {
+    assertThat(actual).containsOnlyKeys(expected.keySet());
+    double largest = expected.values().stream().mapToDouble(Numbers::largest).max().orElse(0);
+    expected.forEach(
+        (name, values) -> {
+          double own = largest(values);
+          double relative = own == 0 ? 0 : tolerance * largest / own;
+          assertClose(name, actual.get(name), values, relative);
+        });
+  }
+
   /** Returns the largest absolute value. */
   public static double largest(float[] values) {
     double largest = 0;
