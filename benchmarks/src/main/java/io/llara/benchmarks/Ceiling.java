@@ -104,7 +104,7 @@ final class Ceiling implements AutoCloseable {
     this.wideLane = new LaneThreads(1, lanes);
     int rows = batch * length;
     layouts.put(0, weights.plain());
-    if (PackedProjection.available()) {
+    if (PackedProjection.available(weights.type())) {
       // The layout depends on the rows it is made for, and what is best for few is not known.
       for (int packedRows : List.of(Math.min(1024, (rows + lanes - 1) / lanes), 1024)) {
         layouts.computeIfAbsent(packedRows, weights::pack);

@@ -205,7 +205,7 @@ public final class EncodingEngine implements AutoCloseable {
    */
   private static boolean packs(
       LlamaConfig config, WeightSource weights, ScalarType type, EngineOptions options) {
-    if (!PackedProjection.available()) {
+    if (!PackedProjection.available(type)) {
       return false;
     }
     if (options.packWeights() != null) {

@@ -2,9 +2,11 @@ package io.llara.spi;
 
 import io.llara.tensor.Operator;
 import io.llara.tensor.TensorScope;
+import io.llara.tensor.Tensors;
 import org.bytedeco.pytorch.IValue;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -25,15 +27,41 @@ public final class PackedProjection implements Projection {
     this.bias = bias;
   }
 
-  /** Returns whether this build of libtorch has the operations. */
-  public static boolean available() {
-    return torch.hasMKLDNN() && REORDER.exists() && UNARY.exists() && BINARY.exists();
+  /** Whether the processor can multiply packed weights of bfloat16; looked up when first asked. */
+  private static final class Bfloat16 {
+    static final boolean AVAILABLE = packs();
+
+    /** Tries it: which instructions oneDNN asks for is not ours to know. */
+    private static boolean packs() {
+      try (TensorScope scope = new TensorScope()) {
+        Tensor weight =
+            Tensors.ofFloats(new float[256], new long[] {16, 16}).to(ScalarType.BFloat16);
+        pack(weight, null, 16).close();
+        return true;
+      } catch (RuntimeException e) {
+        return false;
+      }
+    }
+  }
+
+  /**
+   * Returns whether this build of libtorch and this processor can pack weights of a type. Packed
+   * bfloat16 needs AVX-512 (BW, VL and DQ) or AVX-NE-CONVERT on x86.
+   *
+   * @param type float32 or bfloat16
+   */
+  public static boolean available(ScalarType type) {
+    return torch.hasMKLDNN()
+        && REORDER.exists()
+        && UNARY.exists()
+        && BINARY.exists()
+        && (type != ScalarType.BFloat16 || Bfloat16.AVAILABLE);
   }
 
   /**
    * Packs a weight. The result owns its copy and the bias; the weight stays the caller's.
    *
-   * @param weight {@code [out, in]}, float32 or bfloat16
+   * @param weight {@code [out, in]}, of a type that is {@linkplain #available available}
    * @param bias {@code [out]} or null
    * @param rows the number of rows for which the layout is chosen; others work as well
    */

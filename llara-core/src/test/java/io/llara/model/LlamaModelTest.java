@@ -116,7 +116,8 @@ class LlamaModelTest {
     Leaks.assertNone(
         () -> {
           try (TensorScope scope = new TensorScope();
-              LlamaModel model = build(new RandomWeights(99), PackedProjection.available())) {
+              LlamaModel model =
+                  build(new RandomWeights(99), PackedProjection.available(ScalarType.Float))) {
             AtomicInteger left = new AtomicInteger(2);
             assertThatThrownBy(
                     () ->
@@ -136,7 +137,7 @@ class LlamaModelTest {
   @Test
   void aModelThatCannotBeLoadedToItsEndLeaksNothing() throws Throwable {
     int weights = LlamaTensors.required(CONFIG).size();
-    for (boolean packed : new boolean[] {false, PackedProjection.available()}) {
+    for (boolean packed : new boolean[] {false, PackedProjection.available(ScalarType.Float)}) {
       Leaks.assertNone(
           () -> {
             for (int limit = 0; limit < weights; limit++) {

@@ -172,7 +172,7 @@ class LibtorchKernelsTest {
     Projection plainGate = new PlainProjection(gate, null);
     Projection plainUp = new PlainProjection(up, null);
     assertClose(kernels.swiGlu(x, plainGate, plainUp), expected, type);
-    if (PackedProjection.available()) {
+    if (PackedProjection.available(type.torch)) {
       try (Projection packedGate = PackedProjection.pack(gate, null, 9);
           Projection packedUp = PackedProjection.pack(up, null, 9)) {
         assertClose(kernels.swiGlu(x, packedGate, packedUp), expected, type);
