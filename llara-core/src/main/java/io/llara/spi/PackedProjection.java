@@ -2,7 +2,6 @@ package io.llara.spi;
 
 import io.llara.tensor.Operator;
 import io.llara.tensor.TensorScope;
-import io.llara.tensor.Tensors;
 import org.bytedeco.pytorch.IValue;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
@@ -19,29 +18,15 @@ public final class PackedProjection implements Projection {
   private static final Operator UNARY = new Operator("mkldnn::_linear_pointwise", "");
   private static final Operator BINARY = new Operator("mkldnn::_linear_pointwise", "binary");
 
+  /** Says whether oneDNN multiplies bfloat16 on this processor. */
+  private static final Operator BFLOAT16 = new Operator("mkldnn::_is_mkldnn_bf16_supported", "");
+
   private final Tensor weight;
   private final @Nullable Tensor bias;
 
   private PackedProjection(Tensor weight, @Nullable Tensor bias) {
     this.weight = weight;
     this.bias = bias;
-  }
-
-  /** Whether the processor can multiply packed weights of bfloat16; looked up when first asked. */
-  private static final class Bfloat16 {
-    static final boolean AVAILABLE = packs();
-
-    /** Tries it: which instructions oneDNN asks for is not ours to know. */
-    private static boolean packs() {
-      try (TensorScope scope = new TensorScope()) {
-        Tensor weight =
-            Tensors.ofFloats(new float[256], new long[] {16, 16}).to(ScalarType.BFloat16);
-        pack(weight, null, 16).close();
-        return true;
-      } catch (RuntimeException e) {
-        return false;
-      }
-    }
   }
 
   /**
@@ -55,7 +40,7 @@ public final class PackedProjection implements Projection {
         && REORDER.exists()
         && UNARY.exists()
         && BINARY.exists()
-        && (type != ScalarType.BFloat16 || Bfloat16.AVAILABLE);
+        && (type != ScalarType.BFloat16 || BFLOAT16.exists() && BFLOAT16.test());
   }
 
   /**

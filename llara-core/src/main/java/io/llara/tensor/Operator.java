@@ -60,6 +60,19 @@ public final class Operator {
   }
 
   /**
+   * Calls an operator that has no arguments and answers a question.
+   *
+   * @throws IllegalStateException if this build of libtorch does not have the operator
+   */
+  public boolean test() {
+    try (PointerScope scope = new PointerScope()) {
+      IValueVector stack = new IValueVector();
+      handle().callBoxed(stack);
+      return stack.get(0).toBool();
+    }
+  }
+
+  /**
    * Calls an operator that changes its arguments and has no result.
    *
    * @throws IllegalStateException if this build of libtorch does not have the operator

@@ -1,20 +1,26 @@
 package io.llara.spi;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
+import static org.junit.jupiter.params.provider.Arguments.arguments;
 
 import io.llara.tensor.Libtorch;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
 import io.llara.testing.Leaks;
 import java.util.Random;
+import java.util.stream.Stream;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.MethodSource;
 
 /** Packed and plain projections against products in float64. */
 class ProjectionTest {
@@ -24,28 +30,79 @@ class ProjectionTest {
     Libtorch.load();
   }
 
+  /** Rows, width of the input, width of the output. */
+  private static Stream<Arguments> shapes() {
+    return Stream.of(
+        arguments(1, 1, 1),
+        arguments(1, 64, 64),
+        arguments(3, 7, 5),
+        arguments(17, 64, 172),
+        arguments(128, 172, 64),
+        arguments(200, 96, 33),
+        arguments(1024, 16, 8));
+  }
+
   @ParameterizedTest
-  @CsvSource({
-    "1, 1, 1",
-    "1, 64, 64",
-    "3, 7, 5",
-    "17, 64, 172",
-    "128, 172, 64",
-    "200, 96, 33",
-    "1024, 16, 8"
-  })
-  void packedAndPlainEqualTheProduct(int rows, int in, int out) {
+  @MethodSource("shapes")
+  void plainEqualsTheProduct(int rows, int in, int out) {
+    checkFloat(rows, in, out, PlainProjection::new);
+    checkBfloat16(rows, in, out, PlainProjection::new);
+  }
+
+  @ParameterizedTest
+  @MethodSource("shapes")
+  void packedEqualsTheProduct(int rows, int in, int out) {
     assumeTrue(PackedProjection.available(ScalarType.Float), "this build of libtorch cannot pack");
-    check(rows, in, out, false, ScalarType.Float, 1e-4);
-    check(rows, in, out, true, ScalarType.Float, 1e-4);
-    // Half a unit in the last of eight bits, of a value up to 16.
-    if (PackedProjection.available(ScalarType.BFloat16)) {
-      check(rows, in, out, true, ScalarType.BFloat16, 0.07);
+    checkFloat(rows, in, out, ProjectionTest::packed);
+  }
+
+  @ParameterizedTest
+  @MethodSource("shapes")
+  void packedBfloat16EqualsTheProduct(int rows, int in, int out) {
+    assumeTrue(PackedProjection.available(ScalarType.BFloat16), "no packed bfloat16 here");
+    checkBfloat16(rows, in, out, ProjectionTest::packed);
+  }
+
+  /** What is said to be available is, and what is not would fail. */
+  @ParameterizedTest
+  @EnumSource(
+      value = ScalarType.class,
+      names = {"Float", "BFloat16"})
+  void isAvailableWhereItCanBeMade(ScalarType type) {
+    try (TensorScope scope = new TensorScope()) {
+      Tensor weight = random(new Random(3), 1, 20, 30).to(type);
+      if (PackedProjection.available(type)) {
+        PackedProjection.pack(weight, null, 16).close();
+      } else {
+        assertThatThrownBy(() -> PackedProjection.pack(weight, null, 16))
+            .isInstanceOf(RuntimeException.class);
+      }
     }
   }
 
+  /** Owns the bias, and the weight or a copy of it. */
+  private interface Maker {
+    Projection make(Tensor weight, @Nullable Tensor bias);
+  }
+
+  private static Projection packed(Tensor weight, @Nullable Tensor bias) {
+    try (weight) {
+      return PackedProjection.pack(weight, bias, 128);
+    }
+  }
+
+  private static void checkFloat(int rows, int in, int out, Maker maker) {
+    check(rows, in, out, false, ScalarType.Float, 1e-4, maker);
+    check(rows, in, out, true, ScalarType.Float, 1e-4, maker);
+  }
+
+  private static void checkBfloat16(int rows, int in, int out, Maker maker) {
+    // Half a unit in the last of eight bits, of a value up to 16.
+    check(rows, in, out, true, ScalarType.BFloat16, 0.07, maker);
+  }
+
   private static void check(
-      int rows, int in, int out, boolean withBias, ScalarType type, double tolerance) {
+      int rows, int in, int out, boolean withBias, ScalarType type, double tolerance, Maker maker) {
     Random random = new Random(rows * 31L + in);
     try (TensorScope scope = new TensorScope()) {
       Tensor x = random(random, 1, rows, in).to(type);
@@ -59,14 +116,10 @@ class ProjectionTest {
       for (int i = 0; i < sum.length; i++) {
         sum[i] += added[i];
       }
-      try (Projection packed =
-              PackedProjection.pack(weight, withBias ? scope.own(bias) : null, 128);
-          Projection plain =
-              new PlainProjection(scope.own(weight), withBias ? scope.own(bias) : null)) {
-        for (Projection projection : new Projection[] {packed, plain}) {
-          assertClose(projection.apply(x), product, tolerance);
-          assertClose(projection.applyAndAdd(x, residual), sum, tolerance);
-        }
+      try (Projection projection =
+          maker.make(scope.own(weight), withBias ? scope.own(bias) : null)) {
+        assertClose(projection.apply(x), product, tolerance);
+        assertClose(projection.applyAndAdd(x, residual), sum, tolerance);
       }
       assertThat(Tensors.toFloats(residual)).as("the residual is left as it is").isEqualTo(added);
     }
