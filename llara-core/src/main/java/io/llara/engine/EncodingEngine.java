@@ -19,7 +19,7 @@ import io.llara.model.StoredParts;
 import io.llara.model.WeightSource;
 import io.llara.prompt.Prompt;
 import io.llara.prompt.TokenRange;
-import io.llara.spi.LibtorchKernels;
+import io.llara.spi.FusedKernels;
 import io.llara.spi.PackedProjection;
 import io.llara.spi.Projection;
 import io.llara.tensor.Cpu;
@@ -174,7 +174,7 @@ public final class EncodingEngine implements AutoCloseable {
         LlamaFactory.build(
             config,
             new StoredParts(config, weights, type, packed, batchTokens),
-            new LibtorchKernels(),
+            FusedKernels.orLibtorch(),
             type,
             options.maxTokens());
     LOG.debug(

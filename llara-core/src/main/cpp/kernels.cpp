@@ -1,0 +1,631 @@
+// The operations of a LLaMA layer that surround its matrix products, for x86 processors: root mean square norm, rotary
+// embedding, the gate of SwiGLU, and attention. Bound by io.llara.spi.NativeKernels, which says what arguments mean and
+// has checked them.
+//
+// Each operation reads its rows once and writes them once; attention keeps a few rows of scores in the cache. That is
+// what libtorch's operators, one elementary step each, cannot do. Compiled once for each level of instructions, freely
+// standing: no C library, no headers of a system.
+
+#include <immintrin.h>
+
+namespace {
+
+using int32 = __INT32_TYPE__;
+using int64 = __INT64_TYPE__;
+using uint16 = __UINT16_TYPE__;
+using uint32 = __UINT32_TYPE__;
+
+// How many numbers a register holds, and how many registers wide a tile of products is: with kTileRows rows of
+// accumulators there are enough left for one row of the right factor and a number of the left one.
+#if defined(__AVX512F__)
+constexpr int kLanes = 16;
+constexpr int kTileVectors = 4;
+#else
+constexpr int kLanes = 8;
+constexpr int kTileVectors = 2;
+#endif
+constexpr int kTileRows = 6;
+
+typedef float Floats __attribute__((vector_size(kLanes * 4)));
+typedef int32 Ints __attribute__((vector_size(kLanes * 4)));
+typedef uint32 Words __attribute__((vector_size(kLanes * 4)));
+typedef uint16 Halves __attribute__((vector_size(kLanes * 2)));
+
+template <class V>
+inline V loadBits(const void* from) {
+  V value;
+  __builtin_memcpy_inline(&value, from, sizeof(V));
+  return value;
+}
+
+// A register of which so many numbers are there; the others are zero.
+template <class V, class E>
+inline V loadBits(const E* from, int64 count) {
+  constexpr int64 whole = sizeof(V) / sizeof(E);
+  if (count >= whole) return loadBits<V>(from);
+  E some[whole] = {};
+  for (int64 i = 0; i < count; i++) some[i] = from[i];
+  return loadBits<V>(some);
+}
+
+template <class V>
+inline void storeBits(void* to, V value) {
+  __builtin_memcpy_inline(to, &value, sizeof(V));
+}
+
+inline Floats splat(float value) { return value - Floats{}; }
+
+inline Floats multiplyAdd(Floats a, Floats b, Floats c) { return __builtin_elementwise_fma(a, b, c); }
+
+inline float sum(Floats x) {
+  float total = 0;
+  for (int i = 0; i < kLanes; i++) total += x[i];
+  return total;
+}
+
+inline float largest(Floats x) {
+  float most = x[0];
+  for (int i = 1; i < kLanes; i++) most = x[i] > most ? x[i] : most;
+  return most;
+}
+
+inline int64 roundUp(int64 count, int64 multiple) { return (count + multiple - 1) / multiple * multiple; }
+
+inline int64 least(int64 a, int64 b) { return a < b ? a : b; }
+
+// A type as it lies in memory. Computing is done in float32.
+struct Float32 {
+  using Stored = float;
+  static Floats load(const Stored* from) { return loadBits<Floats>(from); }
+  static void store(Stored* to, Floats x) { storeBits(to, x); }
+};
+
+struct BFloat16 {
+  using Stored = uint16;
+  static Floats load(const Stored* from) {
+    return (Floats)(__builtin_convertvector(loadBits<Halves>(from), Words) << 16);
+  }
+  // To nearest, ties to even; what is not a number stays so.
+  static void store(Stored* to, Floats x) {
+#if defined(__AVX512BF16__)
+    storeBits(to, _mm512_cvtneps_pbh(x));
+#else
+    Words bits = (Words)x;
+    Words rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+    Words quiet = (bits >> 16) | 0x40;
+    storeBits(to, __builtin_convertvector(x == x ? rounded : quiet, Halves));
+#endif
+  }
+};
+
+// The first count < kLanes numbers of a register; the others are zero.
+template <class T>
+inline Floats loadSome(const typename T::Stored* from, int count) {
+  typename T::Stored some[kLanes] = {};
+  for (int i = 0; i < count; i++) some[i] = from[i];
+  return T::load(some);
+}
+
+template <class T>
+inline void storeSome(typename T::Stored* to, Floats x, int count) {
+  typename T::Stored some[kLanes];
+  T::store(some, x);
+  for (int i = 0; i < count; i++) to[i] = some[i];
+}
+
+// Runs body(offset, load, store) over count numbers, a register at a time, the rest as a part of one.
+template <class T>
+struct Whole {
+  static Floats load(const typename T::Stored* from) { return T::load(from); }
+  static void store(typename T::Stored* to, Floats x) { T::store(to, x); }
+};
+
+template <class T>
+struct Some {
+  int count;
+  Floats load(const typename T::Stored* from) const { return loadSome<T>(from, count); }
+  void store(typename T::Stored* to, Floats x) const { storeSome<T>(to, x, count); }
+};
+
+template <class T, class Body>
+inline void forEach(int64 count, Body body) {
+  int64 i = 0;
+  for (; i + kLanes <= count; i += kLanes) body(i, Whole<T>{});
+  if (i < count) body(i, Some<T>{(int)(count - i)});
+}
+
+// e to the power of x, to two units in the last place; below -87 it is taken for -87, above 88 for 88. The exponent is
+// split into a power of two and a rest within ±ln 2 / 2, for which a polynomial fitted to the relative error stands.
+inline Floats exponential(Floats x) {
+  x = x < -87.0f ? splat(-87.0f) : x;
+  x = x > 88.0f ? splat(88.0f) : x;
+  Floats n = __builtin_elementwise_roundeven(x * 1.44269504089f);
+  // ln 2 in two parts, the first of so few bits that its multiples are exact.
+  Floats r = multiplyAdd(n, splat(-0.693145752f), x);
+  r = multiplyAdd(n, splat(-1.42860677e-6f), r);
+  Floats p = splat(1.383683530e-3f);
+  p = multiplyAdd(p, r, splat(8.374824055e-3f));
+  p = multiplyAdd(p, r, splat(4.166822620e-2f));
+  p = multiplyAdd(p, r, splat(1.666642007e-1f));
+  p = multiplyAdd(p, r, splat(4.999999208e-1f));
+  p = multiplyAdd(p, r, splat(1.000000036f));
+  p = multiplyAdd(p, r, splat(1.0f));
+  Ints power = (__builtin_convertvector(n, Ints) + 127) << 23;
+  return p * (Floats)power;
+}
+
+template <class T>
+void rmsNorm(const typename T::Stored* x, const typename T::Stored* weight, typename T::Stored* out, int64 rows,
+             int64 width, float eps) {
+  for (int64 row = 0; row < rows; row++, x += width, out += width) {
+    // Four sums at once: one alone would wait for each addition.
+    Floats squares[4] = {};
+    int64 i = 0;
+    for (; i + 4 * kLanes <= width; i += 4 * kLanes) {
+      for (int part = 0; part < 4; part++) {
+        Floats v = T::load(x + i + part * kLanes);
+        squares[part] = multiplyAdd(v, v, squares[part]);
+      }
+    }
+    forEach<T>(width - i, [&](int64 rest, auto access) {
+      Floats v = access.load(x + i + rest);
+      squares[0] = multiplyAdd(v, v, squares[0]);
+    });
+    float mean = sum((squares[0] + squares[1]) + (squares[2] + squares[3])) / (float)width;
+    Floats scale = splat(1.0f / __builtin_elementwise_sqrt(mean + eps));
+    forEach<T>(width, [&](int64 at, auto access) {
+      access.store(out + at, access.load(x + at) * scale * access.load(weight + at));
+    });
+  }
+}
+
+template <class T>
+void rotary(const typename T::Stored* x, const typename T::Stored* cos, const typename T::Stored* sin,
+            typename T::Stored* out, int64 rows, int64 heads, int64 width) {
+  int64 half = width / 2;
+  for (int64 row = 0; row < rows; row++, cos += width, sin += half) {
+    for (int64 head = 0; head < heads; head++, x += width, out += width) {
+      forEach<T>(half, [&](int64 at, auto access) {
+        Floats first = access.load(x + at);
+        Floats second = access.load(x + half + at);
+        Floats c = access.load(cos + at);
+        Floats s = access.load(sin + at);
+        access.store(out + at, first * c - second * s);
+        access.store(out + half + at, second * c + first * s);
+      });
+    }
+  }
+}
+
+template <class T>
+void gate(typename T::Stored* open, const typename T::Stored* up, int64 count) {
+  forEach<T>(count, [&](int64 at, auto access) {
+    Floats g = access.load(open + at);
+    access.store(open + at, g / (exponential(-g) + 1.0f) * access.load(up + at));
+  });
+}
+
+// ---- attention
+//
+// Matrices are multiplied tile by tile: kTileRows rows of the left factor, as they lie, by a panel of the right one,
+// which was packed: the columns of a panel side by side for each step of the inner dimension. A step is one number, or,
+// where the processor multiplies them natively, a pair of bfloat16: 32 bits in any case.
+
+template <class T, T... I>
+struct Sequence {};
+template <int N>
+using Numbers = __make_integer_seq<Sequence, int, N>;
+
+// The numbers of two registers in turn, beginning with number `First` of each; N in all.
+template <int First, int N, class V, int... I>
+inline auto zip(V a, V b, Sequence<int, I...>) {
+  constexpr int count = sizeof(V) / sizeof(a[0]);
+  return __builtin_shufflevector(a, b, (First + I / 2 + I % 2 * count)...);
+}
+template <int First, int N, class V>
+inline auto zip(V a, V b) {
+  return zip<First, N>(a, b, Numbers<N>{});
+}
+
+// Turns rows into columns. Each step takes the first and second half of the rows in turn.
+inline void transpose(Words (&rows)[kLanes]) {
+  for (int done = 1; done < kLanes; done *= 2) {
+    Words next[kLanes];
+    for (int i = 0; i < kLanes / 2; i++) {
+      next[2 * i] = zip<0, kLanes>(rows[i], rows[i + kLanes / 2]);
+      next[2 * i + 1] = zip<kLanes / 2, kLanes>(rows[i], rows[i + kLanes / 2]);
+    }
+    for (int i = 0; i < kLanes; i++) rows[i] = next[i];
+  }
+}
+
+template <class T>
+struct Singles {
+  using Stored = typename T::Stored;
+  using Packed = float;
+  static constexpr int kStep = 1;
+  // One register of steps of a row, of which `count` numbers are there.
+  static Words steps(const Stored* from, int64 count) {
+    return (Words)(count >= kLanes ? T::load(from) : loadSome<T>(from, (int)count));
+  }
+  // A register of columns of kStep rows, each column a step; so many numbers are there in each row.
+  static Words columns(const Stored* const (&rows)[kStep], const int64 (&counts)[kStep], int64 at) {
+    return steps(rows[0] + at, counts[0] - at);
+  }
+  static Floats right(const Packed* panel) { return loadBits<Floats>(panel); }
+  struct Left {
+    Floats value;
+  };
+  static Left left(const Packed* from) { return {splat(*from)}; }
+  static Floats multiply(Left a, Floats b, Floats sum) { return multiplyAdd(a.value, b, sum); }
+  static void narrow(Packed* to, Floats x) { storeBits(to, x); }
+};
+
+#if defined(__AVX512BF16__)
+struct Pairs {
+  using Stored = uint16;
+  using Packed = uint16;
+  static constexpr int kStep = 2;
+  static Words steps(const Stored* from, int64 count) {
+    return loadBits<Words>(from, count);
+  }
+  static Words columns(const Stored* const (&rows)[kStep], const int64 (&counts)[kStep], int64 at) {
+    return (Words)zip<0, 2 * kLanes>(loadBits<Halves>(rows[0] + at, counts[0] - at),
+                                     loadBits<Halves>(rows[1] + at, counts[1] - at));
+  }
+  static __m512bh right(const Packed* panel) { return loadBits<__m512bh>(panel); }
+  static __m512bh left(const Packed* from) { return (__m512bh)_mm512_set1_epi32(loadBits<int32>(from)); }
+  static Floats multiply(__m512bh a, __m512bh b, Floats sum) { return _mm512_dpbf16_ps(sum, a, b); }
+  static void narrow(Packed* to, Floats x) { BFloat16::store(to, x); }
+};
+#endif
+
+// What a type is multiplied as.
+template <class T>
+struct Products {
+  using Type = Singles<T>;
+};
+#if defined(__AVX512BF16__)
+template <>
+struct Products<BFloat16> {
+  using Type = Pairs;
+};
+#endif
+
+constexpr int kPanel = kTileVectors * kLanes;
+
+// The first columns of a panel of `width` columns: sums [R, C · kLanes] = left [R, inner] · right [inner, …].
+template <class P, int R, int C>
+inline void tile(const typename P::Packed* left, int64 leftStride, const typename P::Packed* panel, int64 width,
+                 int64 inner, Floats (&sums)[R][C]) {
+  for (int row = 0; row < R; row++) {
+    for (int column = 0; column < C; column++) sums[row][column] = Floats{};
+  }
+  for (int64 k = 0; k < inner; k += P::kStep) {
+    decltype(P::right(panel)) right[C];
+    for (int column = 0; column < C; column++) right[column] = P::right(panel + column * kLanes * P::kStep);
+    for (int row = 0; row < R; row++) {
+      auto a = P::left(left + row * leftStride + k);
+      for (int column = 0; column < C; column++) {
+        sums[row][column] = P::multiply(a, right[column], sums[row][column]);
+      }
+    }
+    panel += width * P::kStep;
+  }
+}
+
+// Calls body with a compile-time count of vectors, 1 … kTileVectors.
+template <int N>
+struct Count {
+  static constexpr int value = N;
+};
+template <int N = kTileVectors, class Body>
+inline void withVectors(int64 vectors, Body body) {
+  if constexpr (N > 1) {
+    if (vectors < N) return withVectors<N - 1>(vectors, body);
+  }
+  body(Count<N>{});
+}
+
+// One key head of one span, packed, and what its queries need for a few rows.
+template <class T>
+struct Head {
+  using P = typename Products<T>::Type;
+  using Stored = typename T::Stored;
+  using Packed = typename P::Packed;
+
+  int64 width;        // of a head
+  int64 keys;         // keys of the span
+  int64 paddedWidth;  // whole registers
+  int64 paddedKeys;
+  int64* rows;           // where the keys are
+  Packed* packedKeys;    // panels over the keys, [width][kPanel]
+  Packed* packedValues;  // panels over the width, [paddedKeys][kPanel]
+  Packed* queries;       // [kTileRows][width], where queries have to be converted
+  float* scores;         // [kTileRows][paddedKeys]
+  Packed* shares;        // the same, as what is multiplied
+
+  static constexpr bool kConverts = sizeof(Packed) != sizeof(Stored);
+  static constexpr bool kNarrows = sizeof(Packed) != sizeof(float);
+
+  static int64 aligned(int64 bytes) { return roundUp(bytes, 64); }
+
+  static int64 scratchBytes(int64 keys, int64 width) {
+    int64 paddedKeys = roundUp(keys, kLanes);
+    int64 paddedWidth = roundUp(width, kLanes);
+    return aligned(keys * sizeof(int64)) + aligned(width * paddedKeys * sizeof(Packed)) +
+           aligned(paddedKeys * paddedWidth * sizeof(Packed)) +
+           aligned(kTileRows * width * sizeof(Packed)) + aligned(kTileRows * paddedKeys * sizeof(float)) +
+           aligned(kTileRows * paddedKeys * sizeof(Packed));
+  }
+
+  Head(char* scratch, int64 keys, int64 width)
+      : width(width), keys(keys), paddedWidth(roundUp(width, kLanes)), paddedKeys(roundUp(keys, kLanes)) {
+    rows = (int64*)scratch;
+    scratch += aligned(keys * sizeof(int64));
+    packedKeys = (Packed*)scratch;
+    scratch += aligned(width * paddedKeys * sizeof(Packed));
+    packedValues = (Packed*)scratch;
+    scratch += aligned(paddedKeys * paddedWidth * sizeof(Packed));
+    queries = (Packed*)scratch;
+    scratch += aligned(kTileRows * width * sizeof(Packed));
+    scores = (float*)scratch;
+    scratch += aligned(kTileRows * paddedKeys * sizeof(float));
+    shares = kNarrows ? (Packed*)scratch : (Packed*)scores;
+  }
+
+  void pack(const Stored* k, const Stored* v, int64 stride) {
+    packKeys(k, stride);
+    packValues(v, stride);
+  }
+
+  // With zeros to fill up the last register.
+  void packKeys(const Stored* k, int64 stride) {
+    for (int64 key = 0; key < paddedKeys; key += kLanes) {
+      int64 begin = key / kPanel * kPanel;
+      int64 panelWidth = least(kPanel, paddedKeys - begin);
+      Packed* to = packedKeys + begin * width + (key - begin) * P::kStep;
+      for (int64 i = 0; i < width; i += kLanes * P::kStep) {
+        Words block[kLanes];
+        for (int64 j = 0; j < kLanes; j++) {
+          block[j] = key + j < keys ? P::steps(k + rows[key + j] * stride + i, width - i) : Words{};
+        }
+        transpose(block);
+        for (int64 j = 0; j < least(kLanes, (width - i) / P::kStep); j++, to += panelWidth * P::kStep) {
+          storeBits(to, block[j]);
+        }
+      }
+    }
+  }
+
+  void packValues(const Stored* v, int64 stride) {
+    for (int64 begin = 0; begin < paddedWidth; begin += kPanel) {
+      int64 end = least(begin + kPanel, paddedWidth);
+      Packed* to = packedValues + begin * paddedKeys;
+      for (int64 key = 0; key < keys; key += P::kStep) {
+        const Stored* from[P::kStep];
+        int64 counts[P::kStep];
+        for (int64 part = 0; part < P::kStep; part++) {
+          bool there = key + part < keys;
+          from[part] = v + (there ? rows[key + part] * stride : 0);
+          counts[part] = there ? width : 0;
+        }
+        for (int64 at = begin; at < end; at += kLanes, to += kLanes * P::kStep) {
+          storeBits(to, P::columns(from, counts, at));
+        }
+      }
+    }
+  }
+
+  // R query rows; row r sees the first firstVisible + r · causal keys.
+  template <int R>
+  void attend(const Stored* q, int64 queryStride, Stored* out, int64 outStride, int64 firstVisible, bool causal,
+              float scale) {
+    const Packed* left;
+    int64 leftStride;
+    if constexpr (kConverts) {
+      for (int row = 0; row < R; row++) {
+        forEach<T>(width, [&](int64 at, auto access) {
+          Floats x = access.load(q + row * queryStride + at);
+          if (at + kLanes <= width) storeBits(queries + row * width + at, x);
+          else for (int64 i = at; i < width; i++) queries[row * width + i] = x[i - at];
+        });
+      }
+      left = queries;
+      leftStride = width;
+    } else {
+      left = q;
+      leftStride = queryStride;
+    }
+    int64 visible = firstVisible + (causal ? R - 1 : 0);
+    int64 columns = roundUp(visible, kLanes);
+    for (int64 begin = 0; begin < columns; begin += kPanel) {
+      withVectors(least(kPanel, columns - begin) / kLanes, [&](auto vectors) {
+        constexpr int C = decltype(vectors)::value;
+        Floats sums[R][C];
+        tile<P, R, C>(left, leftStride, packedKeys + begin * width, least(kPanel, paddedKeys - begin), width, sums);
+        for (int row = 0; row < R; row++) {
+          for (int column = 0; column < C; column++) {
+            storeBits(scores + row * paddedKeys + begin + column * kLanes, sums[row][column]);
+          }
+        }
+      });
+    }
+    float inverse[R];
+    for (int row = 0; row < R; row++) {
+      inverse[row] = 1 / softmax(row, firstVisible + (causal ? row : 0), columns, scale);
+    }
+    for (int64 begin = 0; begin < paddedWidth; begin += kPanel) {
+      withVectors(least(kPanel, paddedWidth - begin) / kLanes, [&](auto vectors) {
+        constexpr int C = decltype(vectors)::value;
+        Floats sums[R][C];
+        tile<P, R, C>(shares, paddedKeys, packedValues + begin * paddedKeys, C * kLanes, roundUp(visible, P::kStep),
+                      sums);
+        for (int row = 0; row < R; row++) {
+          for (int column = 0; column < C; column++) {
+            int64 at = begin + column * kLanes;
+            Floats mixed = sums[row][column] * inverse[row];
+            if (at + kLanes <= width) {
+              T::store(out + row * outStride + at, mixed);
+            } else {
+              storeSome<T>(out + row * outStride + at, mixed, (int)(width - at));
+            }
+          }
+        }
+      });
+    }
+  }
+
+  // Turns a row of scores into shares that are not divided by their sum yet, zero where nothing is seen; the sum.
+  float softmax(int row, int64 visible, int64 columns, float scale) {
+    static constexpr auto numbers = [] {
+      struct {
+        int32 at[kLanes];
+      } n{};
+      for (int i = 0; i < kLanes; i++) n.at[i] = i;
+      return n;
+    }();
+    float* score = scores + row * paddedKeys;
+    Packed* share = shares + row * paddedKeys;
+    int64 whole = visible / kLanes * kLanes;
+    auto seen = loadBits<Ints>(numbers.at) < (int32)(visible - whole);
+    Floats most = splat(-__builtin_inff());
+    for (int64 i = 0; i < whole; i += kLanes) {
+      Floats s = loadBits<Floats>(score + i);
+      most = s > most ? s : most;
+    }
+    if (whole < visible) {
+      Floats s = loadBits<Floats>(score + whole);
+      most = (seen & (s > most)) ? s : most;
+    }
+    // Scores are scaled here, where it is one operation with the subtraction.
+    Floats shift = splat(-largest(most) * scale);
+    Floats factor = splat(scale);
+    Floats total = {};
+    for (int64 i = 0; i < whole; i += kLanes) {
+      Floats e = exponential(multiplyAdd(loadBits<Floats>(score + i), factor, shift));
+      total += e;
+      P::narrow(share + i, e);
+    }
+    if (whole < visible) {
+      Floats e = exponential(multiplyAdd(loadBits<Floats>(score + whole), factor, shift));
+      e = seen ? e : Floats{};
+      total += e;
+      P::narrow(share + whole, e);
+      whole += kLanes;
+    }
+    for (int64 i = whole; i < columns; i += kLanes) P::narrow(share + i, Floats{});
+    return sum(total);
+  }
+
+  template <int R = kTileRows>
+  void attendRows(int64 rows, const Stored* q, int64 queryStride, Stored* out, int64 outStride, int64 firstVisible,
+                  bool causal, float scale) {
+    if constexpr (R > 1) {
+      if (rows < R) {
+        return attendRows<R - 1>(rows, q, queryStride, out, outStride, firstVisible, causal, scale);
+      }
+    }
+    attend<R>(q, queryStride, out, outStride, firstVisible, causal, scale);
+  }
+};
+
+template <class T>
+void zero(typename T::Stored* rows, int64 count, int64 stride, int64 width) {
+  for (int64 row = 0; row < count; row++, rows += stride) {
+    for (int64 i = 0; i < width; i++) rows[i] = 0;
+  }
+}
+
+// The key heads kvBegin … kvEnd and their queries.
+template <class T>
+void attention(const typename T::Stored* q, const typename T::Stored* k, const typename T::Stored* v,
+               typename T::Stored* out, int64 rows, int64 heads, int64 kvHeads, int64 kvBegin, int64 kvEnd,
+               int64 width, const int64* spans, int64 spanCount, char* scratch, float scale) {
+  int64 queryStride = heads * width;
+  int64 keyStride = kvHeads * width;
+  int64 groups = heads / kvHeads;
+  typename T::Stored* own = out + kvBegin * groups * width;
+  int64 ownWidth = (kvEnd - kvBegin) * groups * width;
+  int64 covered = 0;
+  for (int64 i = 0; i < spanCount; i++) {
+    int64 queryBegin = *spans++;
+    int64 queryEnd = *spans++;
+    bool causal = *spans++ != 0;
+    int64 keys = *spans++;
+    int64 rangeCount = *spans++;
+    const int64* ranges = spans;
+    spans += 2 * rangeCount;
+    zero<T>(own + covered * queryStride, queryBegin - covered, queryStride, ownWidth);
+    covered = queryEnd;
+    Head<T> head(scratch, keys, width);
+    int64 count = 0;
+    for (int64 range = 0; range < rangeCount; range++) {
+      for (int64 row = ranges[2 * range]; row < ranges[2 * range + 1]; row++) head.rows[count++] = row;
+    }
+    for (int64 kvHead = kvBegin; kvHead < kvEnd; kvHead++) {
+      head.pack(k + kvHead * width, v + kvHead * width, keyStride);
+      for (int64 h = kvHead * groups; h < (kvHead + 1) * groups; h++) {
+        for (int64 begin = queryBegin; begin < queryEnd; begin += kTileRows) {
+          int64 visible = causal ? keys - (queryEnd - 1 - begin) : keys;
+          head.attendRows(least(kTileRows, queryEnd - begin), q + begin * queryStride + h * width, queryStride,
+                          out + begin * queryStride + h * width, queryStride, visible, causal, scale);
+        }
+      }
+    }
+  }
+  zero<T>(own + covered * queryStride, rows - covered, queryStride, ownWidth);
+}
+
+// Calls body with the type of a code: 0 is float32, 1 bfloat16.
+template <class Body>
+inline auto withType(int32 type, Body body) {
+  return type == 0 ? body(Float32{}) : body(BFloat16{});
+}
+
+}  // namespace
+
+// The Java Native Interface's naming, without its header: environment and class are not used.
+#define EXPORT(type) extern "C" __attribute__((visibility("default"))) type
+#define NAME(name) Java_io_llara_spi_NativeKernels_##name
+
+EXPORT(void) NAME(rmsNorm)(void*, void*, int32 type, int64 x, int64 weight, int64 out, int64 rows, int64 width,
+                           float eps) {
+  withType(type, [&](auto t) {
+    using T = decltype(t);
+    using Stored = typename T::Stored;
+    rmsNorm<T>((const Stored*)x, (const Stored*)weight, (Stored*)out, rows, width, eps);
+  });
+}
+
+EXPORT(void) NAME(rotary)(void*, void*, int32 type, int64 x, int64 cos, int64 sin, int64 out, int64 rows, int64 heads,
+                          int64 width) {
+  withType(type, [&](auto t) {
+    using T = decltype(t);
+    using Stored = typename T::Stored;
+    rotary<T>((const Stored*)x, (const Stored*)cos, (const Stored*)sin, (Stored*)out, rows, heads, width);
+  });
+}
+
+EXPORT(void) NAME(gate)(void*, void*, int32 type, int64 open, int64 up, int64 count) {
+  withType(type, [&](auto t) {
+    using T = decltype(t);
+    using Stored = typename T::Stored;
+    gate<T>((Stored*)open, (const Stored*)up, count);
+  });
+}
+
+EXPORT(int64) NAME(attentionScratch)(void*, void*, int32 type, int64 keys, int64 width) {
+  return withType(type, [&](auto t) { return Head<decltype(t)>::scratchBytes(keys, width); });
+}
+
+EXPORT(void) NAME(attention)(void*, void*, int32 type, int64 q, int64 k, int64 v, int64 out, int64 rows, int64 heads,
+                             int64 kvHeads, int64 kvBegin, int64 kvEnd, int64 width, int64 spans, int64 spanCount,
+                             int64 scratch, float scale) {
+  withType(type, [&](auto t) {
+    using T = decltype(t);
+    using Stored = typename T::Stored;
+    attention<T>((const Stored*)q, (const Stored*)k, (const Stored*)v, (Stored*)out, rows, heads, kvHeads, kvBegin,
+                 kvEnd, width, (const int64*)spans, spanCount, (char*)scratch, scale);
+  });
+}
