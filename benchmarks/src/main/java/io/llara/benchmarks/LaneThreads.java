@@ -1,5 +1,6 @@
 package io.llara.benchmarks;
 
+import io.llara.tensor.Libtorch;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.ExecutionException;
@@ -8,7 +9,6 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import org.bytedeco.openblas.global.openblas;
 import org.bytedeco.pytorch.InferenceMode;
-import org.bytedeco.pytorch.global.torch;
 
 /** Threads for native work, each with a number of libtorch and BLAS threads of its own. */
 final class LaneThreads implements AutoCloseable {
@@ -29,7 +29,7 @@ final class LaneThreads implements AutoCloseable {
 
   /** Both settings belong to the thread. */
   private void runLane(Runnable loop) {
-    torch.set_num_threads(threadsEach);
+    Libtorch.useThreads(threadsEach);
     try (InferenceMode inference = new InferenceMode(true)) {
       loop.run();
     }

@@ -57,9 +57,9 @@ final class Workload {
     return tokens;
   }
 
-  /** Encodes all prompts in one call. */
+  /** Encodes all prompts in one call; a single one as a text by itself, which all lanes share. */
   List<PooledVectors> encode(EncodingEngine engine) {
-    return engine.encode(prompts);
+    return prompts.size() == 1 ? List.of(engine.encode(prompts.get(0))) : engine.encode(prompts);
   }
 
   /**

@@ -410,7 +410,7 @@ public final class EncodingEngine implements AutoCloseable {
 
   private void runLane() {
     // Gradient mode and thread count belong to the thread: set once, for all it ever runs.
-    torch.set_num_threads(1);
+    Libtorch.useThreads(1);
     try (TensorScope scope = new TensorScope();
         InferenceMode inference = new InferenceMode(true)) {
       while (true) {
@@ -433,8 +433,7 @@ public final class EncodingEngine implements AutoCloseable {
     boolean wide = batch.alone() && options.lanes() > 1;
     try (TensorScope scope = new TensorScope()) {
       if (wide) {
-        torch.set_num_threads(
-            Math.min(options.lanes(), Runtime.getRuntime().availableProcessors()));
+        Libtorch.useThreads(Math.min(options.lanes(), Runtime.getRuntime().availableProcessors()));
       }
       forward(batch.work());
     } catch (Abandoned e) {
@@ -444,7 +443,7 @@ public final class EncodingEngine implements AutoCloseable {
       batch.work().forEach(work -> work.sink().fail(error));
     } finally {
       if (wide) {
-        torch.set_num_threads(1);
+        Libtorch.useThreads(1);
       }
     }
   }

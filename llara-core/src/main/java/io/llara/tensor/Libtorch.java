@@ -33,6 +33,18 @@ public final class Libtorch {
     }
   }
 
+  /**
+   * Sets how many threads libtorch uses for the operators that the calling thread runs, itself
+   * included.
+   */
+  public static void useThreads(int count) {
+    load();
+    // A thread takes the number that any thread set last when it first asks. If that came after
+    // its own setting, a lane would begin to use the threads of another.
+    torch.get_num_threads();
+    torch.set_num_threads(count);
+  }
+
   /** Initialised on first use: the holder idiom makes loading lazy and thread-safe. */
   private static final class Loaded {
     static final @Nullable Throwable FAILURE = init();

@@ -13,7 +13,6 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.atomic.AtomicInteger;
-import org.bytedeco.pytorch.global.torch;
 
 /**
  * The threads that a search computes on, with one libtorch thread each. Unlike the lanes of
@@ -50,7 +49,7 @@ final class SearchLanes implements AutoCloseable {
               Thread thread =
                   new Thread(
                       () -> {
-                        torch.set_num_threads(1);
+                        Libtorch.useThreads(1);
                         task.run();
                       },
                       "llara-search-" + number.getAndIncrement());

@@ -12,7 +12,6 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.function.ToLongFunction;
-import org.bytedeco.pytorch.global.torch;
 
 /**
  * The threads that native work of training runs on: one for each core, with one libtorch thread
@@ -44,7 +43,7 @@ public final class Lanes implements AutoCloseable {
   }
 
   private static void prepared(Runnable task) {
-    torch.set_num_threads(1);
+    Libtorch.useThreads(1);
     try (Recording off = Recording.off()) {
       task.run();
     }
