@@ -23,6 +23,9 @@ import java.util.zip.ZipFile;
 final class CompileKernels {
   private static final String IN_JAR = "org/bytedeco/llvm/linux-x86_64/";
 
+  /** This file: what it says here decides what comes out. */
+  private static final Path SELF = Path.of("src/build/CompileKernels.java");
+
   private static final List<String> AVX512 =
       List.of("-mavx2", "-mfma", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl");
 
@@ -65,7 +68,7 @@ final class CompileKernels {
     Map<Path, List<String>> outdated = new LinkedHashMap<>();
     for (Map.Entry<String, List<String>> level : LEVELS.entrySet()) {
       Path library = output.resolve("libllara-" + level.getKey() + ".so");
-      if (!isNewer(library, source)) {
+      if (!isNewer(library, source) || !isNewer(library, SELF)) {
         outdated.put(library, level.getValue());
       }
     }
@@ -81,7 +84,9 @@ final class CompileKernels {
     boolean failed = false;
     for (Map.Entry<Path, Process> compiler : compilers.entrySet()) {
       if (compiler.getValue().waitFor() != 0) {
-        System.err.println("clang could not make " + compiler.getKey());
+        System.err.println(
+            compiler.getKey()
+                + " could not be made; \"-P -fused-kernels\" builds without, for libtorch's kernels");
         failed = true;
       }
     }

@@ -1,6 +1,6 @@
 // The operations of a LLaMA layer that surround its matrix products, for x86 processors: root mean square norm, rotary
 // embedding, the gate of SwiGLU, and attention. Bound by io.llara.spi.NativeKernels, which says what arguments mean and
-// has checked them.
+// has checked them. Lengths and strides are counted in numbers, scratch memory in bytes.
 //
 // Each operation reads its rows once and writes them once; attention keeps a few rows of scores in the cache. That is
 // what libtorch's operators, one elementary step each, cannot do. Compiled once for each level of instructions, freely
@@ -113,7 +113,7 @@ inline void storeSome(typename T::Stored* to, Floats x, int count) {
   for (int i = 0; i < count; i++) to[i] = some[i];
 }
 
-// Runs body(offset, load, store) over count numbers, a register at a time, the rest as a part of one.
+// How a register is filled from memory: wholly, or in part.
 template <class T>
 struct Whole {
   static Floats load(const typename T::Stored* from) { return T::load(from); }
@@ -127,6 +127,7 @@ struct Some {
   void store(typename T::Stored* to, Floats x) const { storeSome<T>(to, x, count); }
 };
 
+// Calls body(index, access) for count numbers, a register at a time; the last may be a part of one.
 template <class T, class Body>
 inline void forEach(int64 count, Body body) {
   int64 i = 0;
@@ -266,9 +267,7 @@ struct Pairs {
   using Stored = uint16;
   using Packed = uint16;
   static constexpr int kStep = 2;
-  static Words steps(const Stored* from, int64 count) {
-    return loadBits<Words>(from, count);
-  }
+  static Words steps(const Stored* from, int64 count) { return loadBits<Words>(from, count); }
   static Words columns(const Stored* const (&rows)[kStep], const int64 (&counts)[kStep], int64 at) {
     return (Words)zip<0, 2 * kLanes>(loadBits<Halves>(rows[0] + at, counts[0] - at),
                                      loadBits<Halves>(rows[1] + at, counts[1] - at));
@@ -334,44 +333,38 @@ struct Head {
   using Stored = typename T::Stored;
   using Packed = typename P::Packed;
 
-  int64 width;        // of a head
-  int64 keys;         // keys of the span
-  int64 paddedWidth;  // whole registers
+  int64 width;  // of a head
+  int64 keys;   // of the span
+  int64 paddedWidth;
   int64 paddedKeys;
-  int64* rows;           // where the keys are
+  int64* rows;           // where the keys are, [keys]
   Packed* packedKeys;    // panels over the keys, [width][kPanel]
   Packed* packedValues;  // panels over the width, [paddedKeys][kPanel]
-  Packed* queries;       // [kTileRows][width], where queries have to be converted
+  Packed* queries;       // where they have to be converted, [kTileRows][paddedWidth]
   float* scores;         // [kTileRows][paddedKeys]
-  Packed* shares;        // the same, as what is multiplied
+  Packed* shares;        // scores as they are multiplied; in their place where that is of the same size
+  int64 end;             // of the scratch memory
 
   static constexpr bool kConverts = sizeof(Packed) != sizeof(Stored);
   static constexpr bool kNarrows = sizeof(Packed) != sizeof(float);
 
-  static int64 aligned(int64 bytes) { return roundUp(bytes, 64); }
-
-  static int64 scratchBytes(int64 keys, int64 width) {
-    int64 paddedKeys = roundUp(keys, kLanes);
-    int64 paddedWidth = roundUp(width, kLanes);
-    return aligned(keys * sizeof(int64)) + aligned(width * paddedKeys * sizeof(Packed)) +
-           aligned(paddedKeys * paddedWidth * sizeof(Packed)) +
-           aligned(kTileRows * width * sizeof(Packed)) + aligned(kTileRows * paddedKeys * sizeof(float)) +
-           aligned(kTileRows * paddedKeys * sizeof(Packed));
+  Head(int64 scratch, int64 keys, int64 width)
+      : width(width), keys(keys), paddedWidth(roundUp(width, kLanes)), paddedKeys(roundUp(keys, kLanes)), end(scratch) {
+    rows = take<int64>(keys);
+    packedKeys = take<Packed>(width * paddedKeys);
+    packedValues = take<Packed>(paddedKeys * paddedWidth);
+    queries = take<Packed>(kConverts ? kTileRows * paddedWidth : 0);
+    scores = take<float>(kTileRows * paddedKeys);
+    shares = kNarrows ? take<Packed>(kTileRows * paddedKeys) : (Packed*)scores;
   }
 
-  Head(char* scratch, int64 keys, int64 width)
-      : width(width), keys(keys), paddedWidth(roundUp(width, kLanes)), paddedKeys(roundUp(keys, kLanes)) {
-    rows = (int64*)scratch;
-    scratch += aligned(keys * sizeof(int64));
-    packedKeys = (Packed*)scratch;
-    scratch += aligned(width * paddedKeys * sizeof(Packed));
-    packedValues = (Packed*)scratch;
-    scratch += aligned(paddedKeys * paddedWidth * sizeof(Packed));
-    queries = (Packed*)scratch;
-    scratch += aligned(kTileRows * width * sizeof(Packed));
-    scores = (float*)scratch;
-    scratch += aligned(kTileRows * paddedKeys * sizeof(float));
-    shares = kNarrows ? (Packed*)scratch : (Packed*)scores;
+  static int64 scratchBytes(int64 keys, int64 width) { return Head(0, keys, width).end; }
+
+  template <class E>
+  E* take(int64 count) {
+    E* begin = (E*)end;
+    end += roundUp(count * sizeof(E), 64);
+    return begin;
   }
 
   void pack(const Stored* k, const Stored* v, int64 stride) {
@@ -426,13 +419,11 @@ struct Head {
     if constexpr (kConverts) {
       for (int row = 0; row < R; row++) {
         forEach<T>(width, [&](int64 at, auto access) {
-          Floats x = access.load(q + row * queryStride + at);
-          if (at + kLanes <= width) storeBits(queries + row * width + at, x);
-          else for (int64 i = at; i < width; i++) queries[row * width + i] = x[i - at];
+          storeBits(queries + row * paddedWidth + at, access.load(q + row * queryStride + at));
         });
       }
       left = queries;
-      leftStride = width;
+      leftStride = paddedWidth;
     } else {
       left = q;
       leftStride = queryStride;
@@ -540,8 +531,8 @@ void zero(typename T::Stored* rows, int64 count, int64 stride, int64 width) {
 // The key heads kvBegin … kvEnd and their queries.
 template <class T>
 void attention(const typename T::Stored* q, const typename T::Stored* k, const typename T::Stored* v,
-               typename T::Stored* out, int64 rows, int64 heads, int64 kvHeads, int64 kvBegin, int64 kvEnd,
-               int64 width, const int64* spans, int64 spanCount, char* scratch, float scale) {
+               typename T::Stored* out, int64 rows, int64 heads, int64 kvHeads, int64 kvBegin, int64 kvEnd, int64 width,
+               const int64* spans, int64 spanCount, int64 scratch, float scale) {
   int64 queryStride = heads * width;
   int64 keyStride = kvHeads * width;
   int64 groups = heads / kvHeads;
@@ -586,11 +577,11 @@ inline auto withType(int32 type, Body body) {
 }  // namespace
 
 // The Java Native Interface's naming, without its header: environment and class are not used.
-#define EXPORT(type) extern "C" __attribute__((visibility("default"))) type
+#define EXPORT extern "C" __attribute__((visibility("default")))
 #define NAME(name) Java_io_llara_spi_NativeKernels_##name
 
-EXPORT(void) NAME(rmsNorm)(void*, void*, int32 type, int64 x, int64 weight, int64 out, int64 rows, int64 width,
-                           float eps) {
+EXPORT void NAME(rmsNorm)(void*, void*, int32 type, int64 x, int64 weight, int64 out, int64 rows, int64 width,
+                          float eps) {
   withType(type, [&](auto t) {
     using T = decltype(t);
     using Stored = typename T::Stored;
@@ -598,8 +589,8 @@ EXPORT(void) NAME(rmsNorm)(void*, void*, int32 type, int64 x, int64 weight, int6
   });
 }
 
-EXPORT(void) NAME(rotary)(void*, void*, int32 type, int64 x, int64 cos, int64 sin, int64 out, int64 rows, int64 heads,
-                          int64 width) {
+EXPORT void NAME(rotary)(void*, void*, int32 type, int64 x, int64 cos, int64 sin, int64 out, int64 rows, int64 heads,
+                         int64 width) {
   withType(type, [&](auto t) {
     using T = decltype(t);
     using Stored = typename T::Stored;
@@ -607,7 +598,7 @@ EXPORT(void) NAME(rotary)(void*, void*, int32 type, int64 x, int64 cos, int64 si
   });
 }
 
-EXPORT(void) NAME(gate)(void*, void*, int32 type, int64 open, int64 up, int64 count) {
+EXPORT void NAME(gate)(void*, void*, int32 type, int64 open, int64 up, int64 count) {
   withType(type, [&](auto t) {
     using T = decltype(t);
     using Stored = typename T::Stored;
@@ -615,17 +606,17 @@ EXPORT(void) NAME(gate)(void*, void*, int32 type, int64 open, int64 up, int64 co
   });
 }
 
-EXPORT(int64) NAME(attentionScratch)(void*, void*, int32 type, int64 keys, int64 width) {
+EXPORT int64 NAME(attentionScratch)(void*, void*, int32 type, int64 keys, int64 width) {
   return withType(type, [&](auto t) { return Head<decltype(t)>::scratchBytes(keys, width); });
 }
 
-EXPORT(void) NAME(attention)(void*, void*, int32 type, int64 q, int64 k, int64 v, int64 out, int64 rows, int64 heads,
-                             int64 kvHeads, int64 kvBegin, int64 kvEnd, int64 width, int64 spans, int64 spanCount,
-                             int64 scratch, float scale) {
+EXPORT void NAME(attention)(void*, void*, int32 type, int64 q, int64 k, int64 v, int64 out, int64 rows, int64 heads,
+                            int64 kvHeads, int64 kvBegin, int64 kvEnd, int64 width, int64 spans, int64 spanCount,
+                            int64 scratch, float scale) {
   withType(type, [&](auto t) {
     using T = decltype(t);
     using Stored = typename T::Stored;
     attention<T>((const Stored*)q, (const Stored*)k, (const Stored*)v, (Stored*)out, rows, heads, kvHeads, kvBegin,
-                 kvEnd, width, (const int64*)spans, spanCount, (char*)scratch, scale);
+                 kvEnd, width, (const int64*)spans, spanCount, scratch, scale);
   });
 }
