@@ -86,7 +86,7 @@ final class CompileKernels {
       if (compiler.getValue().waitFor() != 0) {
         System.err.println(
             compiler.getKey()
-                + " could not be made; \"-P -fused-kernels\" builds without, for libtorch's kernels");
+                + " could not be made; -P '!fused-kernels' builds without them");
         failed = true;
       }
     }
