@@ -3,6 +3,7 @@ package io.llara.examples;
 import io.llara.ComputeType;
 import io.llara.LlaraException;
 import io.llara.engine.EngineOptions;
+import io.llara.spi.FusedKernels;
 import io.llara.tensor.Cpu;
 import io.llara.tensor.Memory;
 import java.io.IOException;
@@ -95,6 +96,10 @@ final class DoctorCommand implements Callable<Integer> {
     show(results, "process memory", "at most " + limit(natives.maxPhysicalBytes()));
     show(results, "oneDNN", natives.onednnVersion());
     show(results, "CPU kernels", natives.cpuCapability());
+    show(
+        results,
+        "fused kernels",
+        FusedKernels.instructions().orElse("none for this machine; libtorch does their work"));
     show(results, "devices", natives.devices());
     for (Natives.Library library : natives.libraries()) {
       show(results, "library", "%10s  %s".formatted(size(library.bytes()), library.path()));

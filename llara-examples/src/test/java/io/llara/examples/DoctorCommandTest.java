@@ -2,6 +2,7 @@ package io.llara.examples;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.llara.spi.FusedKernels;
 import org.junit.jupiter.api.Test;
 
 class DoctorCommandTest {
@@ -14,6 +15,7 @@ class DoctorCommandTest {
     assertThat(run.out())
         .contains("Java ", "JavaCPP ", "libtorch ", "OpenBLAS ", "oneDNN ", "tokenizers ")
         .contains("platform ", "CPU features ", "lanes ", "Java heap ", "memory ", "devices ")
+        .containsPattern("fused kernels +" + FusedKernels.instructions().orElse("none"))
         .containsPattern("library +\\d+\\.\\d MiB  .*torch_cpu")
         .containsPattern("library +\\d+\\.\\d MiB  .*openblas")
         .containsPattern("library +\\d+\\.\\d MiB  .*tokenizers");
