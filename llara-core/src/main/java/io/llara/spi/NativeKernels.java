@@ -3,11 +3,9 @@ package io.llara.spi;
 import io.llara.tensor.Cpu;
 import java.io.File;
 import java.io.IOException;
-import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
-import java.util.stream.Collectors;
 import org.bytedeco.javacpp.Loader;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
@@ -86,18 +84,12 @@ final class NativeKernels {
     }
     List<Level> levels = List.of(Level.values());
     if (limit != null) {
-      int first = levels.stream().map(Level::toString).toList().indexOf(limit);
+      List<String> names = levels.stream().map(Level::toString).toList();
+      int first = names.indexOf(limit);
       if (first < 0) {
         throw new IllegalArgumentException(
-            PROPERTY
-                + " is "
-                + limit
-                + ", which is none of "
-                + NONE
-                + ", "
-                + Arrays.stream(Level.values())
-                    .map(Level::toString)
-                    .collect(Collectors.joining(", ")));
+            "%s is %s, which is none of %s, %s"
+                .formatted(PROPERTY, limit, NONE, String.join(", ", names)));
       }
       levels = levels.subList(first, levels.size());
     }

@@ -12,7 +12,6 @@ import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Random;
 import java.util.stream.Stream;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -30,7 +29,7 @@ import org.junit.jupiter.params.provider.MethodSource;
  */
 abstract class KernelsContract {
   final Kernels kernels = kernels().get(0);
-  private final Random random = new Random(42);
+  private final RandomTensors random = new RandomTensors();
   private TensorScope scope;
 
   enum Type {
@@ -63,15 +62,7 @@ abstract class KernelsContract {
   abstract List<Kernels> kernels();
 
   final Tensor random(Type type, double spread, long... shape) {
-    int size = 1;
-    for (long n : shape) {
-      size *= (int) n;
-    }
-    float[] values = new float[size];
-    for (int i = 0; i < size; i++) {
-      values[i] = (float) (random.nextGaussian() * spread);
-    }
-    return Tensors.ofFloats(values, shape).to(type.torch);
+    return random.next(type.torch, spread, shape);
   }
 
   @ParameterizedTest

@@ -14,7 +14,6 @@ import io.llara.testing.Leaks;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Random;
 import java.util.function.Function;
 import java.util.function.Supplier;
 import java.util.stream.Stream;
@@ -40,7 +39,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 class RecordingKernelsTest {
   private final Kernels kernels = new RecordingKernels();
   private final Kernels inference = new LibtorchKernels();
-  private final Random random = new Random(42);
+  private final RandomTensors random = new RandomTensors();
   private TensorScope scope;
 
   enum Type {
@@ -71,15 +70,7 @@ class RecordingKernelsTest {
   }
 
   private Tensor random(ScalarType type, double spread, long... shape) {
-    int size = 1;
-    for (long n : shape) {
-      size *= (int) n;
-    }
-    float[] values = new float[size];
-    for (int i = 0; i < size; i++) {
-      values[i] = (float) (random.nextGaussian() * spread);
-    }
-    return Tensors.ofFloats(values, shape).to(type);
+    return random.next(type, spread, shape);
   }
 
   private static Kernels.Rotation rotation(ScalarType type, int rows, int dim) {

@@ -54,7 +54,11 @@ public final class EmbeddingSpeed {
     List<float[]> vectors();
 
     /** Embeds all texts once and returns the seconds that took. */
-    double seconds();
+    default double seconds() {
+      long begin = System.nanoTime();
+      vectors();
+      return (System.nanoTime() - begin) / 1e9;
+    }
 
     @Override
     void close();
@@ -174,13 +178,6 @@ public final class EmbeddingSpeed {
     }
 
     @Override
-    public double seconds() {
-      long begin = System.nanoTime();
-      vectors();
-      return (System.nanoTime() - begin) / 1e9;
-    }
-
-    @Override
     public void close() {
       encoder.close();
     }
@@ -211,13 +208,6 @@ public final class EmbeddingSpeed {
     @Override
     public List<float[]> vectors() {
       return texts.stream().map(model::embed).toList();
-    }
-
-    @Override
-    public double seconds() {
-      long begin = System.nanoTime();
-      vectors();
-      return (System.nanoTime() - begin) / 1e9;
     }
 
     @Override
