@@ -29,7 +29,7 @@ final class CompileKernels {
   private static final List<String> AVX512 =
       List.of("-mavx2", "-mfma", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl");
 
-  /** By the names of io.llara.spi.NativeKernels.Level. */
+  /** By the names of io.llara.kernels.NativeKernels.Level. */
   private static final Map<String, List<String>> LEVELS =
       Map.of(
           "avx2", List.of("-mavx2", "-mfma"),

@@ -1,5 +1,5 @@
 // The operations of a LLaMA layer that surround its matrix products, for x86 processors: root mean square norm, rotary
-// embedding, the gate of SwiGLU, and attention. Bound by io.llara.spi.NativeKernels, which says what arguments mean and
+// embedding, the gate of SwiGLU, and attention. Bound by io.llara.kernels.NativeKernels, which says what arguments mean and
 // has checked them. Lengths and strides are counted in numbers, scratch memory in bytes.
 //
 // Each operation reads its rows once and writes them once; attention keeps a few rows of scores in the cache. That is
@@ -578,7 +578,7 @@ inline auto withType(int32 type, Body body) {
 
 // The Java Native Interface's naming, without its header: environment and class are not used.
 #define EXPORT extern "C" __attribute__((visibility("default")))
-#define NAME(name) Java_io_llara_spi_NativeKernels_##name
+#define NAME(name) Java_io_llara_kernels_NativeKernels_##name
 
 EXPORT void NAME(rmsNorm)(void*, void*, int32 type, int64 x, int64 weight, int64 out, int64 rows, int64 width,
                           float eps) {

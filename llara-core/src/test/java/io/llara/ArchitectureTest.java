@@ -52,7 +52,7 @@ class ArchitectureTest {
     noClasses()
         .that()
         .resideOutsideOfPackages(
-            "io.llara.engine..", "io.llara.model..", "io.llara.spi..", "io.llara.tensor..")
+            "io.llara.engine..", "io.llara.model..", "io.llara.kernels..", "io.llara.tensor..")
         .should()
         .dependOnClassesThat()
         .resideInAPackage("org.bytedeco..")
@@ -88,7 +88,7 @@ class ArchitectureTest {
         .should()
         .dependOnClassesThat()
         .resideInAnyPackage(
-            "io.llara.engine..", "io.llara.model..", "io.llara.spi..", "io.llara.tensor..")
+            "io.llara.engine..", "io.llara.model..", "io.llara.kernels..", "io.llara.tensor..")
         .check(MAIN);
   }
 

@@ -2,8 +2,8 @@ package io.llara.benchmarks;
 
 import io.llara.benchmarks.CeilingWeights.Linear;
 import io.llara.checkpoint.LlamaConfig;
-import io.llara.spi.PackedProjection;
-import io.llara.spi.Projection;
+import io.llara.kernels.PackedProjection;
+import io.llara.kernels.Projection;
 import io.llara.tensor.TensorScope;
 import java.util.ArrayList;
 import java.util.Comparator;

@@ -1,11 +1,11 @@
 package io.llara.benchmarks;
 
 import io.llara.Similarity;
-import io.llara.train.retrieval.ExactSearch;
-import io.llara.train.retrieval.Hits;
-import io.llara.train.retrieval.InMemoryVectors;
-import io.llara.train.retrieval.StoredVectors;
-import io.llara.train.retrieval.VectorCache;
+import io.llara.retrieval.ExactSearch;
+import io.llara.retrieval.Hits;
+import io.llara.retrieval.InMemoryVectors;
+import io.llara.retrieval.StoredVectors;
+import io.llara.retrieval.VectorCache;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;

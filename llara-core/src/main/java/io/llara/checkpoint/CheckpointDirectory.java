@@ -1,6 +1,7 @@
 package io.llara.checkpoint;
 
 import io.llara.ModelLoadException;
+import io.llara.io.Messages;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -18,7 +19,7 @@ import java.util.Optional;
  * not read. Immutable and thread-safe.
  */
 public final class CheckpointDirectory {
-  static final String CONFIG = "config.json";
+  public static final String CONFIG = "config.json";
 
   private final Path path;
   private final LlamaConfig config;

@@ -1,14 +1,14 @@
 package io.llara.checkpoint;
 
 /** Conversions between single precision and the two 16-bit types; narrowing rounds to even. */
-final class HalfFloats {
+public final class HalfFloats {
   private HalfFloats() {}
 
-  static float fromBf16(short bits) {
+  public static float fromBf16(short bits) {
     return Float.intBitsToFloat(bits << 16);
   }
 
-  static short toBf16(float value) {
+  public static short toBf16(float value) {
     int bits = Float.floatToRawIntBits(value);
     if (Float.isNaN(value)) {
       // A NaN whose payload sits in the lower half would otherwise turn into an infinity.
@@ -17,7 +17,7 @@ final class HalfFloats {
     return (short) (bits + 0x7fff + (bits >>> 16 & 1) >>> 16);
   }
 
-  static float fromF16(short bits) {
+  public static float fromF16(short bits) {
     int sign = (bits & 0x8000) << 16;
     int exponent = bits >>> 10 & 0x1f;
     int fraction = bits & 0x3ff;
@@ -29,7 +29,7 @@ final class HalfFloats {
     return Float.intBitsToFloat(sign | wide << 23 | fraction << 13);
   }
 
-  static short toF16(float value) {
+  public static short toF16(float value) {
     int bits = Float.floatToRawIntBits(value);
     int sign = bits >>> 16 & 0x8000;
     int magnitude = bits & 0x7fffffff;

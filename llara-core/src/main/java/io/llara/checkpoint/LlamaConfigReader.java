@@ -1,6 +1,9 @@
 package io.llara.checkpoint;
 
 import io.llara.ModelLoadException;
+import io.llara.io.JsonSection;
+import io.llara.io.Messages;
+import io.llara.io.StrictJson;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;

@@ -2,6 +2,7 @@ package io.llara.checkpoint;
 
 import io.llara.ModelLoadException;
 import io.llara.UnsupportedModelException;
+import io.llara.io.Messages;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Collections;

@@ -1,5 +1,8 @@
 package io.llara.checkpoint;
 
+import io.llara.io.JsonSection;
+import io.llara.io.Messages;
+import io.llara.io.StrictJson;
 import java.nio.file.Path;
 import java.util.Collection;
 import java.util.List;

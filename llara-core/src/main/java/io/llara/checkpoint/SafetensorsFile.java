@@ -1,6 +1,7 @@
 package io.llara.checkpoint;
 
 import io.llara.ModelLoadException;
+import io.llara.io.Messages;
 import java.nio.file.Path;
 import java.util.Map;
 

@@ -5,6 +5,8 @@ import com.google.gson.stream.JsonReader;
 import com.google.gson.stream.JsonToken;
 import io.llara.ModelLoadException;
 import io.llara.UnsupportedModelException;
+import io.llara.io.Messages;
+import io.llara.io.StrictJson;
 import java.io.EOFException;
 import java.io.IOException;
 import java.io.InputStream;

@@ -3,6 +3,8 @@ package io.llara.checkpoint;
 import com.google.gson.JsonArray;
 import com.google.gson.JsonObject;
 import io.llara.LlaraException;
+import io.llara.io.AtomicFiles;
+import io.llara.io.Messages;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;

@@ -1,6 +1,7 @@
 package io.llara.checkpoint;
 
 import io.llara.ModelLoadException;
+import io.llara.io.Messages;
 import java.io.EOFException;
 import java.io.IOException;
 import java.nio.ByteBuffer;

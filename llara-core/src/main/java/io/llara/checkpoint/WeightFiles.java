@@ -2,6 +2,9 @@ package io.llara.checkpoint;
 
 import io.llara.ModelLoadException;
 import io.llara.UnsupportedModelException;
+import io.llara.io.JsonSection;
+import io.llara.io.Messages;
+import io.llara.io.StrictJson;
 import java.io.IOException;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
@@ -14,8 +17,8 @@ import java.util.Map;
 import java.util.regex.Pattern;
 
 /** Finds the tensors of a checkpoint, gives them their canonical names, checks the set. */
-final class WeightFiles {
-  static final String SINGLE_FILE = "model.safetensors";
+public final class WeightFiles {
+  public static final String SINGLE_FILE = "model.safetensors";
   static final String INDEX_FILE = "model.safetensors.index.json";
 
   private static final String MODEL_PREFIX = "model.";

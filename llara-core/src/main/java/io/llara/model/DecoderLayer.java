@@ -1,7 +1,7 @@
 package io.llara.model;
 
 import io.llara.attention.AttentionMask;
-import io.llara.spi.Kernels;
+import io.llara.kernels.Kernels;
 import io.llara.tensor.TensorScope;
 import org.bytedeco.pytorch.Tensor;
 import org.jspecify.annotations.Nullable;

@@ -1,8 +1,8 @@
 package io.llara.model;
 
 import io.llara.attention.AttentionMask;
-import io.llara.spi.Kernels;
-import io.llara.spi.Projection;
+import io.llara.kernels.Kernels;
+import io.llara.kernels.Projection;
 import io.llara.tensor.TensorScope;
 import org.bytedeco.pytorch.Tensor;
 

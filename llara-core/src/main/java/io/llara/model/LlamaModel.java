@@ -2,7 +2,7 @@ package io.llara.model;
 
 import io.llara.attention.AttentionMask;
 import io.llara.checkpoint.LlamaConfig;
-import io.llara.spi.Kernels;
+import io.llara.kernels.Kernels;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
 import java.util.Arrays;

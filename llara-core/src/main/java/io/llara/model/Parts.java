@@ -1,6 +1,6 @@
 package io.llara.model;
 
-import io.llara.spi.Projection;
+import io.llara.kernels.Projection;
 import org.bytedeco.pytorch.Tensor;
 
 /**

@@ -1,6 +1,6 @@
 package io.llara.model;
 
-import io.llara.spi.Kernels;
+import io.llara.kernels.Kernels;
 import org.bytedeco.pytorch.Tensor;
 
 /** Root mean square normalisation with a learned scale (arXiv 1910.07467). */

@@ -2,7 +2,7 @@ package io.llara.model;
 
 import io.llara.checkpoint.LlamaConfig;
 import io.llara.checkpoint.RopeScaling;
-import io.llara.spi.Kernels.Rotation;
+import io.llara.kernels.Kernels.Rotation;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
 import org.bytedeco.pytorch.Tensor;

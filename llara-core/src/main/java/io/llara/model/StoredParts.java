@@ -4,9 +4,9 @@ import static java.util.Objects.requireNonNull;
 
 import io.llara.checkpoint.LlamaConfig;
 import io.llara.checkpoint.LlamaTensors;
-import io.llara.spi.PackedProjection;
-import io.llara.spi.PlainProjection;
-import io.llara.spi.Projection;
+import io.llara.kernels.PackedProjection;
+import io.llara.kernels.PlainProjection;
+import io.llara.kernels.Projection;
 import io.llara.tensor.TensorScope;
 import java.util.Map;
 import org.bytedeco.pytorch.Tensor;

@@ -1,7 +1,7 @@
 package io.llara.model;
 
-import io.llara.spi.Kernels;
-import io.llara.spi.Projection;
+import io.llara.kernels.Kernels;
+import io.llara.kernels.Projection;
 import org.bytedeco.pytorch.Tensor;
 
 /** The SwiGLU feed-forward block (arXiv 2002.05202): {@code down(silu(gate(x)) · up(x))}. */

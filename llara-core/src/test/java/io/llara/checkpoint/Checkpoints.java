@@ -12,9 +12,9 @@ import java.util.Random;
 import java.util.function.UnaryOperator;
 
 /** Small files for the tests of this package. */
-final class Checkpoints {
+public final class Checkpoints {
   /** hidden 8, two layers, two heads on one key head. */
-  static final String CONFIG_JSON =
+  public static final String CONFIG_JSON =
       """
       {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 8,
        "intermediate_size": 12, "num_hidden_layers": 2, "num_attention_heads": 2,
@@ -23,7 +23,7 @@ final class Checkpoints {
        "hidden_act": "silu", "max_position_embeddings": 64, "torch_dtype": "float32"}
       """;
 
-  static final String ADAPTER_JSON =
+  public static final String ADAPTER_JSON =
       """
       {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "bias": "none", "use_dora": false,
        "use_rslora": false, "fan_in_fan_out": false, "target_modules": ["q_proj", "down_proj"],
@@ -33,7 +33,7 @@ final class Checkpoints {
 
   private Checkpoints() {}
 
-  static LlamaConfig config() {
+  public static LlamaConfig config() {
     return LlamaConfig.builder()
         .hiddenSize(8)
         .intermediateSize(12)
@@ -44,7 +44,7 @@ final class Checkpoints {
         .build();
   }
 
-  static Path text(Path file, String content) {
+  public static Path text(Path file, String content) {
     try {
       return Files.writeString(file, content);
     } catch (IOException e) {
@@ -52,7 +52,7 @@ final class Checkpoints {
     }
   }
 
-  static float[] random(long[] shape, long seed) {
+  public static float[] random(long[] shape, long seed) {
     int elements = 1;
     for (long size : shape) {
       elements = Math.multiplyExact(elements, Math.toIntExact(size));
@@ -66,19 +66,19 @@ final class Checkpoints {
   }
 
   /** Returns a writer that has every weight of the configuration under its stored name. */
-  static SafetensorsWriter weights(LlamaConfig config, UnaryOperator<String> storedName) {
+  public static SafetensorsWriter weights(LlamaConfig config, UnaryOperator<String> storedName) {
     SafetensorsWriter writer = new SafetensorsWriter();
     LlamaTensors.required(config)
         .forEach((name, shape) -> add(writer, storedName.apply(name), shape));
     return writer;
   }
 
-  static void add(SafetensorsWriter writer, String name, long... shape) {
+  public static void add(SafetensorsWriter writer, String name, long... shape) {
     writer.add(name, StorageType.F32, shape, random(shape, name.hashCode()));
   }
 
   /** Writes a whole checkpoint of one weight file, with the {@code model.} prefix. */
-  static Path write(Path dir) {
+  public static Path write(Path dir) {
     text(dir.resolve("config.json"), CONFIG_JSON);
     SafetensorsWriter writer = weights(config(), name -> "model." + name);
     add(writer, "lm_head.weight", 16, 8);
@@ -87,7 +87,7 @@ final class Checkpoints {
   }
 
   /** Returns the factors of q_proj and down_proj of both layers, named as PEFT names them. */
-  static SafetensorsWriter adapterWeights() {
+  public static SafetensorsWriter adapterWeights() {
     SafetensorsWriter writer = new SafetensorsWriter();
     for (int layer = 0; layer < 2; layer++) {
       String prefix = "base_model.model.model.layers." + layer + ".";
@@ -97,19 +97,19 @@ final class Checkpoints {
     return writer;
   }
 
-  static void pair(SafetensorsWriter writer, String module, long out, long in, long rank) {
+  public static void pair(SafetensorsWriter writer, String module, long out, long in, long rank) {
     add(writer, module + ".lora_A.weight", rank, in);
     add(writer, module + ".lora_B.weight", out, rank);
   }
 
-  static Path writeAdapter(Path dir) {
+  public static Path writeAdapter(Path dir) {
     text(dir.resolve(LoraAdapter.CONFIG), ADAPTER_JSON);
     adapterWeights().write(dir.resolve(LoraAdapter.WEIGHTS));
     return dir;
   }
 
   /** Returns the bytes of a file with this header and so many bytes of data. */
-  static byte[] safetensors(String header, int dataBytes) {
+  public static byte[] safetensors(String header, int dataBytes) {
     byte[] json = header.getBytes(StandardCharsets.UTF_8);
     return ByteBuffer.allocate(8 + json.length + dataBytes)
         .order(ByteOrder.LITTLE_ENDIAN)
@@ -118,13 +118,13 @@ final class Checkpoints {
         .array();
   }
 
-  static String entry(String name, String type, String shape, long begin, long end) {
+  public static String entry(String name, String type, String shape, long begin, long end) {
     return "\"%s\":{\"dtype\":\"%s\",\"shape\":%s,\"data_offsets\":[%d,%d]}"
         .formatted(name, type, shape, begin, end);
   }
 
   /** Replaces text of a settings file; the text must occur. */
-  static String replaced(String json, Map<String, String> changes) {
+  public static String replaced(String json, Map<String, String> changes) {
     String result = json;
     for (Map.Entry<String, String> change : changes.entrySet()) {
       if (!result.contains(change.getKey())) {

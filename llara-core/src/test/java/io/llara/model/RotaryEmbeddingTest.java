@@ -6,7 +6,7 @@ import static org.assertj.core.api.Assertions.within;
 
 import io.llara.checkpoint.LlamaConfig;
 import io.llara.checkpoint.RopeScaling;
-import io.llara.spi.Kernels.Rotation;
+import io.llara.kernels.Kernels.Rotation;
 import io.llara.tensor.Libtorch;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;

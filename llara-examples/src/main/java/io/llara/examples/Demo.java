@@ -1,7 +1,7 @@
 package io.llara.examples;
 
 import io.llara.LlaraException;
-import io.llara.train.retrieval.Corpus;
+import io.llara.retrieval.Corpus;
 import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.io.InputStream;

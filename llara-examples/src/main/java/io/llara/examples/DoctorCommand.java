@@ -3,7 +3,7 @@ package io.llara.examples;
 import io.llara.ComputeType;
 import io.llara.LlaraException;
 import io.llara.engine.EngineOptions;
-import io.llara.spi.FusedKernels;
+import io.llara.kernels.FusedKernels;
 import io.llara.tensor.Cpu;
 import io.llara.tensor.Memory;
 import java.io.IOException;

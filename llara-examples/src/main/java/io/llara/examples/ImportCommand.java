@@ -1,8 +1,8 @@
 package io.llara.examples;
 
-import io.llara.checkpoint.GgufImporter;
 import io.llara.checkpoint.LlamaConfig;
 import io.llara.checkpoint.StorageType;
+import io.llara.checkpoint.gguf.GgufImporter;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;

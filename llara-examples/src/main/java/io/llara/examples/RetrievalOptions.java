@@ -1,7 +1,7 @@
 package io.llara.examples;
 
 import io.llara.Encoder;
-import io.llara.train.retrieval.CorpusVectors.CachePlace;
+import io.llara.retrieval.CorpusVectors.CachePlace;
 import java.nio.file.Path;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;

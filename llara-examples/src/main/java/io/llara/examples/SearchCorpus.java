@@ -2,12 +2,12 @@ package io.llara.examples;
 
 import io.llara.Encoder;
 import io.llara.Mode;
-import io.llara.train.retrieval.CorpusVectors;
-import io.llara.train.retrieval.Document;
-import io.llara.train.retrieval.ExactSearch;
-import io.llara.train.retrieval.Hits;
-import io.llara.train.retrieval.InMemoryVectors;
-import io.llara.train.retrieval.TextSet;
+import io.llara.retrieval.CorpusVectors;
+import io.llara.retrieval.Document;
+import io.llara.retrieval.ExactSearch;
+import io.llara.retrieval.Hits;
+import io.llara.retrieval.InMemoryVectors;
+import io.llara.retrieval.TextSet;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;

@@ -2,7 +2,7 @@ package io.llara.examples;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.llara.spi.FusedKernels;
+import io.llara.kernels.FusedKernels;
 import org.junit.jupiter.api.Test;
 
 class DoctorCommandTest {

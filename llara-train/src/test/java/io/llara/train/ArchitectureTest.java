@@ -31,12 +31,10 @@ class ArchitectureTest {
     "io.llara.train.checkpoint",
     "io.llara.train.contrastive",
     "io.llara.train.data",
-    "io.llara.train.eval",
     "io.llara.train.lora",
     "io.llara.train.mining",
     "io.llara.train.pretrain",
     "io.llara.train.report",
-    "io.llara.train.retrieval",
     "io.llara.train.run"
   };
 
@@ -52,7 +50,7 @@ class ArchitectureTest {
         .layer("objectives")
         .definedBy("io.llara.train.contrastive..", "io.llara.train.pretrain..")
         .layer("tools")
-        .definedBy("io.llara.train.eval..", "io.llara.train.mining..")
+        .definedBy("io.llara.train.mining..")
         .layer("loop")
         .definedBy("io.llara.train.run..")
         .layer("model")
@@ -65,8 +63,7 @@ class ArchitectureTest {
             "io.llara.train.distributed..",
             "io.llara.train.lora..",
             "io.llara.train.optim..",
-            "io.llara.train.report..",
-            "io.llara.train.retrieval..")
+            "io.llara.train.report..")
         .layer("vocabulary")
         .definedBy("io.llara.train")
         .whereLayer("objectives")

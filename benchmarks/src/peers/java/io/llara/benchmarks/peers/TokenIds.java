@@ -4,7 +4,7 @@ import de.kherud.llama.LlamaModel;
 import de.kherud.llama.ModelParameters;
 import de.kherud.llama.args.LogFormat;
 import io.llara.benchmarks.imported.ComparedTexts;
-import io.llara.checkpoint.GgufImporter;
+import io.llara.checkpoint.gguf.GgufImporter;
 import io.llara.tokenize.Tokenizer;
 import java.io.IOException;
 import java.nio.file.DirectoryStream;

@@ -5,7 +5,7 @@ import com.google.gson.JsonArray;
 import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
 import io.llara.LlaraException;
-import io.llara.checkpoint.AtomicFiles;
+import io.llara.io.AtomicFiles;
 import io.llara.prompt.PromptTemplate;
 import io.llara.prompt.PromptTemplate.Token;
 import io.llara.tokenize.Tokenizer;

@@ -1,7 +1,7 @@
 package io.llara.train.checkpoint;
 
 import io.llara.ModelLoadException;
-import io.llara.checkpoint.AtomicFiles;
+import io.llara.io.AtomicFiles;
 import java.io.EOFException;
 import java.io.IOException;
 import java.nio.ByteBuffer;

@@ -6,7 +6,7 @@ import com.google.gson.JsonObject;
 import com.google.gson.JsonPrimitive;
 import io.llara.LlaraException;
 import io.llara.UnsupportedModelException;
-import io.llara.checkpoint.AtomicFiles;
+import io.llara.io.AtomicFiles;
 import io.llara.tokenize.Tokenizer;
 import java.nio.file.Path;
 import java.util.ArrayList;

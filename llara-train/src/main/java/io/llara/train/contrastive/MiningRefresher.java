@@ -2,10 +2,10 @@ package io.llara.train.contrastive;
 
 import io.llara.ComputeType;
 import io.llara.Encoder;
+import io.llara.retrieval.Corpus;
 import io.llara.train.data.PairSource;
 import io.llara.train.mining.EmbeddingSearch;
 import io.llara.train.mining.HardNegativeMiner;
-import io.llara.train.retrieval.Corpus;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;

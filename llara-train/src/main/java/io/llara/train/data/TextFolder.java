@@ -7,7 +7,7 @@ import com.google.common.collect.ImmutableList;
 import com.google.gson.stream.JsonWriter;
 import io.llara.LlaraException;
 import io.llara.ProgressListener;
-import io.llara.checkpoint.AtomicFiles;
+import io.llara.io.AtomicFiles;
 import io.llara.tokenize.Tokenizer;
 import java.io.IOException;
 import java.io.Writer;

@@ -1,7 +1,7 @@
 package io.llara.train.lora;
 
 import io.llara.Internal;
-import io.llara.spi.Projection;
+import io.llara.kernels.Projection;
 import io.llara.tensor.TensorScope;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;

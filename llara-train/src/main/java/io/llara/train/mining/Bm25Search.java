@@ -1,9 +1,9 @@
 package io.llara.train.mining;
 
 import io.llara.LlaraException;
+import io.llara.retrieval.Bm25Index;
+import io.llara.retrieval.Bm25Options;
 import io.llara.train.mining.MiningListener.Stage;
-import io.llara.train.retrieval.Bm25Index;
-import io.llara.train.retrieval.Bm25Options;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;

@@ -1,7 +1,7 @@
 package io.llara.train.mining;
 
 import io.llara.LlaraException;
-import io.llara.train.retrieval.Hits;
+import io.llara.retrieval.Hits;
 import java.util.ArrayList;
 import java.util.EnumMap;
 import java.util.HashSet;

@@ -2,8 +2,8 @@ package io.llara.train.mining;
 
 import io.llara.Encoder;
 import io.llara.Mode;
-import io.llara.train.retrieval.CorpusVectors.CachePlace;
-import io.llara.train.retrieval.HnswOptions;
+import io.llara.retrieval.CorpusVectors.CachePlace;
+import io.llara.retrieval.HnswOptions;
 import java.util.Optional;
 
 /**

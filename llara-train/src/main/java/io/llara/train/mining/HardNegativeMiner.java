@@ -1,9 +1,9 @@
 package io.llara.train.mining;
 
 import io.llara.LlaraException;
+import io.llara.retrieval.Bm25Options;
+import io.llara.retrieval.Corpus;
 import io.llara.train.data.PairSource;
-import io.llara.train.retrieval.Bm25Options;
-import io.llara.train.retrieval.Corpus;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;

@@ -1,7 +1,7 @@
 package io.llara.train.mining;
 
 import com.google.gson.stream.JsonWriter;
-import io.llara.checkpoint.AtomicFiles;
+import io.llara.io.AtomicFiles;
 import io.llara.train.data.TrainingPair;
 import java.io.IOException;
 import java.io.UncheckedIOException;

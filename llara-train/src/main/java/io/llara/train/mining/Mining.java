@@ -1,7 +1,8 @@
 package io.llara.train.mining;
 
 import io.llara.LlaraException;
-import io.llara.checkpoint.AtomicFiles;
+import io.llara.io.AtomicFiles;
+import io.llara.retrieval.Corpus;
 import io.llara.train.data.TrainingPair;
 import io.llara.train.mining.CandidateFilter.Excluded;
 import io.llara.train.mining.CandidateFilter.Remaining;
@@ -9,7 +10,6 @@ import io.llara.train.mining.MiningListener.Stage;
 import io.llara.train.mining.Retriever.Answer;
 import io.llara.train.mining.Retriever.Positive;
 import io.llara.train.mining.Retriever.Question;
-import io.llara.train.retrieval.Corpus;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.BitSet;

@@ -1,7 +1,7 @@
 package io.llara.train.mining;
 
+import io.llara.retrieval.Corpus;
 import io.llara.train.data.PairSource;
-import io.llara.train.retrieval.Corpus;
 import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;

@@ -1,8 +1,8 @@
 package io.llara.train.mining;
 
 import com.google.gson.stream.JsonWriter;
+import io.llara.retrieval.Corpus;
 import io.llara.train.data.TrainingPair;
-import io.llara.train.retrieval.Corpus;
 import java.io.Closeable;
 import java.io.IOException;
 import java.io.Writer;

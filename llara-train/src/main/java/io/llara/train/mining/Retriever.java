@@ -1,6 +1,6 @@
 package io.llara.train.mining;
 
-import io.llara.train.retrieval.Hits;
+import io.llara.retrieval.Hits;
 import java.util.List;
 import java.util.OptionalDouble;
 

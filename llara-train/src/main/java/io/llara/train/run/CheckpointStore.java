@@ -2,11 +2,11 @@ package io.llara.train.run;
 
 import io.llara.Internal;
 import io.llara.LlaraException;
-import io.llara.checkpoint.NewDirectory;
 import io.llara.checkpoint.SafetensorsFile;
 import io.llara.checkpoint.SafetensorsWriter;
 import io.llara.checkpoint.StorageType;
 import io.llara.checkpoint.TensorEntry;
+import io.llara.io.NewDirectory;
 import io.llara.tensor.StoredTensors;
 import io.llara.tensor.TensorContents;
 import java.io.IOException;

@@ -7,7 +7,7 @@ import com.google.gson.JsonObject;
 import com.google.gson.JsonPrimitive;
 import io.llara.Internal;
 import io.llara.LlaraException;
-import io.llara.checkpoint.AtomicFiles;
+import io.llara.io.AtomicFiles;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;

@@ -3,7 +3,7 @@ package io.llara.train.run;
 import com.google.gson.JsonObject;
 import io.llara.Internal;
 import io.llara.LlaraException;
-import io.llara.checkpoint.AtomicFiles;
+import io.llara.io.AtomicFiles;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;

@@ -5,7 +5,7 @@ import com.google.common.io.MoreFiles;
 import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
 import io.llara.LlaraException;
-import io.llara.checkpoint.AtomicFiles;
+import io.llara.io.AtomicFiles;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;

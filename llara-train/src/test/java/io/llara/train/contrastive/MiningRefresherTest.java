@@ -4,9 +4,9 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 
 import io.llara.ComputeType;
+import io.llara.retrieval.Corpus;
 import io.llara.train.data.PairSource;
 import io.llara.train.data.TrainingPair;
-import io.llara.train.retrieval.Corpus;
 import io.llara.train.testing.NativeThreads;
 import io.llara.train.testing.TrainingRuns;
 import java.nio.file.Path;

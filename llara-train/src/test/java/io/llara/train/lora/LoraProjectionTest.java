@@ -2,7 +2,7 @@ package io.llara.train.lora;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.llara.spi.PlainProjection;
+import io.llara.kernels.PlainProjection;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
 import io.llara.testing.Leaks;

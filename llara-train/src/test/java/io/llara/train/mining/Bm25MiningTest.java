@@ -3,12 +3,12 @@ package io.llara.train.mining;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import com.google.gson.JsonObject;
+import io.llara.retrieval.Bm25Index;
+import io.llara.retrieval.Bm25Options;
+import io.llara.retrieval.Corpus;
+import io.llara.retrieval.Hits;
 import io.llara.testing.ChildJvm;
 import io.llara.train.data.PairSource;
-import io.llara.train.retrieval.Bm25Index;
-import io.llara.train.retrieval.Bm25Options;
-import io.llara.train.retrieval.Corpus;
-import io.llara.train.retrieval.Hits;
 import java.io.BufferedWriter;
 import java.io.IOException;
 import java.nio.file.Files;

@@ -2,7 +2,7 @@ package io.llara.train.mining;
 
 import com.google.common.primitives.ImmutableDoubleArray;
 import com.google.common.primitives.ImmutableLongArray;
-import io.llara.train.retrieval.Hits;
+import io.llara.retrieval.Hits;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalDouble;

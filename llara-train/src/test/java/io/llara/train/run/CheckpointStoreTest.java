@@ -8,7 +8,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import com.google.common.hash.Hashing;
 import com.google.gson.JsonObject;
 import io.llara.LlaraException;
-import io.llara.checkpoint.AtomicFiles;
+import io.llara.io.AtomicFiles;
 import io.llara.tensor.Libtorch;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;

@@ -1,0 +1,198 @@
+package io.llara.checkpoint.gguf;
+
+import io.llara.LlaraException;
+import io.llara.ModelLoadException;
+import io.llara.checkpoint.CheckpointDirectory;
+import io.llara.checkpoint.LlamaConfig;
+import io.llara.checkpoint.LlamaTensors;
+import io.llara.checkpoint.SafetensorsWriter;
+import io.llara.checkpoint.StorageType;
+import io.llara.checkpoint.WeightFiles;
+import io.llara.io.AtomicFiles;
+import io.llara.io.NewDirectory;
+import io.llara.tokenize.Tokenizer;
+import java.io.File;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Locale;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.OptionalInt;
+
+/**
+ * Turns a GGUF file of architecture {@code llama} into a directory in the layout of the Hugging
+ * Face hub, which {@link CheckpointDirectory} and other libraries read: configuration, weights,
+ * tokenizer.
+ *
+ * <p>Tensors of the types F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1 and Q6_K are read. The
+ * tokenizer is rebuilt from the metadata: vocabularies of kind {@code llama} (SentencePiece with
+ * scores) and {@code gpt2} (byte-level, with the pre-tokenizer that the file names). What cannot be
+ * carried over is refused by name. The file is untrusted: what is read of it is checked first. See
+ * {@code docs/gguf-import.md}.
+ *
+ * <pre>{@code
+ * GgufImporter.builder(Path.of("model.gguf")).build().write(Path.of("model-dir"));
+ * }</pre>
+ *
+ * <p>Immutable and thread-safe; the file must not change between opening and writing.
+ */
+public final class GgufImporter {
+  private final GgufHeader header;
+  private final GgufVocabulary vocabulary;
+  private final GgufWeights weights;
+  private final LlamaConfig config;
+  private final int layersInFile;
+  private final Optional<StorageType> type;
+
+  private GgufImporter(Path file, OptionalInt layers, Optional<StorageType> type) {
+    this.header = GgufHeader.read(file);
+    GgufConfig.checkArchitecture(header.metadata());
+    this.vocabulary = GgufVocabulary.read(header.metadata());
+    GgufConfig reader = new GgufConfig(header, vocabulary);
+    LlamaConfig whole = reader.read(reader.blockCount(), StorageType.F32);
+    this.weights = GgufWeights.of(header, whole);
+    this.layersInFile = whole.layers();
+    this.type = type;
+    if (layers.isPresent() && layers.getAsInt() > layersInFile) {
+      throw new IllegalArgumentException(
+          "layers is %d; %s has %d".formatted(layers.getAsInt(), file, layersInFile));
+    }
+    this.config = reader.read(layers.orElse(layersInFile), type.orElseGet(weights::commonType));
+  }
+
+  /** Returns a builder that reads the file when it builds. */
+  public static Builder builder(Path file) {
+    return new Builder(file);
+  }
+
+  /** Collects the settings of an import. Not thread-safe. */
+  public static final class Builder {
+    private final Path file;
+    private OptionalInt layers = OptionalInt.empty();
+    private Optional<StorageType> type = Optional.empty();
+
+    private Builder(Path file) {
+      this.file = Objects.requireNonNull(file, "file");
+    }
+
+    /**
+     * Takes the first layers only; all by default. The final norm and the output projection come
+     * after them as they are.
+     *
+     * @throws IllegalArgumentException if the number is below 1
+     */
+    public Builder layers(int count) {
+      if (count < 1) {
+        throw new IllegalArgumentException("layers is " + count + "; expected 1 or more");
+      }
+      layers = OptionalInt.of(count);
+      return this;
+    }
+
+    /**
+     * Writes all weights in one type. By default nothing is lost: F16 and BF16 stay as they are,
+     * F32 and what was quantised is written as F32.
+     *
+     * @throws IllegalArgumentException if the type is not F32, F16 or BF16
+     */
+    public Builder weightType(StorageType weightType) {
+      if (!weightType.isWeightType()) {
+        throw new IllegalArgumentException(
+            "weights are stored as F32, F16 or BF16, not as " + weightType);
+      }
+      type = Optional.of(weightType);
+      return this;
+    }
+
+    /**
+     * Reads the header of the file and checks that it can be imported.
+     *
+     * @throws ModelLoadException if the file cannot be read or is damaged; names what is wrong
+     * @throws io.llara.UnsupportedModelException if it holds something that is not supported
+     * @throws IllegalArgumentException if the file has fewer layers than were asked for
+     */
+    public GgufImporter build() {
+      return new GgufImporter(file, layers, type);
+    }
+  }
+
+  /** Told how far an import has come, by the thread that runs it. */
+  @FunctionalInterface
+  public interface Progress {
+    /** Takes the number of tensors written so far and of all to write. */
+    void progress(int done, int total);
+  }
+
+  /** Returns the configuration that is written. */
+  public LlamaConfig config() {
+    return config;
+  }
+
+  /** Returns the number of layers in the file, of which {@link #config} may have fewer. */
+  public int layersInFile() {
+    return layersInFile;
+  }
+
+  /** Returns in a few words what kind of vocabulary the file has, such as {@code gpt2}. */
+  public String vocabularyKind() {
+    return vocabulary.kind().name().toLowerCase(Locale.ROOT);
+  }
+
+  /** Returns what a user should know about the import, a sentence each; empty as a rule. */
+  public List<String> notes() {
+    return List.copyOf(vocabulary.notes());
+  }
+
+  /**
+   * Writes the directory. See {@link #write(Path, Progress)}.
+   *
+   * @throws LlaraException if the directory is not new or empty, or cannot be written
+   */
+  public void write(Path dir) {
+    write(dir, (done, total) -> {});
+  }
+
+  /**
+   * Writes the directory: {@code config.json}, {@code model.safetensors}, {@code tokenizer.json},
+   * {@code tokenizer_config.json}, {@code special_tokens_map.json}. It appears under its name
+   * complete, or not at all. Tensors are read and written one after another: the model is never in
+   * memory.
+   *
+   * @param dir a directory that does not exist or is empty
+   * @throws ModelLoadException if the file cannot be read any more or has weights that are no
+   *     numbers
+   * @throws LlaraException if the directory is not new or empty, or cannot be written
+   */
+  public void write(Path dir, Progress progress) {
+    NewDirectory.write(dir, aside -> fill(aside, progress));
+  }
+
+  private void fill(Path dir, Progress progress) {
+    GgufTokenizerFiles tokenizer = new GgufTokenizerFiles(vocabulary);
+    tokenizer.write(dir, config.maxPositionEmbeddings());
+    checkTokenizer(dir);
+    AtomicFiles.writeJson(
+        dir.resolve(CheckpointDirectory.CONFIG), GgufConfig.toJson(config, vocabulary.paddingId()));
+    int total = LlamaTensors.required(config).size() + (config.tieWordEmbeddings() ? 0 : 1);
+    int[] done = {0};
+    try (GgufRows rows = new GgufRows(header.file())) {
+      SafetensorsWriter writer = new SafetensorsWriter();
+      weights.addTo(writer, config, type, rows, () -> progress.progress(++done[0], total));
+      writer.write(dir.resolve(WeightFiles.SINGLE_FILE));
+    }
+    CheckpointDirectory.open(dir);
+  }
+
+  /** Whether the tokenizer loads is better known now than when the model is used. */
+  private void checkTokenizer(Path dir) {
+    try {
+      Tokenizer.load(dir).close();
+    } catch (ModelLoadException e) {
+      throw new ModelLoadException(
+          "%s: the tokenizer made from its metadata does not load: %s"
+              .formatted(
+                  header.file(), String.valueOf(e.getMessage()).replace(dir + File.separator, "")),
+          e);
+    }
+  }
+}

@@ -1,0 +1,89 @@
+package io.llara.checkpoint.gguf;
+
+import io.llara.ModelLoadException;
+import io.llara.io.Messages;
+import java.io.EOFException;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.channels.FileChannel;
+import java.nio.file.Path;
+import java.util.Arrays;
+
+/** Reads rows of tensors of a GGUF file as floats. Holds two buffers; not thread-safe. */
+final class GgufRows implements AutoCloseable {
+  private final Path file;
+  private final FileChannel channel;
+  private ByteBuffer bytes = ByteBuffer.allocate(0);
+  private float[] values = new float[0];
+
+  /**
+   * Opens the file.
+   *
+   * @throws ModelLoadException if it cannot be read
+   */
+  GgufRows(Path file) {
+    this.file = file;
+    try {
+      this.channel = FileChannel.open(file);
+    } catch (IOException e) {
+      throw new ModelLoadException("%s: cannot be read: %s".formatted(file, Messages.reason(e)), e);
+    }
+  }
+
+  /** Reads a small tensor. */
+  static float[] readWhole(Path file, GgufTensor tensor) {
+    try (GgufRows rows = new GgufRows(file)) {
+      int elements = Math.toIntExact(tensor.rows() * tensor.rowElements());
+      return Arrays.copyOf(rows.read(tensor, 0, (int) tensor.rows()), elements);
+    }
+  }
+
+  /**
+   * Reads neighbouring rows, row-major. What is returned is good until the next call, and may be
+   * longer than the rows.
+   *
+   * @throws ModelLoadException if the file cannot be read
+   */
+  float[] read(GgufTensor tensor, long first, int count) {
+    int length = Math.toIntExact(tensor.rowBytes() * count);
+    int elements = Math.toIntExact(tensor.rowElements() * count);
+    if (bytes.capacity() < length) {
+      bytes = ByteBuffer.allocate(length).order(ByteOrder.LITTLE_ENDIAN);
+    }
+    if (values.length < elements) {
+      values = new float[elements];
+    }
+    bytes.clear().limit(length);
+    long offset = tensor.offset() + first * tensor.rowBytes();
+    try {
+      while (bytes.hasRemaining()) {
+        if (channel.read(bytes, offset + bytes.position()) < 0) {
+          throw new EOFException("the file ends inside the tensor");
+        }
+      }
+    } catch (IOException e) {
+      throw new ModelLoadException(
+          "%s: tensor %s cannot be read: %s"
+              .formatted(file, Messages.quote(tensor.name()), Messages.reason(e)),
+          e);
+    }
+    GgufType type = tensor.type();
+    for (int from = 0, to = 0; from < length; ) {
+      type.decode(bytes, from, values, to);
+      from += type.blockBytes();
+      to += type.blockElements();
+    }
+    return values;
+  }
+
+  @Override
+  public void close() {
+    try {
+      channel.close();
+    } catch (IOException e) {
+      throw new ModelLoadException(
+          "%s: cannot be closed: %s".formatted(file, Messages.reason(e)), e);
+    }
+  }
+}

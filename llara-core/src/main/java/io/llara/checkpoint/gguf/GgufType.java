@@ -1,0 +1,216 @@
+package io.llara.checkpoint.gguf;
+
+import io.llara.checkpoint.HalfFloats;
+import io.llara.checkpoint.StorageType;
+import java.nio.ByteBuffer;
+import java.util.Arrays;
+import java.util.Map;
+import java.util.Optional;
+import java.util.stream.Collectors;
+
+/**
+ * The tensor types of a GGUF file that are read, with the layout of their blocks.
+ *
+ * <p>A block stands for a run of neighbouring elements of a row. The quantised types hold one or
+ * two half-precision numbers per block and a few bits per element; the layouts are those of the
+ * ggml library. What {@link #decode} gives is exact in single precision up to the rounding of one
+ * product and one sum, in the order in which ggml forms them.
+ */
+enum GgufType {
+  /** Single precision. */
+  F32(0, 1, 4) {
+    @Override
+    void decode(ByteBuffer in, int from, float[] out, int to) {
+      out[to] = in.getFloat(from);
+    }
+  },
+  /** Half precision. */
+  F16(1, 1, 2) {
+    @Override
+    void decode(ByteBuffer in, int from, float[] out, int to) {
+      out[to] = half(in, from);
+    }
+  },
+  /** The upper half of a single. */
+  BF16(30, 1, 2) {
+    @Override
+    void decode(ByteBuffer in, int from, float[] out, int to) {
+      out[to] = HalfFloats.fromBf16(in.getShort(from));
+    }
+  },
+  /** A scale, then 32 times four bits: {@code scale * (q - 8)}. */
+  Q4_0(2, 32, 18) {
+    @Override
+    void decode(ByteBuffer in, int from, float[] out, int to) {
+      float scale = half(in, from);
+      for (int i = 0; i < 16; i++) {
+        int pair = in.get(from + 2 + i);
+        out[to + i] = scale * ((pair & 15) - 8);
+        out[to + 16 + i] = scale * ((pair >>> 4 & 15) - 8);
+      }
+    }
+  },
+  /** A scale and a minimum, then 32 times four bits: {@code scale * q + minimum}. */
+  Q4_1(3, 32, 20) {
+    @Override
+    void decode(ByteBuffer in, int from, float[] out, int to) {
+      float scale = half(in, from);
+      float minimum = half(in, from + 2);
+      for (int i = 0; i < 16; i++) {
+        int pair = in.get(from + 4 + i);
+        out[to + i] = scale * (pair & 15) + minimum;
+        out[to + 16 + i] = scale * (pair >>> 4 & 15) + minimum;
+      }
+    }
+  },
+  /** A scale, 32 fifth bits, then 32 times four bits: {@code scale * (q - 16)}. */
+  Q5_0(6, 32, 22) {
+    @Override
+    void decode(ByteBuffer in, int from, float[] out, int to) {
+      float scale = half(in, from);
+      int fifth = in.getInt(from + 2);
+      for (int i = 0; i < 16; i++) {
+        int pair = in.get(from + 6 + i);
+        out[to + i] = scale * ((pair & 15 | fifthBit(fifth, i)) - 16);
+        out[to + 16 + i] = scale * ((pair >>> 4 & 15 | fifthBit(fifth, i + 16)) - 16);
+      }
+    }
+  },
+  /** A scale, a minimum, 32 fifth bits, then 32 times four bits: {@code scale * q + minimum}. */
+  Q5_1(7, 32, 24) {
+    @Override
+    void decode(ByteBuffer in, int from, float[] out, int to) {
+      float scale = half(in, from);
+      float minimum = half(in, from + 2);
+      int fifth = in.getInt(from + 4);
+      for (int i = 0; i < 16; i++) {
+        int pair = in.get(from + 8 + i);
+        out[to + i] = scale * (pair & 15 | fifthBit(fifth, i)) + minimum;
+        out[to + 16 + i] = scale * (pair >>> 4 & 15 | fifthBit(fifth, i + 16)) + minimum;
+      }
+    }
+  },
+  /** A scale, then 32 signed bytes: {@code scale * q}. */
+  Q8_0(8, 32, 34) {
+    @Override
+    void decode(ByteBuffer in, int from, float[] out, int to) {
+      float scale = half(in, from);
+      for (int i = 0; i < 32; i++) {
+        out[to + i] = scale * in.get(from + 2 + i);
+      }
+    }
+  },
+  /**
+   * 256 elements: the lower four bits of each, the upper two, a signed byte of scale for every
+   * sixteen, and a scale of these scales: {@code scale * scales[i / 16] * (q - 32)}.
+   */
+  Q6_K(14, 256, 210) {
+    @Override
+    void decode(ByteBuffer in, int from, float[] out, int to) {
+      float scale = half(in, from + 208);
+      for (int i = 0; i < 256; i++) {
+        // Each half of the block has four runs of 32: two in the low nibbles, two in the high.
+        int half = i >>> 7;
+        int run = i >>> 5 & 3;
+        int column = i & 31;
+        int low = in.get(from + half * 64 + (run & 1) * 32 + column) >>> (run >>> 1) * 4 & 15;
+        int high = in.get(from + 128 + half * 32 + column) >>> run * 2 & 3;
+        float part = scale * in.get(from + 192 + (i >>> 4));
+        out[to + i] = part * ((low | high << 4) - 32);
+      }
+    }
+  };
+
+  /** Types that other programs know, for messages; numbers without a name were given up. */
+  private static final Map<Integer, String> OTHERS =
+      Map.ofEntries(
+          Map.entry(9, "Q8_1"),
+          Map.entry(10, "Q2_K"),
+          Map.entry(11, "Q3_K"),
+          Map.entry(12, "Q4_K"),
+          Map.entry(13, "Q5_K"),
+          Map.entry(15, "Q8_K"),
+          Map.entry(16, "IQ2_XXS"),
+          Map.entry(17, "IQ2_XS"),
+          Map.entry(18, "IQ3_XXS"),
+          Map.entry(19, "IQ1_S"),
+          Map.entry(20, "IQ4_NL"),
+          Map.entry(21, "IQ3_S"),
+          Map.entry(22, "IQ2_S"),
+          Map.entry(23, "IQ4_XS"),
+          Map.entry(24, "I8"),
+          Map.entry(25, "I16"),
+          Map.entry(26, "I32"),
+          Map.entry(27, "I64"),
+          Map.entry(28, "F64"),
+          Map.entry(29, "IQ1_M"),
+          Map.entry(34, "TQ1_0"),
+          Map.entry(35, "TQ2_0"),
+          Map.entry(39, "MXFP4"));
+
+  private final int id;
+  private final int blockElements;
+  private final int blockBytes;
+
+  GgufType(int id, int blockElements, int blockBytes) {
+    this.id = id;
+    this.blockElements = blockElements;
+    this.blockBytes = blockBytes;
+  }
+
+  /** Decodes the block that begins at an index of a little-endian buffer. */
+  abstract void decode(ByteBuffer in, int from, float[] out, int to);
+
+  /** Returns the number of neighbouring elements that a block stands for. */
+  int blockElements() {
+    return blockElements;
+  }
+
+  /** Returns the number of bytes that a block takes. */
+  int blockBytes() {
+    return blockBytes;
+  }
+
+  /** Returns whether elements are stored as they are, one by one. */
+  boolean isFloat() {
+    return blockElements == 1;
+  }
+
+  /** Returns the type that stores the decoded elements without loss. */
+  StorageType storage() {
+    return switch (this) {
+      case F16 -> StorageType.F16;
+      case BF16 -> StorageType.BF16;
+      default -> StorageType.F32;
+    };
+  }
+
+  /** Returns the type by its number in the file, if it is one of those read. */
+  static Optional<GgufType> numbered(long id) {
+    return Arrays.stream(values()).filter(type -> type.id == id).findFirst();
+  }
+
+  /** Returns the name of any type by its number. */
+  static String name(long id) {
+    return numbered(id)
+        .map(GgufType::name)
+        .orElseGet(
+            () ->
+                id >= 0 && id < 256 && OTHERS.containsKey((int) id)
+                    ? OTHERS.get((int) id) + " (number " + id + ")"
+                    : "number " + id);
+  }
+
+  /** Returns the names of the types that are read. */
+  static String names() {
+    return Arrays.stream(values()).map(GgufType::name).collect(Collectors.joining(", "));
+  }
+
+  private static float half(ByteBuffer in, int at) {
+    return HalfFloats.fromF16(in.getShort(at));
+  }
+
+  private static int fifthBit(int bits, int index) {
+    return (bits >>> index & 1) << 4;
+  }
+}

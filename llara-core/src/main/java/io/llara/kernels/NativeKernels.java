@@ -1,0 +1,179 @@
+package io.llara.kernels;
+
+import io.llara.tensor.Cpu;
+import java.io.File;
+import java.io.IOException;
+import java.util.List;
+import java.util.Locale;
+import java.util.Optional;
+import org.bytedeco.javacpp.Loader;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * Binds {@code src/main/cpp/kernels.cpp}, which the build compiles for Linux on x86, once for each
+ * level of instructions. One is loaded: the highest that this processor has.
+ *
+ * <p>Methods take addresses of contiguous rows and check nothing: that is {@link FusedKernels}'
+ * task. Types are {@value #FLOAT32} and {@value #BFLOAT16}; all rows of a call are of one type.
+ */
+final class NativeKernels {
+  static final int FLOAT32 = 0;
+  static final int BFLOAT16 = 1;
+
+  /** Names a level that is not to be exceeded, or {@value #NONE}. */
+  static final String PROPERTY = "io.llara.kernels";
+
+  private static final String NONE = "libtorch";
+  private static final Logger LOG = LoggerFactory.getLogger(NativeKernels.class);
+
+  /** What a library was compiled for, highest first, with what it needs in /proc/cpuinfo. */
+  enum Level {
+    AVX512_BF16("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_bf16", "avx2", "fma"),
+    AVX512("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx2", "fma"),
+    AVX2("avx2", "fma");
+
+    private final List<String> features;
+
+    Level(String... features) {
+      this.features = List.of(features);
+    }
+
+    boolean runsHere() {
+      return Cpu.features().containsAll(features);
+    }
+
+    String resource() {
+      return "linux-x86_64/libllara-" + this + ".so";
+    }
+
+    @Override
+    public String toString() {
+      return name().toLowerCase(Locale.ROOT);
+    }
+  }
+
+  private static boolean tried;
+  private static Optional<Level> loaded = Optional.empty();
+
+  private NativeKernels() {}
+
+  /**
+   * Loads the library if it is not loaded yet and returns its level; empty where there is none for
+   * this machine. Cheap after the first call.
+   *
+   * @throws IllegalArgumentException if the property {@value #PROPERTY} names no level
+   */
+  static synchronized Optional<Level> load() {
+    if (!tried) {
+      loaded = highest(System.getProperty(PROPERTY)).flatMap(NativeKernels::load);
+      tried = true;
+    }
+    return loaded;
+  }
+
+  /**
+   * Returns the highest level that runs here and does not exceed a limit.
+   *
+   * @param limit the name of a level; null if there is no limit
+   */
+  static Optional<Level> highest(@Nullable String limit) {
+    if (NONE.equals(limit)) {
+      return Optional.empty();
+    }
+    List<Level> levels = List.of(Level.values());
+    if (limit != null) {
+      List<String> names = levels.stream().map(Level::toString).toList();
+      int first = names.indexOf(limit);
+      if (first < 0) {
+        throw new IllegalArgumentException(
+            "%s is %s, which is none of %s, %s"
+                .formatted(PROPERTY, limit, NONE, String.join(", ", names)));
+      }
+      levels = levels.subList(first, levels.size());
+    }
+    return levels.stream().filter(Level::runsHere).findFirst();
+  }
+
+  private static Optional<Level> load(Level level) {
+    try {
+      File library = Loader.cacheResource(NativeKernels.class, level.resource());
+      if (library == null) {
+        LOG.debug("there is no {} in this build", level.resource());
+        return Optional.empty();
+      }
+      System.load(library.getAbsolutePath());
+      return Optional.of(level);
+    } catch (IOException | UnsatisfiedLinkError e) {
+      LOG.warn("{} cannot be loaded; libtorch's kernels do its work, slower", level.resource(), e);
+      return Optional.empty();
+    }
+  }
+
+  /**
+   * Root mean square norm.
+   *
+   * @param x {@code [rows, width]}
+   * @param weight {@code [width]}
+   * @param out {@code [rows, width]}
+   */
+  static native void rmsNorm(
+      int type, long x, long weight, long out, long rows, long width, float eps);
+
+  /**
+   * Rotary embedding.
+   *
+   * @param x {@code [rows, heads, width]}
+   * @param cos {@code [rows, width]}
+   * @param sin {@code [rows, width / 2]}
+   * @param out {@code [rows, heads, width]}
+   */
+  static native void rotary(
+      int type, long x, long cos, long sin, long out, long rows, long heads, long width);
+
+  /**
+   * Replaces {@code open} by {@code silu(open) · up}.
+   *
+   * @param open {@code [count]}
+   * @param up {@code [count]}
+   */
+  static native void gate(int type, long open, long up, long count);
+
+  /**
+   * Returns how many bytes of memory attention needs beside its arguments, at addresses that are
+   * multiples of 64.
+   *
+   * @param keys the most keys that a span has
+   */
+  static native long attentionScratch(int type, long keys, long width);
+
+  /**
+   * Attention over spans, by ascending query rows, for the key heads from {@code kvBegin} to before
+   * {@code kvEnd} and the queries that read them; rows in none of the spans become zero.
+   *
+   * @param q {@code [rows, heads, width]}; the width is even
+   * @param k {@code [keys, kvHeads, width]}
+   * @param v {@code [keys, kvHeads, width]}
+   * @param out {@code [rows, heads, width]}
+   * @param spans int64, for each span: first query row, end of its query rows, 1 if it is causal,
+   *     number of its keys, number of its key ranges, and begin and end of each of these
+   * @param scratch {@link #attentionScratch} bytes
+   */
+  static native void attention(
+      int type,
+      long q,
+      long k,
+      long v,
+      long out,
+      long rows,
+      long heads,
+      long kvHeads,
+      long kvBegin,
+      long kvEnd,
+      long width,
+      long spans,
+      long spanCount,
+      long scratch,
+      float scale);
+}

@@ -1,0 +1,38 @@
+package io.llara.kernels;
+
+import io.llara.Mode;
+import io.llara.prompt.Prompt;
+import io.llara.prompt.PromptBuilder;
+import java.util.List;
+
+/** Batches that attention must get right: of one row, of more than a block, joint, alike, mixed. */
+final class AttentionBatches {
+  private static final PromptBuilder PROMPTS =
+      PromptBuilder.ofIds(new int[] {1}, new int[] {2, 3, 4}, new int[] {5, 6, 7, 8, 9}, 2);
+
+  private AttentionBatches() {}
+
+  static List<List<Prompt>> all() {
+    return List.of(
+        List.of(plain(1)),
+        List.of(plain(129)),
+        List.of(plain(300)),
+        List.of(plain(5), plain(5), plain(5), plain(2), plain(2)),
+        List.of(plain(1), plain(64), plain(128), plain(130)),
+        List.of(joint(1)),
+        List.of(joint(140), plain(3), joint(7)),
+        List.of(single(20, Mode.SELF), joint(20), single(20, Mode.NEXT), plain(20)));
+  }
+
+  static Prompt plain(int length) {
+    return Prompt.plain(new int[length]);
+  }
+
+  static Prompt joint(int length) {
+    return PROMPTS.jointFromIds(new int[length]);
+  }
+
+  private static Prompt single(int length, Mode mode) {
+    return PROMPTS.fromIds(new int[length], mode);
+  }
+}

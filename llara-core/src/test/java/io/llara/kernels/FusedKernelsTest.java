@@ -1,0 +1,261 @@
+package io.llara.kernels;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import io.llara.attention.AttentionMask;
+import io.llara.attention.AttentionMaskFactory;
+import io.llara.attention.Layout;
+import io.llara.prompt.Prompt;
+import io.llara.tensor.Tensors;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.stream.IntStream;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/**
+ * The kernels of the instructions that {@code io.llara.kernels} allows; the build runs this once
+ * for each level.
+ */
+class FusedKernelsTest extends KernelsContract {
+
+  @BeforeEach
+  void needKernels() {
+    assumeTrue(FusedKernels.instructions().isPresent(), "no kernels are compiled for this machine");
+  }
+
+  @AfterEach
+  void oneThread() {
+    torch.set_num_threads(1);
+  }
+
+  /** With a matrix unit bfloat16 goes to libtorch. */
+  @Override
+  List<Kernels> kernels() {
+    return List.of(new FusedKernels(false), new FusedKernels(true));
+  }
+
+  /** Tiles of every height, registers of every filling. */
+  @ParameterizedTest
+  @EnumSource
+  void attentionTakesPromptsOfAnyLength(Type type) {
+    List<Prompt> prompts = new ArrayList<>();
+    IntStream.rangeClosed(1, 70).forEach(length -> prompts.add(AttentionBatches.plain(length)));
+    prompts.add(AttentionBatches.joint(61));
+    AttentionMask mask = AttentionMaskFactory.create(prompts, Layout.packed());
+
+    checkAttention(mask, 2, 1, 10, type);
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void attentionTakesLongPromptsAndWideHeads(Type type) {
+    AttentionMask mask =
+        AttentionMaskFactory.create(
+            List.of(AttentionBatches.plain(701), AttentionBatches.joint(333)), Layout.packed());
+
+    checkAttention(mask, 2, 2, 256, type);
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void attentionTakesHeadsOfOddWidth(Type type) {
+    AttentionMask mask =
+        AttentionMaskFactory.create(List.of(AttentionBatches.plain(33)), Layout.packed());
+
+    checkAttention(mask, 3, 1, 7, type);
+  }
+
+  /** The last bits must not depend on what shares a batch, nor on how many threads help. */
+  @ParameterizedTest
+  @EnumSource
+  void attentionOfAPromptIsTheSameInAnyBatchAndOnAnyNumberOfThreads(Type type) {
+    AttentionMask alone =
+        AttentionMaskFactory.create(List.of(AttentionBatches.plain(300)), Layout.packed());
+    AttentionMask among =
+        AttentionMaskFactory.create(
+            List.of(
+                AttentionBatches.plain(5), AttentionBatches.plain(300), AttentionBatches.joint(40)),
+            Layout.packed());
+    Tensor q = random(type, 1, among.queryRows(), 6, 32);
+    Tensor k = random(type, 1, among.keyRows(), 3, 32);
+    Tensor v = random(type, 1, among.keyRows(), 3, 32);
+
+    float[] expected =
+        Tensors.toFloats(
+            kernels.attention(
+                q.narrow(0, 5, 300), k.narrow(0, 5, 300), v.narrow(0, 5, 300), alone));
+    assertThat(Tensors.toFloats(kernels.attention(q, k, v, among).narrow(0, 5, 300)))
+        .isEqualTo(expected);
+    for (int threads : new int[] {2, 3, 8}) {
+      torch.set_num_threads(threads);
+      assertThat(Tensors.toFloats(kernels.attention(q, k, v, among).narrow(0, 5, 300)))
+          .isEqualTo(expected);
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void everyOperationIsTheSameOnAnyNumberOfThreads(Type type) {
+    Tensor x = random(type, 1, 1031, 4, 70);
+    Tensor wide = x.flatten(1, 2);
+    Tensor weight = random(type, 1, 280);
+    Projection projection = new PlainProjection(random(type, 0.1, 300, 280), null);
+    Kernels.Rotation table =
+        new Kernels.Rotation(random(type, 1, 1031, 1, 70), random(type, 1, 1031, 1, 35));
+    List<float[]> expected = run(x, wide, weight, projection, table);
+
+    torch.set_num_threads(3);
+
+    List<float[]> actual = run(x, wide, weight, projection, table);
+    for (int i = 0; i < expected.size(); i++) {
+      assertThat(actual.get(i)).isEqualTo(expected.get(i));
+    }
+  }
+
+  private List<float[]> run(
+      Tensor x, Tensor wide, Tensor weight, Projection projection, Kernels.Rotation table) {
+    return List.of(
+        Tensors.toFloats(kernels.rmsNorm(wide, weight, 1e-5)),
+        Tensors.toFloats(kernels.rotary(x, table)),
+        Tensors.toFloats(kernels.swiGlu(wide.narrow(0, 0, 1), projection, projection)));
+  }
+
+  /** Two units in the last place of the exponential, one of the rest. */
+  @Test
+  void siluIsExactToAFewUnitsInTheLastPlace() {
+    int count = 20_001;
+    float[] open = new float[count];
+    for (int i = 0; i < count; i++) {
+      open[i] = (i - count / 2) * 80f / (count / 2);
+    }
+    float[] actual = gate(open, ScalarType.Float);
+
+    for (int i = 0; i < count; i++) {
+      double expected = open[i] / (1 + Math.exp(-(double) open[i]));
+      assertThat((double) actual[i]).isCloseTo(expected, within(4e-7 * Math.abs(expected)));
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void siluOfHugeNumbersIsTheirLimit(Type type) {
+    float[] actual = gate(new float[] {-1e30f, -1000, 0, 1000, 1e30f}, type.torch);
+
+    assertThat((double) actual[0]).isBetween(-1e-7, 0.0);
+    assertThat((double) actual[1]).isBetween(-1e-30, 0.0);
+    assertThat(actual[2]).isZero();
+    assertThat((double) actual[3]).isCloseTo(1000, within(1.0));
+    assertThat((double) actual[4]).isCloseTo(1e30, within(1e28));
+  }
+
+  /** What is not a number has to come through, so that the embedding is refused. */
+  @ParameterizedTest
+  @EnumSource
+  void whatIsNotANumberStaysSo(Type type) {
+    AttentionMask mask =
+        AttentionMaskFactory.create(List.of(AttentionBatches.plain(9)), Layout.packed());
+    Tensor fine = random(type, 1, 9, 1, 4);
+    Tensor broken = fine.clone();
+    broken.narrow(0, 8, 1).fill_(new org.bytedeco.pytorch.Scalar(Double.NaN));
+
+    assertThat(gate(new float[] {1, Float.NaN, 2}, type.torch)[1]).isNaN();
+    assertThat(Tensors.toFloats(kernels.rmsNorm(broken.view(9, 4), random(type, 1, 4), 1e-5)))
+        .endsWith(Float.NaN, Float.NaN, Float.NaN, Float.NaN);
+    for (float[] result :
+        List.of(
+            Tensors.toFloats(kernels.attention(broken, fine, fine, mask)),
+            Tensors.toFloats(kernels.attention(fine, broken, fine, mask)),
+            Tensors.toFloats(kernels.attention(fine, fine, broken, mask)))) {
+      assertThat(result).endsWith(Float.NaN, Float.NaN, Float.NaN, Float.NaN);
+    }
+  }
+
+  private float[] gate(float[] open, ScalarType type) {
+    Tensor row = Tensors.ofFloats(open, 1, open.length).to(type);
+    return Tensors.toFloats(
+        kernels.swiGlu(row, new Fixed(row.clone()), new Fixed(torch.ones_like(row))));
+  }
+
+  /** Gives what it was given, whatever it is applied to. */
+  private record Fixed(Tensor result) implements Projection {
+    @Override
+    public Tensor apply(Tensor x) {
+      return result;
+    }
+
+    @Override
+    public void close() {}
+  }
+
+  @Test
+  void viewsAreReadAsTheyAreMeant() {
+    Tensor x = random(Type.FLOAT32, 1, 6, 40);
+    Tensor weight = random(Type.FLOAT32, 1, 6);
+
+    assertThat(Tensors.toFloats(kernels.rmsNorm(x.t(), weight, 1e-5)))
+        .isEqualTo(Tensors.toFloats(kernels.rmsNorm(x.t().contiguous(), weight, 1e-5)));
+  }
+
+  @Test
+  void wrongShapesAndTypesAreRefused() {
+    AttentionMask mask =
+        AttentionMaskFactory.create(List.of(AttentionBatches.plain(9)), Layout.packed());
+    Tensor x = random(Type.FLOAT32, 1, 9, 8);
+    Tensor heads = x.view(9, 2, 4);
+    Tensor few = heads.narrow(0, 0, 8);
+    Tensor half = heads.to(ScalarType.BFloat16);
+
+    assertThatThrownBy(() -> kernels.rmsNorm(x, random(Type.FLOAT32, 1, 7), 1e-5))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage("expected 8 numbers of type Float, not 7 of type Float");
+    assertThatThrownBy(() -> kernels.rmsNorm(x, random(Type.BFLOAT16, 1, 8), 1e-5))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage("expected 8 numbers of type Float, not 8 of type BFloat16");
+    Tensor doubles = x.to(ScalarType.Double);
+    assertThatThrownBy(() -> kernels.rmsNorm(doubles, doubles, 1e-5))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage("expected float32 or bfloat16, not Double");
+    assertThatThrownBy(() -> kernels.attention(few, heads, heads, mask))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageContaining("exceeds 8 query rows and 9 key rows");
+    assertThatThrownBy(() -> kernels.attention(heads, few, few, mask))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageContaining("exceeds 9 query rows and 8 key rows");
+    assertThatThrownBy(() -> kernels.attention(heads, heads, few, mask))
+        .isInstanceOf(IllegalArgumentException.class);
+    assertThatThrownBy(() -> kernels.attention(heads, half, half, mask))
+        .isInstanceOf(IllegalArgumentException.class);
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"avx2", "avx512", "avx512_bf16"})
+  void instructionsCanBeLimited(String limit) {
+    NativeKernels.Level level = NativeKernels.highest(limit).orElseThrow();
+
+    assertThat(level.runsHere()).isTrue();
+    assertThat(level)
+        .isGreaterThanOrEqualTo(
+            NativeKernels.Level.valueOf(limit.toUpperCase(java.util.Locale.ROOT)));
+    assertThat(NativeKernels.class.getResource(level.resource())).isNotNull();
+  }
+
+  @Test
+  void theyCanBeSwitchedOff() {
+    assertThat(NativeKernels.highest("libtorch")).isEmpty();
+    assertThatThrownBy(() -> NativeKernels.highest("sse"))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage(
+            "io.llara.kernels is sse, which is none of libtorch, avx512_bf16, avx512, avx2");
+  }
+}

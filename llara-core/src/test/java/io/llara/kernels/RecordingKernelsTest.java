@@ -1,0 +1,441 @@
+package io.llara.kernels;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
+
+import io.llara.attention.AttentionMask;
+import io.llara.attention.AttentionMaskFactory;
+import io.llara.attention.Layout;
+import io.llara.prompt.Prompt;
+import io.llara.tensor.Libtorch;
+import io.llara.tensor.TensorScope;
+import io.llara.tensor.Tensors;
+import io.llara.testing.Leaks;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.function.Function;
+import java.util.function.Supplier;
+import java.util.stream.Stream;
+import org.bytedeco.pytorch.BoolOptional;
+import org.bytedeco.pytorch.GradMode;
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorVector;
+import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.MethodSource;
+
+/**
+ * Results against the kernels for inference; gradients against the equations written with autograd
+ * over dense masks, and against differences of results.
+ */
+class RecordingKernelsTest {
+  private final Kernels kernels = new RecordingKernels();
+  private final Kernels inference = new LibtorchKernels();
+  private final RandomTensors random = new RandomTensors();
+  private TensorScope scope;
+
+  enum Type {
+    /** Sums of a few hundred float32 products of values near 1. */
+    FLOAT32(ScalarType.Float, 2e-5),
+    /** Eight bits of mantissa, in the scores and their softmax too. */
+    BFLOAT16(ScalarType.BFloat16, 0.06);
+
+    final ScalarType torch;
+    final double tolerance;
+
+    Type(ScalarType torch, double tolerance) {
+      this.torch = torch;
+      this.tolerance = tolerance;
+    }
+  }
+
+  @BeforeEach
+  void open() {
+    Libtorch.load();
+    scope = new TensorScope();
+    GradMode.set_enabled(true);
+  }
+
+  @AfterEach
+  void close() {
+    scope.close();
+  }
+
+  private Tensor random(ScalarType type, double spread, long... shape) {
+    return random.next(type, spread, shape);
+  }
+
+  private static Kernels.Rotation rotation(ScalarType type, int rows, int dim) {
+    int half = dim / 2;
+    float[] cos = new float[rows * dim];
+    float[] sin = new float[rows * half];
+    for (int row = 0; row < rows; row++) {
+      for (int i = 0; i < half; i++) {
+        double angle = row * 3.7 / (i + 1);
+        cos[row * dim + i] = (float) Math.cos(angle);
+        cos[row * dim + half + i] = (float) Math.cos(angle);
+        sin[row * half + i] = (float) Math.sin(angle);
+      }
+    }
+    return new Kernels.Rotation(
+        Tensors.ofFloats(cos, rows, 1, dim).to(type),
+        Tensors.ofFloats(sin, rows, 1, half).to(type));
+  }
+
+  /** A projection by a weight that stays its maker's. */
+  private static Projection by(Tensor weight) {
+    return new Projection() {
+      @Override
+      public Tensor apply(Tensor x) {
+        return torch.linear(x, weight);
+      }
+
+      @Override
+      public void close() {}
+    };
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void resultsEqualThoseOfInference(Type type) {
+    for (int hidden : new int[] {1, 7, 64, 769}) {
+      Tensor x = random(type.torch, 2, 5, hidden);
+      Tensor weight = random(type.torch, 1, hidden);
+      assertClose(
+          kernels.rmsNorm(x, weight, 1e-5), inference.rmsNorm(x, weight, 1e-5), type.tolerance);
+    }
+    for (int dim : new int[] {2, 6, 64}) {
+      Tensor x = random(type.torch, 1, 6, 3, dim);
+      Kernels.Rotation table = rotation(type.torch, 6, dim);
+      assertClose(kernels.rotary(x, table), inference.rotary(x, table), type.tolerance);
+    }
+    Tensor x = random(type.torch, 1, 9, 12);
+    Projection gate = by(random(type.torch, 0.3, 21, 12));
+    Projection up = by(random(type.torch, 0.3, 21, 12));
+    assertClose(kernels.swiGlu(x, gate, up), inference.swiGlu(x, gate, up), type.tolerance);
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void rmsNormOfHugeValuesDoesNotOverflow(Type type) {
+    Tensor x = random(type.torch, 1e15, 2, 32);
+
+    for (float value : Tensors.toFloats(kernels.rmsNorm(x, random(type.torch, 1, 32), 1e-6))) {
+      assertThat(value).isBetween(-100f, 100f);
+    }
+  }
+
+  @Test
+  void rmsNormTakesAWeightOfAnotherType() {
+    Tensor x = random(ScalarType.BFloat16, 1, 4, 16);
+    Tensor weight = random(ScalarType.Float, 1, 16);
+
+    Tensor normed = kernels.rmsNorm(x, weight, 1e-5);
+
+    assertThat(normed.scalar_type().intern()).isEqualTo(ScalarType.BFloat16);
+    assertClose(
+        normed, kernels.rmsNorm(x.to(ScalarType.Float), weight, 1e-5), Type.BFLOAT16.tolerance);
+  }
+
+  static Stream<Arguments> masksAndHeads() {
+    List<Arguments> cases = new ArrayList<>();
+    int[][] heads = {{1, 1}, {4, 4}, {4, 2}, {3, 1}};
+    for (List<Prompt> batch : AttentionBatches.all()) {
+      for (int[] head : heads) {
+        for (Type type : Type.values()) {
+          cases.add(Arguments.of(batch, head[0], head[1], type));
+        }
+      }
+    }
+    return cases.stream();
+  }
+
+  @ParameterizedTest(name = "{index}: {1} heads on {2}, {3}")
+  @MethodSource("masksAndHeads")
+  void attentionAndItsGradientsEqualTheDenseFormula(
+      List<Prompt> batch, int heads, int kvHeads, Type type) {
+    for (Layout layout : List.of(Layout.packed(), Layout.leftPadded(8), Layout.rightPadded(4))) {
+      AttentionMask mask = AttentionMaskFactory.create(batch, layout);
+      checkAttention(mask, 0, heads, kvHeads, type);
+      checkAttention(mask, 5, heads, kvHeads, type);
+      int[] pooled = mask.pooledRows();
+      if (pooled.length > 0) {
+        checkAttention(mask.restrictTo(pooled), 3, heads, kvHeads, type);
+      }
+    }
+  }
+
+  /** With {@code padding} rows more than the mask knows. */
+  private void checkAttention(AttentionMask mask, int padding, int heads, int kvHeads, Type type) {
+    try (TensorScope inner = new TensorScope()) {
+      int dim = 16;
+      Tensor q = leaf(random(type.torch, 1, mask.queryRows() + padding, heads, dim));
+      Tensor k = leaf(random(type.torch, 1, mask.keyRows() + padding, kvHeads, dim));
+      Tensor v = leaf(random(type.torch, 1, mask.keyRows() + padding, kvHeads, dim));
+      Tensor gradient = random(type.torch, 1, q.size(0), (long) heads * dim);
+
+      Tensor actual = kernels.attention(q, k, v, mask);
+
+      Tensor plain;
+      GradMode.set_enabled(false);
+      plain = inference.attention(q, k, v, mask);
+      GradMode.set_enabled(true);
+      assertClose(actual, plain, type.tolerance);
+      List<Tensor> floats =
+          Stream.of(q, k, v).map(x -> leaf(x.detach().to(ScalarType.Float))).toList();
+      Tensor expected = dense(floats.get(0), floats.get(1), floats.get(2), mask);
+      assertClose(actual, expected, type.tolerance);
+      TensorVector gradients = gradients(actual, gradient, List.of(q, k, v));
+      TensorVector wanted = gradients(expected, gradient.to(ScalarType.Float), floats);
+      for (int i = 0; i < 3; i++) {
+        assertClose(gradients.get(i), wanted.get(i), 2 * type.tolerance);
+      }
+    }
+  }
+
+  /** Rows that see nothing are zero and pass nothing on. */
+  private static Tensor dense(Tensor q, Tensor k, Tensor v, AttentionMask mask) {
+    int queries = (int) q.size(0);
+    int keys = (int) k.size(0);
+    boolean[][] visible = mask.dense();
+    float[] added = new float[queries * keys];
+    float[] real = new float[queries];
+    Arrays.fill(added, -1e30f);
+    for (int row = 0; row < visible.length; row++) {
+      for (int key = 0; key < visible[row].length; key++) {
+        if (visible[row][key]) {
+          added[row * keys + key] = 0;
+          real[row] = 1;
+        }
+      }
+    }
+    long groups = q.size(1) / k.size(1);
+    Tensor scores =
+        torch.bmm(
+            q.transpose(0, 1),
+            k.repeat_interleave(
+                    groups,
+                    new org.bytedeco.pytorch.LongOptional(1),
+                    new org.bytedeco.pytorch.LongOptional())
+                .permute(1, 2, 0));
+    Tensor shares =
+        torch.softmax(
+            scores
+                .mul(new Scalar(1 / Math.sqrt(q.size(2))))
+                .add(Tensors.ofFloats(added, 1, queries, keys)),
+            2);
+    return torch
+        .bmm(
+            shares,
+            v.repeat_interleave(
+                    groups,
+                    new org.bytedeco.pytorch.LongOptional(1),
+                    new org.bytedeco.pytorch.LongOptional())
+                .transpose(0, 1))
+        .transpose(0, 1)
+        .flatten(1, 2)
+        .mul(Tensors.ofFloats(real, queries, 1));
+  }
+
+  private static Tensor leaf(Tensor x) {
+    return x.detach().requires_grad_(true);
+  }
+
+  private static TensorVector gradients(Tensor output, Tensor gradient, List<Tensor> inputs) {
+    return torch.grad(
+        new TensorVector(output),
+        new TensorVector(inputs.toArray(Tensor[]::new)),
+        new TensorVector(gradient),
+        new BoolOptional(),
+        false,
+        false);
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void theNormsGradientsEqualTheFormulas(Type type) {
+    for (ScalarType weightType : List.of(type.torch, ScalarType.Float)) {
+      Tensor x = leaf(random(type.torch, 2, 6, 40));
+      Tensor weight = leaf(random(weightType, 1, 40));
+      Tensor gradient = random(type.torch, 1, 6, 40);
+      Tensor floats = leaf(x.detach().to(ScalarType.Float));
+      Tensor scale = leaf(weight.detach().to(ScalarType.Float));
+      Tensor expected =
+          floats
+              .div(floats.square().mean(new long[] {1}, true, null).add(new Scalar(1e-5)).sqrt())
+              .mul(scale);
+
+      Tensor actual = kernels.rmsNorm(x, weight, 1e-5);
+
+      assertClose(actual, expected, type.tolerance);
+      TensorVector gradients = gradients(actual, gradient, List.of(x, weight));
+      TensorVector wanted =
+          gradients(expected, gradient.to(ScalarType.Float), List.of(floats, scale));
+      assertClose(gradients.get(0), wanted.get(0), type.tolerance);
+      assertClose(gradients.get(1), wanted.get(1), type.tolerance);
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void resultsAreTheSameToTheBitWhenNothingIsRecorded(Type type) {
+    Tensor x = leaf(random(type.torch, 1, 9, 12));
+    Tensor weight = leaf(random(type.torch, 1, 12));
+    Projection gate = by(random(type.torch, 0.3, 21, 12));
+    Projection up = by(random(type.torch, 0.3, 21, 12));
+    same(() -> kernels.rmsNorm(x, weight, 1e-5));
+    same(() -> kernels.swiGlu(x, gate, up));
+    Kernels.Rotation table = rotation(type.torch, 9, 4);
+    same(() -> kernels.rotary(x.view(9, 3, 4), table));
+    AttentionMask mask =
+        AttentionMaskFactory.create(
+            List.of(
+                AttentionBatches.plain(40),
+                AttentionBatches.plain(40),
+                AttentionBatches.joint(300),
+                AttentionBatches.plain(200)),
+            Layout.leftPadded(8));
+    Tensor q = leaf(random(type.torch, 1, mask.queryRows(), 4, 8));
+    Tensor k = leaf(random(type.torch, 1, mask.keyRows(), 2, 8));
+    Tensor v = leaf(random(type.torch, 1, mask.keyRows(), 2, 8));
+    same(() -> kernels.attention(q, k, v, mask));
+  }
+
+  private static void same(Supplier<Tensor> function) {
+    Tensor recorded = function.get();
+    assertThat(recorded.requires_grad()).isTrue();
+    GradMode.set_enabled(false);
+    Tensor unrecorded = function.get();
+    GradMode.set_enabled(true);
+    assertThat(Tensors.toFloats(unrecorded)).isEqualTo(Tensors.toFloats(recorded.detach()));
+  }
+
+  @Test
+  void gradientsEqualDifferencesOfResults() {
+    Tensor gate = random(ScalarType.Float, 0.3, 14, 12);
+    Tensor up = random(ScalarType.Float, 0.3, 14, 12);
+    Tensor weight = random(ScalarType.Float, 1, 12);
+    Kernels.Rotation table = rotation(ScalarType.Float, 4, 6);
+    Tensor x = random(ScalarType.Float, 1, 4, 12);
+    differences(x, in -> kernels.rmsNorm(in, weight, 1e-5));
+    differences(weight, in -> kernels.rmsNorm(x, in, 1e-5));
+    differences(x, in -> kernels.rotary(in.view(4, 2, 6), table));
+    differences(x, in -> kernels.swiGlu(in, by(gate), by(up)));
+    differences(gate, in -> kernels.swiGlu(x, by(in), by(up)));
+    differences(up, in -> kernels.swiGlu(x, by(gate), by(in)));
+    AttentionMask mask =
+        AttentionMaskFactory.create(
+            List.of(AttentionBatches.joint(2), AttentionBatches.plain(3)), Layout.packed());
+    int rows = mask.keyRows();
+    Tensor q = random(ScalarType.Float, 1, rows, 2, 4);
+    Tensor k = random(ScalarType.Float, 1, rows, 1, 4);
+    Tensor v = random(ScalarType.Float, 1, rows, 1, 4);
+    differences(q, in -> kernels.attention(in, k, v, mask));
+    differences(k, in -> kernels.attention(q, in, v, mask));
+    differences(v, in -> kernels.attention(q, k, in, mask));
+  }
+
+  /** The derivative of a weighted sum of all results by each element, from both sides. */
+  private void differences(Tensor at, Function<Tensor, Tensor> function) {
+    try (TensorScope inner = new TensorScope()) {
+      Tensor leaf = leaf(at);
+      Tensor result = function.apply(leaf);
+      Tensor weights = random(ScalarType.Float, 1, result.numel()).view(result.sizes());
+      float[] gradient = Tensors.toFloats(gradients(result, weights, List.of(leaf)).get(0));
+      float[] values = Tensors.toFloats(at);
+      float[] factors = Tensors.toFloats(weights);
+      float step = 1e-2f;
+      GradMode.set_enabled(false);
+      for (int i = 0; i < values.length; i++) {
+        double difference =
+            (weighted(function, at, i, step, factors) - weighted(function, at, i, -step, factors))
+                / (2 * step);
+        assertThat((double) gradient[i])
+            .as("element %d", i)
+            .isCloseTo(difference, within(3e-3 * Math.max(1, Math.abs(difference))));
+      }
+      GradMode.set_enabled(true);
+    }
+  }
+
+  private static double weighted(
+      Function<Tensor, Tensor> function, Tensor at, int index, float step, float[] factors) {
+    try (TensorScope inner = new TensorScope()) {
+      Tensor moved = at.detach().clone();
+      moved.view(-1).narrow(0, index, 1).add_(new Scalar(step));
+      float[] results = Tensors.toFloats(function.apply(moved));
+      double sum = 0;
+      for (int i = 0; i < results.length; i++) {
+        sum += (double) results[i] * factors[i];
+      }
+      return sum;
+    }
+  }
+
+  @Test
+  void argumentsAreLeftAsTheyAre() {
+    AttentionMask mask =
+        AttentionMaskFactory.create(
+            List.of(AttentionBatches.joint(9), AttentionBatches.plain(130)), Layout.packed());
+    Tensor q = leaf(random(ScalarType.Float, 1, mask.queryRows(), 2, 8));
+    Tensor x = leaf(random(ScalarType.Float, 1, 4, 8));
+    Tensor weight = random(ScalarType.Float, 1, 8);
+    Tensor gradient = random(ScalarType.Float, 1, mask.queryRows(), 16);
+    float[] before = Tensors.toFloats(q.detach());
+    float[] rows = Tensors.toFloats(x.detach());
+    float[] handed = Tensors.toFloats(gradient);
+
+    gradients(kernels.attention(q, q, q, mask), gradient, List.of(q));
+    gradients(kernels.rmsNorm(x, weight, 1e-5), gradient.narrow(0, 0, 2).view(4, 8), List.of(x));
+    gradients(
+        kernels.rotary(q, rotation(ScalarType.Float, mask.queryRows(), 8)),
+        gradient.view(-1, 2, 8),
+        List.of(q));
+    Projection projection = by(random(ScalarType.Float, 1, 8, 8));
+    gradients(
+        kernels.swiGlu(x, projection, projection), gradient.narrow(0, 0, 2).view(4, 8), List.of(x));
+
+    assertThat(Tensors.toFloats(q.detach())).isEqualTo(before);
+    assertThat(Tensors.toFloats(x.detach())).isEqualTo(rows);
+    assertThat(Tensors.toFloats(gradient)).isEqualTo(handed);
+  }
+
+  @Test
+  void nothingStaysBehind() throws Throwable {
+    AttentionMask mask =
+        AttentionMaskFactory.create(
+            List.of(AttentionBatches.joint(9), AttentionBatches.plain(130)), Layout.leftPadded(8));
+    Leaks.assertNone(
+        () -> {
+          try (TensorScope inner = new TensorScope()) {
+            Tensor q = leaf(random(ScalarType.Float, 1, mask.queryRows(), 2, 8));
+            Tensor out = kernels.attention(q, q, q, mask);
+            gradients(
+                kernels.rmsNorm(out, random(ScalarType.Float, 1, 16), 1e-5),
+                out.detach(),
+                List.of(q));
+          }
+        });
+  }
+
+  private static void assertClose(Tensor actual, Tensor expected, double tolerance) {
+    float[] values = Tensors.toFloats(actual.detach());
+    float[] wanted = Tensors.toFloats(expected.detach());
+    assertThat(values).hasSameSizeAs(wanted);
+    for (int i = 0; i < values.length; i++) {
+      if (!(Math.abs(values[i] - wanted[i]) <= tolerance * Math.max(1, Math.abs(wanted[i])))) {
+        assertThat((double) values[i])
+            .as("element %d", i)
+            .isCloseTo(wanted[i], within(tolerance * Math.max(1, Math.abs(wanted[i]))));
+      }
+    }
+  }
+}

@@ -1,0 +1,257 @@
+package io.llara.retrieval;
+
+import static java.util.Objects.requireNonNull;
+
+import io.llara.Encoder;
+import io.llara.Internal;
+import io.llara.LlaraException;
+import io.llara.Mode;
+import io.llara.io.NewDirectory;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+import java.util.UUID;
+import java.util.function.Consumer;
+import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The vectors of a collection, or of any other texts, under an encoder and a mode: taken from a
+ * cache, or made and stored. Texts and vectors are streamed; neither are ever in memory as a whole,
+ * so that a collection may be larger than the heap.
+ *
+ * <pre>{@code
+ * try (CorpusVectors passages = CorpusVectors.open(TextSet.of(corpus), encoder, Mode.SELF);
+ *     CorpusVectors queries =
+ *         CorpusVectors.open(TextSet.of("queries", questions), encoder, Mode.NEXT);
+ *     ExactSearch search = new ExactSearch(encoder.lanes())) {
+ *   List<Hits> hits = search.search(queries, passages, 100);
+ * }
+ * }</pre>
+ *
+ * <p>Without a cache the vectors lie in a temporary folder until this is closed. With one, an
+ * encoding that is interrupted, or whose process dies, leaves nothing that is taken for a whole
+ * set; a file that is damaged is made anew, and where none can be written a temporary folder does.
+ *
+ * <p>Thread-safe. Vectors are mapped into memory until this is closed, which is harmless when
+ * repeated; the encoder is only used while they are made.
+ */
+public final class CorpusVectors implements VectorSet, AutoCloseable {
+  private final StoredVectors vectors;
+  private final Optional<Path> temporary;
+
+  /**
+   * Where vectors are kept, and what made them.
+   *
+   * @param directory the directory of the cache, made when something is stored
+   * @param model what tells the encoder's weights from all others: {@link ModelFingerprint}
+   */
+  public record CachePlace(Path directory, String model) {
+    /** Checks that both are there. */
+    public CachePlace {
+      requireNonNull(directory, "directory");
+      requireNonNull(model, "model");
+    }
+
+    /**
+     * Returns a place for the vectors of a checkpoint and of the adapter on top of it, whose files
+     * are hashed.
+     *
+     * @throws LlaraException if a file cannot be read
+     */
+    public static CachePlace of(Path directory, Path model, Optional<Path> adapter) {
+      return new CachePlace(
+          directory, new ModelFingerprint(Optional.of(directory)).of(model, adapter));
+    }
+  }
+
+  /** Takes texts' vectors, in order. */
+  private interface Sink {
+    void add(float[] vector) throws IOException;
+  }
+
+  /** A vector could not be stored; passes through the encoder. */
+  private static final class StoringFailed extends RuntimeException {
+    private static final long serialVersionUID = 1;
+
+    private final transient IOException reason;
+
+    StoringFailed(IOException reason) {
+      super(reason);
+      this.reason = reason;
+    }
+  }
+
+  private CorpusVectors(StoredVectors vectors, Optional<Path> temporary) {
+    this.vectors = vectors;
+    this.temporary = temporary;
+  }
+
+  /**
+   * Encodes texts into a temporary folder.
+   *
+   * @param texts the texts, none of them blank
+   * @param encoder embeds them; the caller closes it
+   * @param mode {@link Mode#SELF} for passages, {@link Mode#NEXT} for queries
+   * @throws LlaraException if a text cannot be encoded, the texts changed since their digest was
+   *     made, this thread is interrupted, or the folder cannot be written
+   */
+  public static CorpusVectors open(TextSet texts, Encoder encoder, Mode mode) {
+    @Nullable Path folder = null;
+    try {
+      folder = Files.createTempDirectory("llara-vectors");
+      folder.toFile().deleteOnExit();
+      VectorCache.Entry entry =
+          new VectorCache.Entry(
+              VectorCache.key(List.of(UUID.randomUUID().toString())),
+              texts.count(),
+              encoder.dimension());
+      VectorCache cache = new VectorCache(folder);
+      cache.file(entry).toFile().deleteOnExit();
+      return new CorpusVectors(make(texts, encoder, mode, cache, entry), Optional.of(folder));
+    } catch (IOException e) {
+      removeQuietly(folder, e);
+      throw new LlaraException(
+          "the vectors of %s cannot be stored in %s: %s"
+              .formatted(
+                  texts.name(), folder == null ? System.getProperty("java.io.tmpdir") : folder, e),
+          e);
+    } catch (RuntimeException | Error e) {
+      removeQuietly(folder, e);
+      throw e;
+    }
+  }
+
+  /**
+   * Takes the vectors of texts from a cache, or encodes the texts and stores the vectors there.
+   *
+   * @param texts the texts, none of them blank
+   * @param encoder embeds them; the caller closes it
+   * @param mode {@link Mode#SELF} for passages, {@link Mode#NEXT} for queries
+   * @param place where the vectors are kept
+   * @param notes told, in a sentence, when a file is damaged or cannot be written
+   * @throws LlaraException as {@link #open(TextSet, Encoder, Mode)}
+   */
+  public static CorpusVectors open(
+      TextSet texts, Encoder encoder, Mode mode, CachePlace place, Consumer<String> notes) {
+    VectorCache cache = new VectorCache(place.directory());
+    VectorCache.Entry entry = entry(texts, encoder, mode, place.model());
+    try {
+      Optional<StoredVectors> found = cache.open(entry);
+      if (found.isPresent()) {
+        return new CorpusVectors(found.get(), Optional.empty());
+      }
+    } catch (IOException e) {
+      notes.accept(
+          "the cached vectors in %s are damaged and are made anew: %s"
+              .formatted(cache.file(entry), e.getMessage()));
+    }
+    try {
+      return new CorpusVectors(make(texts, encoder, mode, cache, entry), Optional.empty());
+    } catch (IOException e) {
+      notes.accept("the vectors cannot be cached: " + e);
+    }
+    return open(texts, encoder, mode);
+  }
+
+  private static VectorCache.Entry entry(TextSet texts, Encoder encoder, Mode mode, String model) {
+    String version = Internal.class.getPackage().getImplementationVersion();
+    String key =
+        VectorCache.key(
+            List.of(
+                "mode " + mode,
+                version == null ? "unreleased" : version,
+                model,
+                encoder.template().toJson(),
+                encoder.computeType().name(),
+                "max tokens " + encoder.maxTokens(),
+                "dimension " + encoder.dimension(),
+                "normalized " + encoder.normalizes(),
+                texts.digest()));
+    return new VectorCache.Entry(key, texts.count(), encoder.dimension());
+  }
+
+  private static StoredVectors make(
+      TextSet texts, Encoder encoder, Mode mode, VectorCache cache, VectorCache.Entry entry)
+      throws IOException {
+    try (VectorCache.Writer writer = cache.write(entry)) {
+      encode(texts, encoder, mode, writer::add);
+      writer.commit();
+    } catch (StoringFailed e) {
+      throw e.reason;
+    }
+    return cache
+        .open(entry)
+        .orElseThrow(() -> new NoSuchFileException(cache.file(entry).toString()));
+  }
+
+  private static void encode(TextSet texts, Encoder encoder, Mode mode, Sink sink) {
+    PassageDigest digest = new PassageDigest();
+    try (Stream<String> stream = texts.source().get()) {
+      encoder.encodeAll(
+          stream.peek(digest::add),
+          mode,
+          (index, text, vector) -> {
+            try {
+              sink.add(vector);
+            } catch (IOException e) {
+              throw new StoringFailed(e);
+            }
+          });
+    }
+    if (!digest.value().equals(texts.digest())) {
+      throw new LlaraException(texts.name() + ": changed while it was read");
+    }
+  }
+
+  @Override
+  public long count() {
+    return vectors.count();
+  }
+
+  @Override
+  public int dimension() {
+    return vectors.dimension();
+  }
+
+  /**
+   * Hands out views of the file.
+   *
+   * @throws IllegalStateException if this is closed
+   */
+  @Override
+  public void forEachBlock(int rows, BlockReceiver receiver) {
+    vectors.forEachBlock(rows, receiver);
+  }
+
+  /**
+   * Frees what is mapped, and deletes the temporary folder if there is one.
+   *
+   * @throws LlaraException if it cannot be deleted
+   */
+  @Override
+  public void close() {
+    vectors.close();
+    if (temporary.isPresent()) {
+      try {
+        NewDirectory.remove(temporary.get());
+      } catch (IOException e) {
+        throw new LlaraException("%s: cannot be deleted: %s".formatted(temporary.get(), e), e);
+      }
+    }
+  }
+
+  private static void removeQuietly(@Nullable Path folder, Throwable e) {
+    if (folder == null) {
+      return;
+    }
+    try {
+      NewDirectory.remove(folder);
+    } catch (IOException second) {
+      e.addSuppressed(second);
+    }
+  }
+}

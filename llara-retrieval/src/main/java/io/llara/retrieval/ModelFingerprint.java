@@ -1,0 +1,151 @@
+package io.llara.retrieval;
+
+import static java.util.Objects.requireNonNull;
+
+import io.llara.LlaraException;
+import io.llara.checkpoint.CheckpointDirectory;
+import io.llara.io.AtomicFiles;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.FileTime;
+import java.security.MessageDigest;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.TreeSet;
+import java.util.stream.Stream;
+
+/**
+ * Says whether a model is the same as before: SHA-256 over the content of its settings, tokenizer,
+ * weights and adapter, wherever they lie.
+ *
+ * <p>The weights are hashed in full. As that takes seconds for large ones, the hash of a large file
+ * is noted in the cache, under everything the system tells of the file: path, device and inode,
+ * size, time of the last change of content and of the last change of any kind (ctime, which no
+ * program can set back). On systems without such times every file is hashed each time.
+ */
+public final class ModelFingerprint {
+  /** Smaller files are hashed faster than looked up. */
+  private static final long NOTED_BYTES = 64L << 20;
+
+  /** A file changed this lately may change again within the resolution of its times. */
+  private static final Duration SETTLED = Duration.ofSeconds(5);
+
+  private final Optional<Path> notes;
+
+  /**
+   * Creates a fingerprinter.
+   *
+   * @param notes the directory for hashes of large files, if they are to be noted
+   */
+  public ModelFingerprint(Optional<Path> notes) {
+    this.notes = notes;
+  }
+
+  /**
+   * Returns the fingerprint of a checkpoint and of the adapter on top of it.
+   *
+   * @throws LlaraException if a file cannot be read
+   */
+  public String of(Path model, Optional<Path> adapter) {
+    List<String> parts = new ArrayList<>();
+    try {
+      TreeSet<Path> files = new TreeSet<>(list(model, ".json"));
+      files.addAll(CheckpointDirectory.open(model).weightFiles());
+      add(files, parts);
+      if (adapter.isPresent()) {
+        TreeSet<Path> adapterFiles = new TreeSet<>(list(adapter.get(), ".json", ".safetensors"));
+        parts.add("adapter");
+        add(adapterFiles, parts);
+      }
+    } catch (IOException e) {
+      throw new LlaraException("%s: cannot be read: %s".formatted(model, e.getMessage()), e);
+    }
+    return Digests.of(parts);
+  }
+
+  private static List<Path> list(Path directory, String... endings) throws IOException {
+    try (Stream<Path> entries = Files.list(directory)) {
+      return entries
+          .filter(Files::isRegularFile)
+          .filter(path -> Stream.of(endings).anyMatch(path.toString()::endsWith))
+          .toList();
+    }
+  }
+
+  private void add(Iterable<Path> files, List<String> parts) throws IOException {
+    for (Path file : files) {
+      parts.add(file.getFileName().toString());
+      parts.add(hash(file));
+    }
+  }
+
+  private String hash(Path file) throws IOException {
+    if (notes.isEmpty() || Files.size(file) < NOTED_BYTES) {
+      return hashInFull(file);
+    }
+    Optional<FileState> state = FileState.of(file);
+    if (state.isEmpty()) {
+      return hashInFull(file);
+    }
+    Path note = notes.get().resolve(Digests.of(state.get().parts()) + ".sha256");
+    if (Files.isRegularFile(note) && Files.size(note) == 64) {
+      return Files.readString(note);
+    }
+    Instant before = Instant.now();
+    String hash = hashInFull(file);
+    boolean settled = state.get().changed().isBefore(before.minus(SETTLED));
+    if (settled && FileState.of(file).equals(state)) {
+      try {
+        Files.createDirectories(notes.get());
+        AtomicFiles.write(note, hash.getBytes(StandardCharsets.US_ASCII));
+      } catch (IOException | LlaraException e) {
+        // Only time is lost: a cache that cannot be written is spoken of where vectors are stored.
+        return hash;
+      }
+    }
+    return hash;
+  }
+
+  private static String hashInFull(Path file) throws IOException {
+    MessageDigest digest = Digests.sha256();
+    byte[] buffer = new byte[1 << 20];
+    try (InputStream in = Files.newInputStream(file)) {
+      for (int read = in.read(buffer); read >= 0; read = in.read(buffer)) {
+        digest.update(buffer, 0, read);
+      }
+    }
+    return Digests.hex(digest);
+  }
+
+  /** What changes when a file does. */
+  private record FileState(List<String> parts, Instant changed) {
+    static Optional<FileState> of(Path file) throws IOException {
+      if (!file.getFileSystem().supportedFileAttributeViews().contains("unix")) {
+        return Optional.empty();
+      }
+      Map<String, Object> attributes =
+          Files.readAttributes(file, "unix:dev,ino,size,lastModifiedTime,ctime");
+      FileTime changed = (FileTime) value(attributes, "ctime");
+      List<String> parts =
+          List.of(
+              file.toRealPath().toString(),
+              value(attributes, "dev").toString(),
+              value(attributes, "ino").toString(),
+              value(attributes, "size").toString(),
+              ((FileTime) value(attributes, "lastModifiedTime")).toInstant().toString(),
+              changed.toInstant().toString());
+      return Optional.of(new FileState(parts, changed.toInstant()));
+    }
+
+    private static Object value(Map<String, Object> attributes, String name) {
+      return requireNonNull(attributes.get(name), name);
+    }
+  }
+}

@@ -1,0 +1,242 @@
+package io.llara.retrieval.eval;
+
+import io.llara.LlaraException;
+import io.llara.retrieval.Corpus;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+
+/**
+ * A test collection in BEIR format (Thakur et al., arXiv 2104.08663): a folder with {@code
+ * corpus.jsonl}, {@code queries.jsonl} and {@code qrels/SPLIT.tsv}, each of which may be gzipped
+ * and then ends in {@code .gz}.
+ *
+ * <p>Documents with neither title nor text are left out. A judged query that is unknown or has no
+ * text cannot be searched for, and counts as one for which nothing was found; a judged document
+ * that is unknown counts as one that was not found. Both are what {@code trec_eval -c} makes of
+ * them. {@link #findings} names them all.
+ *
+ * <p>Queries and judgements lie in memory, the documents do not. Immutable.
+ */
+public final class BeirDataset {
+  private static final String CORPUS = "corpus.jsonl";
+  private static final String QUERIES = "queries.jsonl";
+  private static final String ZIPPED = ".gz";
+
+  /** How many ids a warning names. */
+  private static final int NAMED = 20;
+
+  private final String name;
+  private final Corpus corpus;
+  private final Corpus.Summary summary;
+  private final Qrels qrels;
+  private final Map<String, String> queries;
+  private final Findings findings;
+
+  /**
+   * What is amiss with a collection, and does no harm.
+   *
+   * @param blankDocuments the ids of documents with neither title nor text
+   * @param blankQueries the ids of judged queries without text
+   * @param unknownDocuments the ids of judged documents that the collection does not have
+   * @param unknownQueries the ids of judged queries that it does not have
+   */
+  public record Findings(
+      List<String> blankDocuments,
+      List<String> blankQueries,
+      List<String> unknownDocuments,
+      List<String> unknownQueries) {
+    /** Copies the lists. */
+    public Findings {
+      blankDocuments = List.copyOf(blankDocuments);
+      blankQueries = List.copyOf(blankQueries);
+      unknownDocuments = List.copyOf(unknownDocuments);
+      unknownQueries = List.copyOf(unknownQueries);
+    }
+
+    /** Returns a sentence for each kind, with the number and at most twenty ids. */
+    public List<String> warnings() {
+      List<String> warnings = new ArrayList<>();
+      warn(warnings, "skipped documents with neither title nor text", blankDocuments);
+      warn(
+          warnings,
+          "judged documents that the corpus does not have, counted as not found",
+          unknownDocuments);
+      warn(
+          warnings,
+          "judged queries that the queries file does not have, counted as 0",
+          unknownQueries);
+      warn(warnings, "judged queries without text, counted as 0", blankQueries);
+      return warnings;
+    }
+
+    private static void warn(List<String> warnings, String what, List<String> ids) {
+      if (!ids.isEmpty()) {
+        warnings.add(
+            "%s: %d (%s%s)"
+                .formatted(
+                    what,
+                    ids.size(),
+                    ids.stream().limit(NAMED).collect(Collectors.joining(", ")),
+                    ids.size() > NAMED ? ", …" : ""));
+      }
+    }
+  }
+
+  private BeirDataset(
+      String name,
+      Corpus corpus,
+      Corpus.Summary summary,
+      Qrels qrels,
+      Map<String, String> queries,
+      Findings findings) {
+    this.name = name;
+    this.corpus = corpus;
+    this.summary = summary;
+    this.qrels = qrels;
+    this.queries = queries;
+    this.findings = findings;
+  }
+
+  /**
+   * Opens a collection. Its documents are read once from start to end, so that what is wrong with
+   * them is told before work begins.
+   *
+   * @param split whose judgements are read: {@code test}, {@code dev}, {@code train}
+   * @throws LlaraException naming file and line if a file is missing or is not what it should be,
+   *     if a document's or a query's id is repeated, or if nothing is left to search or to find
+   */
+  public static BeirDataset open(Path directory, String split) {
+    if (!Files.isDirectory(directory)) {
+      throw new LlaraException(
+          "%s: is no folder; expected one with %s, %s and qrels"
+              .formatted(directory, CORPUS, QUERIES));
+    }
+    Path qrelsFile = qrels(directory, split);
+    Path queriesFile = find(directory, QUERIES);
+    Qrels qrels = Qrels.read(qrelsFile);
+    if (qrels.queryIds().isEmpty()) {
+      throw new LlaraException(qrelsFile + ": holds no judgement");
+    }
+    Map<String, String> texts = Queries.read(queriesFile);
+    Map<String, String> searched = new LinkedHashMap<>();
+    List<String> blank = new ArrayList<>();
+    List<String> unknown = new ArrayList<>();
+    for (String id : qrels.queryIds()) {
+      String text = texts.get(id);
+      if (text == null) {
+        unknown.add(id);
+      } else if (text.isBlank()) {
+        blank.add(id);
+      } else {
+        searched.put(id, text);
+      }
+    }
+    if (searched.isEmpty()) {
+      throw new LlaraException(
+          "%s: has a text for none of the %d queries that %s judges"
+              .formatted(queriesFile, qrels.queryIds().size(), qrelsFile));
+    }
+    Path corpusFile = find(directory, CORPUS);
+    Corpus corpus = Corpus.of(corpusFile);
+    Set<String> unknownDocuments = new LinkedHashSet<>(qrels.documentIds());
+    Corpus.Summary summary =
+        corpus.summarizeUnique(document -> unknownDocuments.remove(document.id()));
+    if (summary.documents() == 0) {
+      throw new LlaraException(corpusFile + ": holds no document with a text");
+    }
+    Findings findings =
+        new Findings(summary.blankIds(), blank, List.copyOf(unknownDocuments), unknown);
+    Path folder = directory.toAbsolutePath().normalize();
+    return new BeirDataset(
+        (folder.getFileName() == null ? folder : folder.getFileName()).toString(),
+        corpus,
+        summary,
+        qrels,
+        Collections.unmodifiableMap(searched),
+        findings);
+  }
+
+  private static Path qrels(Path directory, String split) {
+    Path folder = directory.resolve("qrels");
+    String name = split + ".tsv";
+    return existing(folder.resolve(name), folder.resolve(name + ZIPPED))
+        .orElseThrow(
+            () ->
+                new LlaraException(
+                    "%s: has no %s or %s%s; its splits are: %s"
+                        .formatted(folder, name, name, ZIPPED, splits(folder))));
+  }
+
+  private static String splits(Path folder) {
+    if (!Files.isDirectory(folder)) {
+      return "none (there is no such folder)";
+    }
+    try (Stream<Path> files = Files.list(folder)) {
+      String splits =
+          files
+              .map(file -> file.getFileName().toString())
+              .filter(name -> name.endsWith(".tsv") || name.endsWith(".tsv" + ZIPPED))
+              .map(name -> name.substring(0, name.indexOf(".tsv")))
+              .sorted()
+              .distinct()
+              .collect(Collectors.joining(", "));
+      return splits.isEmpty() ? "none" : splits;
+    } catch (IOException e) {
+      throw new LlaraException("%s: cannot be listed: %s".formatted(folder, e.getMessage()), e);
+    }
+  }
+
+  private static Path find(Path directory, String name) {
+    return existing(directory.resolve(name), directory.resolve(name + ZIPPED))
+        .orElseThrow(
+            () ->
+                new LlaraException(
+                    "%s: has neither %s nor %s%s; expected a folder in BEIR format"
+                        .formatted(directory, name, name, ZIPPED)));
+  }
+
+  private static Optional<Path> existing(Path... files) {
+    return Stream.of(files).filter(Files::isRegularFile).findFirst();
+  }
+
+  /** Returns the folder's name. */
+  public String name() {
+    return name;
+  }
+
+  /** Returns the documents. */
+  public Corpus corpus() {
+    return corpus;
+  }
+
+  /** Returns what was found when the documents were read. */
+  public Corpus.Summary summary() {
+    return summary;
+  }
+
+  /** Returns the judgements of the split. */
+  public Qrels qrels() {
+    return qrels;
+  }
+
+  /** Returns the texts of the judged queries that have one, by id, in the judgements' order. */
+  public Map<String, String> queries() {
+    return queries;
+  }
+
+  /** Returns what is amiss. */
+  public Findings findings() {
+    return findings;
+  }
+}

@@ -1,0 +1,235 @@
+package io.llara.retrieval.eval;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
+
+import io.llara.ComputeType;
+import io.llara.Encoder;
+import io.llara.LlaraException;
+import io.llara.Mode;
+import io.llara.retrieval.CorpusVectors.CachePlace;
+import io.llara.testing.Shared;
+import io.llara.testing.Stories;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+class BeirEvaluatorTest {
+  /** The documents with text, as they are embedded. */
+  private static final Map<String, String> PASSAGES =
+      Map.of(
+          "d1", "Llamas Llamas carry loads over mountain paths.",
+          "d2", "A lighthouse warns ships of the rocks.",
+          "d3", "Bread Dough must rest before it is baked.",
+          "d4", "Ships carry loads over the sea.",
+          "q1", "The mountain is high.",
+          "d5", "A baker bakes bread and cake.");
+
+  private static Encoder encoder;
+
+  @TempDir private Path parent;
+
+  private BeirFolder folder;
+
+  @BeforeAll
+  static void openEncoder() {
+    encoder =
+        Encoder.builder(Stories.dir())
+            .template("llara-paper")
+            .computeType(ComputeType.FLOAT32)
+            .threads(1)
+            .build();
+  }
+
+  @AfterAll
+  static void closeEncoder() {
+    encoder.close();
+  }
+
+  @BeforeEach
+  void writeFolder() {
+    folder = new BeirFolder(parent.resolve("small"));
+  }
+
+  /** Every score of every document, by the encoder itself. */
+  @Test
+  void searchesWithQueriesInNextAndPassagesInSelf() {
+    BeirEvaluator evaluator = BeirEvaluator.builder(folder.path()).build();
+    Evaluation evaluation = evaluator.evaluate(encoder);
+    assertThat(evaluation.name()).isEqualTo("model");
+    assertThat(evaluation.queryIds()).containsExactly("q1", "q2", "q3");
+    assertScores(evaluation.run(), Mode.NEXT, Mode.SELF);
+    assertScores(
+        BeirEvaluator.builder(folder.path())
+            .queryMode(Mode.SELF)
+            .passageMode(Mode.NEXT)
+            .build()
+            .evaluate(encoder)
+            .run(),
+        Mode.SELF,
+        Mode.NEXT);
+  }
+
+  private static void assertScores(Run run, Mode queryMode, Mode passageMode) {
+    Map<String, String> queries =
+        Map.of("q1", "Who walks over a mountain with loads?", "q2", "baking bread", "q3", "zebra");
+    queries.forEach(
+        (id, text) -> {
+          float[] query = encoder.encode(text, queryMode);
+          assertThat(run.ranking(id).documents()).hasSize(6);
+          for (ScoredDocument found : run.ranking(id).documents()) {
+            float[] passage = encoder.encode(PASSAGES.get(found.id()), passageMode);
+            double product = 0;
+            for (int i = 0; i < query.length; i++) {
+              product += (double) query[i] * passage[i];
+            }
+            // A text's vector differs by its batch in the last bits.
+            assertThat((double) found.score()).isCloseTo(product, within(1e-5));
+          }
+        });
+  }
+
+  @Test
+  void theCacheGivesTheSameAndEncodesNothing() throws IOException {
+    BeirEvaluator evaluator = BeirEvaluator.builder(folder.path()).build();
+    CachePlace cache = CachePlace.of(parent.resolve("cache"), Stories.dir(), Optional.empty());
+    List<String> told = new ArrayList<>();
+    EvaluationListener listener =
+        new EvaluationListener() {
+          @Override
+          public void encoding(String what, long texts) {
+            told.add(texts + " " + what);
+          }
+
+          @Override
+          public void note(String message) {
+            told.add(message);
+          }
+        };
+    Evaluation first = evaluator.evaluate(encoder, cache, listener);
+    long encoded = encoder.statistics().texts();
+    Evaluation second = evaluator.evaluate(encoder, cache, listener);
+    assertThat(encoder.statistics().texts()).isEqualTo(encoded);
+    assertThat(second.run()).isEqualTo(first.run());
+    assertThat(evaluator.evaluate(encoder).run()).isEqualTo(first.run());
+    assertThat(told).containsExactly("6 passages", "3 queries", "6 passages", "3 queries");
+    try (Stream<Path> files = Files.list(parent.resolve("cache"))) {
+      assertThat(files).hasSize(2);
+    }
+  }
+
+  @Test
+  void bm25FindsByWords() {
+    BeirEvaluator evaluator = BeirEvaluator.builder(folder.path()).build();
+    Evaluation evaluation = evaluator.evaluateBm25();
+    assertThat(evaluation.name()).isEqualTo("bm25");
+    assertThat(ids(evaluation, "q1")).containsExactly("d1", "d4", "q1");
+    assertThat(ids(evaluation, "q2")).containsExactly("d5", "d3");
+    assertThat(ids(evaluation, "q3")).isEmpty();
+    assertThat(evaluation.mean(Metric.ndcg(10))).isCloseTo(2 / 3.0, within(1e-12));
+    assertThat(evaluation.mean(Metric.mrr(1))).isCloseTo(2 / 3.0, within(1e-12));
+    assertThat(evaluator.evaluateBm25().run()).isEqualTo(evaluation.run());
+  }
+
+  @Test
+  void countsWhatCannotBeFoundAsTrecEvalDoes() {
+    folder.qrels("test", BeirFolder.QRELS + "q1\tgone\t3\nq8\td1\t1\nq4\td1\t1\n");
+    Evaluation evaluation = BeirEvaluator.builder(folder.path()).build().evaluateBm25();
+    assertThat(evaluation.queryIds()).containsExactly("q1", "q2", "q3", "q8", "q4");
+    assertThat(evaluation.values(Metric.recall(10)).asList())
+        .containsExactly(2 / 3.0, 1.0, 0.0, 0.0, 0.0);
+    assertThat(evaluation.mean(Metric.recall(10))).isCloseTo((2 / 3.0 + 1) / 5, within(1e-12));
+  }
+
+  @Test
+  void retrievesAsManyAsAskedAndMayLeaveTheQueryOut() {
+    BeirEvaluator one = BeirEvaluator.builder(folder.path()).cutoffs(List.of(1)).depth(1).build();
+    assertThat(ids(one.evaluateBm25(), "q1")).containsExactly("d1");
+    BeirEvaluator three =
+        BeirEvaluator.builder(folder.path()).cutoffs(List.of(1, 3)).depth(1).build();
+    assertThat(ids(three.evaluateBm25(), "q1")).containsExactly("d1", "d4", "q1");
+    BeirEvaluator without =
+        BeirEvaluator.builder(folder.path()).cutoffs(List.of(3)).depth(1).skipOwnId(true).build();
+    assertThat(ids(without.evaluateBm25(), "q1")).containsExactly("d1", "d4");
+    assertThat(ids(without.evaluate(encoder), "q1")).hasSize(3).doesNotContain("q1");
+  }
+
+  @Test
+  void noticesACorpusThatChanges() {
+    BeirEvaluator evaluator = BeirEvaluator.builder(folder.path()).build();
+    folder.corpus(BeirFolder.CORPUS.replace("Llamas", "Alpacas"));
+    assertThatThrownBy(evaluator::evaluateBm25)
+        .isInstanceOf(LlaraException.class)
+        .hasMessageContaining("changed while it was read");
+    assertThatThrownBy(() -> evaluator.evaluate(encoder))
+        .isInstanceOf(LlaraException.class)
+        .hasMessageContaining("changed while it was read");
+  }
+
+  @Test
+  void refusesBadSettings() {
+    for (BeirEvaluator.Builder builder :
+        List.of(
+            BeirEvaluator.builder(folder.path()).cutoffs(List.of()),
+            BeirEvaluator.builder(folder.path()).cutoffs(List.of(3, 0)),
+            BeirEvaluator.builder(folder.path()).cutoffs(List.of(3, 3)),
+            BeirEvaluator.builder(folder.path()).depth(0))) {
+      assertThatThrownBy(builder::build).isInstanceOf(IllegalArgumentException.class);
+    }
+  }
+
+  @Test
+  void writesTheMeansAsJson() throws IOException {
+    BeirEvaluator evaluator = BeirEvaluator.builder(folder.path()).cutoffs(List.of(10)).build();
+    Run run = new Run("model", Map.of("q2", evaluator.evaluateBm25().run().ranking("q2")));
+    Path file = parent.resolve("report.json");
+    new BeirReport("small", List.of(evaluator.evaluate(run))).writeJson(file);
+    assertThat(file)
+        .content()
+        .isEqualTo(
+            """
+            {
+              "dataset": "small",
+              "runs": [
+                {
+                  "name": "model",
+                  "metrics": {
+                    "ndcg@10": 0.3333333333333333,
+                    "map": 0.3333333333333333,
+                    "recall@10": 0.3333333333333333,
+                    "mrr@10": 0.3333333333333333,
+                    "p@10": 0.06666666666666667
+                  }
+                }
+              ]
+            }
+            """);
+  }
+
+  /** A plain BM25 with the same parameters has these figures (README of the shared data). */
+  @ParameterizedTest
+  @CsvSource({"cranfield, 225, 0.338", "npl, 93, 0.430"})
+  void bm25IsAsGoodAsElsewhere(String name, int queries, double expected) {
+    Path shared = Shared.require().resolve("data/beir").resolve(name);
+    Evaluation evaluation = BeirEvaluator.builder(shared).build().evaluateBm25();
+    assertThat(evaluation.queryIds()).hasSize(queries);
+    assertThat(evaluation.mean(Metric.ndcg(10))).isCloseTo(expected, within(0.03));
+  }
+
+  private static List<String> ids(Evaluation evaluation, String query) {
+    return evaluation.run().ranking(query).documents().stream().map(ScoredDocument::id).toList();
+  }
+}

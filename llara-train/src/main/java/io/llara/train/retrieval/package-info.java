@@ -1,5 +1,0 @@
-/** Collections of texts, their vectors, and the searches over them. */
-@NullMarked
-package io.llara.train.retrieval;
-
-import org.jspecify.annotations.NullMarked;
