@@ -3,7 +3,6 @@ package io.llara.benchmarks;
 import io.llara.tensor.Libtorch;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
-import io.llara.train.autograd.Recording;
 import io.llara.train.pretrain.Bag;
 import io.llara.train.pretrain.HeadGradient;
 import io.llara.train.pretrain.VocabularyProjection;
@@ -14,6 +13,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.SplittableRandom;
 import java.util.stream.IntStream;
+import org.bytedeco.pytorch.AutoGradMode;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorOptions;
@@ -164,7 +164,7 @@ public final class ProjectionMemory {
 
   /** What one would write without a thought for memory; handles die as soon as they may. */
   private static double recorded(Term term, Inputs inputs, double scale) {
-    try (Recording on = Recording.on();
+    try (AutoGradMode grad = new AutoGradMode(true);
         TensorScope scope = new TensorScope()) {
       Tensor weight = inputs.weight().requires_grad_(true);
       Tensor hidden = inputs.hidden().requires_grad_(true);

@@ -11,7 +11,6 @@ import io.llara.prompt.Prompt;
 import io.llara.tensor.TensorScope;
 import io.llara.train.autograd.GradientAccumulator;
 import io.llara.train.autograd.GradientSink;
-import io.llara.train.autograd.Recording;
 import io.llara.train.autograd.StagedBackward;
 import io.llara.train.model.EmbeddingGradient;
 import io.llara.train.model.TrainedModel;
@@ -27,6 +26,7 @@ import java.util.List;
 import java.util.SplittableRandom;
 import java.util.concurrent.Callable;
 import java.util.stream.IntStream;
+import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 
@@ -85,7 +85,7 @@ final class TrainingStep implements AutoCloseable {
     for (int i = 0; i < ids.length; i++) {
       targets[i] = ids[(i + 1) % ids.length];
     }
-    try (Recording off = Recording.off();
+    try (NoGradGuard noGrad = new NoGradGuard();
         TensorScope scope = new TensorScope();
         EmbeddingGradient ends = new EmbeddingGradient(model)) {
       LlamaModel.Pass pass = model.model().pass(mask, IntStream.range(0, ids.length).toArray());

@@ -7,6 +7,7 @@ import com.google.common.collect.Maps;
 import io.llara.tensor.TensorScope;
 import java.util.List;
 import java.util.function.ObjIntConsumer;
+import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -87,7 +88,7 @@ public final class GradientAccumulator implements AutoCloseable {
    */
   public GradientSink contributor(int number) {
     return (parameter, gradient) -> {
-      try (Recording off = Recording.off();
+      try (NoGradGuard noGrad = new NoGradGuard();
           TensorScope scope = new TensorScope()) {
         deliver(parameter, number, scope.own(gradient.to(ScalarType.Float).contiguous()));
       }
@@ -96,7 +97,7 @@ public final class GradientAccumulator implements AutoCloseable {
 
   /** Says that a contributor has given all it has. Must be called once for each. */
   public void finished(int number) {
-    try (Recording off = Recording.off()) {
+    try (NoGradGuard noGrad = new NoGradGuard()) {
       for (Parameter parameter : parameters) {
         Slot slot = requireNonNull(slots.get(parameter));
         boolean missing;

@@ -2,6 +2,7 @@ package io.llara.train.autograd;
 
 import io.llara.tensor.TensorScope;
 import java.util.Arrays;
+import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 
@@ -32,7 +33,7 @@ public final class Parameter implements AutoCloseable {
    * @param computeType the type the model computes in
    */
   public static Parameter of(String name, Tensor value, ScalarType computeType) {
-    try (Recording off = Recording.off();
+    try (NoGradGuard noGrad = new NoGradGuard();
         TensorScope scope = new TensorScope()) {
       Tensor floats = value.to(ScalarType.Float).detach().clone().contiguous();
       boolean copied = computeType != ScalarType.Float;
@@ -65,7 +66,7 @@ public final class Parameter implements AutoCloseable {
   /** Brings the leaf up to date after the master changed. */
   public void refresh() {
     if (copied) {
-      try (Recording off = Recording.off();
+      try (NoGradGuard noGrad = new NoGradGuard();
           TensorScope scope = new TensorScope()) {
         leaf.copy_(master);
       }
@@ -78,7 +79,7 @@ public final class Parameter implements AutoCloseable {
    * @throws IllegalArgumentException if the shape differs
    */
   public void set(Tensor value) {
-    try (Recording off = Recording.off();
+    try (NoGradGuard noGrad = new NoGradGuard();
         TensorScope scope = new TensorScope()) {
       if (!Arrays.equals(value.shape(), master.shape())) {
         throw new IllegalArgumentException(

@@ -4,7 +4,9 @@ import io.llara.tensor.TensorScope;
 import java.util.ArrayDeque;
 import java.util.Deque;
 import java.util.List;
+import org.bytedeco.pytorch.AutoGradMode;
 import org.bytedeco.pytorch.BoolOptional;
+import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
@@ -80,11 +82,11 @@ public final class StagedBackward implements AutoCloseable {
       Tensor output;
       if (record) {
         leaf.requires_grad_(true);
-        try (Recording on = Recording.on()) {
+        try (AutoGradMode grad = new AutoGradMode(true)) {
           output = stage.run(leaf);
         }
       } else {
-        try (Recording off = Recording.off()) {
+        try (NoGradGuard noGrad = new NoGradGuard()) {
           output = stage.run(leaf);
         }
       }
@@ -127,7 +129,7 @@ public final class StagedBackward implements AutoCloseable {
       Tensor output = last.output();
       if (output == null) {
         last.input().requires_grad_(true);
-        try (Recording on = Recording.on()) {
+        try (AutoGradMode grad = new AutoGradMode(true)) {
           output = last.stage().run(last.input());
         }
       }

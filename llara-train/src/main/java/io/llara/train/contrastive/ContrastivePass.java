@@ -11,13 +11,13 @@ import io.llara.prompt.TokenRange;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
 import io.llara.train.autograd.GradientSink;
-import io.llara.train.autograd.Recording;
 import io.llara.train.autograd.StagedBackward;
 import io.llara.train.model.EmbeddingGradient;
 import io.llara.train.model.TrainedModel;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.UnaryOperator;
+import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -50,7 +50,7 @@ final class ContrastivePass {
   /** Returns the embeddings of prompts, {@code [prompts, hidden]}, in the innermost scope. */
   Tensor embed(List<Prompt> prompts) {
     Markers markers = new Markers(prompts);
-    try (Recording off = Recording.off();
+    try (NoGradGuard noGrad = new NoGradGuard();
         TensorScope scope = new TensorScope()) {
       Tensor hidden = model.model().forward(markers.mask, markers.rows(), () -> {});
       return scope.keep(markers.mean(hidden));
@@ -66,7 +66,7 @@ final class ContrastivePass {
    */
   void train(List<Prompt> prompts, UnaryOperator<Tensor> loss, GradientSink sink) {
     Markers markers = new Markers(prompts);
-    try (Recording off = Recording.off();
+    try (NoGradGuard noGrad = new NoGradGuard();
         TensorScope scope = new TensorScope();
         EmbeddingGradient tokens = new EmbeddingGradient(model)) {
       LlamaModel.Pass pass = model.model().pass(markers.mask, markers.rows());

@@ -6,7 +6,6 @@ import io.llara.checkpoint.LoraAdapter;
 import io.llara.prompt.Prompt;
 import io.llara.tensor.Libtorch;
 import io.llara.tensor.Tensors;
-import io.llara.train.autograd.Recording;
 import io.llara.train.model.TrainedModel;
 import io.llara.train.optim.AdamW;
 import io.llara.train.run.Lanes;
@@ -14,6 +13,7 @@ import io.llara.train.run.TrainingSteps;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.stream.Stream;
+import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.jspecify.annotations.Nullable;
@@ -104,7 +104,7 @@ public final class ContrastiveSteps extends TrainingSteps {
     int count = queries.size();
     InfoNce.Targets targets = new InfoNce.Targets(0, passages.size() / count);
     Whole whole = new Whole(count, targets);
-    try (Recording off = Recording.off()) {
+    try (NoGradGuard noGrad = new NoGradGuard()) {
       gradients.begin(cache.contributors(prompts.size()));
       cache.train(prompts, 0, whole, gradients);
     }

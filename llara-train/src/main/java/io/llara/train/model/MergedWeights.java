@@ -7,10 +7,10 @@ import io.llara.model.WeightSource;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
 import io.llara.train.autograd.Parameter;
-import io.llara.train.autograd.Recording;
 import io.llara.train.checkpoint.ModelDirectory;
 import io.llara.train.model.TrainedModel.TrainedParts;
 import java.util.Optional;
+import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -34,7 +34,7 @@ public final class MergedWeights implements ModelDirectory.Weights, AutoCloseabl
     if (whole.isPresent()) {
       return whole.get().master().detach();
     }
-    try (Recording off = Recording.off();
+    try (NoGradGuard noGrad = new NoGradGuard();
         TensorScope scope = new TensorScope()) {
       Optional<Parameter> rows = trained.parameter(TrainedParts.ROWS);
       if (name.equals(LlamaTensors.EMBEDDING) && rows.isPresent()) {

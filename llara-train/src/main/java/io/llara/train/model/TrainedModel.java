@@ -19,7 +19,6 @@ import io.llara.model.WeightSource;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
 import io.llara.train.autograd.Parameter;
-import io.llara.train.autograd.Recording;
 import io.llara.train.autograd.Stage;
 import io.llara.train.lora.Dropout;
 import io.llara.train.lora.LoraOptions;
@@ -30,6 +29,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.function.UnaryOperator;
+import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.jspecify.annotations.Nullable;
@@ -157,7 +157,7 @@ public final class TrainedModel implements AutoCloseable {
       @Nullable Updates updates,
       int[] trainedRows,
       boolean withHead) {
-    try (Recording off = Recording.off();
+    try (NoGradGuard noGrad = new NoGradGuard();
         CheckpointWeights weights = new CheckpointWeights(checkpoint, null, true)) {
       LlamaConfig config = checkpoint.config();
       TrainedModel trained =
@@ -303,7 +303,7 @@ public final class TrainedModel implements AutoCloseable {
   public void refreshRows() {
     Parameter rows = parameters.get(TrainedParts.ROWS);
     if (rows != null) {
-      try (Recording off = Recording.off();
+      try (NoGradGuard noGrad = new NoGradGuard();
           TensorScope scope = new TensorScope()) {
         requireNonNull(matrices.get(LlamaTensors.EMBEDDING))
             .index_copy_(0, Tensors.ofInts(trainedRows), rows.leaf());

@@ -2,7 +2,6 @@ package io.llara.train.optim;
 
 import io.llara.LlaraException;
 import io.llara.tensor.TensorScope;
-import io.llara.train.autograd.Recording;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
@@ -11,6 +10,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.function.Function;
 import java.util.stream.LongStream;
+import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
@@ -85,7 +85,7 @@ public final class AdamW implements AutoCloseable {
     this.parameters = List.copyOf(parameters);
     this.settings = settings;
     try (TensorScope scope = new TensorScope();
-        Recording off = Recording.off()) {
+        NoGradGuard noGrad = new NoGradGuard()) {
       for (Tensor parameter : this.parameters) {
         requireFloats(parameter, "parameter", shapes.size());
         if (!parameter.is_contiguous()) {
@@ -119,7 +119,7 @@ public final class AdamW implements AutoCloseable {
               .formatted(gradients.size(), parameters.size()));
     }
     try (TensorScope scope = new TensorScope();
-        Recording off = Recording.off()) {
+        NoGradGuard noGrad = new NoGradGuard()) {
       List<Tensor> contiguous = new ArrayList<>(gradients.size());
       for (Tensor gradient : gradients) {
         int index = contiguous.size();
@@ -189,7 +189,7 @@ public final class AdamW implements AutoCloseable {
     for (Map.Entry<String, Tensor> entry : state(names).entrySet()) {
       long[] shape = shapes.get(index++ / 2);
       try (TensorScope scope = new TensorScope();
-          Recording off = Recording.off()) {
+          NoGradGuard noGrad = new NoGradGuard()) {
         Tensor loaded = load.apply(entry.getKey());
         try {
           long[] found = shape(loaded);

@@ -1,8 +1,8 @@
 package io.llara.train.optim;
 
 import io.llara.tensor.TensorScope;
-import io.llara.train.autograd.Recording;
 import java.util.List;
+import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.ScalarTypeOptional;
 import org.bytedeco.pytorch.Tensor;
@@ -29,7 +29,7 @@ public final class GradientClipping {
     double sum = 0;
     for (Tensor gradient : gradients) {
       try (TensorScope scope = new TensorScope();
-          Recording off = Recording.off()) {
+          NoGradGuard noGrad = new NoGradGuard()) {
         sum += sumOfSquares(gradient.reshape(-1));
       }
     }
@@ -54,7 +54,7 @@ public final class GradientClipping {
     if (scale < 1 && Double.isFinite(norm)) {
       for (Tensor gradient : gradients) {
         try (TensorScope scope = new TensorScope();
-            Recording off = Recording.off()) {
+            NoGradGuard noGrad = new NoGradGuard()) {
           gradient.mul_(new Scalar(scale));
         }
       }

@@ -11,13 +11,13 @@ import io.llara.prompt.TokenRange;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
 import io.llara.train.autograd.GradientSink;
-import io.llara.train.autograd.Recording;
 import io.llara.train.autograd.StagedBackward;
 import io.llara.train.model.EmbeddingGradient;
 import io.llara.train.model.TrainedModel;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.IntStream;
+import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 
@@ -59,7 +59,7 @@ final class AdaptationPass {
     if (rows.all().length == 0) {
       return LossTerms.ZERO;
     }
-    try (Recording off = Recording.off();
+    try (NoGradGuard noGrad = new NoGradGuard();
         TensorScope scope = new TensorScope();
         EmbeddingGradient tokens = new EmbeddingGradient(model)) {
       LlamaModel.Pass pass = model.model().pass(rows.mask, rows.all());
@@ -85,7 +85,7 @@ final class AdaptationPass {
     if (rows.all().length == 0) {
       return LossTerms.ZERO;
     }
-    try (Recording off = Recording.off();
+    try (NoGradGuard noGrad = new NoGradGuard();
         TensorScope scope = new TensorScope()) {
       return rows.losses(model.model().forward(rows.mask, rows.all(), () -> {}));
     }

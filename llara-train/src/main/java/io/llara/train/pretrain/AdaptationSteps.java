@@ -6,13 +6,13 @@ import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.tensor.Libtorch;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
-import io.llara.train.autograd.Recording;
 import io.llara.train.data.Example;
 import io.llara.train.model.TrainedModel;
 import io.llara.train.optim.AdamW;
 import io.llara.train.run.TrainingSteps;
 import java.nio.file.Path;
 import java.util.List;
+import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
@@ -70,7 +70,7 @@ public final class AdaptationSteps extends TrainingSteps {
    * @param bosTokens how many tokens at the beginning of each target are not its text's
    */
   public Losses run(List<Example> examples, int bosTokens) {
-    try (Recording off = Recording.off();
+    try (NoGradGuard noGrad = new NoGradGuard();
         TensorScope scope = new TensorScope()) {
       List<Prepared> prepared =
           examples.stream().map(example -> Prepared.of(example, recipe, bosTokens)).toList();
@@ -90,7 +90,7 @@ public final class AdaptationSteps extends TrainingSteps {
    * [tokens of all prompts, hidden]}, row-major.
    */
   public float[] hiddenStates(List<Example> examples) {
-    try (Recording off = Recording.off();
+    try (NoGradGuard noGrad = new NoGradGuard();
         TensorScope scope = new TensorScope()) {
       return Tensors.toFloats(pass.hiddenStates(examples.stream().map(Example::prompt).toList()));
     }

@@ -7,11 +7,11 @@ import io.llara.Internal;
 import io.llara.tensor.Operator;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
-import io.llara.train.autograd.Recording;
 import java.util.Arrays;
 import java.util.List;
 import java.util.stream.LongStream;
 import org.bytedeco.pytorch.IValue;
+import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.T_TensorTensor_T;
 import org.bytedeco.pytorch.Tensor;
@@ -135,7 +135,7 @@ public final class VocabularyProjection {
     if (!Double.isFinite(scale)) {
       throw new IllegalArgumentException("scale is " + scale);
     }
-    try (Recording off = Recording.off();
+    try (NoGradGuard noGrad = new NoGradGuard();
         TensorScope scope = new TensorScope()) {
       Tensor gradient = torch.empty(hidden.sizes(), new TensorOptions(hidden.scalar_type()), null);
       double sum = visit.run(new Backward(gradient, scale, head));
@@ -149,7 +149,7 @@ public final class VocabularyProjection {
       check(target);
     }
     double sum = 0;
-    try (Recording off = Recording.off();
+    try (NoGradGuard noGrad = new NoGradGuard();
         TensorScope scope = new TensorScope()) {
       Chunks chunks = new Chunks(targets.length, 1);
       for (int from = 0; from < targets.length; from += chunks.size) {
@@ -185,7 +185,7 @@ public final class VocabularyProjection {
     check(markers, Math.multiplyExact(bags.size(), k));
     bags.forEach(this::check);
     double sum = 0;
-    try (Recording off = Recording.off();
+    try (NoGradGuard noGrad = new NoGradGuard();
         TensorScope scope = new TensorScope()) {
       Chunks chunks = new Chunks(bags.size(), k);
       for (int from = 0; from < bags.size(); from += chunks.size) {

@@ -2,7 +2,6 @@ package io.llara.train.run;
 
 import io.llara.Internal;
 import io.llara.tensor.Libtorch;
-import io.llara.train.autograd.Recording;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
@@ -12,6 +11,7 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.function.ToLongFunction;
+import org.bytedeco.pytorch.GradMode;
 
 /**
  * The threads that native work of training runs on: one for each core, with one libtorch thread
@@ -44,9 +44,8 @@ public final class Lanes implements AutoCloseable {
 
   private static void prepared(Runnable task) {
     Libtorch.useThreads(1);
-    try (Recording off = Recording.off()) {
-      task.run();
-    }
+    GradMode.set_enabled(false);
+    task.run();
   }
 
   /** Returns the number of lanes. */

@@ -10,7 +10,6 @@ import io.llara.train.TrainingException;
 import io.llara.train.TrainingListener;
 import io.llara.train.autograd.GradientAccumulator;
 import io.llara.train.autograd.Parameter;
-import io.llara.train.autograd.Recording;
 import io.llara.train.distributed.Communicator;
 import io.llara.train.distributed.GradientBuckets;
 import io.llara.train.model.TrainedModel;
@@ -25,6 +24,7 @@ import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.concurrent.Executors;
 import java.util.function.BooleanSupplier;
+import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Tensor;
 
 /**
@@ -184,7 +184,7 @@ public final class TrainingLoop implements AutoCloseable {
             lanes.count(),
             communicator.size(),
             resumed.skippedCheckpoints()));
-    try (Recording off = Recording.off();
+    try (NoGradGuard noGrad = new NoGradGuard();
         Records records = undisturbed(() -> new Records(first))) {
       if (step == 0) {
         evaluate(records);

@@ -4,7 +4,6 @@ import io.llara.Internal;
 import io.llara.tensor.Tensors;
 import io.llara.train.autograd.GradientAccumulator;
 import io.llara.train.autograd.Parameter;
-import io.llara.train.autograd.Recording;
 import io.llara.train.model.TrainedModel;
 import io.llara.train.optim.AdamW;
 import io.llara.train.optim.GradientClipping;
@@ -12,6 +11,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.function.Function;
 import java.util.stream.Collectors;
+import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Tensor;
 
 /**
@@ -81,7 +81,7 @@ public abstract class TrainingSteps implements AutoCloseable {
   }
 
   private Map<String, float[]> byName(Function<Parameter, Tensor> tensor) {
-    try (Recording off = Recording.off()) {
+    try (NoGradGuard noGrad = new NoGradGuard()) {
       return parameters.stream()
           .collect(
               Collectors.toMap(

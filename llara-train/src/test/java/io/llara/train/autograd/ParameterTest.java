@@ -6,7 +6,9 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
 import io.llara.testing.Leaks;
+import org.bytedeco.pytorch.AutoGradMode;
 import org.bytedeco.pytorch.GradMode;
+import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.junit.jupiter.api.AfterEach;
@@ -34,7 +36,7 @@ class ParameterTest {
   void isACopyOfItsFirstValue() {
     Tensor value = Tensors.ofFloats(new float[] {1, 2}, 2);
     try (Parameter parameter = Parameter.of("weight", value, ScalarType.Float);
-        Recording off = Recording.off()) {
+        NoGradGuard noGrad = new NoGradGuard()) {
       value.zero_();
       assertThat(Tensors.toFloats(parameter.master())).containsExactly(1, 2);
       assertThat(parameter.elements()).isEqualTo(2);
@@ -45,7 +47,7 @@ class ParameterTest {
   @Test
   void inFloat32TheLeafIsTheMaster() {
     try (Parameter parameter = of(ScalarType.Float, 1, 2);
-        Recording off = Recording.off()) {
+        NoGradGuard noGrad = new NoGradGuard()) {
       parameter.master().fill_(new org.bytedeco.pytorch.Scalar(5));
       assertThat(Tensors.toFloats(parameter.leaf())).containsExactly(5, 5);
       assertThat(parameter.leaf().requires_grad()).isTrue();
@@ -58,7 +60,7 @@ class ParameterTest {
     // 1 + 2^-10 is no bfloat16, and a small step must not be lost.
     float fine = 1 + 1f / 1024;
     try (Parameter parameter = of(ScalarType.BFloat16, 1, 2);
-        Recording off = Recording.off()) {
+        NoGradGuard noGrad = new NoGradGuard()) {
       assertThat(parameter.leaf().scalar_type().intern()).isEqualTo(ScalarType.BFloat16);
       parameter.master().copy_(Tensors.ofFloats(new float[] {fine, 3}, 2));
       assertThat(Tensors.toFloats(parameter.leaf())).containsExactly(1, 2);
@@ -94,19 +96,25 @@ class ParameterTest {
     }
   }
 
+  /**
+   * The guards are native objects like tensors: a scope that ends later must not run them again.
+   */
   @Test
-  void recordingIsPutBackAsItWas() {
+  void guardsOfTheGradientModeRestoreItOnceAndLeaveNothing() throws Throwable {
     boolean before = GradMode.is_enabled();
-    try (Recording on = Recording.on()) {
-      try (Recording off = Recording.off()) {
-        assertThat(GradMode.is_enabled()).isFalse();
-        try (Recording again = Recording.on()) {
-          assertThat(GradMode.is_enabled()).isTrue();
-        }
-        assertThat(GradMode.is_enabled()).isFalse();
-      }
-      assertThat(GradMode.is_enabled()).isTrue();
-    }
-    assertThat(GradMode.is_enabled()).isEqualTo(before);
+    Leaks.assertNone(
+        () -> {
+          try (TensorScope inner = new TensorScope()) {
+            try (AutoGradMode grad = new AutoGradMode(true)) {
+              try (NoGradGuard noGrad = new NoGradGuard()) {
+                assertThat(GradMode.is_enabled()).isFalse();
+              }
+              assertThat(GradMode.is_enabled()).isTrue();
+            }
+            GradMode.set_enabled(!before);
+          }
+          assertThat(GradMode.is_enabled()).isEqualTo(!before);
+          GradMode.set_enabled(before);
+        });
   }
 }

@@ -12,6 +12,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.IntStream;
 import org.bytedeco.pytorch.GradMode;
+import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.junit.jupiter.api.AfterEach;
@@ -32,7 +33,7 @@ class StagedBackwardTest {
   /** The name of the stage that fails from now on. */
   private String broken = "";
 
-  private Recording off;
+  private NoGradGuard noGrad;
   private TensorScope scope;
 
   @BeforeAll
@@ -42,14 +43,14 @@ class StagedBackwardTest {
 
   @BeforeEach
   void begin() {
-    off = Recording.off();
+    noGrad = new NoGradGuard();
     scope = new TensorScope();
   }
 
   @AfterEach
   void end() {
     scope.close();
-    off.close();
+    noGrad.close();
     made.forEach(Parameter::close);
   }
 

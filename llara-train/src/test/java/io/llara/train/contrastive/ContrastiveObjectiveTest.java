@@ -14,7 +14,6 @@ import io.llara.testing.MarkedStories;
 import io.llara.tokenize.Tokenizer;
 import io.llara.train.autograd.GradientAccumulator;
 import io.llara.train.autograd.Parameter;
-import io.llara.train.autograd.Recording;
 import io.llara.train.contrastive.ContrastiveObjective.Batching;
 import io.llara.train.contrastive.ContrastiveObjective.Pairs;
 import io.llara.train.data.FewNegatives;
@@ -41,6 +40,7 @@ import java.util.Map;
 import java.util.Random;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
+import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.junit.jupiter.api.AfterAll;
@@ -156,7 +156,7 @@ class ContrastiveObjectiveTest {
 
     /** Draws a batch and differentiates, as a run does. */
     Step step(long number) {
-      try (Recording off = Recording.off();
+      try (NoGradGuard noGrad = new NoGradGuard();
           TensorScope scope = new TensorScope()) {
         double[] counts = communicator.sum(objective.draw());
         gradients.begin(objective.contributors());
@@ -173,7 +173,7 @@ class ContrastiveObjectiveTest {
     }
 
     Map<String, Double> evaluate() {
-      try (Recording off = Recording.off()) {
+      try (NoGradGuard noGrad = new NoGradGuard()) {
         Objective.Evaluation evaluation = objective.evaluation();
         double[] counts = communicator.sum(evaluation.counts());
         return objective.terms(communicator.sum(evaluation.run()), counts);

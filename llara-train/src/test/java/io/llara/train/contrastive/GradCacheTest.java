@@ -13,7 +13,6 @@ import io.llara.tensor.Tensors;
 import io.llara.testing.Leaks;
 import io.llara.train.autograd.GradientAccumulator;
 import io.llara.train.autograd.Parameter;
-import io.llara.train.autograd.Recording;
 import io.llara.train.contrastive.InfoNce.Targets;
 import io.llara.train.lora.LoraOptions;
 import io.llara.train.model.TrainedModel;
@@ -25,6 +24,7 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.junit.jupiter.api.BeforeAll;
@@ -109,7 +109,7 @@ class GradCacheTest {
                       gradient.narrow(0, queries, passages))
                   .loss();
         };
-    try (Recording off = Recording.off();
+    try (NoGradGuard noGrad = new NoGradGuard();
         TensorScope scope = new TensorScope();
         Lanes lanes = new Lanes(laneCount);
         GradientAccumulator gradients = new GradientAccumulator(parameters, (total, i) -> {})) {
@@ -173,7 +173,7 @@ class GradCacheTest {
   private static void move(TrainedModel model, Step step, double factor) {
     for (Parameter parameter : model.parameters()) {
       if (parameter.name().contains("lora_B")) {
-        try (Recording off = Recording.off();
+        try (NoGradGuard noGrad = new NoGradGuard();
             TensorScope scope = new TensorScope()) {
           float[] values = Tensors.toFloats(parameter.master());
           float[] gradient = step.gradients().get(parameter.name());
@@ -247,7 +247,7 @@ class GradCacheTest {
   @Test
   void embeddingsAreTheSameHoweverTheyAreCutAndHaveNoDropout() {
     try (TrainedModel model = model(true, 0.5);
-        Recording off = Recording.off();
+        NoGradGuard noGrad = new NoGradGuard();
         TensorScope scope = new TensorScope();
         Lanes lanes = new Lanes(2)) {
       ContrastivePass pass = new ContrastivePass(model, false);

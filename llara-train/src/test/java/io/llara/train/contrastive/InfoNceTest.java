@@ -7,12 +7,12 @@ import static org.assertj.core.api.Assertions.within;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
 import io.llara.testing.Leaks;
-import io.llara.train.autograd.Recording;
 import io.llara.train.contrastive.InfoNce.Sums;
 import io.llara.train.contrastive.InfoNce.Targets;
 import io.llara.train.testing.NativeThreads;
 import io.llara.train.testing.Numbers;
 import java.util.Arrays;
+import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
@@ -34,7 +34,7 @@ class InfoNceTest {
 
   private static Result differentiate(
       InfoNce loss, float[] queries, float[] passages, Targets targets, double scale) {
-    try (Recording off = Recording.off();
+    try (NoGradGuard noGrad = new NoGradGuard();
         TensorScope scope = new TensorScope()) {
       Tensor q = Tensors.ofFloats(queries, queries.length / HIDDEN, HIDDEN);
       Tensor p = Tensors.ofFloats(passages, passages.length / HIDDEN, HIDDEN);

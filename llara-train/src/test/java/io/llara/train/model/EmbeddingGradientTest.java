@@ -6,7 +6,6 @@ import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
 import io.llara.testing.Leaks;
-import io.llara.train.autograd.Recording;
 import io.llara.train.lora.LoraOptions;
 import io.llara.train.testing.NativeThreads;
 import io.llara.train.testing.TinyLlama;
@@ -15,6 +14,7 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -52,7 +52,7 @@ class EmbeddingGradientTest {
   /** The gradients of rows by parameter, as delivered; the head's losses ask for 0.5 everywhere. */
   private static Map<String, List<Float>> delivered(TrainedModel model) {
     Map<String, List<Float>> delivered = new LinkedHashMap<>();
-    try (Recording off = Recording.off();
+    try (NoGradGuard noGrad = new NoGradGuard();
         TensorScope scope = new TensorScope();
         EmbeddingGradient gradient = new EmbeddingGradient(model)) {
       gradient.headSum().ifPresent(sum -> sum.add_(new Scalar(0.5)));

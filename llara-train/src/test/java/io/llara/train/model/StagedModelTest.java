@@ -12,7 +12,6 @@ import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
 import io.llara.testing.Leaks;
 import io.llara.train.autograd.Parameter;
-import io.llara.train.autograd.Recording;
 import io.llara.train.autograd.Stage;
 import io.llara.train.autograd.StagedBackward;
 import io.llara.train.lora.LoraOptions;
@@ -26,7 +25,9 @@ import java.util.List;
 import java.util.Map;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
+import org.bytedeco.pytorch.AutoGradMode;
 import org.bytedeco.pytorch.BoolOptional;
+import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
@@ -55,7 +56,7 @@ class StagedModelTest {
   }
 
   @TempDir Path dir;
-  private Recording off;
+  private NoGradGuard noGrad;
   private TensorScope scope;
 
   /** What comes out of a pass, as arrays. */
@@ -68,14 +69,14 @@ class StagedModelTest {
 
   @BeforeEach
   void begin() {
-    off = Recording.off();
+    noGrad = new NoGradGuard();
     scope = new TensorScope();
   }
 
   @AfterEach
   void end() {
     scope.close();
-    off.close();
+    noGrad.close();
   }
 
   private TrainedModel model(Kind kind) {
@@ -125,7 +126,7 @@ class StagedModelTest {
       Tensor input = pass.embed();
       input.requires_grad_(true);
       Tensor output = input;
-      try (Recording on = Recording.on()) {
+      try (AutoGradMode grad = new AutoGradMode(true)) {
         for (Stage stage : model.stages(pass)) {
           output = stage.run(output);
         }

@@ -18,7 +18,6 @@ import io.llara.tensor.Tensors;
 import io.llara.testing.Leaks;
 import io.llara.testing.ReferenceLlama;
 import io.llara.train.autograd.Parameter;
-import io.llara.train.autograd.Recording;
 import io.llara.train.autograd.Stage;
 import io.llara.train.lora.LoraOptions;
 import io.llara.train.testing.NativeThreads;
@@ -30,6 +29,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.junit.jupiter.api.BeforeAll;
@@ -60,7 +60,7 @@ class TrainedModelTest {
   }
 
   private static float[] hiddenStates(TrainedModel model, Prompt prompt) {
-    try (Recording off = Recording.off();
+    try (NoGradGuard noGrad = new NoGradGuard();
         TensorScope scope = new TensorScope()) {
       AttentionMask mask = AttentionMaskFactory.create(List.of(prompt), Layout.packed());
       int[] rows = new int[prompt.length()];

@@ -11,12 +11,12 @@ import io.llara.tensor.Libtorch;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
 import io.llara.testing.Leaks;
-import io.llara.train.autograd.Recording;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import org.bytedeco.pytorch.AutoGradMode;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -168,7 +168,7 @@ class AdamWTest {
   @Test
   void nothingIsRecordedThoughAutogradIsOn() {
     try (TensorScope scope = new TensorScope();
-        Recording on = Recording.on()) {
+        AutoGradMode grad = new AutoGradMode(true)) {
       Tensor parameter = Tensors.ofFloats(new float[] {1, 2}, 2).requires_grad_(true);
       Tensor loss = parameter.mul(parameter).sum();
       loss.backward();

@@ -18,7 +18,6 @@ import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
 import io.llara.train.autograd.GradientAccumulator;
 import io.llara.train.autograd.Parameter;
-import io.llara.train.autograd.Recording;
 import io.llara.train.autograd.Stage;
 import io.llara.train.checkpoint.ModelDirectory;
 import io.llara.train.data.Collator;
@@ -39,6 +38,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Random;
+import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.junit.jupiter.api.BeforeAll;
@@ -248,7 +248,7 @@ class LoraGradientTest {
   private static List<float[]> hiddenStates(TrainedModel model, List<Prompt> prompts) {
     List<float[]> states = new ArrayList<>();
     for (Prompt prompt : prompts) {
-      try (Recording off = Recording.off();
+      try (NoGradGuard noGrad = new NoGradGuard();
           TensorScope scope = new TensorScope()) {
         AttentionMask mask = AttentionMaskFactory.create(List.of(prompt), Layout.packed());
         int[] rows = new int[prompt.length()];

@@ -9,13 +9,13 @@ import io.llara.tensor.Libtorch;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
 import io.llara.testing.Leaks;
-import io.llara.train.autograd.Recording;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import org.bytedeco.pytorch.AutoGradMode;
 import org.bytedeco.pytorch.GradMode;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
@@ -165,7 +165,7 @@ class VocabularyProjectionTest {
   }
 
   private static Recorded record(Tensor weight, Tensor hidden, Formula formula) {
-    try (Recording on = Recording.on()) {
+    try (AutoGradMode grad = new AutoGradMode(true)) {
       Tensor w = weight.detach().clone().requires_grad_(true);
       Tensor h = hidden.detach().clone().requires_grad_(true);
       Tensor sum = formula.sum(torch.linear(h, w).to(ScalarType.Float));
@@ -589,7 +589,7 @@ class VocabularyProjectionTest {
     Tensor hidden = tensor(normal(8, WIDTH)).requires_grad_(true);
     VocabularyProjection projection = projection(weight, 3);
 
-    try (Recording on = Recording.on()) {
+    try (AutoGradMode grad = new AutoGradMode(true)) {
       Loss tokens = projection.nextToken(hidden, ids(8), 1, HeadGradient.none());
       Loss bags = projection.bags(hidden, 8, drawBags(1), 1, HeadGradient.none());
 
