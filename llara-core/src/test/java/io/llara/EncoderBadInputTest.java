@@ -28,7 +28,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 class EncoderBadInputTest {
   private static final int HIDDEN = 64;
 
-  private static Encoder.Builder builder(Path dir) {
+  private static EncoderBuilder builder(Path dir) {
     return Encoder.builder(dir)
         .template(PromptTemplate.PAPER)
         .computeType(ComputeType.FLOAT32)

@@ -33,7 +33,7 @@ class EncoderInvarianceTest {
     MarkedStories.write(dir);
   }
 
-  private static Encoder.Builder builder(String template) {
+  private static EncoderBuilder builder(String template) {
     return Encoder.builder(dir).template(template).computeType(ComputeType.FLOAT32).threads(1);
   }
 
@@ -54,7 +54,7 @@ class EncoderInvarianceTest {
       expected = alone(encoder);
       check(encoder, expected);
     }
-    for (Encoder.Builder other :
+    for (EncoderBuilder other :
         List.of(
             builder(template).threads(4),
             builder(template).threads(3).batchTokens(1),

@@ -40,7 +40,7 @@ class EncoderStreamTest {
     encoder.close();
   }
 
-  private static Encoder.Builder builder() {
+  private static EncoderBuilder builder() {
     return Encoder.builder(Stories.dir())
         .template(PromptTemplate.PAPER)
         .computeType(ComputeType.FLOAT32)
@@ -96,10 +96,13 @@ class EncoderStreamTest {
   }
 
   @Test
-  void theTotalOfAStreamIsNotKnown() {
-    encoder.encodeAll(Stream.of("a dog", "a cat"), Mode.SELF, (index, text, embedding) -> {});
-
+  void theTotalOfAStreamIsWhatTheStreamKnows() {
+    Stream<String> unknown = Stream.of("a dog", "a cat").filter(text -> !text.isEmpty());
+    encoder.encodeAll(unknown, Mode.SELF, (index, text, embedding) -> {});
     assertThat(progress).last().isEqualTo("2/-1");
+
+    encoder.encodeAll(Stream.of("a dog", "a cat"), Mode.SELF, (index, text, embedding) -> {});
+    assertThat(progress).last().isEqualTo("2/2");
   }
 
   @Test

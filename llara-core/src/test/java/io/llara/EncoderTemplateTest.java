@@ -29,7 +29,7 @@ class EncoderTemplateTest {
 
   /** Opens a model, returns its template and what was logged meanwhile. */
   private record Opened(PromptTemplate template, int maxTokens, String log) {
-    static Opened open(Encoder.Builder builder) {
+    static Opened open(EncoderBuilder builder) {
       ByteArrayOutputStream bytes = new ByteArrayOutputStream();
       PrintStream standardError = System.err;
       System.setErr(new PrintStream(bytes, true, StandardCharsets.UTF_8));

@@ -27,7 +27,7 @@ class EncoderTest {
     encoder.close();
   }
 
-  private static Encoder.Builder builder() {
+  private static EncoderBuilder builder() {
     return Encoder.builder(Stories.dir())
         .template(PromptTemplate.PAPER)
         .computeType(ComputeType.FLOAT32)

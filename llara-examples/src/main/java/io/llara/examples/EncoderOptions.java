@@ -2,6 +2,7 @@ package io.llara.examples;
 
 import io.llara.ComputeType;
 import io.llara.Encoder;
+import io.llara.EncoderBuilder;
 import io.llara.EncoderStatistics;
 import java.nio.file.Path;
 import java.util.Optional;
@@ -58,8 +59,8 @@ final class EncoderOptions {
   }
 
   /** Returns a builder with what was asked for; all else is left to the library's defaults. */
-  Encoder.Builder encoder(Path model) {
-    Encoder.Builder builder = Encoder.builder(model).computeType(computeType);
+  EncoderBuilder encoder(Path model) {
+    EncoderBuilder builder = Encoder.builder(model).computeType(computeType);
     if (adapter != null) {
       builder.adapter(adapter);
     }

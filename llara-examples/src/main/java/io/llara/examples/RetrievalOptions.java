@@ -1,6 +1,6 @@
 package io.llara.examples;
 
-import io.llara.Encoder;
+import io.llara.EncoderBuilder;
 import io.llara.retrieval.CorpusVectors.CachePlace;
 import java.nio.file.Path;
 import java.util.Optional;
@@ -29,8 +29,8 @@ final class RetrievalOptions {
   /**
    * Returns a builder with what was asked for, and tells the user when the bundled model is used.
    */
-  Encoder.Builder encoder(Streams streams) {
-    Encoder.Builder builder = options.encoder(directory());
+  EncoderBuilder encoder(Streams streams) {
+    EncoderBuilder builder = options.encoder(directory());
     if (model == null) {
       streams.note(Demo.NOTICE);
       if (!options.hasTemplate()) {

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
 
 import io.llara.ComputeType;
 import io.llara.Encoder;
+import io.llara.EncoderBuilder;
 import io.llara.LlaraException;
 import io.llara.Mode;
 import io.llara.retrieval.CorpusVectors.CachePlace;
@@ -334,7 +335,7 @@ class CorpusVectorsTest {
     return CorpusVectors.open(texts, with, mode, new CachePlace(folder, "model"), notes::add);
   }
 
-  private static Encoder.Builder builder() {
+  private static EncoderBuilder builder() {
     return Encoder.builder(Stories.dir()).computeType(ComputeType.FLOAT32).threads(1).maxTokens(64);
   }
 

@@ -2,6 +2,7 @@ package io.llara.train.contrastive;
 
 import io.llara.ComputeType;
 import io.llara.Encoder;
+import io.llara.EncoderBuilder;
 import io.llara.retrieval.Corpus;
 import io.llara.train.data.PairSource;
 import io.llara.train.mining.EmbeddingSearch;
@@ -64,7 +65,7 @@ public final class MiningRefresher implements NegativeRefresher {
   }
 
   private Encoder encoder(Path model) {
-    Encoder.Builder builder = Encoder.builder(model).computeType(computeType);
+    EncoderBuilder builder = Encoder.builder(model).computeType(computeType);
     if (threads != null) {
       builder.threads(threads);
     }

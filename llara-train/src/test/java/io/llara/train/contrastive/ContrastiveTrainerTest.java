@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.within;
 import com.google.gson.JsonObject;
 import io.llara.ComputeType;
 import io.llara.Encoder;
+import io.llara.EncoderBuilder;
 import io.llara.Mode;
 import io.llara.Similarity;
 import io.llara.checkpoint.CheckpointDirectory;
@@ -182,7 +183,7 @@ class ContrastiveTrainerTest {
     assertThat(same).isEqualTo(!markers);
   }
 
-  private static float[] encode(Encoder.Builder builder, Mode mode) {
+  private static float[] encode(EncoderBuilder builder, Mode mode) {
     try (Encoder encoder =
         builder.computeType(ComputeType.FLOAT32).maxTokens(80).threads(1).build()) {
       return encoder.encode("a little red bird", mode);

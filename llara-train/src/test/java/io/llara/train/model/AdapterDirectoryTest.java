@@ -6,6 +6,7 @@ import com.google.gson.JsonObject;
 import com.google.gson.JsonParser;
 import io.llara.ComputeType;
 import io.llara.Encoder;
+import io.llara.EncoderBuilder;
 import io.llara.Mode;
 import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.LlamaTensors;
@@ -63,7 +64,7 @@ class AdapterDirectoryTest {
     return model;
   }
 
-  private static float[] encode(Encoder.Builder builder, Mode mode) {
+  private static float[] encode(EncoderBuilder builder, Mode mode) {
     try (Encoder encoder = builder.computeType(ComputeType.FLOAT32).threads(1).build()) {
       return encoder.encode("a little red bird", mode);
     }

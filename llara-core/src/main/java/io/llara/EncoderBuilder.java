@@ -1,0 +1,289 @@
+package io.llara;
+
+import static java.util.Objects.requireNonNull;
+
+import io.llara.checkpoint.CheckpointDirectory;
+import io.llara.checkpoint.LlamaConfig;
+import io.llara.checkpoint.LlaraJson;
+import io.llara.engine.EncodingEngine;
+import io.llara.engine.EngineOptions;
+import io.llara.prompt.PromptBuilder;
+import io.llara.prompt.PromptTemplate;
+import io.llara.tokenize.Tokenizer;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/** Settings of an encoder, all of them optional. {@link #build} checks them all at once. */
+public final class EncoderBuilder {
+  private static final Logger LOG = LoggerFactory.getLogger(EncoderBuilder.class);
+
+  /**
+   * The longest prompt by default, in tokens, if the checkpoint does not say what it was trained
+   * with.
+   */
+  private static final int DEFAULT_MAX_TOKENS = 512;
+
+  private final Path dir;
+  private @Nullable PromptTemplate template;
+  private @Nullable String templateName;
+  private ComputeType computeType = ComputeType.AUTO;
+  private @Nullable Integer maxTokens;
+  private @Nullable Integer batchTokens;
+  private int threads = Runtime.getRuntime().availableProcessors();
+  private @Nullable Integer dimension;
+  private @Nullable Boolean normalize;
+  Overflow overflow = Overflow.TRUNCATE;
+  private boolean copyWeights;
+  private @Nullable Path adapter;
+  ProgressListener progress = (done, total) -> {};
+
+  EncoderBuilder(Path dir) {
+    this.dir = requireNonNull(dir, "dir");
+  }
+
+  /**
+   * Sets the prompt template. By default that of the checkpoint's {@code llara.json}; without one
+   * the released Llama2Vec recipe if the tokenizer has its markers, else the paper's, with a
+   * warning.
+   */
+  public EncoderBuilder template(PromptTemplate template) {
+    this.template = requireNonNull(template, "template");
+    this.templateName = null;
+    return this;
+  }
+
+  /**
+   * Sets the prompt template by the name of a recipe, such as {@code llama2vec} or {@code
+   * llara-paper}.
+   */
+  public EncoderBuilder template(String name) {
+    this.templateName = requireNonNull(name, "name");
+    this.template = null;
+    return this;
+  }
+
+  /** Sets the type to compute in; {@link ComputeType#AUTO} by default. */
+  public EncoderBuilder computeType(ComputeType type) {
+    this.computeType = requireNonNull(type, "type");
+    return this;
+  }
+
+  /**
+   * Sets the longest prompt in tokens; by default what the checkpoint was trained with, else 512,
+   * at most what the model has positions for.
+   */
+  public EncoderBuilder maxTokens(int tokens) {
+    this.maxTokens = tokens;
+    return this;
+  }
+
+  /**
+   * Sets how many tokens are computed at once on one thread; by default 512 in float32 and 1024 in
+   * bfloat16. More need more memory.
+   */
+  public EncoderBuilder batchTokens(int tokens) {
+    this.batchTokens = tokens;
+    return this;
+  }
+
+  /** Sets how many threads run forward passes; one per processor by default. */
+  public EncoderBuilder threads(int count) {
+    this.threads = count;
+    return this;
+  }
+
+  /**
+   * Cuts embeddings to their first {@code dimension} components, before they are normalised; the
+   * hidden size by default.
+   */
+  public EncoderBuilder dimension(int dimension) {
+    this.dimension = dimension;
+    return this;
+  }
+
+  /**
+   * Sets whether embeddings are scaled to length 1; by default as the checkpoint was trained, else
+   * true.
+   */
+  public EncoderBuilder normalize(boolean normalize) {
+    this.normalize = normalize;
+    return this;
+  }
+
+  /** Sets what happens to texts that do not fit; {@link Overflow#TRUNCATE} by default. */
+  public EncoderBuilder onOverflow(Overflow overflow) {
+    this.overflow = requireNonNull(overflow, "overflow");
+    return this;
+  }
+
+  /**
+   * Sets whether weights are copied into memory instead of mapped from their files; false by
+   * default. A mapped file that becomes shorter while it is in use ends the process: copy where
+   * files may change underneath.
+   */
+  public EncoderBuilder copyWeights(boolean copy) {
+    this.copyWeights = copy;
+    return this;
+  }
+
+  /** Merges a PEFT LoRA adapter into the weights as they are loaded. */
+  public EncoderBuilder adapter(Path dir) {
+    this.adapter = requireNonNull(dir, "dir");
+    return this;
+  }
+
+  /** Sets a listener for the progress of {@link Encoder#encodeAll(java.util.List, Mode)}. */
+  public EncoderBuilder progress(ProgressListener listener) {
+    this.progress = requireNonNull(listener, "listener");
+    return this;
+  }
+
+  /**
+   * Loads the checkpoint.
+   *
+   * @throws IllegalArgumentException if settings are out of range; all that are wrong are named
+   * @throws ModelLoadException if a file is missing, damaged or does not fit
+   * @throws UnsupportedModelException if the model is of a kind this library does not support
+   */
+  public Encoder build() {
+    checkNumbers();
+    CheckpointDirectory checkpoint = CheckpointDirectory.open(dir);
+    LlamaConfig config = checkpoint.config();
+    @Nullable LlaraJson trained = checkpoint.llaraJson().orElse(null);
+    int length = resolveDimension(config);
+    int longest = resolveMaxTokens(config, trained);
+    Tokenizer tokenizer = Tokenizer.load(dir);
+    try {
+      requireFits(tokenizer, config);
+      PromptTemplate resolved = resolveTemplate(trained, tokenizer);
+      PromptBuilder prompts = PromptBuilder.create(resolved, tokenizer);
+      if (longest < prompts.minimumTokens()) {
+        throw new IllegalArgumentException(
+            "maxTokens is "
+                + longest
+                + "; the template "
+                + resolved.name()
+                + " alone needs "
+                + prompts.minimumTokens());
+      }
+      EncodingEngine engine =
+          EncodingEngine.open(
+              checkpoint,
+              EngineOptions.builder()
+                  .computeType(computeType)
+                  .lanes(threads)
+                  .batchTokens(batchTokens)
+                  .maxTokens(longest)
+                  .copyWeights(copyWeights)
+                  .adapter(adapter)
+                  .build());
+      return new LlamaEncoder(
+          this,
+          tokenizer,
+          resolved,
+          prompts,
+          engine,
+          length,
+          normalize != null ? normalize : trained == null || trained.normalize());
+    } catch (RuntimeException | Error e) {
+      tokenizer.close();
+      throw e;
+    }
+  }
+
+  private void checkNumbers() {
+    List<String> wrong = new ArrayList<>();
+    check(wrong, "maxTokens", maxTokens, EngineOptions.MOST_TOKENS);
+    check(wrong, "batchTokens", batchTokens, EngineOptions.MOST_TOKENS);
+    check(wrong, "threads", threads, EngineOptions.MOST_LANES);
+    check(wrong, "dimension", dimension, Integer.MAX_VALUE);
+    if (templateName != null && PromptTemplate.byName(templateName).isEmpty()) {
+      wrong.add(
+          "template is \""
+              + templateName
+              + "\"; known are "
+              + String.join(", ", PromptTemplate.names()));
+    }
+    if (!wrong.isEmpty()) {
+      throw new IllegalArgumentException(String.join("; ", wrong));
+    }
+  }
+
+  private static void check(List<String> wrong, String name, @Nullable Integer value, int most) {
+    if (value != null && (value < 1 || value > most)) {
+      wrong.add(name + " is " + value + "; expected a number from 1 to " + most);
+    }
+  }
+
+  private int resolveDimension(LlamaConfig config) {
+    int hidden = config.hiddenSize();
+    if (dimension == null) {
+      return hidden;
+    }
+    if (dimension > hidden) {
+      throw new IllegalArgumentException(
+          "dimension is " + dimension + "; the model's hidden states have " + hidden);
+    }
+    return dimension;
+  }
+
+  private int resolveMaxTokens(LlamaConfig config, @Nullable LlaraJson trained) {
+    int positions = config.maxPositionEmbeddings();
+    int window = config.slidingWindow().orElse(Integer.MAX_VALUE);
+    if (maxTokens == null) {
+      int wanted = DEFAULT_MAX_TOKENS;
+      if (trained != null
+          && (trained.maxQueryTokens().isPresent() || trained.maxPassageTokens().isPresent())) {
+        wanted = Math.max(trained.maxQueryTokens().orElse(0), trained.maxPassageTokens().orElse(0));
+      }
+      return Math.min(wanted, Math.min(positions, window));
+    }
+    if (maxTokens > positions) {
+      throw new IllegalArgumentException(
+          "maxTokens is " + maxTokens + "; the model was made for " + positions + " positions");
+    }
+    if (maxTokens > window) {
+      throw new UnsupportedModelException(
+          "maxTokens is "
+              + maxTokens
+              + " and the model's sliding window "
+              + window
+              + "; supported are prompts up to the window");
+    }
+    return maxTokens;
+  }
+
+  private void requireFits(Tokenizer tokenizer, LlamaConfig config) {
+    if (tokenizer.vocabularySize() > config.vocabularySize()) {
+      throw new ModelLoadException(
+          "%s: the tokenizer has ids up to %d, the model's vocabulary ends at %d; do they belong together?"
+              .formatted(dir, tokenizer.vocabularySize() - 1, config.vocabularySize() - 1));
+    }
+  }
+
+  private PromptTemplate resolveTemplate(@Nullable LlaraJson trained, Tokenizer tokenizer) {
+    if (template != null) {
+      return template;
+    }
+    if (templateName != null) {
+      return PromptTemplate.byName(templateName).orElseThrow();
+    }
+    if (trained != null) {
+      return trained.template();
+    }
+    if (PromptBuilder.missingTokens(PromptTemplate.LLAMA2VEC, tokenizer).isEmpty()) {
+      return PromptTemplate.LLAMA2VEC;
+    }
+    LOG.warn(
+        "{} has no {} and its tokenizer no LLaRA markers: this model was not trained as an encoder;"
+            + " using the template {}",
+        dir,
+        LlaraJson.FILE_NAME,
+        PromptTemplate.PAPER.name());
+    return PromptTemplate.PAPER;
+  }
+}
