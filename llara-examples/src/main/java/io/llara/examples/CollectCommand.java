@@ -1,14 +1,13 @@
 package io.llara.examples;
 
 import io.llara.tokenize.Tokenizer;
-import io.llara.train.data.BadLines;
-import io.llara.train.data.TextFolder;
+import io.llara.train.data.PassageSplitter;
+import io.llara.train.data.TextSource;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Locale;
+import java.util.Optional;
 import java.util.concurrent.Callable;
-import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -25,13 +24,13 @@ import picocli.CommandLine.Spec;
       "Makes a collection of the text files in folders: JSON lines with _id, title and text, for"
           + " pretrain --data, search --corpus and mine --corpus.",
       "",
-      "Takes files that end in .txt, .md or .markdown, at any depth, in UTF-8. The id is the path"
+      "Takes files whose names end in .txt, .md or .markdown, at any depth, in UTF-8. The id is the path"
           + " below the folder; the title is the Markdown heading that a file begins with, else the"
           + " file's name. Line breaks within a paragraph become spaces; blank lines separate"
-          + " paragraphs. Hidden files and folders are passed over.",
+          + " paragraphs. Hidden files and folders are skipped.",
       "",
-      "Whole documents are for pretrain, which cuts them itself; passages, with --model and"
-          + " --passage-tokens, are for searching.",
+      "Whole documents are for pretrain, which splits them itself; passages, with --model and"
+          + " --passage-tokens, are for search.",
       ""
     })
 final class CollectCommand implements Callable<Integer> {
@@ -41,35 +40,36 @@ final class CollectCommand implements Callable<Integer> {
 
   @Spec private CommandSpec command = CommandSpec.create();
 
-  @Parameters(arity = "1..*", paramLabel = "FOLDER", description = "Where the texts are.")
+  @Parameters(arity = "1..*", paramLabel = "FOLDER", description = "A folder of text files.")
   private List<Path> folders = new ArrayList<>();
 
   @Option(
       names = "--out",
       required = true,
       paramLabel = "FILE",
-      description = "The file to make; gzipped if its name ends in .gz.")
+      description = "The file to write; gzipped if its name ends in .gz.")
   private Path out = Path.of("");
 
   @Option(
       names = "--model",
       paramLabel = "DIR",
       description =
-          "Cut documents into passages of whole sentences, measured by the tokenizer of this"
+          "Split documents into passages of whole sentences, measured by the tokenizer of this"
               + " model.")
-  private @Nullable Path model;
+  private Optional<Path> model = Optional.empty();
 
   @Option(
       names = "--passage-tokens",
       paramLabel = "N",
-      description = "The most tokens in a passage (default: " + DEFAULT_PASSAGE_TOKENS + ").")
-  private @Nullable Integer passageTokens;
+      description =
+          "The maximum number of tokens in a passage (default: " + DEFAULT_PASSAGE_TOKENS + ").")
+  private Optional<Integer> passageTokens = Optional.empty();
 
   @Option(
       names = "--skip-bad-files",
       description =
-          "Leave out files that are no UTF-8 text or too large; by default the first one is an"
-              + " error.")
+          "Skip files that are not UTF-8 text or are larger than 32 MiB; by default the first one"
+              + " is an error.")
   private boolean skipBadFiles;
 
   @Mixin private ProgressOptions progress = new ProgressOptions();
@@ -80,45 +80,43 @@ final class CollectCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    if (model == null && passageTokens != null) {
-      throw new ParameterException(
-          command.commandLine(), "--passage-tokens needs --model, whose tokenizer measures them");
+    if (model.isEmpty() && passageTokens.isPresent()) {
+      throw usage("--passage-tokens needs --model, whose tokenizer measures them");
     }
-    TextFolder.Builder builder =
-        TextFolder.builder(folders).badFiles(skipBadFiles ? BadLines.SKIP : BadLines.REFUSE);
+    int tokens = passageTokens.orElse(DEFAULT_PASSAGE_TOKENS);
+    if (tokens < TextSource.MIN_PASSAGE_TOKENS) {
+      throw usage(
+          "--passage-tokens is %d; expected at least %d"
+              .formatted(tokens, TextSource.MIN_PASSAGE_TOKENS));
+    }
     TextFolder.Report report;
     try (CleanStop stop = new CleanStop(streams, Thread.currentThread()::interrupt)) {
-      report = model == null ? write(builder) : write(builder, model);
+      report = model.isEmpty() ? collect(Optional.empty()) : collect(model.get(), tokens);
       stop.done();
     }
-    note(report.blankFiles(), "without text");
-    note(report.badFiles(), "that could not be used");
-    note(report.otherFiles(), "with other endings passed over");
-    try (Results results = new Results(streams.out())) {
-      String documents = String.format(Locale.ROOT, "%s: %d documents", out, report.documents());
-      results.line(
-          model == null ? documents : documents + " in " + report.passages() + " passages");
-    }
+    TextFolder.files(report.blankFiles(), "without text").ifPresent(streams::note);
+    TextFolder.files(report.badFiles(), "that could not be used").ifPresent(streams::note);
+    TextFolder.files(report.otherFiles(), "with other extensions skipped").ifPresent(streams::note);
+    String documents = "%s: %d documents".formatted(out, report.documents());
+    streams.result(
+        model.isEmpty() ? documents : documents + " in %d passages".formatted(report.passages()));
     return Llara.OK;
   }
 
-  private TextFolder.Report write(TextFolder.Builder builder, Path directory) {
-    int most = passageTokens == null ? DEFAULT_PASSAGE_TOKENS : passageTokens;
+  private TextFolder.Report collect(Path directory, int tokens) {
     try (Tokenizer tokenizer = Tokenizer.load(directory)) {
-      return write(builder.passages(tokenizer, most));
+      return collect(
+          Optional.of(new PassageSplitter(text -> tokenizer.encodeText(text).length, tokens)));
     }
   }
 
-  private TextFolder.Report write(TextFolder.Builder builder) {
+  private TextFolder.Report collect(Optional<PassageSplitter> splitter) {
     try (ProgressOptions.Bar bar = progress.start(streams, "collecting", -1)) {
-      return builder.progress(bar).build().write(out);
+      return new TextFolder(folders, skipBadFiles, splitter, bar).write(out);
     }
   }
 
-  private void note(long files, String what) {
-    if (files > 0) {
-      streams.note(
-          String.format(Locale.ROOT, "%d %s %s", files, files == 1 ? "file" : "files", what));
-    }
+  private ParameterException usage(String message) {
+    return new ParameterException(command.commandLine(), message);
   }
 }

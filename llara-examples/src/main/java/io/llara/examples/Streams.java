@@ -14,7 +14,14 @@ import java.io.PrintStream;
  */
 record Streams(InputStream in, OutputStream out, PrintStream err, boolean terminal) {
 
-  /** Tells the user something that is no result. */
+  /** Prints the one line that is a command's result. */
+  void result(String line) {
+    try (Results results = new Results(out)) {
+      results.line(line);
+    }
+  }
+
+  /** Tells the user something that is not a result. */
   void note(String message) {
     err.println("llara: " + message);
   }

@@ -6,7 +6,6 @@ import io.llara.train.TrainingListener;
 import io.llara.train.TrainingResult;
 import io.llara.train.distributed.ProcessLauncher;
 import io.llara.train.distributed.WorldSettings;
-import io.llara.train.report.LossCurves;
 import io.llara.train.run.RunBuilder;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -125,13 +124,9 @@ final class TrainingLaunch {
   }
 
   private static void drawLosses(Streams streams, Path out) {
-    // Drawing into a file needs no screen, and must not fail for a wrong DISPLAY.
-    System.setProperty("java.awt.headless", "true");
     try {
-      LossCurves.write(
-          out.resolve("metrics.jsonl"),
-          Optional.of(out.resolve("evaluation.jsonl")),
-          out.resolve("loss.png"));
+      LossChart.write(
+          out.resolve("metrics.jsonl"), out.resolve("evaluation.jsonl"), out.resolve("loss.png"));
     } catch (LlaraException e) {
       streams.note("warning: the losses are not drawn: " + e.getMessage());
     }

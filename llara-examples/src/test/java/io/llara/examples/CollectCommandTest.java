@@ -36,7 +36,7 @@ class CollectCommandTest {
   @Test
   void wholeDocuments() throws IOException {
     CommandRun run = collect();
-    assertThat(run.err()).isEqualTo("llara: 1 file with other endings passed over\n");
+    assertThat(run.err()).isEqualTo("llara: 1 file with other extensions skipped\n");
     assertThat(run.out()).isEqualTo(out + ": 2 documents\n");
     assertThat(run.code()).isZero();
     assertThat(Files.readAllLines(out))
@@ -79,6 +79,9 @@ class CollectCommandTest {
     assertThat(lonely.err())
         .isEqualTo(
             "llara collect: --passage-tokens needs --model, whose tokenizer measures them\n");
+    CommandRun tiny = collect("--model=" + Demo.model(), "--passage-tokens=7");
+    assertThat(tiny.code()).isEqualTo(2);
+    assertThat(tiny.err()).contains("--passage-tokens is 7; expected at least 8");
     CommandRun nowhere = CommandRun.of("collect", "--out=" + out);
     assertThat(nowhere.code()).isEqualTo(2);
     assertThat(nowhere.err()).contains("FOLDER");

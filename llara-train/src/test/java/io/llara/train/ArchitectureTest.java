@@ -34,7 +34,6 @@ class ArchitectureTest {
     "io.llara.train.lora",
     "io.llara.train.mining",
     "io.llara.train.pretrain",
-    "io.llara.train.report",
     "io.llara.train.run"
   };
 
@@ -62,8 +61,7 @@ class ArchitectureTest {
             "io.llara.train.data..",
             "io.llara.train.distributed..",
             "io.llara.train.lora..",
-            "io.llara.train.optim..",
-            "io.llara.train.report..")
+            "io.llara.train.optim..")
         .layer("vocabulary")
         .definedBy("io.llara.train")
         .whereLayer("objectives")
@@ -94,7 +92,7 @@ class ArchitectureTest {
   void dataIsReadWithoutNativeCode() {
     noClasses()
         .that()
-        .resideInAnyPackage("io.llara.train", "io.llara.train.data..", "io.llara.train.report..")
+        .resideInAnyPackage("io.llara.train", "io.llara.train.data..")
         .should()
         .dependOnClassesThat(
             resideInAPackage("org.bytedeco..").or(resideInAPackage("io.llara.tensor..")))
@@ -104,17 +102,6 @@ class ArchitectureTest {
   @Test
   void theTokenizersLibraryIsUsedThroughItsFace() {
     noClasses().should().dependOnClassesThat().resideInAPackage("ai.djl..").check(MAIN);
-  }
-
-  @Test
-  void chartsAreDrawnInOnePlace() {
-    noClasses()
-        .that()
-        .resideOutsideOfPackage("io.llara.train.report..")
-        .should()
-        .dependOnClassesThat()
-        .resideInAPackage("org.knowm..")
-        .check(MAIN);
   }
 
   @Test

@@ -1,5 +1,6 @@
 package io.llara.train.data;
 
+import io.llara.Internal;
 import java.text.BreakIterator;
 import java.util.ArrayList;
 import java.util.List;
@@ -15,7 +16,8 @@ import java.util.function.ToIntFunction;
  *
  * <p>Not thread-safe.
  */
-final class PassageSplitter {
+@Internal
+public final class PassageSplitter {
   /** Longer pieces are cut before they are tokenised; the tokenizer refuses enormous ones. */
   private static final int MOST_CHARACTERS = 1 << 16;
 
@@ -33,13 +35,13 @@ final class PassageSplitter {
    * @param tokens counts the tokens of a text
    * @param budget the most tokens in a passage
    */
-  PassageSplitter(ToIntFunction<String> tokens, int budget) {
+  public PassageSplitter(ToIntFunction<String> tokens, int budget) {
     this.tokens = tokens;
     this.budget = budget;
   }
 
   /** Returns the passages in the order of the document; none is blank. */
-  List<String> split(String document) {
+  public List<String> split(String document) {
     passages = new ArrayList<>();
     // A document that the tokenizer refused may have left something.
     passage.setLength(0);

@@ -44,7 +44,7 @@ public final class TextSource extends JsonlSource<TrainingText> {
   public static final int DEFAULT_PASSAGE_TOKENS = 256;
 
   /** Fewer might not hold one character: four bytes, each a token, and a space before them. */
-  private static final int LEAST_PASSAGE_TOKENS = 8;
+  public static final int MIN_PASSAGE_TOKENS = 8;
 
   private final Optional<Tokenizer> tokenizer;
   private final int passageTokens;
@@ -98,8 +98,8 @@ public final class TextSource extends JsonlSource<TrainingText> {
 
   /** Returns what is wrong with a budget of tokens for passages. */
   static List<String> passageProblems(int passageTokens) {
-    return passageTokens < LEAST_PASSAGE_TOKENS
-        ? List.of("passageTokens is %d, at least %d".formatted(passageTokens, LEAST_PASSAGE_TOKENS))
+    return passageTokens < MIN_PASSAGE_TOKENS
+        ? List.of("passageTokens is %d, at least %d".formatted(passageTokens, MIN_PASSAGE_TOKENS))
         : List.of();
   }
 

@@ -1,4 +1,4 @@
-package io.llara.train.data;
+package io.llara.examples;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
@@ -9,6 +9,10 @@ import com.google.gson.JsonParser;
 import io.llara.LlaraException;
 import io.llara.testing.Stories;
 import io.llara.tokenize.Tokenizer;
+import io.llara.train.data.PassageSplitter;
+import io.llara.train.data.TextSource;
+import io.llara.train.data.TextStream;
+import io.llara.train.data.TrainingText;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.RandomAccessFile;
@@ -17,6 +21,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.zip.GZIPInputStream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -50,11 +55,11 @@ class TextFolderTest {
   }
 
   private TextFolder.Report collect() {
-    return builder().build().write(out);
+    return collect(false, Optional.empty());
   }
 
-  private TextFolder.Builder builder() {
-    return TextFolder.builder(List.of(folder));
+  private TextFolder.Report collect(boolean skipBadFiles, Optional<PassageSplitter> splitter) {
+    return new TextFolder(List.of(folder), skipBadFiles, splitter, (done, total) -> {}).write(out);
   }
 
   /** Returns "id | title | text" of each line. */
@@ -156,7 +161,10 @@ class TextFolderTest {
     file("b.txt", "The end.");
     TextFolder.Report report;
     try (Tokenizer tokenizer = Tokenizer.load(Stories.dir())) {
-      report = builder().passages(tokenizer, 12).build().write(out);
+      report =
+          collect(
+              false,
+              Optional.of(new PassageSplitter(text -> tokenizer.encodeText(text).length, 12)));
     }
 
     assertThat(report).isEqualTo(new TextFolder.Report(2, 4, 0, 0, 0));
@@ -176,13 +184,16 @@ class TextFolderTest {
     try (Tokenizer tokenizer = Tokenizer.load(Stories.dir())) {
       TextSource source =
           TextSource.builder(List.of(out)).tokenizer(tokenizer).passageTokens(16).build();
-      assertThat(DataFiles.readAll(source))
-          .containsExactly(
-              new TrainingText(
-                  "The dog ran to the tree.",
-                  "dog ran tree",
-                  "saw red ball",
-                  out + ":1 passage 1"));
+      try (TextStream texts = source.open()) {
+        assertThat(texts)
+            .toIterable()
+            .containsExactly(
+                new TrainingText(
+                    "The dog ran to the tree.",
+                    "dog ran tree",
+                    "saw red ball",
+                    out + ":1 passage 1"));
+      }
     }
   }
 
@@ -218,15 +229,14 @@ class TextFolderTest {
 
     assertThatThrownBy(this::collect)
         .isInstanceOf(LlaraException.class)
-        .hasMessage(binary + ": is no text: it has a NUL character");
+        .hasMessage(binary + ": is not text: it has a NUL character");
     Files.delete(binary);
     assertThatThrownBy(this::collect).hasMessage(large + ": has 33554433 bytes, at most 33554432");
     Files.delete(large);
     assertThatThrownBy(this::collect).hasMessage(latin + ": is not UTF-8");
     assertThat(out).hasContent("from before");
 
-    assertThat(builder().badFiles(BadLines.SKIP).build().write(out))
-        .isEqualTo(new TextFolder.Report(1, 1, 0, 1, 0));
+    assertThat(collect(true, Optional.empty())).isEqualTo(new TextFolder.Report(1, 1, 0, 1, 0));
     assertThat(lines()).containsExactly("good.txt | good | Good.");
   }
 
@@ -234,7 +244,8 @@ class TextFolderTest {
   void severalFoldersMustNotShareAnId() throws IOException {
     Path first = file("a.txt", "Ants.");
     Path other = Files.createDirectory(dir.resolve("other"));
-    TextFolder both = TextFolder.builder(List.of(folder, other)).build();
+    TextFolder both =
+        new TextFolder(List.of(folder, other), false, Optional.empty(), (done, total) -> {});
     Files.writeString(other.resolve("A.txt"), "Apes.");
     both.write(out);
     // The folders stay in the order given.
@@ -255,42 +266,43 @@ class TextFolderTest {
     file("a.pdf", "…");
     file("b.pdf", "…");
     assertThatThrownBy(this::collect)
-        .hasMessageEndingWith("found 1 file without text, 2 files with other endings");
+        .hasMessageEndingWith("; found 1 file without text, 2 files with other extensions");
     assertThat(out).doesNotExist();
 
-    Path missing = dir.resolve("missing");
-    assertThatThrownBy(() -> TextFolder.builder(List.of(missing)).build().write(out))
+    folder = dir.resolve("missing");
+    assertThatThrownBy(this::collect)
         .isInstanceOf(LlaraException.class)
-        .hasMessage(missing + ": does not exist; expected a folder of text files");
-    Path plain = file("plain.txt", "Text.");
-    assertThatThrownBy(() -> TextFolder.builder(List.of(plain)).build().write(out))
+        .hasMessage(folder + ": does not exist; expected a folder of text files");
+    folder = Files.writeString(dir.resolve("plain.txt"), "Text.");
+    assertThatThrownBy(this::collect)
         .isInstanceOf(LlaraException.class)
-        .hasMessage(plain + ": is a file; expected a folder of text files");
-    assertThatThrownBy(() -> TextFolder.builder(List.of()).build())
-        .isInstanceOf(IllegalArgumentException.class)
-        .hasMessage("there is no folder");
-    try (Tokenizer tokenizer = Tokenizer.load(Stories.dir())) {
-      assertThatThrownBy(() -> builder().passages(tokenizer, 7).build())
-          .isInstanceOf(IllegalArgumentException.class)
-          .hasMessage("passageTokens is 7, at least 8");
-    }
+        .hasMessage(folder + ": is a file; expected a folder of text files");
   }
 
   @Test
-  void tellsItsProgressAndStopsWhenInterrupted() throws IOException {
+  void reportsProgressAndStopsWhenInterrupted() throws IOException {
     file("a.txt", "Ants.");
     file("b.txt", "Bees.");
-    List<String> told = new ArrayList<>();
-    builder().progress((done, total) -> told.add(done + "/" + total)).build().write(out);
-    assertThat(told).containsExactly("1/2", "2/2");
+    List<String> progress = new ArrayList<>();
+    new TextFolder(
+            List.of(folder),
+            false,
+            Optional.empty(),
+            (done, total) -> progress.add(done + "/" + total))
+        .write(out);
+    assertThat(progress).containsExactly("1/2", "2/2");
 
     Files.delete(out);
     TextFolder interrupted =
-        builder().progress((done, total) -> Thread.currentThread().interrupt()).build();
+        new TextFolder(
+            List.of(folder),
+            false,
+            Optional.empty(),
+            (done, total) -> Thread.currentThread().interrupt());
     try {
       assertThatThrownBy(() -> interrupted.write(out))
           .isInstanceOf(LlaraException.class)
-          .hasMessage("the collecting was interrupted; nothing was written");
+          .hasMessage("collecting was interrupted; nothing was written");
     } finally {
       assertThat(Thread.interrupted()).isTrue();
     }
