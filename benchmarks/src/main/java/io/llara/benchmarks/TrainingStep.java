@@ -6,13 +6,9 @@ import io.llara.attention.Layout;
 import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.LlamaConfig;
 import io.llara.checkpoint.StorageType;
-import io.llara.model.LlamaModel;
 import io.llara.prompt.Prompt;
 import io.llara.tensor.TensorScope;
 import io.llara.train.autograd.GradientAccumulator;
-import io.llara.train.autograd.GradientSink;
-import io.llara.train.autograd.StagedBackward;
-import io.llara.train.model.EmbeddingGradient;
 import io.llara.train.model.TrainedModel;
 import io.llara.train.pretrain.HeadGradient;
 import io.llara.train.pretrain.Loss;
@@ -26,7 +22,6 @@ import java.util.List;
 import java.util.SplittableRandom;
 import java.util.concurrent.Callable;
 import java.util.stream.IntStream;
-import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 
@@ -45,7 +40,9 @@ final class TrainingStep implements AutoCloseable {
   TrainingStep(LlamaConfig config, ScalarType type, int sequences, int length, int lanes, Path dir)
       throws IOException {
     RandomCheckpoint.write(dir, config, StorageType.F32);
-    this.model = TrainedModel.full(CheckpointDirectory.open(dir), type, length);
+    this.model =
+        TrainedModel.full(
+            CheckpointDirectory.open(dir), new TrainedModel.Settings(type, length, true));
     this.lanes = new Lanes(lanes);
     this.sums = new GradientAccumulator(model.parameters(), (total, index) -> {});
     this.rows = sequences * length;
@@ -77,7 +74,6 @@ final class TrainingStep implements AutoCloseable {
 
   private double pass(int number, boolean recompute) {
     List<Prompt> prompts = microBatches.get(number);
-    GradientSink sink = sums.contributor(number);
     AttentionMask mask = AttentionMaskFactory.create(prompts, Layout.packed());
     int[] ids = mask.rowIds();
     // Each row predicts the next; the last of a sequence predicts the first of the one after it.
@@ -85,23 +81,22 @@ final class TrainingStep implements AutoCloseable {
     for (int i = 0; i < ids.length; i++) {
       targets[i] = ids[(i + 1) % ids.length];
     }
-    try (NoGradGuard noGrad = new NoGradGuard();
-        TensorScope scope = new TensorScope();
-        EmbeddingGradient ends = new EmbeddingGradient(model)) {
-      LlamaModel.Pass pass = model.model().pass(mask, IntStream.range(0, ids.length).toArray());
-      try (StagedBackward stages = new StagedBackward(model.stages(pass), recompute)) {
-        Tensor hidden = stages.forward(pass.embed());
-        HeadGradient head = ends.headSum().map(HeadGradient::full).orElseGet(HeadGradient::none);
-        Loss loss =
-            new VocabularyProjection(model.head()).nextToken(hidden, targets, 1.0 / rows, head);
-        scope.free(hidden);
-        ends.deliverHead(sink);
-        Tensor bottom = stages.backward(loss.hiddenGradient(), sink);
-        ends.deliverEmbedding(pass.ids(), bottom, sink);
-        sums.finished(number);
-        return loss.sum();
-      }
-    }
+    double[] sum = new double[1];
+    model.differentiate(
+        mask,
+        IntStream.range(0, ids.length).toArray(),
+        recompute,
+        (hidden, tokens) -> {
+          HeadGradient head =
+              tokens.headSum().map(HeadGradient::full).orElseGet(HeadGradient::none);
+          Loss loss =
+              new VocabularyProjection(model.head()).nextToken(hidden, targets, 1.0 / rows, head);
+          sum[0] = loss.sum();
+          return loss.hiddenGradient();
+        },
+        sums.contributor(number));
+    sums.finished(number);
+    return sum[0];
   }
 
   /** Returns the norm of all gradients of the last run. */

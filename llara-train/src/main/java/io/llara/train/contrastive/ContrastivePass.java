@@ -5,14 +5,11 @@ import io.llara.Mode;
 import io.llara.attention.AttentionMask;
 import io.llara.attention.AttentionMaskFactory;
 import io.llara.attention.Layout;
-import io.llara.model.LlamaModel;
 import io.llara.prompt.Prompt;
 import io.llara.prompt.TokenRange;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
 import io.llara.train.autograd.GradientSink;
-import io.llara.train.autograd.StagedBackward;
-import io.llara.train.model.EmbeddingGradient;
 import io.llara.train.model.TrainedModel;
 import java.util.ArrayList;
 import java.util.List;
@@ -66,21 +63,13 @@ final class ContrastivePass {
    */
   void train(List<Prompt> prompts, UnaryOperator<Tensor> loss, GradientSink sink) {
     Markers markers = new Markers(prompts);
-    try (NoGradGuard noGrad = new NoGradGuard();
-        TensorScope scope = new TensorScope();
-        EmbeddingGradient tokens = new EmbeddingGradient(model)) {
-      LlamaModel.Pass pass = model.model().pass(markers.mask, markers.rows());
-      try (StagedBackward layers = new StagedBackward(model.stages(pass), recompute)) {
-        Tensor embedded = pass.embed();
-        Tensor hidden = layers.forward(embedded);
-        Tensor gradient =
-            markers.backward(loss.apply(markers.mean(hidden)), hidden.scalar_type().intern());
-        scope.free(hidden);
-        scope.free(embedded);
-        Tensor bottom = layers.backward(gradient, sink);
-        tokens.deliverEmbedding(pass.ids(), bottom, sink);
-      }
-    }
+    model.differentiate(
+        markers.mask,
+        markers.rows(),
+        recompute,
+        (hidden, tokens) ->
+            markers.backward(loss.apply(markers.mean(hidden)), hidden.scalar_type().intern()),
+        sink);
   }
 
   /** The rows of a packed batch that are averaged, and to which prompt each belongs. */

@@ -60,7 +60,9 @@ public final class ContrastiveSteps extends TrainingSteps {
       Path checkpoint, InfoNce loss, int positions, AdamW.Settings optimizer, int subBatch) {
     Libtorch.load();
     TrainedModel model =
-        TrainedModel.fullEncoder(CheckpointDirectory.open(checkpoint), ScalarType.Float, positions);
+        TrainedModel.full(
+            CheckpointDirectory.open(checkpoint),
+            new TrainedModel.Settings(ScalarType.Float, positions, false));
     return new ContrastiveSteps(model, loss, optimizer, subBatch);
   }
 
@@ -83,8 +85,11 @@ public final class ContrastiveSteps extends TrainingSteps {
     Libtorch.load();
     CheckpointDirectory base = CheckpointDirectory.open(checkpoint);
     TrainedModel model =
-        TrainedModel.adapterEncoder(
-            base, ScalarType.Float, positions, LoraAdapter.open(adapter, base.config()), 0);
+        TrainedModel.adapter(
+            base,
+            new TrainedModel.Settings(ScalarType.Float, positions, false),
+            LoraAdapter.open(adapter, base.config()),
+            0);
     return new ContrastiveSteps(model, loss, optimizer, subBatch);
   }
 

@@ -8,10 +8,10 @@ import io.llara.tensor.Tensors;
 import io.llara.train.autograd.GradientAccumulator;
 import io.llara.train.lora.Dropout;
 import io.llara.train.run.Lanes;
-import io.llara.train.run.Meeting;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Callable;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Executors;
 import java.util.function.Consumer;
 import java.util.stream.IntStream;
@@ -206,28 +206,33 @@ final class GradCache {
       }
     }
 
-    /** Records all texts at once; lanes meet where the loss needs all embeddings. */
+    /** Runs all texts at once; lanes wait for each other where the loss needs all embeddings. */
     void atOnce(List<Share> shares, Loss loss) {
-      Meeting meeting = new Meeting(shares.size(), () -> differentiate(loss));
+      List<CompletableFuture<Void>> embedded =
+          shares.stream().map(share -> new CompletableFuture<Void>()).toList();
+      // On the lane that is last.
+      CompletableFuture<Void> differentiated =
+          CompletableFuture.allOf(embedded.toArray(CompletableFuture[]::new))
+              .thenRun(() -> differentiate(loss));
       List<Callable<Object>> tasks = new ArrayList<>();
       for (Share share : shares) {
         int number = tasks.size();
+        CompletableFuture<Void> mine = embedded.get(number);
         tasks.add(
             Executors.callable(
                 () -> {
                   try {
-                    if (share.isEmpty()) {
-                      meeting.await();
-                    }
                     contribute(
                         share,
                         number,
                         rows -> {
                           share.put(rows, embeddings);
-                          meeting.await();
+                          mine.complete(null);
+                          differentiated.join();
                         });
+                    mine.complete(null); // If there were no texts.
                   } catch (RuntimeException | Error e) {
-                    meeting.giveUp(e);
+                    mine.completeExceptionally(e);
                     throw e;
                   }
                 }));

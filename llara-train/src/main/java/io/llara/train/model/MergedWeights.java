@@ -43,21 +43,19 @@ public final class MergedWeights implements ModelDirectory.Weights, AutoCloseabl
         return scope.keep(matrix);
       }
       String module = name.replaceFirst("\\.weight$", "");
-      Optional<Parameter> inner = trained.parameter(module + TrainedParts.INNER);
-      Optional<Parameter> outer = trained.parameter(module + TrainedParts.OUTER);
       Optional<Double> scale = trained.scale(module);
-      if (scale.isPresent() && inner.isPresent() && outer.isPresent()) {
-        Tensor merged =
-            base(name)
-                .addmm_(
-                    outer.get().master().detach(),
-                    inner.get().master().detach(),
-                    new Scalar(1.0),
-                    new Scalar(scale.get()));
-        return scope.keep(merged);
+      if (scale.isPresent()) {
+        Tensor inner = factor(module + TrainedParts.INNER);
+        Tensor outer = factor(module + TrainedParts.OUTER);
+        return scope.keep(
+            base(name).addmm_(outer, inner, new Scalar(1.0), new Scalar(scale.get())));
       }
     }
     return base(name);
+  }
+
+  private Tensor factor(String name) {
+    return trained.parameter(name).orElseThrow().master().detach();
   }
 
   /** The checkpoint's own value, in float32, in the innermost scope. */

@@ -3,6 +3,7 @@ package io.llara.train.model;
 import static java.util.Objects.requireNonNull;
 
 import io.llara.LlaraException;
+import io.llara.attention.AttentionMask;
 import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.LlamaConfig;
 import io.llara.checkpoint.LlamaTensors;
@@ -18,8 +19,10 @@ import io.llara.model.Parts;
 import io.llara.model.WeightSource;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
+import io.llara.train.autograd.GradientSink;
 import io.llara.train.autograd.Parameter;
 import io.llara.train.autograd.Stage;
+import io.llara.train.autograd.StagedBackward;
 import io.llara.train.lora.Dropout;
 import io.llara.train.lora.LoraOptions;
 import io.llara.train.lora.LoraProjection;
@@ -35,69 +38,72 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A LLaMA in training: the model of {@code llara-core} over recording kernels, with either all of
- * its weights trained or low-rank updates of its projections and some rows of its embedding matrix.
+ * A LLaMA in training: the model of {@code llara-core} over kernels that autograd differentiates,
+ * with either all of its weights trained, or low-rank updates of its projections and some rows of
+ * its embedding matrix.
  *
  * <p>Several lanes may run passes at once; {@link #refresh} and the optimiser need it to
- * themselves. The embedding and the projection on the vocabulary are not recorded: whoever runs a
- * pass adds their gradients with {@link EmbeddingGradient}.
+ * themselves.
  */
 public final class TrainedModel implements AutoCloseable {
   /** Few enough different batches, and little padding. */
   private static final int HALF_PRECISION_ROWS = 64;
 
   private final CheckpointDirectory checkpoint;
-  private final ScalarType type;
-  private final @Nullable Updates updates;
+  private final Settings settings;
+  private final Optional<Updates> updates;
   private final int[] trainedRows;
   private final Dropout dropout;
   private final Map<String, Parameter> parameters = new LinkedHashMap<>();
 
-  /** Matrices of tokens in the compute type, by canonical name: trained leaves or frozen copies. */
-  private final Map<String, Tensor> matrices = new LinkedHashMap<>();
-
   /** What the updates of projections are multiplied with, by module. */
   private final Map<String, Double> scales = new LinkedHashMap<>();
 
-  private final Optional<String> headName;
+  /** Matrices of tokens in the compute type: trained leaves or frozen copies. */
+  private @Nullable Tensor embedding;
+
+  private @Nullable Tensor head;
   private @Nullable LlamaModel model;
+
+  /**
+   * How a model is loaded.
+   *
+   * @param type what to compute in; the optimiser's values are float32 in any case
+   * @param positions how many positions a sequence may have
+   * @param head whether there is a loss of tokens. Otherwise a projection on the vocabulary of its
+   *     own is not loaded, and written as the checkpoint has it: no loss of embeddings has a
+   *     gradient for it, and weight decay alone would only wear it down
+   */
+  public record Settings(ScalarType type, int positions, boolean head) {}
+
+  /** Computes a loss of hidden states. */
+  @FunctionalInterface
+  public interface HiddenLoss {
+    /**
+     * Differentiates the loss.
+     *
+     * @param hidden the final hidden states of the wanted rows, {@code [rows, hidden]}
+     * @param tokens takes the gradient of the projection on the vocabulary, where that trains
+     * @return the gradient by {@code hidden}, of its shape and type
+     */
+    Tensor differentiate(Tensor hidden, EmbeddingGradient tokens);
+  }
 
   private TrainedModel(
       CheckpointDirectory checkpoint,
-      ScalarType type,
-      @Nullable Updates updates,
-      int[] trainedRows,
-      Optional<String> headName) {
+      Settings settings,
+      Optional<Updates> updates,
+      int[] trainedRows) {
     this.checkpoint = checkpoint;
-    this.type = type;
+    this.settings = settings;
     this.updates = updates;
     this.trainedRows = trainedRows.clone();
-    this.headName = headName;
-    this.dropout = new Dropout(updates == null ? 0 : updates.dropout());
+    this.dropout = new Dropout(updates.map(Updates::dropout).orElse(0.0));
   }
 
-  /**
-   * Loads a checkpoint to train all of its weights.
-   *
-   * @param type what to compute in; the optimiser's values are float32 in any case
-   * @param positions how many positions a sequence may have
-   */
-  public static TrainedModel full(CheckpointDirectory checkpoint, ScalarType type, int positions) {
-    return load(checkpoint, type, positions, null, new int[0], true);
-  }
-
-  /**
-   * Loads a checkpoint to train all weights that hidden states depend on: those of {@link #full}
-   * but for a projection on the vocabulary of its own. That one is not loaded, and written as the
-   * checkpoint has it: no loss of embeddings has a gradient for it, and weight decay alone would
-   * only wear it down.
-   *
-   * @param type what to compute in; the optimiser's values are float32 in any case
-   * @param positions how many positions a sequence may have
-   */
-  public static TrainedModel fullEncoder(
-      CheckpointDirectory checkpoint, ScalarType type, int positions) {
-    return load(checkpoint, type, positions, null, new int[0], false);
+  /** Loads a checkpoint to train all of its weights. */
+  public static TrainedModel full(CheckpointDirectory checkpoint, Settings settings) {
+    return load(checkpoint, settings, Optional.empty());
   }
 
   /**
@@ -109,110 +115,74 @@ public final class TrainedModel implements AutoCloseable {
    */
   public static TrainedModel lora(
       CheckpointDirectory checkpoint,
-      ScalarType type,
-      int positions,
+      Settings settings,
       LoraOptions lora,
       int[] trainedRows,
       long seed) {
-    return load(checkpoint, type, positions, Updates.drawn(lora, seed), trainedRows, true);
+    return load(checkpoint, settings, Optional.of(Updates.drawn(lora, seed)), trainedRows);
   }
 
   /**
-   * Loads a checkpoint to train low-rank updates, as {@link #lora}, without a projection on the
-   * vocabulary, as {@link #fullEncoder}.
-   *
-   * @param trainedRows token ids whose rows of the embedding matrix train too, ascending
-   * @param seed draws the updates' inner factors
-   */
-  public static TrainedModel loraEncoder(
-      CheckpointDirectory checkpoint,
-      ScalarType type,
-      int positions,
-      LoraOptions lora,
-      int[] trainedRows,
-      long seed) {
-    return load(checkpoint, type, positions, Updates.drawn(lora, seed), trainedRows, false);
-  }
-
-  /**
-   * Loads a checkpoint to go on training the low-rank updates of an adapter, without a projection
-   * on the vocabulary, as {@link #fullEncoder}.
+   * Loads a checkpoint to go on training the low-rank updates of an adapter.
    *
    * @param dropout the share of the inputs of {@code A} that is dropped while training, in [0, 1)
    * @throws LlaraException if the adapter has more than low-rank updates of layers
    */
-  public static TrainedModel adapterEncoder(
-      CheckpointDirectory checkpoint,
-      ScalarType type,
-      int positions,
-      LoraAdapter adapter,
-      double dropout) {
-    return load(checkpoint, type, positions, Updates.stored(adapter, dropout), new int[0], false);
+  public static TrainedModel adapter(
+      CheckpointDirectory checkpoint, Settings settings, LoraAdapter adapter, double dropout) {
+    return load(checkpoint, settings, Optional.of(Updates.stored(adapter, dropout)));
   }
 
   private static TrainedModel load(
-      CheckpointDirectory checkpoint,
-      ScalarType type,
-      int positions,
-      @Nullable Updates updates,
-      int[] trainedRows,
-      boolean withHead) {
+      CheckpointDirectory checkpoint, Settings settings, Optional<Updates> updates, int... rows) {
+    TrainedModel trained = new TrainedModel(checkpoint, settings, updates, rows);
     try (NoGradGuard noGrad = new NoGradGuard();
         CheckpointWeights weights = new CheckpointWeights(checkpoint, null, true)) {
-      LlamaConfig config = checkpoint.config();
-      TrainedModel trained =
-          new TrainedModel(
-              checkpoint,
-              type,
-              updates,
-              trainedRows,
-              withHead ? Optional.of(LlamaFactory.headName(config, weights)) : Optional.empty());
-      try {
-        trained.model =
-            LlamaFactory.build(
-                config,
-                trained.new TrainedParts(config, weights),
-                new RecordingKernels(type == ScalarType.Float ? 1 : HALF_PRECISION_ROWS),
-                type,
-                positions);
-        trained.loadHead(weights);
-        if (updates != null) {
-          updates.requireTaken(trained.scales.keySet());
-        }
-        return trained;
-      } catch (RuntimeException | Error e) {
-        trained.close();
-        throw e;
-      }
+      trained.load(weights);
+      return trained;
+    } catch (RuntimeException | Error e) {
+      trained.close();
+      throw e;
     }
   }
 
-  private void loadHead(WeightSource weights) {
-    if (headName.isPresent() && !headIsEmbedding()) {
-      matrices.put(headName.get(), matrix(headName.get(), weights));
+  private void load(WeightSource weights) {
+    LlamaConfig config = checkpoint.config();
+    boolean tied =
+        settings.head() && LlamaFactory.headName(config, weights).equals(LlamaTensors.EMBEDDING);
+    model =
+        LlamaFactory.build(
+            config,
+            new TrainedParts(config, weights),
+            new RecordingKernels(settings.type() == ScalarType.Float ? 1 : HALF_PRECISION_ROWS),
+            settings.type(),
+            settings.positions());
+    if (settings.head()) {
+      head = tied ? embedding : matrix(LlamaTensors.HEAD, weights);
     }
   }
 
   /** A matrix of tokens: trained as a whole, or frozen. The caller owns it. */
   private Tensor matrix(String name, WeightSource weights) {
     long[] shape = LlamaTensors.headShape(checkpoint.config());
+    if (updates.isPresent()) {
+      return weights.load(name, shape, settings.type(), WeightSource.Use.KEPT);
+    }
     try (TensorScope scope = new TensorScope()) {
       Tensor value =
-          TensorScope.adopt(
-              weights.load(
-                  name, shape, updates == null ? ScalarType.Float : type, WeightSource.Use.KEPT));
-      return updates == null
-          ? scope.own(register(Parameter.of(name, value, type)).leaf())
-          : scope.own(value);
+          TensorScope.adopt(weights.load(name, shape, ScalarType.Float, WeightSource.Use.KEPT));
+      return scope.own(register(name, value));
     }
   }
 
-  private Parameter register(Parameter parameter) {
-    parameters.put(parameter.name(), parameter);
-    return parameter;
+  /** Makes a parameter of a value and returns its leaf, in the innermost scope. */
+  private Tensor register(String name, Tensor value) {
+    Parameter parameter = Parameter.of(name, value, settings.type());
+    parameters.put(name, parameter);
+    return parameter.leaf();
   }
 
-  /** Returns the model; its passes are to be run as {@link #stages}. */
+  /** Returns the model of inference, over the same weights. */
   public LlamaModel model() {
     return requireNonNull(model);
   }
@@ -243,20 +213,45 @@ public final class TrainedModel implements AutoCloseable {
    * @throws IllegalStateException if it was loaded without one
    */
   public Tensor head() {
-    String name =
-        headName.orElseThrow(
-            () -> new IllegalStateException("the model was loaded without a head"));
-    return requireNonNull(matrices.get(name));
+    if (head == null) {
+      throw new IllegalStateException("the model was loaded without a head");
+    }
+    return head;
   }
 
   /** Returns whether the head's matrix is the embedding's; false if there is no head. */
   public boolean headIsEmbedding() {
-    return headName.filter(LlamaTensors.EMBEDDING::equals).isPresent();
+    return head != null && head == embedding;
   }
 
   /** Returns the token ids whose rows of the embedding matrix train, if not all of them do. */
   public int[] trainedRows() {
     return trainedRows.clone();
+  }
+
+  /**
+   * Runs packed prompts forward and backward.
+   *
+   * @param rows the rows whose hidden states the loss reads, ascending
+   * @param recompute whether layers are run again in the backward pass instead of being kept
+   * @param sink takes the gradients, layer by layer from the last, the embedding's at the end
+   */
+  public void differentiate(
+      AttentionMask mask, int[] rows, boolean recompute, HiddenLoss loss, GradientSink sink) {
+    try (NoGradGuard noGrad = new NoGradGuard();
+        TensorScope scope = new TensorScope();
+        EmbeddingGradient tokens = new EmbeddingGradient(this)) {
+      LlamaModel.Pass pass = model().pass(mask, rows);
+      try (StagedBackward layers = new StagedBackward(stages(pass), recompute)) {
+        Tensor embedded = pass.embed();
+        Tensor hidden = layers.forward(embedded);
+        Tensor gradient = loss.differentiate(hidden, tokens);
+        tokens.deliverHead(sink);
+        scope.free(hidden);
+        scope.free(embedded);
+        tokens.deliverEmbedding(pass.ids(), layers.backward(gradient, sink), sink);
+      }
+    }
   }
 
   /**
@@ -305,8 +300,7 @@ public final class TrainedModel implements AutoCloseable {
     if (rows != null) {
       try (NoGradGuard noGrad = new NoGradGuard();
           TensorScope scope = new TensorScope()) {
-        requireNonNull(matrices.get(LlamaTensors.EMBEDDING))
-            .index_copy_(0, Tensors.ofInts(trainedRows), rows.leaf());
+        requireNonNull(embedding).index_copy_(0, Tensors.ofInts(trainedRows), rows.leaf());
       }
     }
   }
@@ -336,7 +330,12 @@ public final class TrainedModel implements AutoCloseable {
       model.close();
     }
     parameters.values().forEach(Parameter::close);
-    matrices.values().forEach(Tensor::close);
+    if (head != null && head != embedding) {
+      head.close();
+    }
+    if (embedding != null) {
+      embedding.close();
+    }
   }
 
   /** Hands out leaves as weights, or frozen weights with updates. */
@@ -347,13 +346,11 @@ public final class TrainedModel implements AutoCloseable {
     static final String INNER = ".lora_A.weight";
     static final String OUTER = ".lora_B.weight";
 
-    private final LlamaConfig config;
     private final WeightSource weights;
     private final Map<String, long[]> shapes;
     private int places;
 
     TrainedParts(LlamaConfig config, WeightSource weights) {
-      this.config = config;
       this.weights = weights;
       this.shapes = LlamaTensors.required(config);
     }
@@ -361,18 +358,12 @@ public final class TrainedModel implements AutoCloseable {
     @Override
     public Tensor embedding() {
       Tensor matrix = matrix(LlamaTensors.EMBEDDING, weights);
-      matrices.put(LlamaTensors.EMBEDDING, matrix);
+      embedding = matrix;
       try (TensorScope scope = new TensorScope()) {
-        if (updates != null && trainedRows.length > 0) {
+        if (trainedRows.length > 0) {
           // In full precision from the file, not from the matrix we compute with.
-          Tensor stored =
-              TensorScope.adopt(
-                  weights.load(
-                      LlamaTensors.EMBEDDING,
-                      shape(LlamaTensors.EMBEDDING),
-                      ScalarType.Float,
-                      WeightSource.Use.PASSING));
-          register(Parameter.of(ROWS, stored.index_select(0, Tensors.ofInts(trainedRows)), type));
+          Tensor stored = floats(LlamaTensors.EMBEDDING);
+          register(ROWS, stored.index_select(0, Tensors.ofInts(trainedRows)));
         }
         return scope.own(matrix);
       }
@@ -389,13 +380,10 @@ public final class TrainedModel implements AutoCloseable {
       Tensor bias = shapes.containsKey(biasName) ? weight(biasName) : null;
       Projection base = new PlainProjection(weight(module + ".weight"), bias);
       int place = places++;
-      if (updates == null) {
-        return base;
-      }
       try (TensorScope scope = new TensorScope()) {
         return updates
-            .of(module, shape(module + ".weight"), place)
-            .<Projection>map(update -> adapted(base, module, update, place, scope))
+            .flatMap(all -> all.factors().of(module, shape(module + ".weight"), place))
+            .map(update -> adapted(base, module, update, place))
             .orElse(base);
       } catch (RuntimeException | Error e) {
         base.close(); // No model owns it yet.
@@ -403,29 +391,33 @@ public final class TrainedModel implements AutoCloseable {
       }
     }
 
-    private Projection adapted(
-        Projection base, String module, Updates.Update update, int place, TensorScope scope) {
+    private Projection adapted(Projection base, String module, Updates.Update update, int place) {
       scales.put(module, update.scale());
-      return new LoraProjection(
-          base,
-          scope.own(register(Parameter.of(module + INNER, update.a(), type)).leaf()),
-          scope.own(register(Parameter.of(module + OUTER, update.b(), type)).leaf()),
-          update.scale(),
-          dropout,
-          place);
+      try (TensorScope scope = new TensorScope()) {
+        return new LoraProjection(
+            base,
+            scope.own(register(module + INNER, update.a())),
+            scope.own(register(module + OUTER, update.b())),
+            update.scale(),
+            dropout,
+            place);
+      }
     }
 
     /** A trained leaf, or a frozen weight in the compute type. The caller owns it. */
     private Tensor weight(String name) {
-      if (updates != null) {
-        return weights.load(name, shape(name), type, WeightSource.Use.KEPT);
+      if (updates.isPresent()) {
+        return weights.load(name, shape(name), settings.type(), WeightSource.Use.KEPT);
       }
       try (TensorScope scope = new TensorScope()) {
-        Tensor value =
-            TensorScope.adopt(
-                weights.load(name, shape(name), ScalarType.Float, WeightSource.Use.PASSING));
-        return scope.own(register(Parameter.of(name, value, type)).leaf());
+        return scope.own(register(name, floats(name)));
       }
+    }
+
+    /** The checkpoint's value in float32, in the innermost scope. */
+    private Tensor floats(String name) {
+      return TensorScope.adopt(
+          weights.load(name, shape(name), ScalarType.Float, WeightSource.Use.PASSING));
     }
 
     private long[] shape(String name) {

@@ -5,13 +5,11 @@ import io.llara.Mode;
 import io.llara.attention.AttentionMask;
 import io.llara.attention.AttentionMaskFactory;
 import io.llara.attention.Layout;
-import io.llara.model.LlamaModel;
 import io.llara.prompt.Prompt;
 import io.llara.prompt.TokenRange;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
 import io.llara.train.autograd.GradientSink;
-import io.llara.train.autograd.StagedBackward;
 import io.llara.train.model.EmbeddingGradient;
 import io.llara.train.model.TrainedModel;
 import java.util.ArrayList;
@@ -59,24 +57,18 @@ final class AdaptationPass {
     if (rows.all().length == 0) {
       return LossTerms.ZERO;
     }
-    try (NoGradGuard noGrad = new NoGradGuard();
-        TensorScope scope = new TensorScope();
-        EmbeddingGradient tokens = new EmbeddingGradient(model)) {
-      LlamaModel.Pass pass = model.model().pass(rows.mask, rows.all());
-      try (StagedBackward layers = new StagedBackward(model.stages(pass), recompute)) {
-        Tensor embedded = pass.embed();
-        Tensor hidden = layers.forward(embedded);
-        HeadGradient head = headGradient(tokens);
-        Tensor gradient = torch.zeros_like(hidden);
-        LossTerms sums = rows.losses(hidden, scales, head, gradient);
-        tokens.deliverHead(sink);
-        scope.free(hidden);
-        scope.free(embedded);
-        Tensor bottom = layers.backward(gradient, sink);
-        tokens.deliverEmbedding(pass.ids(), bottom, sink);
-        return sums;
-      }
-    }
+    LossTerms[] sums = new LossTerms[1];
+    model.differentiate(
+        rows.mask,
+        rows.all(),
+        recompute,
+        (hidden, tokens) -> {
+          Tensor gradient = torch.zeros_like(hidden);
+          sums[0] = rows.losses(hidden, scales, headGradient(tokens), gradient);
+          return gradient;
+        },
+        sink);
+    return sums[0];
   }
 
   /** Runs examples forward and returns the sums. */

@@ -61,7 +61,9 @@ public final class AdaptationSteps extends TrainingSteps {
 
   private static TrainedModel load(Path checkpoint, int positions) {
     Libtorch.load();
-    return TrainedModel.full(CheckpointDirectory.open(checkpoint), ScalarType.Float, positions);
+    return TrainedModel.full(
+        CheckpointDirectory.open(checkpoint),
+        new TrainedModel.Settings(ScalarType.Float, positions, true));
   }
 
   /**

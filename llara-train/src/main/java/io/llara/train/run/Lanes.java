@@ -1,11 +1,14 @@
 package io.llara.train.run;
 
+import com.google.common.base.Throwables;
+import com.google.common.util.concurrent.Uninterruptibles;
 import io.llara.Internal;
 import io.llara.tensor.Libtorch;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.concurrent.Callable;
+import java.util.concurrent.CompletionException;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -100,34 +103,22 @@ public final class Lanes implements AutoCloseable {
     }
     List<T> results = new ArrayList<>();
     Throwable failure = null;
-    boolean interrupted = false;
     for (Future<T> future : futures) {
-      while (true) {
-        try {
-          results.add(future.get());
-          break;
-        } catch (InterruptedException e) {
-          interrupted = true;
-        } catch (ExecutionException e) {
-          if (failure == null) {
-            failure = e.getCause();
-          } else if (failure != e.getCause()) {
-            failure.addSuppressed(e.getCause());
-          }
-          break;
+      try {
+        results.add(Uninterruptibles.getUninterruptibly(future));
+      } catch (ExecutionException e) {
+        // A task that waited for one that failed says why that one did.
+        Throwable cause =
+            e.getCause() instanceof CompletionException waited ? waited.getCause() : e.getCause();
+        if (failure == null) {
+          failure = cause;
+        } else if (failure != cause) {
+          failure.addSuppressed(cause);
         }
       }
     }
-    if (interrupted) {
-      Thread.currentThread().interrupt();
-    }
-    if (failure instanceof RuntimeException runtime) {
-      throw runtime;
-    }
-    if (failure instanceof Error error) {
-      throw error;
-    }
     if (failure != null) {
+      Throwables.throwIfUnchecked(failure);
       throw new IllegalStateException(failure);
     }
     return results;

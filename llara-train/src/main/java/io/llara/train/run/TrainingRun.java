@@ -14,7 +14,6 @@ import io.llara.tokenize.Tokenizer;
 import io.llara.train.TrainingResult;
 import io.llara.train.checkpoint.ModelDirectory;
 import io.llara.train.distributed.Communicator;
-import io.llara.train.lora.LoraOptions;
 import io.llara.train.model.MergedWeights;
 import io.llara.train.model.TrainedModel;
 import java.io.IOException;
@@ -29,7 +28,6 @@ import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.function.BooleanSupplier;
 import java.util.stream.Stream;
-import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
  * One run of a trainer, whatever it trains on: claims the directory, puts the parts together, goes
@@ -208,18 +206,14 @@ public final class TrainingRun {
   }
 
   private TrainedModel model(TrainingTask task) {
-    ScalarType type = NumberTypes.of(options.computeType());
-    boolean head = task.needsHead();
+    TrainedModel.Settings settings =
+        new TrainedModel.Settings(
+            NumberTypes.of(options.computeType()), maxTokens, task.needsHead());
     if (options.lora().isEmpty()) {
-      return head
-          ? TrainedModel.full(checkpoint, type, maxTokens)
-          : TrainedModel.fullEncoder(checkpoint, type, maxTokens);
+      return TrainedModel.full(checkpoint, settings);
     }
-    LoraOptions lora = options.lora().get();
     int[] rows = options.trainMarkers() ? task.markerIds() : new int[0];
-    return head
-        ? TrainedModel.lora(checkpoint, type, maxTokens, lora, rows, options.seed())
-        : TrainedModel.loraEncoder(checkpoint, type, maxTokens, lora, rows, options.seed());
+    return TrainedModel.lora(checkpoint, settings, options.lora().get(), rows, options.seed());
   }
 
   private void writeModel(TrainedModel model, TrainingTask task) {

@@ -132,12 +132,12 @@ class ContrastiveObjectiveTest {
     private static TrainedModel load(double dropout) {
       CheckpointDirectory checkpoint = CheckpointDirectory.open(model);
       if (dropout == 0) {
-        return TrainedModel.fullEncoder(checkpoint, ScalarType.Float, MAX_TOKENS);
+        return TrainedModel.full(
+            checkpoint, new TrainedModel.Settings(ScalarType.Float, MAX_TOKENS, false));
       }
-      return TrainedModel.loraEncoder(
+      return TrainedModel.lora(
           checkpoint,
-          ScalarType.Float,
-          MAX_TOKENS,
+          new TrainedModel.Settings(ScalarType.Float, MAX_TOKENS, false),
           LoraOptions.DEFAULT.withRank(2).withDropout(dropout),
           new int[0],
           4);

@@ -58,13 +58,13 @@ class GradCacheTest {
   private TrainedModel model(boolean lora, double dropout) {
     CheckpointDirectory directory = CheckpointDirectory.open(checkpoint);
     if (!lora) {
-      return TrainedModel.fullEncoder(directory, ScalarType.Float, TinyLlama.POSITIONS);
+      return TrainedModel.full(
+          directory, new TrainedModel.Settings(ScalarType.Float, TinyLlama.POSITIONS, false));
     }
     TrainedModel model =
-        TrainedModel.loraEncoder(
+        TrainedModel.lora(
             directory,
-            ScalarType.Float,
-            TinyLlama.POSITIONS,
+            new TrainedModel.Settings(ScalarType.Float, TinyLlama.POSITIONS, false),
             LoraOptions.DEFAULT.withRank(3).withAlpha(2).withDropout(dropout),
             new int[] {7, 30, 38},
             5);
@@ -265,7 +265,9 @@ class GradCacheTest {
     CheckpointDirectory directory = CheckpointDirectory.open(checkpoint);
     try (TrainedModel exact = model(false, 0);
         TrainedModel half =
-            TrainedModel.fullEncoder(directory, ScalarType.BFloat16, TinyLlama.POSITIONS)) {
+            TrainedModel.full(
+                directory,
+                new TrainedModel.Settings(ScalarType.BFloat16, TinyLlama.POSITIONS, false))) {
       Step expected = step(exact, 1, 0, false, 0);
       for (int subBatch : new int[] {0, 3}) {
         Step actual = step(half, 2, subBatch, false, 0);

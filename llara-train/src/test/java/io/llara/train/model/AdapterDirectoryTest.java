@@ -50,7 +50,12 @@ class AdapterDirectoryTest {
   /** A model as after some training: the outer factors are no zeros, and the rows not as stored. */
   private static TrainedModel trained(Path base, int[] rows) {
     TrainedModel model =
-        TrainedModel.lora(CheckpointDirectory.open(base), ScalarType.Float, 128, OPTIONS, rows, 5);
+        TrainedModel.lora(
+            CheckpointDirectory.open(base),
+            new TrainedModel.Settings(ScalarType.Float, 128, true),
+            OPTIONS,
+            rows,
+            5);
     for (Parameter parameter : model.parameters()) {
       try (TensorScope scope = new TensorScope()) {
         float[] values = Numbers.random((int) parameter.elements(), parameter.name().hashCode());
@@ -110,7 +115,11 @@ class AdapterDirectoryTest {
     LoraOptions eight = LoraOptions.DEFAULT.withRank(8);
     try (TrainedModel model =
         TrainedModel.lora(
-            CheckpointDirectory.open(base), ScalarType.Float, 128, eight, new int[0], 5)) {
+            CheckpointDirectory.open(base),
+            new TrainedModel.Settings(ScalarType.Float, 128, true),
+            eight,
+            new int[0],
+            5)) {
       AdapterDirectory.write(model, eight, base, adapter);
     }
     assertThat(names(adapter)).isEqualTo(names(reference));

@@ -41,12 +41,12 @@ class EmbeddingGradientTest {
     return lora
         ? TrainedModel.lora(
             checkpoint,
-            ScalarType.Float,
-            TinyLlama.POSITIONS,
+            new TrainedModel.Settings(ScalarType.Float, TinyLlama.POSITIONS, true),
             LoraOptions.DEFAULT.withRank(2),
             ROWS,
             1)
-        : TrainedModel.full(checkpoint, ScalarType.Float, TinyLlama.POSITIONS);
+        : TrainedModel.full(
+            checkpoint, new TrainedModel.Settings(ScalarType.Float, TinyLlama.POSITIONS, true));
   }
 
   /** The gradients of rows by parameter, as delivered; the head's losses ask for 0.5 everywhere. */

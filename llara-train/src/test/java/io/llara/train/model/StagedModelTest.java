@@ -85,13 +85,18 @@ class StagedModelTest {
             TinyLlama.write(
                 dir, TinyLlama.config(LAYERS, false, kind == Kind.FULL_WITH_BIASES), 3));
     if (kind == Kind.FULL || kind == Kind.FULL_WITH_BIASES) {
-      return TrainedModel.full(checkpoint, ScalarType.Float, TinyLlama.POSITIONS);
+      return TrainedModel.full(
+          checkpoint, new TrainedModel.Settings(ScalarType.Float, TinyLlama.POSITIONS, true));
     }
     LoraOptions options =
         LoraOptions.DEFAULT.withRank(3).withDropout(kind == Kind.LORA_WITH_DROPOUT ? 0.3 : 0);
     TrainedModel model =
         TrainedModel.lora(
-            checkpoint, ScalarType.Float, TinyLlama.POSITIONS, options, new int[0], 5);
+            checkpoint,
+            new TrainedModel.Settings(ScalarType.Float, TinyLlama.POSITIONS, true),
+            options,
+            new int[0],
+            5);
     // The outer factors begin as zeros, and nothing would flow into the inner ones.
     for (Parameter parameter : model.parameters()) {
       try (TensorScope inner = new TensorScope()) {

@@ -56,7 +56,12 @@ class TrainedModelTest {
 
   private static TrainedModel lora(CheckpointDirectory checkpoint, ScalarType type, long seed) {
     LoraOptions options = LoraOptions.DEFAULT.withRank(2).withTargets(Set.of("q_proj", "up_proj"));
-    return TrainedModel.lora(checkpoint, type, TinyLlama.POSITIONS, options, ROWS, seed);
+    return TrainedModel.lora(
+        checkpoint,
+        new TrainedModel.Settings(type, TinyLlama.POSITIONS, true),
+        options,
+        ROWS,
+        seed);
   }
 
   private static float[] hiddenStates(TrainedModel model, Prompt prompt) {
@@ -89,7 +94,9 @@ class TrainedModelTest {
     CheckpointDirectory checkpoint = checkpoint(false);
     Prompt prompt = TinyLlama.joint(1, 3).get(0);
     float[] expected = reference(checkpoint, prompt);
-    try (TrainedModel full = TrainedModel.full(checkpoint, type, TinyLlama.POSITIONS);
+    try (TrainedModel full =
+            TrainedModel.full(
+                checkpoint, new TrainedModel.Settings(type, TinyLlama.POSITIONS, true));
         TrainedModel lora = lora(checkpoint, type, 1)) {
       Numbers.assertClose("full", hiddenStates(full, prompt), expected, tolerance);
       // The outer factors begin as zeros.
@@ -102,7 +109,8 @@ class TrainedModelTest {
   void allWeightsTrainOnce(boolean tied) {
     CheckpointDirectory checkpoint = checkpoint(tied);
     try (TrainedModel model =
-        TrainedModel.full(checkpoint, ScalarType.Float, TinyLlama.POSITIONS)) {
+        TrainedModel.full(
+            checkpoint, new TrainedModel.Settings(ScalarType.Float, TinyLlama.POSITIONS, true))) {
       assertThat(model.parameters())
           .extracting(Parameter::name)
           .containsExactlyInAnyOrderElementsOf(checkpoint.tensors().keySet());
@@ -199,7 +207,9 @@ class TrainedModelTest {
   void mergedWeightsOfAnUntrainedModelAreThoseOfTheCheckpoint() {
     CheckpointDirectory checkpoint = checkpoint(false);
     for (ScalarType type : new ScalarType[] {ScalarType.Float, ScalarType.BFloat16}) {
-      try (TrainedModel full = TrainedModel.full(checkpoint, type, TinyLlama.POSITIONS);
+      try (TrainedModel full =
+              TrainedModel.full(
+                  checkpoint, new TrainedModel.Settings(type, TinyLlama.POSITIONS, true));
           TrainedModel lora = lora(checkpoint, type, 1)) {
         for (TrainedModel model : List.of(full, lora)) {
           try (MergedWeights weights = model.weights()) {
@@ -237,7 +247,10 @@ class TrainedModelTest {
     Leaks.assertNone(
         () ->
             assertThatThrownBy(
-                    () -> TrainedModel.full(headless, ScalarType.Float, TinyLlama.POSITIONS))
+                    () ->
+                        TrainedModel.full(
+                            headless,
+                            new TrainedModel.Settings(ScalarType.Float, TinyLlama.POSITIONS, true)))
                 .isInstanceOf(UnsupportedModelException.class)
                 .hasMessageContaining("lm_head.weight"));
   }
@@ -249,7 +262,9 @@ class TrainedModelTest {
       for (ScalarType type : new ScalarType[] {ScalarType.Float, ScalarType.BFloat16}) {
         Leaks.assertNone(
             () -> {
-              TrainedModel.full(checkpoint, type, TinyLlama.POSITIONS).close();
+              TrainedModel.full(
+                      checkpoint, new TrainedModel.Settings(type, TinyLlama.POSITIONS, true))
+                  .close();
               try (TrainedModel model = lora(checkpoint, type, 1)) {
                 model.refresh();
                 model.weights().close();

@@ -71,8 +71,7 @@ class LoraGradientTest {
     TrainedModel model =
         TrainedModel.lora(
             CheckpointDirectory.open(base),
-            ScalarType.Float,
-            TinyLlama.POSITIONS,
+            new TrainedModel.Settings(ScalarType.Float, TinyLlama.POSITIONS, true),
             OPTIONS,
             ROWS,
             5);

@@ -8,6 +8,7 @@ import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Callable;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
@@ -98,6 +99,28 @@ class LanesTest {
     return () -> {
       throw new IllegalArgumentException(message);
     };
+  }
+
+  @Test
+  void aTaskThatWaitedForOneThatFailedSaysWhyThatOneDid() {
+    CompletableFuture<Void> first = new CompletableFuture<>();
+    Callable<Boolean> waits =
+        () -> {
+          first.thenRun(() -> {}).join();
+          return true;
+        };
+    IllegalStateException reason = new IllegalStateException("no memory");
+    Callable<Boolean> fails =
+        () -> {
+          Thread.sleep(20);
+          first.completeExceptionally(reason);
+          throw reason;
+        };
+    try (Lanes lanes = new Lanes(2)) {
+      assertThatThrownBy(() -> lanes.run(List.of(waits, fails)))
+          .isSameAs(reason)
+          .hasNoSuppressedExceptions();
+    }
   }
 
   @Test
