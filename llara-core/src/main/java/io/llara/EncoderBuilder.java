@@ -6,12 +6,11 @@ import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.LlamaConfig;
 import io.llara.checkpoint.LlaraJson;
 import io.llara.engine.EncodingEngine;
-import io.llara.engine.EngineOptions;
+import io.llara.engine.EngineBuilder;
 import io.llara.prompt.PromptBuilder;
 import io.llara.prompt.PromptTemplate;
 import io.llara.tokenize.Tokenizer;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
@@ -28,18 +27,15 @@ public final class EncoderBuilder {
   private static final int DEFAULT_MAX_TOKENS = 512;
 
   private final Path dir;
+  private final EngineBuilder engine = EncodingEngine.builder();
   private @Nullable PromptTemplate template;
   private @Nullable String templateName;
-  private ComputeType computeType = ComputeType.AUTO;
   private @Nullable Integer maxTokens;
-  private @Nullable Integer batchTokens;
-  private int threads = Runtime.getRuntime().availableProcessors();
   private @Nullable Integer dimension;
   private @Nullable Boolean normalize;
-  Overflow overflow = Overflow.TRUNCATE;
-  private boolean copyWeights;
-  private @Nullable Path adapter;
-  ProgressListener progress = (done, total) -> {};
+  private Overflow overflow = Overflow.TRUNCATE;
+  private ProgressListener progress = (done, total) -> {};
+  private @Nullable EncoderListener listener;
 
   EncoderBuilder(Path dir) {
     this.dir = requireNonNull(dir, "dir");
@@ -68,7 +64,7 @@ public final class EncoderBuilder {
 
   /** Sets the type to compute in; {@link ComputeType#AUTO} by default. */
   public EncoderBuilder computeType(ComputeType type) {
-    this.computeType = requireNonNull(type, "type");
+    engine.computeType(requireNonNull(type, "type"));
     return this;
   }
 
@@ -78,6 +74,7 @@ public final class EncoderBuilder {
    */
   public EncoderBuilder maxTokens(int tokens) {
     this.maxTokens = tokens;
+    engine.maxTokens(tokens);
     return this;
   }
 
@@ -86,13 +83,13 @@ public final class EncoderBuilder {
    * bfloat16. More need more memory.
    */
   public EncoderBuilder batchTokens(int tokens) {
-    this.batchTokens = tokens;
+    engine.batchTokens(tokens);
     return this;
   }
 
   /** Sets how many threads run forward passes; one per processor by default. */
   public EncoderBuilder threads(int count) {
-    this.threads = count;
+    engine.threads(count);
     return this;
   }
 
@@ -126,19 +123,25 @@ public final class EncoderBuilder {
    * files may change underneath.
    */
   public EncoderBuilder copyWeights(boolean copy) {
-    this.copyWeights = copy;
+    engine.copyWeights(copy);
     return this;
   }
 
   /** Merges a PEFT LoRA adapter into the weights as they are loaded. */
   public EncoderBuilder adapter(Path dir) {
-    this.adapter = requireNonNull(dir, "dir");
+    engine.adapter(requireNonNull(dir, "dir"));
     return this;
   }
 
   /** Sets a listener for the progress of {@link Encoder#encodeAll(java.util.List, Mode)}. */
   public EncoderBuilder progress(ProgressListener listener) {
     this.progress = requireNonNull(listener, "listener");
+    return this;
+  }
+
+  /** Sets a listener for what encoding takes, for metrics. */
+  public EncoderBuilder listener(EncoderListener listener) {
+    this.listener = requireNonNull(listener, "listener");
     return this;
   }
 
@@ -150,7 +153,7 @@ public final class EncoderBuilder {
    * @throws UnsupportedModelException if the model is of a kind this library does not support
    */
   public Encoder build() {
-    checkNumbers();
+    requireValid();
     CheckpointDirectory checkpoint = CheckpointDirectory.open(dir);
     LlamaConfig config = checkpoint.config();
     @Nullable LlaraJson trained = checkpoint.llaraJson().orElse(null);
@@ -170,52 +173,30 @@ public final class EncoderBuilder {
                 + " alone needs "
                 + prompts.minimumTokens());
       }
-      EncodingEngine engine =
-          EncodingEngine.open(
-              checkpoint,
-              EngineOptions.builder()
-                  .computeType(computeType)
-                  .lanes(threads)
-                  .batchTokens(batchTokens)
-                  .maxTokens(longest)
-                  .copyWeights(copyWeights)
-                  .adapter(adapter)
-                  .build());
+      boolean normalizes = normalize != null ? normalize : trained == null || trained.normalize();
       return new LlamaEncoder(
-          this,
           tokenizer,
-          resolved,
           prompts,
-          engine,
-          length,
-          normalize != null ? normalize : trained == null || trained.normalize());
+          engine.maxTokens(longest).open(checkpoint),
+          new LlamaEncoder.Settings(resolved, length, normalizes, overflow, progress, listener));
     } catch (RuntimeException | Error e) {
       tokenizer.close();
       throw e;
     }
   }
 
-  private void checkNumbers() {
-    List<String> wrong = new ArrayList<>();
-    check(wrong, "maxTokens", maxTokens, EngineOptions.MOST_TOKENS);
-    check(wrong, "batchTokens", batchTokens, EngineOptions.MOST_TOKENS);
-    check(wrong, "threads", threads, EngineOptions.MOST_LANES);
-    check(wrong, "dimension", dimension, Integer.MAX_VALUE);
+  private void requireValid() {
+    List<String> problems = engine.problems();
+    EngineBuilder.requireWithin("dimension", dimension, Integer.MAX_VALUE, problems);
     if (templateName != null && PromptTemplate.byName(templateName).isEmpty()) {
-      wrong.add(
+      problems.add(
           "template is \""
               + templateName
               + "\"; known are "
               + String.join(", ", PromptTemplate.names()));
     }
-    if (!wrong.isEmpty()) {
-      throw new IllegalArgumentException(String.join("; ", wrong));
-    }
-  }
-
-  private static void check(List<String> wrong, String name, @Nullable Integer value, int most) {
-    if (value != null && (value < 1 || value > most)) {
-      wrong.add(name + " is " + value + "; expected a number from 1 to " + most);
+    if (!problems.isEmpty()) {
+      throw new IllegalArgumentException(String.join("; ", problems));
     }
   }
 

@@ -4,140 +4,180 @@ import static java.util.Objects.requireNonNull;
 
 import io.llara.engine.EncodingEngine;
 import io.llara.engine.PooledVectors;
+import io.llara.engine.Work;
 import io.llara.prompt.Prompt;
 import io.llara.prompt.PromptBuilder;
 import io.llara.prompt.PromptTemplate;
 import io.llara.tokenize.Tokenizer;
+import java.time.Duration;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Deque;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Spliterator;
 import java.util.Spliterators;
-import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.atomic.LongAdder;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
-/**
- * The encoder of a checkpoint: prompts in, finished embeddings out, forward passes on an engine.
- */
+/** The encoder of a checkpoint: makes prompts of texts, and embeddings of what an engine pools. */
 final class LlamaEncoder implements Encoder {
+  /**
+   * Texts of one window are sorted by length. Two windows are under way: while the lanes run one,
+   * this thread tokenises the next. Windows double, so that lanes begin early.
+   */
+  private static final int LARGEST_WINDOW = 4096;
 
-  /** Texts of one window are sorted by length; two windows are under way at a time. */
-  private static final int WINDOW_TEXTS = 4096;
+  private static final int FIRST_WINDOW_PER_LANE = 128;
 
-  private static final int WINDOW_TOKENS = 1 << 18;
+  /** A window of long texts has fewer of them. */
+  private static final long TOKENS_PER_TEXT = 64;
 
   private final Tokenizer tokenizer;
   private final PromptBuilder prompts;
-  private final PromptTemplate template;
   private final EncodingEngine engine;
-  private final int maxTokens;
-  private final int dimension;
-  private final boolean normalize;
-  private final Overflow overflow;
-  private final ProgressListener progress;
+  private final Settings settings;
 
-  private final AtomicBoolean closed = new AtomicBoolean();
   private final LongAdder texts = new LongAdder();
   private final LongAdder tokens = new LongAdder();
   private final LongAdder truncatedTexts = new LongAdder();
   private final LongAdder truncatedTokens = new LongAdder();
 
-  LlamaEncoder(
-      EncoderBuilder builder,
-      Tokenizer tokenizer,
+  /** What the engine need not know. */
+  record Settings(
       PromptTemplate template,
-      PromptBuilder prompts,
-      EncodingEngine engine,
       int dimension,
-      boolean normalize) {
+      boolean normalize,
+      Overflow overflow,
+      ProgressListener progress,
+      @Nullable EncoderListener listener) {}
+
+  /**
+   * Prompts that were submitted together.
+   *
+   * @param texts their texts; empty for given prompts
+   * @param tokenize the time it took to make the prompts, in nanoseconds
+   */
+  private record Window(List<String> texts, List<Work<PooledVectors>> works, long tokenize) {
+    void cancel() {
+      Work.cancel(works);
+    }
+  }
+
+  /** Takes over the tokenizer and the engine. */
+  LlamaEncoder(
+      Tokenizer tokenizer, PromptBuilder prompts, EncodingEngine engine, Settings settings) {
     this.tokenizer = tokenizer;
-    this.template = template;
     this.prompts = prompts;
     this.engine = engine;
-    this.maxTokens = engine.maxTokens();
-    this.dimension = dimension;
-    this.normalize = normalize;
-    this.overflow = builder.overflow;
-    this.progress = builder.progress;
+    this.settings = settings;
   }
 
   @Override
   public float[] encode(String text, Mode mode) {
     requireNonNull(mode, "mode");
-    return encodePrompt(prompt(text, mode), mode);
+    return finish(await(submit(text, mode)).get(0).get(mode));
   }
 
   @Override
   public EmbeddingPair encodeBoth(String text) {
     if (!prompts.canJoin()) {
-      return new EmbeddingPair(encode(text, Mode.SELF), encode(text, Mode.NEXT));
+      return Encoder.super.encodeBoth(text);
     }
-    requireOpen();
-    Prompt joint = counted(prompts.buildJoint(text, maxTokens));
-    PooledVectors vectors = engine.encode(joint);
+    PooledVectors vectors = await(submit(text, null)).get(0);
     return new EmbeddingPair(finish(vectors.get(Mode.SELF)), finish(vectors.get(Mode.NEXT)));
+  }
+
+  @Override
+  public CompletableFuture<float[]> encodeAsync(String text, Mode mode) {
+    requireNonNull(text, "text");
+    requireNonNull(mode, "mode");
+    try {
+      Window window = submit(text, mode);
+      CompletableFuture<float[]> embedding =
+          window
+              .works()
+              .get(0)
+              .thenApplyAsync(
+                  vectors -> {
+                    report(window);
+                    return finish(vectors.get(mode));
+                  });
+      embedding.whenComplete((result, error) -> window.cancel());
+      return embedding;
+    } catch (RuntimeException e) {
+      return CompletableFuture.failedFuture(e);
+    }
   }
 
   @Override
   public float[] encodePrompt(Prompt prompt, Mode mode) {
     requireNonNull(mode, "mode");
-    requireOpen();
-    return finish(engine.encode(prompt).get(mode));
+    return finish(await(new Window(List.of(), List.of(engine.submit(prompt)), 0)).get(0).get(mode));
   }
 
   @Override
   public List<float[]> encodePrompts(List<Prompt> prompts, Mode mode) {
     requireNonNull(mode, "mode");
-    requireOpen();
-    return engine.encode(prompts).stream().map(vectors -> finish(vectors.get(mode))).toList();
+    Window window = new Window(List.of(), engine.submit(prompts), 0);
+    return finish(await(window), "prompt ", mode);
   }
 
   @Override
-  public int countTokens(String text, Mode mode) {
-    requireOpen();
-    return prompts.build(text, mode, Integer.MAX_VALUE).length();
+  public CompletableFuture<List<float[]>> encodeAllAsync(List<String> texts, Mode mode) {
+    requireNonNull(texts, "texts");
+    requireNonNull(mode, "mode");
+    CompletableFuture<Window> window =
+        CompletableFuture.supplyAsync(() -> submit(texts.iterator(), 0, Integer.MAX_VALUE, mode));
+    CompletableFuture<List<float[]>> embeddings =
+        window
+            .thenCompose(
+                submitted ->
+                    CompletableFuture.allOf(submitted.works().toArray(CompletableFuture<?>[]::new)))
+            .thenApplyAsync(done -> finish(await(window.join()), "text ", mode));
+    embeddings.whenComplete((result, error) -> window.thenAccept(Window::cancel));
+    return embeddings;
   }
-
-  /** Texts whose forward passes are under way. */
-  private record Window(List<String> texts, EncodingEngine.Pending<PooledVectors> pending) {}
 
   @Override
   public void encodeAll(Stream<String> texts, Mode mode, EmbeddingSink sink) {
     requireNonNull(mode, "mode");
-    requireOpen();
+    engine.requireOpen();
     Spliterator<String> spliterator = texts.spliterator();
     long total = spliterator.getExactSizeIfKnown();
     Iterator<String> source = Spliterators.iterator(spliterator);
     Deque<Window> underWay = new ArrayDeque<>();
+    int limit = Math.min(FIRST_WINDOW_PER_LANE * engine.lanes(), LARGEST_WINDOW);
     long read = 0;
     long done = 0;
     try {
       while (source.hasNext() || !underWay.isEmpty()) {
         while (underWay.size() < 2 && source.hasNext()) {
-          Window window = start(source, read, mode);
+          Window window = submit(source, read, limit, mode);
           underWay.add(window);
           read += window.texts().size();
+          limit = Math.min(2 * limit, LARGEST_WINDOW);
         }
         Window window = underWay.element();
-        long before = done;
-        List<PooledVectors> vectors =
-            window.pending().await(count -> progress.progress(before + count, total));
+        int computed = 0;
+        for (Work<?> work : Work.inRunningOrder(window.works())) {
+          work.await();
+          computed++;
+          settings.progress().progress(done + computed, total);
+        }
         underWay.remove();
-        for (int i = 0; i < vectors.size(); i++) {
+        report(window);
+        for (int i = 0; i < computed; i++) {
           if (Thread.interrupted()) {
             throw new InterruptedException();
           }
-          float[] embedding;
-          try {
-            embedding = finish(vectors.get(i).get(mode));
-          } catch (LlaraException e) {
-            throw new LlaraException("text " + done + ": " + e.getMessage(), e);
-          }
-          sink.accept(done, window.texts().get(i), embedding);
+          PooledVectors vectors = window.works().get(i).join();
+          sink.accept(done, window.texts().get(i), finish(vectors, mode, "text ", done));
           done++;
         }
       }
@@ -145,22 +185,40 @@ final class LlamaEncoder implements Encoder {
       Thread.currentThread().interrupt();
       throw new LlaraException("interrupted after " + done + " texts", e);
     } finally {
-      underWay.forEach(window -> window.pending().abandon());
+      underWay.forEach(Window::cancel);
     }
   }
 
-  private Window start(Iterator<String> source, long first, Mode mode) {
+  @Override
+  public int countTokens(String text, Mode mode) {
+    engine.requireOpen();
+    return Encoder.super.countTokens(text, mode);
+  }
+
+  /** Starts on one text, in one mode or, with null, in both. */
+  private Window submit(String text, @Nullable Mode mode) {
+    long begin = System.nanoTime();
+    Prompt prompt = prompt(text, mode);
+    long tokenize = System.nanoTime() - begin;
+    return new Window(List.of(text), List.of(engine.submit(prompt)), tokenize);
+  }
+
+  /** Starts on the next texts of a source, the first of which has the index {@code first}. */
+  private Window submit(Iterator<String> source, long first, int limit, Mode mode) {
     List<String> windowTexts = new ArrayList<>();
     List<Prompt> windowPrompts = new ArrayList<>();
     long rows = 0;
-    while (source.hasNext() && windowTexts.size() < WINDOW_TEXTS && rows < WINDOW_TOKENS) {
+    long tokenize = 0;
+    while (source.hasNext() && windowTexts.size() < limit && rows < limit * TOKENS_PER_TEXT) {
       String text = source.next();
+      long begin = System.nanoTime();
       Prompt prompt = numberedPrompt(text, mode, first + windowTexts.size());
+      tokenize += System.nanoTime() - begin;
       windowTexts.add(text);
       windowPrompts.add(prompt);
       rows += prompt.length();
     }
-    return new Window(windowTexts, engine.submit(windowPrompts));
+    return new Window(windowTexts, engine.submit(windowPrompts), tokenize);
   }
 
   private Prompt numberedPrompt(@Nullable String text, Mode mode, long index) {
@@ -177,22 +235,22 @@ final class LlamaEncoder implements Encoder {
     }
   }
 
-  private Prompt prompt(String text, Mode mode) {
+  private Prompt prompt(String text, @Nullable Mode mode) {
     requireNonNull(text, "text");
-    requireOpen();
-    return counted(prompts.build(text, mode, maxTokens));
-  }
-
-  private Prompt counted(Prompt prompt) {
+    engine.requireOpen();
+    Prompt prompt =
+        mode == null
+            ? prompts.buildJoint(text, maxTokens())
+            : prompts.build(text, mode, maxTokens());
     if (prompt.truncatedTokens() > 0) {
-      if (overflow == Overflow.REFUSE) {
+      if (settings.overflow() == Overflow.REFUSE) {
         throw new TokenizationException(
             "the text has "
                 + (prompt.textLength() + prompt.truncatedTokens())
                 + " tokens; "
                 + prompt.textLength()
                 + " fit into the "
-                + maxTokens
+                + maxTokens()
                 + " of this encoder beside its prompt");
       }
       truncatedTexts.increment();
@@ -203,20 +261,68 @@ final class LlamaEncoder implements Encoder {
     return prompt;
   }
 
-  /** Cuts a pooled vector to the dimension asked for and scales it to length 1. */
+  private List<PooledVectors> await(Window window) {
+    List<PooledVectors> vectors = Work.await(window.works());
+    report(window);
+    return vectors;
+  }
+
+  private void report(Window window) {
+    List<Work<PooledVectors>> works = window.works();
+    if (settings.listener() == null || works.isEmpty()) {
+      return;
+    }
+    long submitted = works.get(0).submitted();
+    long started = Long.MAX_VALUE;
+    long ended = Long.MIN_VALUE;
+    long rows = 0;
+    int truncated = 0;
+    for (Work<?> work : works) {
+      started = Math.min(started, work.started());
+      ended = Math.max(ended, work.ended());
+      rows += work.prompt().length();
+      truncated += work.prompt().truncatedTokens() > 0 ? 1 : 0;
+    }
+    settings
+        .listener()
+        .encoded(
+            new EncoderListener.Event(
+                works.size(),
+                rows,
+                truncated,
+                Duration.ofNanos(window.tokenize()),
+                Duration.ofNanos(started - submitted),
+                Duration.ofNanos(ended - started)));
+  }
+
+  private List<float[]> finish(List<PooledVectors> vectors, String what, Mode mode) {
+    return IntStream.range(0, vectors.size())
+        .mapToObj(i -> finish(vectors.get(i), mode, what, i))
+        .collect(Collectors.toCollection(ArrayList::new));
+  }
+
+  private float[] finish(PooledVectors vectors, Mode mode, String what, long index) {
+    try {
+      return finish(vectors.get(mode));
+    } catch (LlaraException e) {
+      throw new LlaraException(what + index + ": " + e.getMessage(), e);
+    }
+  }
+
+  /** Cuts a pooled vector to the dimension of this encoder and scales it to length 1, in place. */
   private float[] finish(float[] pooled) {
-    float[] embedding = new float[dimension];
+    int dimension = settings.dimension();
+    float[] embedding = dimension < pooled.length ? Arrays.copyOf(pooled, dimension) : pooled;
     double sum = 0;
-    for (int i = 0; i < dimension; i++) {
-      embedding[i] = pooled[i];
-      sum += (double) pooled[i] * pooled[i];
+    for (float value : embedding) {
+      sum += (double) value * value;
     }
     if (!Double.isFinite(sum)) {
       throw new LlaraException(
           "the embedding is not finite: the checkpoint's weights have NaN or infinite values, or overflow in "
               + computeType());
     }
-    if (normalize) {
+    if (settings.normalize()) {
       double norm = Math.sqrt(sum);
       if (norm < Float.MIN_NORMAL) {
         throw new LlaraException("the embedding is zero and has no direction");
@@ -228,30 +334,24 @@ final class LlamaEncoder implements Encoder {
     return embedding;
   }
 
-  private void requireOpen() {
-    if (closed.get()) {
-      throw new IllegalStateException("the encoder is closed");
-    }
-  }
-
   @Override
   public int dimension() {
-    return dimension;
+    return settings.dimension();
   }
 
   @Override
   public boolean normalizes() {
-    return normalize;
+    return settings.normalize();
   }
 
   @Override
   public int maxTokens() {
-    return maxTokens;
+    return engine.maxTokens();
   }
 
   @Override
   public PromptTemplate template() {
-    return template;
+    return settings.template();
   }
 
   @Override
@@ -277,9 +377,7 @@ final class LlamaEncoder implements Encoder {
 
   @Override
   public void close() {
-    if (closed.compareAndSet(false, true)) {
-      engine.close();
-      tokenizer.close();
-    }
+    engine.close();
+    tokenizer.close();
   }
 }

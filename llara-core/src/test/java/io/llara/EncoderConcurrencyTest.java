@@ -168,6 +168,9 @@ class EncoderConcurrencyTest {
             () -> encoder.encodePassage("a dog"),
             () -> encoder.encodeBoth("a dog"),
             () -> encoder.encodePrompt(prompt, Mode.SELF),
+            () -> encoder.encodePrompts(List.of(prompt), Mode.SELF),
+            () -> encoder.encodePrompts(List.of(), Mode.SELF),
+            () -> encoder.countTokens("a dog", Mode.SELF),
             () -> encoder.encodeAll(List.of("a dog"), Mode.SELF),
             () -> encoder.encodeAll(List.of(), Mode.SELF),
             () -> encoder.encodeAll(Stream.of("a dog"), Mode.SELF, (index, text, embedding) -> {}));

@@ -1,12 +1,16 @@
 package io.llara;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 import static org.assertj.core.api.Assertions.within;
 
+import io.llara.prompt.Prompt;
 import io.llara.prompt.PromptTemplate;
 import io.llara.testing.Stories;
 import io.llara.testing.Texts;
 import io.llara.testing.Vectors;
+import java.time.Duration;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.AfterAll;
@@ -61,6 +65,62 @@ class EncoderTest {
     Vectors.assertSame(
         encoder.encodePrompt(encoder.prompts().build(TEXT, Mode.SELF, 512), Mode.SELF),
         encoder.encode(TEXT, Mode.SELF));
+  }
+
+  @Test
+  void promptsOfIdsEncodeAsTheirTexts() {
+    List<String> texts = Texts.random(30, 40, 4);
+    List<Prompt> prompts =
+        texts.stream().map(text -> encoder.prompts().build(text, Mode.NEXT, 512)).toList();
+
+    Vectors.assertSame(
+        encoder.encodePrompts(prompts, Mode.NEXT), encoder.encodeAll(texts, Mode.NEXT));
+    assertThat(encoder.encodePrompts(List.of(), Mode.SELF)).isEmpty();
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> encoder.encodePrompts(prompts, Mode.SELF))
+        .withMessageContaining("SELF");
+  }
+
+  @Test
+  void tokensAreCountedBeforeAnyCut() {
+    try (Encoder narrow = builder().maxTokens(60).build()) {
+      String longText = "dog ".repeat(200);
+      int whole = narrow.prompts().build(longText, Mode.SELF, 512).length();
+
+      assertThat(whole).isGreaterThan(200);
+      assertThat(narrow.countTokens(longText, Mode.SELF)).isEqualTo(whole);
+      assertThat(narrow.countTokens("dog", Mode.NEXT))
+          .isEqualTo(narrow.prompts().build("dog", Mode.NEXT, 60).length());
+      assertThatIllegalArgumentException().isThrownBy(() -> narrow.countTokens(" ", Mode.NEXT));
+      assertThat(narrow.statistics().texts()).isZero();
+    }
+  }
+
+  @Test
+  void reportsWhatEncodingTook() throws Exception {
+    List<EncoderListener.Event> events = new ArrayList<>();
+    try (Encoder observed = builder().maxTokens(60).listener(events::add).build()) {
+      observed.encode(TEXT, Mode.SELF);
+      observed.encodeBoth(TEXT);
+      observed.encodePrompt(observed.prompts().fromIds(new int[] {7}, Mode.SELF), Mode.SELF);
+      observed.encodeAll(List.of("dog", "dog ".repeat(200), TEXT), Mode.SELF);
+      observed.encodeAll(List.of(), Mode.SELF);
+      observed.encodeAsync(TEXT, Mode.NEXT).get();
+      observed.encodeAllAsync(List.of(TEXT, TEXT), Mode.NEXT).get();
+
+      assertThat(events).extracting(EncoderListener.Event::texts).containsExactly(1, 1, 1, 3, 1, 2);
+      assertThat(events)
+          .extracting(EncoderListener.Event::truncatedTexts)
+          .containsExactly(0, 0, 0, 1, 0, 0);
+      assertThat(events.get(0).tokens()).isEqualTo(observed.countTokens(TEXT, Mode.SELF));
+      assertThat(events.get(2).tokenize()).isZero();
+      for (EncoderListener.Event event : events) {
+        assertThat(event.tokenize().isNegative() || event.queue().isNegative()).isFalse();
+        assertThat(event.compute()).isPositive();
+        assertThat(event.tokenize().plus(event.queue()).plus(event.compute()))
+            .isLessThan(Duration.ofMinutes(1));
+      }
+    }
   }
 
   @Test

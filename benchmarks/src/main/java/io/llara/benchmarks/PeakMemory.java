@@ -4,7 +4,6 @@ import io.llara.ComputeType;
 import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.StorageType;
 import io.llara.engine.EncodingEngine;
-import io.llara.engine.EngineOptions;
 import io.llara.tensor.Cpu;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -84,9 +83,10 @@ public final class PeakMemory {
     long loaded;
     long begin = System.nanoTime();
     try (EncodingEngine engine =
-        EncodingEngine.open(
-            CheckpointDirectory.open(dir),
-            EngineOptions.builder().computeType(type).maxTokens(Workload.MAX_TOKENS).build())) {
+        EncodingEngine.builder()
+            .computeType(type)
+            .maxTokens(Workload.MAX_TOKENS)
+            .open(CheckpointDirectory.open(dir))) {
       loading = (System.nanoTime() - begin) / 1e9;
       loaded = ProcessMemory.peak();
       Workload workload = Workload.of(16, 128, engine.config().vocabularySize());

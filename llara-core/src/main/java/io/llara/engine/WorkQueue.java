@@ -1,7 +1,6 @@
 package io.llara.engine;
 
 import com.google.common.math.LongMath;
-import io.llara.prompt.Prompt;
 import java.math.RoundingMode;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
@@ -9,56 +8,39 @@ import java.util.Deque;
 import java.util.List;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
-import java.util.stream.Stream;
 
 /**
  * Prompts waiting for a lane, in the order they came.
  *
  * <p>Prompts that come together are cut into batches at once, within the budget of rows and so that
  * the lanes end together: what meets in a batch, and with it the last bits of a result, depends on
- * nothing but the call. Prompts that come one by one meet in a batch as they wait.
+ * nothing but the call. Prompts that come one by one meet in a batch as they wait. Adding or taking
+ * a prompt costs the same however many wait.
  */
 final class WorkQueue {
-
-  /**
-   * A prompt and the slot its result goes to.
-   *
-   * @param allRows whether all hidden states are wanted instead of the pooled ones
-   */
-  record Work(Prompt prompt, boolean allRows, Sink sink) {
-    int rows() {
-      return prompt.length();
-    }
-  }
-
-  /** Where the result of one prompt goes. */
-  interface Sink {
-    /**
-     * Takes the hidden states, {@code [rows, hidden]} row-major: all, or those pooled for SELF,
-     * then for NEXT.
-     */
-    void accept(float[] rows);
-
-    /** Ends the call the prompt belongs to. */
-    void fail(RuntimeException error);
-
-    /** Returns whether nobody waits for the result. */
-    boolean abandoned();
-  }
 
   /**
    * What a lane runs at once.
    *
    * @param alone whether nothing else waits or runs: the batch may use the other lanes' processors
    */
-  record Batch(List<Work> work, boolean alone) {}
+  record Batch(List<Work<?>> work, boolean alone) {}
 
   /**
    * What waits together.
    *
-   * @param single whether it is one prompt that may meet others
+   * @param single whether it is prompts that came one by one, to be cut when a lane is free; else
+   *     it is a batch
    */
-  private record Group(List<Work> work, boolean single) {}
+  private record Group(Deque<Work<?>> work, boolean single) {}
+
+  /**
+   * How large batches are.
+   *
+   * @param share how many rows a lane takes at once
+   * @param severalRounds whether the lanes will have drifted apart by the time of the last round
+   */
+  private record Sizes(long share, boolean severalRounds) {}
 
   private final ReentrantLock lock = new ReentrantLock();
   private final Condition notEmpty = lock.newCondition();
@@ -66,9 +48,10 @@ final class WorkQueue {
   private final int lanes;
   private final int budget;
 
-  /** How large the batches of the single prompts are that wait. */
-  private Sizes singleSizes = new Sizes(0, false);
+  /** The rows of all single prompts that wait, and how large batches of them are. */
+  private long singleRows;
 
+  private Sizes singleSizes = new Sizes(0, false);
   private int running;
   private volatile boolean closed;
 
@@ -77,43 +60,67 @@ final class WorkQueue {
     this.budget = budget;
   }
 
+  int lanes() {
+    return lanes;
+  }
+
   boolean isClosed() {
     return closed;
   }
 
-  /** Adds prompts that run in batches of their own, or returns false if the queue is closed. */
-  boolean add(List<Work> work) {
-    List<Group> batches = new ArrayList<>();
-    Deque<Work> left = new ArrayDeque<>(work);
-    Sizes sizes = sizes(rows(work.stream()));
-    while (!left.isEmpty()) {
-      batches.add(new Group(cut(left, sizes), false));
+  void requireOpen() {
+    if (closed) {
+      throw closedError();
     }
-    return enqueue(batches);
   }
 
-  /** Adds a prompt that may meet others in a batch, or returns false if the queue is closed. */
-  boolean addSingle(Work work) {
+  static IllegalStateException closedError() {
+    return new IllegalStateException("the encoder is closed");
+  }
+
+  /**
+   * Adds prompts that run in batches of their own.
+   *
+   * @throws IllegalStateException if the queue is closed
+   */
+  void add(List<Work<?>> work) {
+    List<Group> batches = new ArrayList<>();
+    Deque<Work<?>> left = new ArrayDeque<>(work);
+    long rows = rows(work);
+    Sizes sizes = sizes(rows);
+    while (!left.isEmpty()) {
+      List<Work<?>> batch = cut(left, rows, sizes);
+      rows -= rows(batch);
+      batches.add(new Group(new ArrayDeque<>(batch), false));
+    }
     lock.lock();
     try {
-      boolean added = enqueue(List.of(new Group(List.of(work), true)));
-      Stream<Group> singles = waiting.stream().filter(Group::single);
-      singleSizes = sizes(rows(singles.flatMap(group -> group.work().stream())));
-      return added;
+      requireOpen();
+      waiting.addAll(batches);
+      notEmpty.signalAll();
     } finally {
       lock.unlock();
     }
   }
 
-  private boolean enqueue(List<Group> groups) {
+  /**
+   * Adds a prompt that may meet others in a batch.
+   *
+   * @throws IllegalStateException if the queue is closed
+   */
+  void addSingle(Work<?> work) {
     lock.lock();
     try {
-      if (closed) {
-        return false;
+      requireOpen();
+      Group last = waiting.peekLast();
+      if (last == null || !last.single()) {
+        last = new Group(new ArrayDeque<>(), true);
+        waiting.add(last);
       }
-      waiting.addAll(groups);
-      notEmpty.signalAll();
-      return true;
+      last.work().add(work);
+      singleRows += work.rows();
+      singleSizes = sizes(singleRows);
+      notEmpty.signal();
     } finally {
       lock.unlock();
     }
@@ -126,21 +133,16 @@ final class WorkQueue {
   Batch take() {
     lock.lock();
     try {
-      while (true) {
-        dropAbandoned();
-        if (closed) {
-          return new Batch(List.of(), false);
-        }
-        if (!waiting.isEmpty()) {
-          boolean single = waiting.element().single();
-          List<Work> batch = single ? pollSingles() : waiting.remove().work();
-          boolean alone = single && batch.size() == 1 && waiting.isEmpty() && running == 0;
+      while (!closed) {
+        Batch batch = poll();
+        if (!batch.work().isEmpty()) {
           running++;
-          return new Batch(batch, alone);
+          return batch;
         }
         // Lanes are ours: nobody interrupts them, and close() signals.
         notEmpty.awaitUninterruptibly();
       }
+      return new Batch(List.of(), false);
     } finally {
       lock.unlock();
     }
@@ -155,40 +157,47 @@ final class WorkQueue {
     }
   }
 
-  /** Closes the queue and returns what was still waiting. */
-  List<Work> close() {
+  /** Closes the queue and ends what still waits. */
+  void close() {
+    List<Work<?>> left = new ArrayList<>();
     lock.lock();
     try {
       closed = true;
-      List<Work> left = waiting.stream().flatMap(group -> group.work().stream()).toList();
+      waiting.forEach(group -> left.addAll(group.work()));
       waiting.clear();
       notEmpty.signalAll();
-      return left;
     } finally {
       lock.unlock();
     }
+    left.forEach(work -> work.completeExceptionally(closedError()));
   }
 
-  /** Takes this lane's share of the single prompts that wait in front. */
-  private List<Work> pollSingles() {
-    Deque<Work> singles = new ArrayDeque<>();
-    waiting.stream().takeWhile(Group::single).forEach(group -> singles.addAll(group.work()));
-    List<Work> batch = cut(singles, singleSizes);
-    batch.forEach(work -> waiting.remove());
-    return batch;
+  /** Takes the next batch without what nobody waits for any more; empty if there is none. */
+  private Batch poll() {
+    while (!waiting.isEmpty()) {
+      Group group = waiting.element();
+      List<Work<?>> batch;
+      if (group.single()) {
+        batch = cut(group.work(), singleRows, singleSizes);
+        singleRows -= rows(batch);
+      } else {
+        batch = new ArrayList<>(group.work());
+      }
+      if (!group.single() || group.work().isEmpty()) {
+        waiting.remove();
+      }
+      batch.removeIf(Work::isDone);
+      if (!batch.isEmpty()) {
+        boolean alone = group.single() && batch.size() == 1 && waiting.isEmpty() && running == 0;
+        return new Batch(batch, alone);
+      }
+    }
+    return new Batch(List.of(), false);
   }
 
-  private static long rows(Stream<Work> work) {
-    return work.mapToLong(Work::rows).sum();
+  private static long rows(List<Work<?>> work) {
+    return work.stream().mapToLong(Work::rows).sum();
   }
-
-  /**
-   * How large batches are.
-   *
-   * @param share how many rows a lane takes at once
-   * @param severalRounds whether the lanes will have drifted apart by the time of the last round
-   */
-  private record Sizes(long share, boolean severalRounds) {}
 
   /** Batches of one size, as many for each lane, so that the lanes end together. */
   private Sizes sizes(long rows) {
@@ -198,13 +207,13 @@ final class WorkQueue {
     return new Sizes(share, rounds > 2);
   }
 
-  /** Takes the next batch. */
-  private List<Work> cut(Deque<Work> left, Sizes sizes) {
+  /** Takes the next batch from {@code left}, which has {@code rowsLeft} rows. */
+  private List<Work<?>> cut(Deque<Work<?>> left, long rowsLeft, Sizes sizes) {
     // After several rounds the lanes do not stand side by side any more: half batches at the end
     // halve the time that the first to finish waits for the last.
-    boolean end = sizes.severalRounds() && rows(left.stream()) <= lanes * sizes.share();
+    boolean end = sizes.severalRounds() && rowsLeft <= lanes * sizes.share();
     long wanted = end ? sizes.share() / 2 : sizes.share();
-    List<Work> batch = new ArrayList<>();
+    List<Work<?>> batch = new ArrayList<>();
     long rows = 0;
     while (!left.isEmpty()) {
       int next = left.element().rows();
@@ -216,12 +225,5 @@ final class WorkQueue {
       rows += next;
     }
     return batch;
-  }
-
-  /** Of a batch all belong to one call. */
-  private void dropAbandoned() {
-    while (!waiting.isEmpty() && waiting.element().work().get(0).sink().abandoned()) {
-      waiting.remove();
-    }
   }
 }

@@ -61,15 +61,13 @@ class EncodingEngineTest {
   }
 
   private static EncodingEngine open(int lanes, int batchTokens, boolean packed) {
-    return EncodingEngine.open(
-        checkpoint,
-        EngineOptions.builder()
-            .computeType(ComputeType.FLOAT32)
-            .lanes(lanes)
-            .batchTokens(batchTokens)
-            .packWeights(packed)
-            .maxTokens(100)
-            .build());
+    return EncodingEngine.builder()
+        .computeType(ComputeType.FLOAT32)
+        .threads(lanes)
+        .batchTokens(batchTokens)
+        .packWeights(packed)
+        .maxTokens(100)
+        .open(checkpoint);
   }
 
   private static List<Prompt> manyPrompts() {
@@ -236,8 +234,7 @@ class EncodingEngineTest {
                 writer.add(name, StorageType.F32, shape, RandomCheckpoint.values(name, shape, 1)));
     writer.write(headless.resolve("model.safetensors"));
     try (EncodingEngine bare =
-        EncodingEngine.open(
-            CheckpointDirectory.open(headless), EngineOptions.builder().lanes(1).build())) {
+        EncodingEngine.builder().threads(1).open(CheckpointDirectory.open(headless))) {
       assertThatThrownBy(() -> bare.logits(new float[8]))
           .isInstanceOf(UnsupportedModelException.class)
           .hasMessageContaining("lm_head");

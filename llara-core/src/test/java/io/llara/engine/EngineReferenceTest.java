@@ -59,7 +59,7 @@ class EngineReferenceTest {
     CheckpointDirectory checkpoint = checkpoint(config, random);
     List<Prompt> prompts = prompts(random, config);
     ReferenceLlama reference = new ReferenceLlama(checkpoint);
-    try (EncodingEngine engine = EncodingEngine.open(checkpoint, options(random))) {
+    try (EncodingEngine engine = options(random).open(checkpoint)) {
       List<float[]> states = engine.hiddenStates(prompts);
       for (int i = 0; i < prompts.size(); i++) {
         assertClose(states.get(i), reference.hiddenStates(prompts.get(i)));
@@ -77,7 +77,7 @@ class EngineReferenceTest {
             .filter(prompt -> prompt.selfLength() + prompt.nextLength() > 0)
             .toList();
     ReferenceLlama reference = new ReferenceLlama(checkpoint);
-    try (EncodingEngine engine = EncodingEngine.open(checkpoint, options(random))) {
+    try (EncodingEngine engine = options(random).open(checkpoint)) {
       List<PooledVectors> vectors = engine.encode(prompts);
       for (int i = 0; i < prompts.size(); i++) {
         double[][] states = reference.hiddenStates(prompts.get(i));
@@ -97,13 +97,12 @@ class EngineReferenceTest {
     CheckpointDirectory checkpoint = checkpoint(config, random);
     List<Prompt> prompts = prompts(random, config);
     ReferenceLlama reference = new ReferenceLlama(checkpoint);
-    EngineOptions options =
-        EngineOptions.builder()
+    EngineBuilder options =
+        EncodingEngine.builder()
             .computeType(ComputeType.BFLOAT16)
             .packWeights(random.nextBoolean())
-            .lanes(1)
-            .build();
-    try (EncodingEngine engine = EncodingEngine.open(checkpoint, options)) {
+            .threads(1);
+    try (EncodingEngine engine = options.open(checkpoint)) {
       List<float[]> states = engine.hiddenStates(prompts);
       for (int i = 0; i < prompts.size(); i++) {
         // Eight bits of mantissa through up to three layers of random weights: a few per cent of
@@ -171,14 +170,13 @@ class EngineReferenceTest {
     return CheckpointDirectory.open(RandomCheckpoint.write(dir, config, type, random.nextLong()));
   }
 
-  private static EngineOptions options(Random random) {
-    return EngineOptions.builder()
+  private static EngineBuilder options(Random random) {
+    return EncodingEngine.builder()
         .computeType(ComputeType.FLOAT32)
-        .lanes(1 + random.nextInt(2))
+        .threads(1 + random.nextInt(2))
         .batchTokens(1 + random.nextInt(400))
         .packWeights(random.nextBoolean())
-        .copyWeights(random.nextBoolean())
-        .build();
+        .copyWeights(random.nextBoolean());
   }
 
   /** Short ones mostly: the reference takes its time. */

@@ -93,14 +93,13 @@ class LoraMergeTest {
   }
 
   private static float[] states(Path model, Path adapter, boolean packed) {
-    EngineOptions options =
-        EngineOptions.builder()
+    EngineBuilder options =
+        EncodingEngine.builder()
             .computeType(ComputeType.FLOAT32)
-            .lanes(1)
+            .threads(1)
             .packWeights(packed)
-            .adapter(adapter)
-            .build();
-    try (EncodingEngine engine = EncodingEngine.open(CheckpointDirectory.open(model), options)) {
+            .adapter(adapter);
+    try (EncodingEngine engine = options.open(CheckpointDirectory.open(model))) {
       return engine.hiddenStates(Prompts.plain(9)).get(0);
     }
   }

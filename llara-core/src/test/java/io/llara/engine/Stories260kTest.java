@@ -32,9 +32,9 @@ class Stories260kTest {
     }
     tokenizer = Tokenizer.load(Stories.dir());
     engine =
-        EncodingEngine.open(
-            CheckpointDirectory.open(Stories.dir()),
-            EngineOptions.builder().computeType(ComputeType.FLOAT32).build());
+        EncodingEngine.builder()
+            .computeType(ComputeType.FLOAT32)
+            .open(CheckpointDirectory.open(Stories.dir()));
   }
 
   @AfterAll

@@ -1,15 +1,18 @@
 package io.llara.engine;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
 
 import io.llara.engine.WorkQueue.Batch;
-import io.llara.engine.WorkQueue.Work;
 import io.llara.prompt.Prompt;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicLong;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 class WorkQueueTest {
 
@@ -106,24 +109,36 @@ class WorkQueueTest {
   @Test
   void workThatNobodyWaitsForIsDropped() {
     WorkQueue queue = new WorkQueue(1, 100);
-    Call<float[]> gone = new Call<>(1);
-    gone.abandon();
-    queue.add(List.of(new Work(Prompt.plain(new int[5]), true, sink(gone))));
+    Work<?> gone = single(5);
+    queue.add(List.of(gone));
     queue.add(work(7));
+    Work<?> goneToo = single(3);
+    queue.addSingle(goneToo);
+    queue.addSingle(single(4));
+    gone.cancel(false);
+    goneToo.cancel(false);
 
     assertThat(rows(queue.take())).containsExactly(7);
+    assertThat(rows(queue.take())).containsExactly(4);
   }
 
   @Test
-  void closingHandsBackWhatWaitedAndRefusesMore() {
-    WorkQueue queue = queue(1, 10, 10, 8, 6);
+  void closingEndsWhatWaitedAndRefusesMore() {
+    List<Work<?>> work = work(10, 8, 6);
+    WorkQueue queue = new WorkQueue(1, 10);
+    queue.add(work);
     queue.take();
 
-    assertThat(queue.close()).extracting(Work::rows).containsExactly(8, 6);
+    queue.close();
+
+    assertThat(work).extracting(Work::isCompletedExceptionally).containsExactly(false, true, true);
+    assertThatIllegalStateException().isThrownBy(() -> work.get(1).await());
     assertThat(queue.isClosed()).isTrue();
-    assertThat(queue.add(work(3))).isFalse();
+    assertThatIllegalStateException().isThrownBy(() -> queue.add(work(3)));
+    assertThatIllegalStateException().isThrownBy(() -> queue.addSingle(single(3)));
+    assertThatIllegalStateException().isThrownBy(queue::requireOpen);
     assertThat(queue.take().work()).isEmpty();
-    assertThat(queue.close()).isEmpty();
+    queue.close();
   }
 
   @Test
@@ -137,40 +152,70 @@ class WorkQueueTest {
     assertThat(lane.get(10, TimeUnit.SECONDS).work()).isEmpty();
   }
 
+  /** Counts how often a queue looks at it. */
+  private static final class Counted extends Work<float[]> {
+    private final AtomicLong looks;
+
+    Counted(AtomicLong looks) {
+      super(Prompt.plain(new int[10]), Pooler.NONE);
+      this.looks = looks;
+    }
+
+    @Override
+    int rows() {
+      looks.incrementAndGet();
+      return super.rows();
+    }
+
+    @Override
+    public boolean isDone() {
+      looks.incrementAndGet();
+      return super.isDone();
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {200, 2_000, 20_000})
+  void whatACallerCostsDoesNotGrowWithThoseThatWait(int callers) {
+    AtomicLong looks = new AtomicLong();
+    WorkQueue queue = new WorkQueue(2, 100);
+    for (int i = 0; i < callers; i++) {
+      Work<?> work = new Counted(looks);
+      queue.addSingle(work);
+      if (i % 3 == 0) {
+        work.cancel(false);
+      }
+      if (i % 10 == 0) {
+        queue.add(List.of(new Counted(looks)));
+      }
+    }
+    assertThat(looks.get()).as("while they came").isLessThanOrEqualTo(4L * callers);
+    looks.set(0);
+
+    int taken = 0;
+    int singles = callers - (callers + 2) / 3;
+    while (taken < singles + callers / 10) {
+      taken += queue.take().work().size();
+      queue.done();
+    }
+
+    assertThat(looks.get()).as("while they left").isLessThanOrEqualTo(5L * callers);
+  }
+
   private static WorkQueue queue(int lanes, int budget, int... lengths) {
     WorkQueue queue = new WorkQueue(lanes, budget);
     queue.add(work(lengths));
     return queue;
   }
 
-  private static Work single(int length) {
+  private static Work<?> single(int length) {
     return work(length).get(0);
   }
 
-  private static List<Work> work(int... lengths) {
-    Call<float[]> call = new Call<>(lengths.length);
-    return Prompts.plain(lengths).stream()
-        .map(prompt -> new Work(prompt, true, sink(call)))
-        .toList();
-  }
-
-  private static WorkQueue.Sink sink(Call<float[]> call) {
-    return new WorkQueue.Sink() {
-      @Override
-      public void accept(float[] rows) {
-        call.fill(0, rows);
-      }
-
-      @Override
-      public void fail(RuntimeException error) {
-        call.fail(error);
-      }
-
-      @Override
-      public boolean abandoned() {
-        return call.ended();
-      }
-    };
+  private static List<Work<?>> work(int... lengths) {
+    List<Work<?>> work = new ArrayList<>();
+    Prompts.plain(lengths).forEach(prompt -> work.add(new Work<>(prompt, Pooler.NONE)));
+    return work;
   }
 
   private static List<Integer> rows(Batch batch) {

@@ -2,7 +2,6 @@ package io.llara.examples;
 
 import io.llara.ComputeType;
 import io.llara.LlaraException;
-import io.llara.engine.EngineOptions;
 import io.llara.kernels.FusedKernels;
 import io.llara.tensor.Cpu;
 import io.llara.tensor.Memory;
@@ -76,13 +75,11 @@ final class DoctorCommand implements Callable<Integer> {
             .formatted(
                 auto.name().toLowerCase(Locale.ROOT),
                 Cpu.multipliesBfloat16() ? "multiplied natively" : "emulated and slow"));
+    int processors = Runtime.getRuntime().availableProcessors();
     show(
         results,
         "lanes",
-        "%d by default, of one thread each; %d processors"
-            .formatted(
-                EngineOptions.builder().build().lanes(),
-                Runtime.getRuntime().availableProcessors()));
+        "%d by default, of one thread each; %d processors".formatted(processors, processors));
   }
 
   private static void memory(Results results) {

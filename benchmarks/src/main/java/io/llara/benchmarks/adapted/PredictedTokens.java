@@ -4,7 +4,7 @@ import io.llara.ComputeType;
 import io.llara.Mode;
 import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.engine.EncodingEngine;
-import io.llara.engine.EngineOptions;
+import io.llara.engine.EngineBuilder;
 import io.llara.prompt.Prompt;
 import io.llara.prompt.PromptBuilder;
 import io.llara.prompt.PromptTemplate;
@@ -51,14 +51,10 @@ public final class PredictedTokens {
   }
 
   private static String predict(Path model, String text) {
-    EngineOptions options =
-        EngineOptions.builder()
-            .computeType(ComputeType.FLOAT32)
-            .lanes(1)
-            .maxTokens(MAX_TOKENS)
-            .build();
+    EngineBuilder options =
+        EncodingEngine.builder().computeType(ComputeType.FLOAT32).threads(1).maxTokens(MAX_TOKENS);
     try (Tokenizer tokenizer = Tokenizer.load(model);
-        EncodingEngine engine = EncodingEngine.open(CheckpointDirectory.open(model), options)) {
+        EncodingEngine engine = options.open(CheckpointDirectory.open(model))) {
       Prompt prompt =
           PromptBuilder.create(PromptTemplate.LLAMA2VEC, tokenizer)
               .build(text, Mode.SELF, MAX_TOKENS);

@@ -5,7 +5,7 @@ import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.SafetensorsWriter;
 import io.llara.checkpoint.StorageType;
 import io.llara.engine.EncodingEngine;
-import io.llara.engine.EngineOptions;
+import io.llara.engine.EngineBuilder;
 import io.llara.prompt.Prompt;
 import io.llara.tokenize.Tokenizer;
 import java.io.IOException;
@@ -46,15 +46,11 @@ public final class HiddenStates {
       }
     }
     CheckpointDirectory checkpoint = CheckpointDirectory.open(model);
-    EngineOptions options =
-        EngineOptions.builder()
-            .computeType(ComputeType.FLOAT32)
-            .lanes(1)
-            .maxTokens(MOST_TOKENS)
-            .build();
+    EngineBuilder options =
+        EncodingEngine.builder().computeType(ComputeType.FLOAT32).threads(1).maxTokens(MOST_TOKENS);
     SafetensorsWriter writer = new SafetensorsWriter();
     int tokens = 0;
-    try (EncodingEngine engine = EncodingEngine.open(checkpoint, options)) {
+    try (EncodingEngine engine = options.open(checkpoint)) {
       List<float[]> hidden = engine.hiddenStates(prompts);
       for (int i = 0; i < prompts.size(); i++) {
         int[] ids = prompts.get(i).ids();

@@ -3,7 +3,7 @@ package io.llara.benchmarks.imported;
 import io.llara.ComputeType;
 import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.engine.EncodingEngine;
-import io.llara.engine.EngineOptions;
+import io.llara.engine.EngineBuilder;
 import io.llara.prompt.Prompt;
 import io.llara.tokenize.Tokenizer;
 import java.io.IOException;
@@ -36,16 +36,12 @@ public final class NextTokenLoss {
     int documents = args.length > 2 ? Integer.parseInt(args[2]) : DOCUMENTS;
     int tokens = args.length > 3 ? Integer.parseInt(args[3]) : TOKENS;
     CheckpointDirectory checkpoint = CheckpointDirectory.open(model);
-    EngineOptions options =
-        EngineOptions.builder()
-            .computeType(ComputeType.FLOAT32)
-            .lanes(1)
-            .maxTokens(tokens + 1)
-            .build();
+    EngineBuilder options =
+        EncodingEngine.builder().computeType(ComputeType.FLOAT32).threads(1).maxTokens(tokens + 1);
     double sum = 0;
     long count = 0;
     try (Tokenizer tokenizer = Tokenizer.load(model);
-        EncodingEngine engine = EncodingEngine.open(checkpoint, options)) {
+        EncodingEngine engine = options.open(checkpoint)) {
       for (String text : ComparedTexts.documents(Path.of(args[1]), documents)) {
         int[] ids = ids(tokenizer, text, tokens);
         float[] hidden = engine.hiddenStates(List.of(Prompt.plain(ids))).get(0);

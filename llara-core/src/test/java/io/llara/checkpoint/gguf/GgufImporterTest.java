@@ -19,7 +19,7 @@ import io.llara.checkpoint.RopeScaling;
 import io.llara.checkpoint.StorageType;
 import io.llara.checkpoint.TensorEntry;
 import io.llara.engine.EncodingEngine;
-import io.llara.engine.EngineOptions;
+import io.llara.engine.EngineBuilder;
 import io.llara.prompt.Prompt;
 import io.llara.testing.Stories;
 import io.llara.tokenize.Tokenizer;
@@ -147,12 +147,11 @@ class GgufImporterTest {
   void theWholeModelComputesTheSame() {
     imported(GgufModels.of(Stories.dir()));
     Prompt prompt = Prompt.plain(new int[] {1, 403, 407, 261, 378, 510});
-    EngineOptions options =
-        EngineOptions.builder().computeType(ComputeType.FLOAT32).lanes(1).build();
+    EngineBuilder options = EncodingEngine.builder().computeType(ComputeType.FLOAT32).threads(1);
     float[][] states = new float[2][];
     for (int i = 0; i < 2; i++) {
       Path model = i == 0 ? Stories.dir() : out();
-      try (EncodingEngine engine = EncodingEngine.open(CheckpointDirectory.open(model), options)) {
+      try (EncodingEngine engine = options.open(CheckpointDirectory.open(model))) {
         states[i] = engine.hiddenStates(List.of(prompt)).get(0);
       }
     }

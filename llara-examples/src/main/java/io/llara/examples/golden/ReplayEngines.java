@@ -9,7 +9,6 @@ import io.llara.LlaraException;
 import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.LlamaConfig;
 import io.llara.engine.EncodingEngine;
-import io.llara.engine.EngineOptions;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -82,18 +81,20 @@ public final class ReplayEngines implements AutoCloseable {
   }
 
   private EncodingEngine open(Request request) {
-    EngineOptions.Builder options =
-        EngineOptions.builder()
-            .computeType(computeType)
-            .lanes(1)
-            .batchTokens(BATCH_TOKENS)
-            .maxTokens(request.maxTokens());
-    request.adapter().ifPresent(options::adapter);
-    request
-        .override()
-        .filter(keys -> keys.size() > 0)
-        .ifPresent(keys -> options.config(overridden(request.checkpoint(), keys)));
-    return EncodingEngine.open(CheckpointDirectory.open(request.checkpoint()), options.build());
+    CheckpointDirectory checkpoint = CheckpointDirectory.open(request.checkpoint());
+    LlamaConfig config =
+        request
+            .override()
+            .filter(keys -> keys.size() > 0)
+            .map(keys -> overridden(request.checkpoint(), keys))
+            .orElseGet(checkpoint::config);
+    return EncodingEngine.builder()
+        .computeType(computeType)
+        .threads(1)
+        .batchTokens(BATCH_TOKENS)
+        .maxTokens(request.maxTokens())
+        .adapter(request.adapter().orElse(null))
+        .open(checkpoint, config);
   }
 
   /** Reads a configuration with some keys replaced, through the one reader there is. */

@@ -8,7 +8,7 @@ import io.llara.ComputeType;
 import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.LlamaTensors;
 import io.llara.engine.EncodingEngine;
-import io.llara.engine.EngineOptions;
+import io.llara.engine.EngineBuilder;
 import io.llara.prompt.Prompt;
 import io.llara.prompt.PromptBuilder;
 import io.llara.testing.MarkedStories;
@@ -53,15 +53,14 @@ class AdaptationStepsTest {
   @Test
   void hiddenStatesAreThoseOfTheEncodingEngine() {
     List<Prompt> prompts = EXAMPLES.stream().map(Example::prompt).toList();
-    EngineOptions options =
-        EngineOptions.builder()
+    EngineBuilder options =
+        EncodingEngine.builder()
             .computeType(ComputeType.FLOAT32)
-            .lanes(1)
+            .threads(1)
             .batchTokens(256)
-            .maxTokens(POSITIONS)
-            .build();
+            .maxTokens(POSITIONS);
     try (AdaptationSteps steps = steps(false);
-        EncodingEngine engine = EncodingEngine.open(CheckpointDirectory.open(model), options)) {
+        EncodingEngine engine = options.open(CheckpointDirectory.open(model))) {
       float[] ours = steps.hiddenStates(EXAMPLES);
       int at = 0;
       for (float[] expected : engine.hiddenStates(prompts)) {

@@ -11,7 +11,7 @@ import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.LlamaTensors;
 import io.llara.checkpoint.StorageType;
 import io.llara.engine.EncodingEngine;
-import io.llara.engine.EngineOptions;
+import io.llara.engine.EngineBuilder;
 import io.llara.model.LlamaModel;
 import io.llara.prompt.Prompt;
 import io.llara.tensor.TensorScope;
@@ -237,9 +237,8 @@ class LoraGradientTest {
   }
 
   private static List<float[]> hiddenStates(Path dir, List<Prompt> prompts) {
-    EngineOptions options =
-        EngineOptions.builder().computeType(ComputeType.FLOAT32).lanes(1).build();
-    try (EncodingEngine engine = EncodingEngine.open(CheckpointDirectory.open(dir), options)) {
+    EngineBuilder options = EncodingEngine.builder().computeType(ComputeType.FLOAT32).threads(1);
+    try (EncodingEngine engine = options.open(CheckpointDirectory.open(dir))) {
       return engine.hiddenStates(prompts);
     }
   }

@@ -1,0 +1,226 @@
+package io.llara.engine;
+
+import io.llara.ComputeType;
+import io.llara.LlaraException;
+import io.llara.checkpoint.CheckpointDirectory;
+import io.llara.checkpoint.LlamaConfig;
+import io.llara.checkpoint.LlamaTensors;
+import io.llara.checkpoint.LoraAdapter;
+import io.llara.kernels.FusedKernels;
+import io.llara.kernels.PackedProjection;
+import io.llara.kernels.Projection;
+import io.llara.model.CheckpointWeights;
+import io.llara.model.LlamaFactory;
+import io.llara.model.LlamaModel;
+import io.llara.model.StoredParts;
+import io.llara.model.WeightSource;
+import io.llara.tensor.Cpu;
+import io.llara.tensor.Libtorch;
+import io.llara.tensor.Memory;
+import io.llara.tensor.NumberTypes;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.function.Supplier;
+import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/** Settings of an engine, all of them optional, and the loading of its model. */
+public final class EngineBuilder {
+  private static final Logger LOG = LoggerFactory.getLogger(EngineBuilder.class);
+
+  /** More threads than any machine has cores. */
+  private static final int MOST_THREADS = 1024;
+
+  /** Far beyond the context of any model, and small enough for the table of rotary angles. */
+  private static final int MOST_TOKENS = 1 << 20;
+
+  /** Weights that could stay in their files are not copied into a faster layout beyond this. */
+  private static final long LARGEST_COPY = 8L << 30;
+
+  private ComputeType computeType = ComputeType.AUTO;
+  private int threads = Runtime.getRuntime().availableProcessors();
+  private @Nullable Integer batchTokens;
+  private int maxTokens = 512;
+  private boolean copyWeights;
+  private @Nullable Boolean packWeights;
+  private @Nullable Path adapter;
+
+  EngineBuilder() {}
+
+  /** Sets the type to compute in; {@code AUTO} by default. */
+  public EngineBuilder computeType(ComputeType type) {
+    this.computeType = type;
+    return this;
+  }
+
+  /** Sets the number of lanes, threads that run forward passes; one per processor by default. */
+  public EngineBuilder threads(int count) {
+    this.threads = count;
+    return this;
+  }
+
+  /**
+   * Sets the largest number of rows of one forward pass, unless a single prompt is longer; by
+   * default as many as suit the compute type.
+   */
+  public EngineBuilder batchTokens(int tokens) {
+    this.batchTokens = tokens;
+    return this;
+  }
+
+  /** Sets the longest prompt; 512 tokens by default. */
+  public EngineBuilder maxTokens(int tokens) {
+    this.maxTokens = tokens;
+    return this;
+  }
+
+  /** Sets whether weights are copied out of their files instead of mapped; false by default. */
+  public EngineBuilder copyWeights(boolean copy) {
+    this.copyWeights = copy;
+    return this;
+  }
+
+  /**
+   * Sets whether projections are packed for this processor; by default that depends on the size of
+   * the model and of the memory.
+   */
+  public EngineBuilder packWeights(boolean pack) {
+    this.packWeights = pack;
+    return this;
+  }
+
+  /** Sets the directory of a LoRA adapter to merge; null for none. */
+  public EngineBuilder adapter(@Nullable Path directory) {
+    this.adapter = directory;
+    return this;
+  }
+
+  /** Returns what is out of range among these settings, one sentence each. */
+  public List<String> problems() {
+    List<String> problems = new ArrayList<>();
+    requireWithin("threads", threads, MOST_THREADS, problems);
+    requireWithin("batchTokens", batchTokens, MOST_TOKENS, problems);
+    requireWithin("maxTokens", maxTokens, MOST_TOKENS, problems);
+    return problems;
+  }
+
+  /** Adds a sentence to {@code problems} if a value is set and not from 1 to {@code most}. */
+  public static void requireWithin(
+      String name, @Nullable Integer value, int most, List<String> problems) {
+    if (value != null && (value < 1 || value > most)) {
+      problems.add(name + " is " + value + "; expected a number from 1 to " + most);
+    }
+  }
+
+  /**
+   * Loads the model of a checkpoint and starts its lanes.
+   *
+   * @throws IllegalArgumentException if settings are out of range
+   * @throws LlaraException if the weights or the adapter cannot be loaded
+   */
+  public EncodingEngine open(CheckpointDirectory checkpoint) {
+    return open(checkpoint, checkpoint.config());
+  }
+
+  /** Loads the model of a checkpoint with another configuration; otherwise as {@link #open}. */
+  public EncodingEngine open(CheckpointDirectory checkpoint, LlamaConfig config) {
+    Libtorch.load();
+    LoraAdapter lora = adapter == null ? null : LoraAdapter.open(adapter, config);
+    Supplier<Projection> head =
+        () -> {
+          try (CheckpointWeights weights = new CheckpointWeights(checkpoint, lora, false)) {
+            return LlamaFactory.head(config, weights, ScalarType.Float);
+          }
+        };
+    try (CheckpointWeights weights = new CheckpointWeights(checkpoint, lora, copyWeights)) {
+      return open(config, weights, head);
+    }
+  }
+
+  /**
+   * Builds a model from any source of weights and starts its lanes; such an engine has no {@link
+   * EncodingEngine#logits}.
+   */
+  public EncodingEngine open(LlamaConfig config, WeightSource weights) {
+    return open(
+        config,
+        weights,
+        () -> {
+          throw new UnsupportedOperationException("this engine was made without a checkpoint");
+        });
+  }
+
+  private EncodingEngine open(LlamaConfig config, WeightSource weights, Supplier<Projection> head) {
+    List<String> problems = problems();
+    if (!problems.isEmpty()) {
+      throw new IllegalArgumentException(String.join("; ", problems));
+    }
+    Libtorch.load();
+    ComputeType resolved = Cpu.resolve(computeType);
+    if (resolved == ComputeType.BFLOAT16 && !Cpu.multipliesBfloat16()) {
+      LOG.warn(
+          "this processor does not multiply bfloat16 natively; float32 would be several times faster");
+    }
+    ScalarType type = NumberTypes.of(resolved);
+    boolean packed = packs(config, weights, type);
+    int rows = batchTokens(resolved);
+    long begin = System.nanoTime();
+    LlamaModel model =
+        LlamaFactory.build(
+            config,
+            new StoredParts(config, weights, type, packed, rows),
+            FusedKernels.orLibtorch(),
+            type,
+            maxTokens);
+    LOG.debug(
+        "loaded {} layers in {} ms: {}, {} lanes, projections {}",
+        config.layers(),
+        (System.nanoTime() - begin) / 1_000_000,
+        resolved,
+        threads,
+        packed ? "packed" : "plain");
+    return new EncodingEngine(model, head, resolved, maxTokens, new WorkQueue(threads, rows));
+  }
+
+  /**
+   * Measured: fewer rows read the weights more often, more rows fall out of the processor's cache
+   * between two operations. Rows of half the size, multiplied faster, want twice as many.
+   */
+  private int batchTokens(ComputeType resolved) {
+    if (batchTokens != null) {
+      return batchTokens;
+    }
+    return resolved == ComputeType.BFLOAT16 ? 1024 : 512;
+  }
+
+  /**
+   * Packed projections are a copy of the weights in a faster layout. A model that takes more than a
+   * quarter of the memory, or much of it that could be views of its files, is left as it is: there
+   * it shares its pages with other processes and is ready at once.
+   */
+  private boolean packs(LlamaConfig config, WeightSource weights, ScalarType type) {
+    if (!PackedProjection.available(type)) {
+      return false;
+    }
+    if (packWeights != null) {
+      return packWeights;
+    }
+    long all = 0;
+    long views = 0;
+    for (Map.Entry<String, long[]> tensor : LlamaTensors.required(config).entrySet()) {
+      if (tensor.getKey().endsWith("_proj.weight")) {
+        long bytes = tensor.getValue()[0] * tensor.getValue()[1] * torch.elementSize(type);
+        all += bytes;
+        if (!copyWeights && weights.storedType(tensor.getKey(), type) == type) {
+          views += bytes;
+        }
+      }
+    }
+    return all <= Memory.physicalBytes() / 4 && views <= LARGEST_COPY;
+  }
+}
