@@ -161,7 +161,7 @@ final class ContrastiveObjective implements Objective {
               gradient.narrow(0, 0, queries),
               allGradient);
       // What the queries of the other processes ask of this one's passages.
-      communicator.sum(allGradient);
+      communicator.allReduce(allGradient);
       gradient.narrow(0, queries, passages).copy_(allGradient.narrow(0, first, passages));
     }
   }

@@ -123,7 +123,7 @@ final class Refreshes implements Interlude {
       }
       while (true) {
         boolean ended = work != null && !work.isAlive();
-        double[] sums = communicator.sum(stopRequested.getAsBoolean() ? 1 : 0, ended ? 1 : 0);
+        double[] sums = communicator.allReduce(stopRequested.getAsBoolean() ? 1 : 0, ended ? 1 : 0);
         if (sums[1] > 0) {
           break;
         }

@@ -7,14 +7,13 @@ import java.time.Duration;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Locale;
-import java.util.OptionalLong;
+import java.util.Optional;
 import java.util.Set;
 import java.util.function.Supplier;
 import org.bytedeco.javacpp.DoublePointer;
-import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Backend;
-import org.bytedeco.pytorch.BroadcastOptions;
+import org.bytedeco.pytorch.Store;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorOptions;
 import org.bytedeco.pytorch.TensorVector;
@@ -24,43 +23,37 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A group over any backend of libtorch's c10d. Backends differ in how they are made and in the
- * device of the tensors they take; what is asked of them is the same.
+ * A process group over a backend of libtorch's c10d. Backends differ in how they are made and in
+ * the device of the tensors they take; the operations are the same.
  */
 final class C10dCommunicator implements Communicator {
-  /** To look whether a process lives takes as long as a small sum. */
-  private static final long LOOK_EVERY_NANOS = 200_000_000;
+  /** Looking whether a process is alive takes as long as a small all-reduce. */
+  private static final long LAUNCHER_CHECK_NANOS = 200_000_000;
 
   private final WorldSettings world;
   private final Duration timeout;
   private final Backend backend;
+  private final Store store;
+  private final Optional<Long> parent = parent();
 
-  /** Where the processes met; the backend needs it to stay alive. */
-  private final Pointer store;
-
-  private final OptionalLong parent;
-
-  private long nextLook = System.nanoTime();
-  private boolean closed;
+  /** Operations that have not been awaited. Guarded by this, as all that follows. */
   private final Set<Operation> underWay = new HashSet<>();
+
+  private long nextLauncherCheck = System.nanoTime();
+  private boolean closed;
   private @Nullable DistributedException broken;
 
-  private C10dCommunicator(
-      WorldSettings world, Duration timeout, Backend backend, Pointer store, OptionalLong parent) {
+  /**
+   * Takes shares of the ownership of a backend and of its store, which the backend needs to stay
+   * alive.
+   *
+   * @param timeout how long the backend waits for other ranks
+   */
+  C10dCommunicator(WorldSettings world, Duration timeout, Backend backend, Store store) {
     this.world = world;
     this.timeout = timeout;
-    this.backend = backend;
-    this.store = store;
-    this.parent = parent;
-  }
-
-  /** Takes a backend and its store out of a scope. */
-  static C10dCommunicator take(
-      PointerScope scope, WorldSettings world, Duration timeout, Backend backend, Pointer store) {
-    own(scope, backend);
-    own(scope, store);
-    OptionalLong parent = world.launcher().isPresent() ? parent() : OptionalLong.empty();
-    return new C10dCommunicator(world, timeout, backend, store, parent);
+    this.backend = backend.retainReference();
+    this.store = store.retainReference();
   }
 
   @Override
@@ -74,7 +67,7 @@ final class C10dCommunicator implements Communicator {
   }
 
   @Override
-  public double[] sum(double... values) {
+  public double[] allReduce(double... values) {
     if (values.length == 0) {
       return values;
     }
@@ -83,7 +76,7 @@ final class C10dCommunicator implements Communicator {
           torch.empty(new long[] {values.length}, new TensorOptions(ScalarType.Double), null);
       DoublePointer data = tensor.data_ptr_double();
       data.put(values);
-      start("a sum", () -> backend.allreduce(new TensorVector(tensor))).await();
+      start("an all-reduce", () -> backend.allreduce(new TensorVector(tensor))).await();
       double[] sums = new double[values.length];
       data.get(sums);
       return sums;
@@ -91,18 +84,20 @@ final class C10dCommunicator implements Communicator {
   }
 
   @Override
-  public void broadcast(Tensor tensor, int root) {
-    Preconditions.checkElementIndex(root, size(), "root");
-    Preconditions.checkArgument(tensor.is_contiguous(), "the tensor is not contiguous");
-    try (PointerScope scope = new PointerScope()) {
-      BroadcastOptions options = new BroadcastOptions().rootRank(root);
-      start("a broadcast", () -> backend.broadcast(new TensorVector(tensor), options)).await();
-    }
+  public Pending allReduceAsync(List<Tensor> tensors) {
+    tensors.forEach(C10dCommunicator::requireContiguousFloats);
+    return start(
+        "an all-reduce",
+        () -> {
+          TensorVector all = new TensorVector(tensors.toArray(Tensor[]::new));
+          // The coalesced form copies into one buffer and back.
+          return tensors.size() == 1 ? backend.allreduce(all) : backend.allreduce_coalesced(all);
+        });
   }
 
   @Override
   public Tensor allGather(Tensor tensor) {
-    requireSummable(tensor);
+    requireContiguousFloats(tensor);
     Preconditions.checkArgument(tensor.dim() > 0, "a tensor without rows");
     try (TensorScope scope = new TensorScope()) {
       long[] shape = tensor.shape();
@@ -113,13 +108,7 @@ final class C10dCommunicator implements Communicator {
     }
   }
 
-  @Override
-  public Pending sumAsync(Tensor tensor) {
-    requireSummable(tensor);
-    return start("a sum", () -> backend.allreduce(new TensorVector(tensor)));
-  }
-
-  static void requireSummable(Tensor tensor) {
+  static void requireContiguousFloats(Tensor tensor) {
     ScalarType type = tensor.scalar_type().intern();
     Preconditions.checkArgument(
         type == ScalarType.Float && tensor.is_contiguous(),
@@ -129,8 +118,8 @@ final class C10dCommunicator implements Communicator {
   }
 
   /**
-   * Leaves the group. A call that is under way in another thread ends by itself, at the latest
-   * after the timeout; there is no way to break it off, and closing waits for it in the background.
+   * Leaves the group. An operation under way in another thread ends by itself, at the latest after
+   * the timeout; it cannot be cancelled, and what it needs is freed in the background.
    */
   @Override
   public synchronized void close() {
@@ -140,21 +129,17 @@ final class C10dCommunicator implements Communicator {
     closed = true;
     List<Operation> left = List.copyOf(underWay);
     if (left.isEmpty()) {
-      free();
+      free(left);
     } else {
-      Thread thread = new Thread(() -> freeAfter(left), "llara-leave-group");
+      Thread thread = new Thread(() -> free(left), "llara-leave-group");
       thread.setDaemon(true);
       thread.start();
     }
   }
 
   /** A native operation, even a finished one, that is freed after its group corrupts the heap. */
-  private void freeAfter(List<Operation> left) {
+  private void free(List<Operation> left) {
     left.forEach(Operation::end);
-    free();
-  }
-
-  private void free() {
     backend.close();
     store.close();
   }
@@ -163,12 +148,10 @@ final class C10dCommunicator implements Communicator {
     Preconditions.checkState(!closed, "the communicator is closed");
     requireLauncher();
     if (broken != null) {
-      throw new DistributedException(String.valueOf(broken.getMessage()), broken);
+      throw new DistributedException(broken);
     }
     try (PointerScope scope = new PointerScope()) {
-      Work work = call.get();
-      own(scope, work);
-      Operation operation = new Operation(what, work);
+      Operation operation = new Operation(what, call.get().retainReference());
       underWay.add(operation);
       return operation;
     } catch (RuntimeException e) {
@@ -189,16 +172,15 @@ final class C10dCommunicator implements Communicator {
   }
 
   /**
-   * Processes whose launcher was killed are nobody's any more: they must not go on writing to a
-   * place where the next run has begun. Its being gone shows in another process's having become the
-   * parent of this one.
+   * Breaks the group if the launcher is gone: orphaned ranks must not go on writing to a place
+   * where the next run has begun. An orphan has a new parent.
    */
   private void requireLauncher() {
     long now = System.nanoTime();
-    if (broken != null || world.launcher().isEmpty() || now - nextLook < 0) {
+    if (broken != null || world.launcher().isEmpty() || now - nextLauncherCheck < 0) {
       return;
     }
-    nextLook = now + LOOK_EVERY_NANOS;
+    nextLauncherCheck = now + LAUNCHER_CHECK_NANOS;
     long launcher = world.launcher().getAsLong();
     boolean alive = ProcessHandle.of(launcher).map(ProcessHandle::isAlive).orElse(false);
     if (!alive || !parent.equals(parent())) {
@@ -209,14 +191,11 @@ final class C10dCommunicator implements Communicator {
     }
   }
 
-  private static OptionalLong parent() {
-    return ProcessHandle.current()
-        .parent()
-        .map(process -> OptionalLong.of(process.pid()))
-        .orElse(OptionalLong.empty());
+  private static Optional<Long> parent() {
+    return ProcessHandle.current().parent().map(ProcessHandle::pid);
   }
 
-  /** Says in our words what a message of the native library means. */
+  /** Returns an exception that explains a message of the native library. */
   static DistributedException failure(
       WorldSettings world, Duration timeout, String what, RuntimeException error) {
     if (error instanceof DistributedException failure) {
@@ -229,7 +208,7 @@ final class C10dCommunicator implements Communicator {
         .anyMatch(lower::contains)) {
       meaning = "another rank has ended";
     } else if (List.of("timed out", "timeout").stream().anyMatch(lower::contains)) {
-      meaning = "not every other rank answered within " + seconds(timeout);
+      meaning = "not every other rank answered within " + timeout.toMillis() / 1000.0 + " s";
     } else {
       meaning = "failed";
     }
@@ -245,16 +224,7 @@ final class C10dCommunicator implements Communicator {
     return Splitter.on('\n').split(message).iterator().next().replaceFirst("^\\[[^]]*:\\d+] ", "");
   }
 
-  private static String seconds(Duration duration) {
-    return duration.toMillis() / 1000.0 + " s";
-  }
-
-  private static void own(PointerScope scope, Pointer pointer) {
-    pointer.retainReference();
-    scope.detach(pointer);
-  }
-
-  /** Something under way; the native object keeps the tensors alive. */
+  /** An operation under way; the native object keeps its tensors alive. */
   private final class Operation implements Pending {
     private final String what;
     private final Work work;
@@ -268,14 +238,14 @@ final class C10dCommunicator implements Communicator {
 
     @Override
     public void await() {
-      DistributedException reason = end();
-      if (reason != null) {
-        throw reason;
+      end();
+      if (failure != null) {
+        throw failure;
       }
     }
 
-    /** Waits for the end, once, and returns why it failed, or null if it did not. */
-    synchronized @Nullable DistributedException end() {
+    /** Waits for the end, once, and keeps the reason if it failed. */
+    synchronized void end() {
       if (!done) {
         try {
           work._wait();
@@ -287,7 +257,6 @@ final class C10dCommunicator implements Communicator {
           ended(this);
         }
       }
-      return failure;
     }
   }
 }

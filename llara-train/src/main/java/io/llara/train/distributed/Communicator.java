@@ -2,50 +2,49 @@ package io.llara.train.distributed;
 
 import io.llara.Internal;
 import java.time.Duration;
+import java.util.List;
 import org.bytedeco.pytorch.Tensor;
 
 /**
- * What the processes of a group do together. Every rank makes the same calls in the same order with
- * tensors of the same shape; a rank that does otherwise makes all of them fail or wait.
+ * The collective operations of a process group. Every rank makes the same calls in the same order
+ * with tensors of the same shapes; a rank that does otherwise makes all of them fail or wait.
  *
  * <p>Results are the same bits on every rank, so ranks that hold the same weights keep doing so.
  *
  * <p>Calls may come from any thread, one after the other. When one has failed, all later ones do:
  * the group is broken. {@link #close} then breaks it for the ranks that have not noticed yet.
+ *
+ * <p>Every operation throws a {@link DistributedException} if another rank has ended or does not
+ * answer in time.
  */
 @Internal
 public interface Communicator extends AutoCloseable {
 
-  /** The number of this process, from 0. */
+  /** Returns the number of this process, from 0. */
   int rank();
 
-  /** The number of processes. */
+  /** Returns the number of processes. */
   int size();
 
   /**
    * Replaces a tensor by its sum over the ranks.
    *
    * @param tensor float32, contiguous
-   * @throws DistributedException if another rank has ended or does not answer in time
    */
-  default void sum(Tensor tensor) {
-    sumAsync(tensor).await();
+  default void allReduce(Tensor tensor) {
+    allReduceAsync(List.of(tensor)).await();
   }
 
-  /**
-   * Returns the sums over the ranks, in float64.
-   *
-   * @throws DistributedException if another rank has ended or does not answer in time
-   */
-  double[] sum(double... values);
+  /** Returns the sums over the ranks, in float64. */
+  double[] allReduce(double... values);
 
   /**
-   * Replaces a tensor by that of one rank.
+   * Starts to replace tensors by their sums over the ranks, in one message. They are not to be
+   * touched before {@link Pending#await} has returned; their memory is held until then.
    *
-   * @param tensor of any number type, contiguous
-   * @throws DistributedException if another rank has ended or does not answer in time
+   * @param tensors float32, contiguous
    */
-  void broadcast(Tensor tensor, int root);
+  Pending allReduceAsync(List<Tensor> tensors);
 
   /**
    * Returns the tensors of all ranks, one after another by rank.
@@ -53,47 +52,26 @@ public interface Communicator extends AutoCloseable {
    * @param tensor float32, contiguous, {@code [rows, …]}
    * @return {@code [size · rows, …]}, in the caller's innermost scope; in a group of one it is the
    *     tensor itself
-   * @throws DistributedException if another rank has ended or does not answer in time
    */
   Tensor allGather(Tensor tensor);
 
-  /**
-   * Returns whether it is true on at least one rank.
-   *
-   * @throws DistributedException if another rank has ended or does not answer in time
-   */
+  /** Returns whether it is true on at least one rank. */
   default boolean any(boolean mine) {
-    return sum(mine ? 1 : 0)[0] > 0;
+    return allReduce(mine ? 1 : 0)[0] > 0;
   }
 
-  /**
-   * Waits until every rank has come here.
-   *
-   * @throws DistributedException if another rank has ended or does not answer in time
-   */
+  /** Waits until every rank has come here. */
   default void barrier() {
-    sum(0);
+    allReduce(0);
   }
-
-  /**
-   * Starts to replace a tensor by its sum over the ranks. The tensor is not to be touched before
-   * {@link Pending#await} has returned; its memory is held until then.
-   *
-   * @param tensor float32, contiguous
-   */
-  Pending sumAsync(Tensor tensor);
 
   /** Leaves the group. Does not wait for the other ranks. Closing twice is harmless. */
   @Override
   void close();
 
-  /** A sum that is under way. Not awaiting it holds its memory. */
+  /** An operation under way. */
   interface Pending {
-    /**
-     * Waits until the sum is there. Further calls return at once.
-     *
-     * @throws DistributedException if another rank has ended or does not answer in time
-     */
+    /** Waits until it is complete. Further calls return at once, or throw the same failure. */
     void await();
   }
 

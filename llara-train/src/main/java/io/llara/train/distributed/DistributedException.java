@@ -18,4 +18,9 @@ public class DistributedException extends LlaraException {
   public DistributedException(String message, Throwable cause) {
     super(message, cause);
   }
+
+  /** Creates an exception for a later call on a group that is broken. */
+  DistributedException(DistributedException earlier) {
+    super(String.valueOf(earlier.getMessage()), earlier);
+  }
 }

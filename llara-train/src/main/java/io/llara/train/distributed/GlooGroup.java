@@ -7,12 +7,21 @@ import java.net.InetSocketAddress;
 import java.net.SocketException;
 import java.net.UnknownHostException;
 import java.time.Duration;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.javacpp.chrono.Milliseconds;
+import org.bytedeco.pytorch.PrefixStore;
 import org.bytedeco.pytorch.ProcessGroupGloo;
 import org.bytedeco.pytorch.Store;
+import org.bytedeco.pytorch.StringVector;
+import org.bytedeco.pytorch.TCPStore;
+import org.bytedeco.pytorch.TCPStoreOptions;
 
-/** A group that talks through Gloo: TCP connections from each to each, on CPU tensors. */
+/**
+ * Forms a process group over Gloo: the ranks find each other through c10d's key-value store on the
+ * master's port, then talk over TCP connections from each to each.
+ */
 final class GlooGroup {
   /** Names the network interface to use, as everywhere with Gloo. */
   private static final String INTERFACE = "GLOO_SOCKET_IFNAME";
@@ -29,14 +38,12 @@ final class GlooGroup {
     Libtorch.load();
     C10dCommunicator communicator;
     try (PointerScope scope = new PointerScope()) {
-      Store store = Rendezvous.meet(world, joining);
-      ProcessGroupGloo.Options options = options(world, new Milliseconds(timeout.toMillis()));
+      Store store = rendezvous(world, joining);
       ProcessGroupGloo group =
-          new ProcessGroupGloo(store, world.rank(), world.worldSize(), options);
-      communicator = C10dCommunicator.take(scope, world, timeout, group, store);
+          new ProcessGroupGloo(store, world.rank(), world.worldSize(), options(world, timeout));
+      communicator = new C10dCommunicator(world, timeout, group, store);
     } catch (RuntimeException e) {
-      String what = "joining the group at " + Rendezvous.place(world);
-      throw C10dCommunicator.failure(world, joining, what, e);
+      throw C10dCommunicator.failure(world, joining, "joining the group at " + master(world), e);
     }
     // The store lives in rank 0, which must not leave before the last rank has read it.
     try {
@@ -48,13 +55,72 @@ final class GlooGroup {
     return communicator;
   }
 
-  private static ProcessGroupGloo.Options options(WorldSettings world, Milliseconds timeout) {
-    if (System.getenv(INTERFACE) != null) {
-      return ProcessGroupGloo.Options.create_default(timeout).threads(1);
+  private static String master(WorldSettings world) {
+    return world.masterAddress() + ":" + world.masterPort();
+  }
+
+  /** Opens the store and waits until every rank has done so. */
+  private static Store rendezvous(WorldSettings world, Duration timeout) {
+    Store store = store(world, timeout);
+    StringVector keys = new StringVector();
+    for (int rank = 0; rank < world.worldSize(); rank++) {
+      keys.push_back(key(rank));
     }
-    ProcessGroupGloo.Options options = ProcessGroupGloo.Options.create(timeout);
-    options.devices().push_back(ProcessGroupGloo.createDeviceForHostname(ownAddress(world)));
-    // One thread: sums run in the order they were asked for, and take one processor at most.
+    store.set(key(world.rank()), "here");
+    try {
+      store._wait(keys, new Milliseconds(timeout.toMillis()));
+    } catch (RuntimeException e) {
+      String missing =
+          IntStream.range(0, world.worldSize())
+              .filter(rank -> !store.check(new StringVector(key(rank))))
+              .mapToObj(Integer::toString)
+              .collect(Collectors.joining(", "));
+      if (missing.isEmpty()) {
+        throw e;
+      }
+      throw new DistributedException(
+          "rank %d of %d: these ranks did not come to %s within %s s: %s"
+              .formatted(
+                  world.rank(),
+                  world.worldSize(),
+                  master(world),
+                  timeout.toMillis() / 1000.0,
+                  missing),
+          e);
+    }
+    return store;
+  }
+
+  private static Store store(WorldSettings world, Duration timeout) {
+    boolean agent = world.agentAttempt().isPresent();
+    TCPStoreOptions options =
+        new TCPStoreOptions()
+            .port((short) world.masterPort()) // Unsigned on the native side.
+            .isServer(world.rank() == 0 && !agent)
+            .waitWorkers(false)
+            .timeout(new Milliseconds(timeout.toMillis()));
+    Store store = new TCPStore(world.masterAddress(), options);
+    if (agent) {
+      // The agent's store outlives a restart, and with it the addresses of those who have ended.
+      return new PrefixStore("/worker/attempt_" + world.agentAttempt().getAsInt(), store);
+    }
+    return store;
+  }
+
+  private static String key(int rank) {
+    return "llara/rank-" + rank;
+  }
+
+  private static ProcessGroupGloo.Options options(WorldSettings world, Duration timeout) {
+    Milliseconds patience = new Milliseconds(timeout.toMillis());
+    ProcessGroupGloo.Options options;
+    if (System.getenv(INTERFACE) != null) {
+      options = ProcessGroupGloo.Options.create_default(patience);
+    } else {
+      options = ProcessGroupGloo.Options.create(patience);
+      options.devices().push_back(ProcessGroupGloo.createDeviceForHostname(ownAddress(world)));
+    }
+    // One thread: operations run in the order they were started, and take one processor at most.
     return options.threads(1);
   }
 
@@ -69,8 +135,7 @@ final class GlooGroup {
       socket.connect(new InetSocketAddress(master, world.masterPort())); // Sends nothing.
       return socket.getLocalAddress().getHostAddress();
     } catch (UnknownHostException | SocketException e) {
-      throw new DistributedException(
-          "no way to " + Rendezvous.place(world) + ": " + e.getMessage(), e);
+      throw new DistributedException("no way to " + master(world) + ": " + e.getMessage(), e);
     }
   }
 }

@@ -1,6 +1,7 @@
 package io.llara.train.distributed;
 
 import com.google.common.base.Preconditions;
+import java.util.List;
 import org.bytedeco.pytorch.Tensor;
 
 /** A group of one: every sum is there already. */
@@ -18,29 +19,23 @@ final class LoneCommunicator implements Communicator {
   }
 
   @Override
-  public double[] sum(double... values) {
+  public double[] allReduce(double... values) {
     requireOpen();
     return values.clone();
   }
 
   @Override
-  public void broadcast(Tensor tensor, int root) {
+  public Pending allReduceAsync(List<Tensor> tensors) {
     requireOpen();
-    Preconditions.checkArgument(root == 0, "root %s in a group of one", root);
+    tensors.forEach(C10dCommunicator::requireContiguousFloats);
+    return () -> {};
   }
 
   @Override
   public Tensor allGather(Tensor tensor) {
     requireOpen();
-    C10dCommunicator.requireSummable(tensor);
+    C10dCommunicator.requireContiguousFloats(tensor);
     return new Tensor(tensor);
-  }
-
-  @Override
-  public Pending sumAsync(Tensor tensor) {
-    requireOpen();
-    C10dCommunicator.requireSummable(tensor);
-    return () -> {};
   }
 
   @Override

@@ -10,18 +10,18 @@ import java.util.OptionalInt;
 import java.util.OptionalLong;
 
 /**
- * The place of this process in a group of processes that train together, as {@code torchrun} tells
+ * The place of this process in a group of processes that train together, as {@code torchrun} sets
  * it: through {@code RANK}, {@code WORLD_SIZE}, {@code LOCAL_RANK}, {@code MASTER_ADDR} and {@code
  * MASTER_PORT}.
  *
  * @param rank number of this process in the group, from 0
  * @param worldSize how many processes there are
  * @param localRank number of this process among those of its machine, from 0
- * @param masterAddress host on which the processes meet: that of rank 0
+ * @param masterAddress host of rank 0, where the processes find each other
  * @param masterPort TCP port there
- * @param agentAttempt present if the program that started the processes holds the meeting place
- *     open itself ({@code TORCHELASTIC_USE_AGENT_STORE}): how often it has started them again
- *     before; absent if rank 0 does
+ * @param agentAttempt present if the program that started the processes holds the store open itself
+ *     ({@code TORCHELASTIC_USE_AGENT_STORE}): how often it has started them again before; absent if
+ *     rank 0 does
  * @param launcher process id of the {@link ProcessLauncher} that started this process; when that
  *     has ended, so must this
  */
@@ -48,16 +48,37 @@ public record WorldSettings(
       List.of(RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT);
   private static final int MAX_PORT = 0xFFFF;
 
-  /** Creates settings; every number is checked. */
+  /**
+   * Checks the values.
+   *
+   * @throws IllegalArgumentException if some are out of range; the message names each
+   */
   public WorldSettings {
-    List<String> problems =
-        problems(rank, worldSize, localRank, masterAddress, masterPort, agentAttempt);
+    List<String> problems = new ArrayList<>();
+    if (worldSize < 1) {
+      problems.add(WORLD_SIZE + " is " + worldSize + ", expected at least 1");
+    }
+    if (rank < 0 || rank >= worldSize) {
+      problems.add(RANK + " is " + rank + ", expected 0 to " + WORLD_SIZE + " - 1");
+    }
+    if (localRank < 0 || localRank >= worldSize) {
+      problems.add(LOCAL_RANK + " is " + localRank + ", expected 0 to " + WORLD_SIZE + " - 1");
+    }
+    if (masterAddress.isBlank()) {
+      problems.add(MASTER_ADDR + " is blank, expected a host");
+    }
+    if (masterPort < 1 || masterPort > MAX_PORT) {
+      problems.add(MASTER_PORT + " is " + masterPort + ", expected 1 to " + MAX_PORT);
+    }
+    if (agentAttempt.orElse(0) < 0) {
+      problems.add(RESTART_COUNT + " is " + agentAttempt.getAsInt() + ", expected at least 0");
+    }
     if (!problems.isEmpty()) {
       throw new IllegalArgumentException(String.join("; ", problems));
     }
   }
 
-  /** Creates settings for processes that meet at rank 0 and depend on no launcher. */
+  /** Creates settings for processes whose store rank 0 holds, and that depend on no launcher. */
   public WorldSettings(
       int rank, int worldSize, int localRank, String masterAddress, int masterPort) {
     this(
@@ -78,92 +99,64 @@ public record WorldSettings(
    * @throws LlaraException if some are missing or make no sense; the message names each
    */
   public static Optional<WorldSettings> from(Map<String, String> environment) {
-    Reader reader = new Reader(environment);
-    if (NAMES.stream().noneMatch(reader::has)) {
+    Variables variables = new Variables(environment);
+    if (NAMES.stream().allMatch(name -> variables.value(name).isEmpty())) {
       return Optional.empty();
     }
-    List<String> missing = NAMES.stream().filter(name -> !reader.has(name)).toList();
-    if (!missing.isEmpty()) {
-      reader.problems.add("missing: " + String.join(", ", missing));
-    }
-    int rank = reader.number(RANK, 0);
-    int worldSize = reader.number(WORLD_SIZE, 1);
-    int localRank = reader.number(LOCAL_RANK, 0);
-    String address = reader.value(MASTER_ADDR);
-    int port = reader.number(MASTER_PORT, 1);
-    OptionalInt attempt =
-        Boolean.parseBoolean(reader.value(USE_AGENT_STORE))
-            ? OptionalInt.of(reader.number(RESTART_COUNT, 0))
-            : OptionalInt.empty();
-    OptionalLong launcher =
-        reader.has(LAUNCHER) ? OptionalLong.of(reader.number(LAUNCHER, 0)) : OptionalLong.empty();
-    if (reader.problems.isEmpty()) {
-      reader.problems.addAll(problems(rank, worldSize, localRank, address, port, attempt));
-    }
-    if (!reader.problems.isEmpty()) {
+    try {
+      return Optional.of(variables.settings());
+    } catch (IllegalArgumentException e) {
       throw new LlaraException(
-          "environment variables of a group of processes: " + String.join("; ", reader.problems));
+          "environment variables of a group of processes: " + e.getMessage(), e);
     }
-    return Optional.of(
-        new WorldSettings(rank, worldSize, localRank, address, port, attempt, launcher));
   }
 
-  private static List<String> problems(
-      int rank,
-      int worldSize,
-      int localRank,
-      String masterAddress,
-      int masterPort,
-      OptionalInt agentAttempt) {
-    List<String> problems = new ArrayList<>();
-    if (worldSize < 1) {
-      problems.add(WORLD_SIZE + " is " + worldSize + ", expected at least 1");
-    }
-    if (rank < 0 || rank >= worldSize) {
-      problems.add(RANK + " is " + rank + ", expected 0 to " + WORLD_SIZE + " - 1");
-    }
-    if (localRank < 0 || localRank >= worldSize) {
-      problems.add(LOCAL_RANK + " is " + localRank + ", expected 0 to " + WORLD_SIZE + " - 1");
-    }
-    if (masterAddress.isBlank()) {
-      problems.add(MASTER_ADDR + " is blank, expected a host");
-    }
-    if (masterPort < 1 || masterPort > MAX_PORT) {
-      problems.add(MASTER_PORT + " is " + masterPort + ", expected 1 to " + MAX_PORT);
-    }
-    if (agentAttempt.orElse(0) < 0) {
-      problems.add(RESTART_COUNT + " is " + agentAttempt.getAsInt() + ", expected at least 0");
-    }
-    return problems;
-  }
-
-  /** Values by name, and what is wrong with them. */
-  private static final class Reader {
+  /** Environment variables, and what is wrong with those that were read. */
+  private static final class Variables {
     private final Map<String, String> environment;
-    final List<String> problems = new ArrayList<>();
+    private final List<String> problems = new ArrayList<>();
 
-    Reader(Map<String, String> environment) {
+    Variables(Map<String, String> environment) {
       this.environment = environment;
     }
 
-    boolean has(String name) {
-      return !value(name).isEmpty();
+    WorldSettings settings() {
+      List<String> missing = NAMES.stream().filter(name -> value(name).isEmpty()).toList();
+      if (!missing.isEmpty()) {
+        problems.add("missing: " + String.join(", ", missing));
+      }
+      int rank = number(RANK);
+      int worldSize = number(WORLD_SIZE);
+      int localRank = number(LOCAL_RANK);
+      int port = number(MASTER_PORT);
+      OptionalInt attempt =
+          Boolean.parseBoolean(value(USE_AGENT_STORE))
+              ? OptionalInt.of(number(RESTART_COUNT))
+              : OptionalInt.empty();
+      OptionalLong launcher =
+          value(LAUNCHER).isEmpty() ? OptionalLong.empty() : OptionalLong.of(number(LAUNCHER));
+      if (!problems.isEmpty()) {
+        throw new IllegalArgumentException(String.join("; ", problems));
+      }
+      return new WorldSettings(
+          rank, worldSize, localRank, value(MASTER_ADDR), port, attempt, launcher);
     }
 
     String value(String name) {
       return Strings.nullToEmpty(environment.get(name)).strip();
     }
 
-    int number(String name, int absent) {
+    /** Returns a whole number, or 0 if the variable is absent or is not one. */
+    private int number(String name) {
       String value = value(name);
       if (value.isEmpty()) {
-        return absent;
+        return 0;
       }
       try {
         return Integer.parseInt(value);
       } catch (NumberFormatException e) {
         problems.add(name + " is '" + value + "', expected a whole number");
-        return absent;
+        return 0;
       }
     }
   }

@@ -217,11 +217,11 @@ public final class TrainingLoop implements AutoCloseable {
 
   private void step(Records records) {
     long begin = System.nanoTime();
-    double[] counts = communicator.sum(objective.draw());
+    double[] counts = communicator.allReduce(objective.draw());
     gradients.begin(objective.contributors());
     double[] mine = objective.run(step + 1, counts, gradients);
     buckets.finish();
-    double[] sums = communicator.sum(mine);
+    double[] sums = communicator.allReduce(mine);
     Map<String, Double> terms = objective.terms(sums, counts);
     List<Tensor> totals = gradients.totals();
     double norm =
@@ -233,7 +233,7 @@ public final class TrainingLoop implements AutoCloseable {
     optimizer.step(totals, learningRate);
     model.refreshRows();
     step++;
-    long tokens = (long) communicator.sum(new double[] {objective.tokens()})[0];
+    long tokens = (long) communicator.allReduce(new double[] {objective.tokens()})[0];
     StepReport report =
         new StepReport(
             step,
@@ -265,8 +265,8 @@ public final class TrainingLoop implements AutoCloseable {
     if (!communicator.any(evaluation.present())) {
       return;
     }
-    double[] counts = communicator.sum(evaluation.counts());
-    double[] sums = communicator.sum(evaluation.run());
+    double[] counts = communicator.allReduce(evaluation.counts());
+    double[] sums = communicator.allReduce(evaluation.run());
     Map<String, Double> terms = objective.terms(sums, counts);
     if (!areFinite(terms)) {
       throw new TrainingException(

@@ -158,11 +158,11 @@ class ContrastiveObjectiveTest {
     Step step(long number) {
       try (NoGradGuard noGrad = new NoGradGuard();
           TensorScope scope = new TensorScope()) {
-        double[] counts = communicator.sum(objective.draw());
+        double[] counts = communicator.allReduce(objective.draw());
         gradients.begin(objective.contributors());
         double[] mine = objective.run(number, counts, gradients);
         buckets.finish();
-        Map<String, Double> terms = objective.terms(communicator.sum(mine), counts);
+        Map<String, Double> terms = objective.terms(communicator.allReduce(mine), counts);
         Map<String, float[]> byName = new LinkedHashMap<>();
         List<Tensor> totals = gradients.totals();
         for (int i = 0; i < totals.size(); i++) {
@@ -175,8 +175,8 @@ class ContrastiveObjectiveTest {
     Map<String, Double> evaluate() {
       try (NoGradGuard noGrad = new NoGradGuard()) {
         Objective.Evaluation evaluation = objective.evaluation();
-        double[] counts = communicator.sum(evaluation.counts());
-        return objective.terms(communicator.sum(evaluation.run()), counts);
+        double[] counts = communicator.allReduce(evaluation.counts());
+        return objective.terms(communicator.allReduce(evaluation.run()), counts);
       }
     }
 

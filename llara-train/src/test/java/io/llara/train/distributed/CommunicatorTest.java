@@ -19,7 +19,6 @@ import java.util.OptionalInt;
 import java.util.OptionalLong;
 import java.util.Random;
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -40,7 +39,7 @@ class CommunicatorTest {
             communicator -> {
               try (TensorScope scope = new TensorScope()) {
                 Tensor tensor = Tensors.ofFloats(parts.get(communicator.rank()), length);
-                communicator.sum(tensor);
+                communicator.allReduce(tensor);
                 return Tensors.toFloats(tensor);
               }
             });
@@ -59,34 +58,31 @@ class CommunicatorTest {
     List<double[]> sums =
         Group.run(
             2,
-            communicator -> communicator.sum(1e15 + communicator.rank(), 0.1, communicator.rank()));
+            communicator ->
+                communicator.allReduce(1e15 + communicator.rank(), 0.1, communicator.rank()));
     assertThat(sums).allSatisfy(sum -> assertThat(sum).containsExactly(2e15 + 1, 0.2, 1));
   }
 
+  /** Tensors that share a message are copied into one buffer and back. */
   @Test
-  void broadcastsAnyType() throws Exception {
-    List<String> received =
+  void sumsSeveralTensorsInOneMessage() throws Exception {
+    List<List<float[]>> sums =
         Group.run(
-            3,
+            2,
             communicator -> {
               try (TensorScope scope = new TensorScope()) {
-                int rank = communicator.rank();
-                Tensor floats = Tensors.ofFloats(new float[] {rank, -rank}, 2, 1);
-                Tensor longs = Tensors.ofInts(new int[] {rank, 7 * rank});
-                Tensor halves =
-                    Tensors.ofFloats(new float[] {rank / 2f}, 1).to(ScalarType.BFloat16);
-                communicator.broadcast(floats, 2);
-                communicator.broadcast(longs, 1);
-                communicator.broadcast(halves, 1);
-                return List.of(
-                        Tensors.toFloats(floats), Tensors.toFloats(longs), Tensors.toFloats(halves))
-                    .stream()
-                    .map(Arrays::toString)
-                    .toList()
-                    .toString();
+                Tensor matrix = Tensors.ofFloats(new float[] {1, 2, 3, 4}, 2, 2);
+                Tensor row = Tensors.ofFloats(new float[] {communicator.rank(), 0.5f}, 2);
+                communicator.allReduceAsync(List.of(matrix, row)).await();
+                return List.of(Tensors.toFloats(matrix), Tensors.toFloats(row));
               }
             });
-    assertThat(received).containsOnly("[[2.0, -2.0], [1.0, 7.0], [0.5]]");
+    assertThat(sums)
+        .allSatisfy(
+            sum -> {
+              assertThat(sum.get(0)).containsExactly(2, 4, 6, 8);
+              assertThat(sum.get(1)).containsExactly(1, 1);
+            });
   }
 
   @ParameterizedTest
@@ -176,7 +172,7 @@ class CommunicatorTest {
                 List<Communicator.Pending> pending = new ArrayList<>();
                 for (int i = 0; i < 10; i++) {
                   tensors.add(Tensors.ofFloats(new float[] {i}, 1));
-                  pending.add(communicator.sumAsync(tensors.get(i)));
+                  pending.add(communicator.allReduceAsync(List.of(tensors.get(i))));
                 }
                 pending.forEach(Communicator.Pending::await);
                 pending.forEach(Communicator.Pending::await); // Again is harmless.
@@ -194,7 +190,7 @@ class CommunicatorTest {
   @Test
   void ranksComeAndGoInAnyOrder() throws Exception {
     for (int i = 0; i < 20; i++) {
-      List<double[]> sums = Group.run(2, communicator -> communicator.sum(1));
+      List<double[]> sums = Group.run(2, communicator -> communicator.allReduce(1));
       assertThat(sums).allSatisfy(sum -> assertThat(sum).containsExactly(2));
     }
   }
@@ -211,9 +207,11 @@ class CommunicatorTest {
                     long before = TensorScope.liveObjects();
                     int rounds = 100;
                     for (int i = 0; i < rounds; i++) {
-                      communicator.sum(tensor);
+                      communicator.allReduce(tensor);
                       communicator.any(true);
-                      communicator.broadcast(tensor, 0);
+                      try (TensorScope inner = new TensorScope()) {
+                        communicator.allGather(tensor);
+                      }
                     }
                     // Less than one a round; the other rank lives in this process, too.
                     assertThat(TensorScope.liveObjects() - before).isLessThan(rounds / 2);
@@ -234,7 +232,7 @@ class CommunicatorTest {
               }
               long start = System.nanoTime();
               DistributedException error =
-                  catchThrowableOfType(DistributedException.class, () -> communicator.sum(1));
+                  catchThrowableOfType(DistributedException.class, () -> communicator.allReduce(1));
               assertThat(Duration.ofNanos(System.nanoTime() - start))
                   .isLessThan(Duration.ofSeconds(5));
               // Broken is broken, and said with the same words.
@@ -243,8 +241,8 @@ class CommunicatorTest {
                   .withMessage(error.getMessage());
               return error.getMessage();
             });
-    assertThat(messages.get(0)).startsWith("rank 0 of 3, a sum: another rank has ended (");
-    assertThat(messages.get(2)).startsWith("rank 2 of 3, a sum: another rank has ended (");
+    assertThat(messages.get(0)).startsWith("rank 0 of 3, an all-reduce: another rank has ended (");
+    assertThat(messages.get(2)).startsWith("rank 2 of 3, an all-reduce: another rank has ended (");
   }
 
   @Test
@@ -259,11 +257,12 @@ class CommunicatorTest {
                 Thread.sleep(3_000);
                 return "";
               }
-              return catchThrowableOfType(DistributedException.class, () -> communicator.sum(1))
+              return catchThrowableOfType(
+                      DistributedException.class, () -> communicator.allReduce(1))
                   .getMessage();
             });
     assertThat(messages.get(0))
-        .startsWith("rank 0 of 2, a sum: not every other rank answered within 1.5 s (");
+        .startsWith("rank 0 of 2, an all-reduce: not every other rank answered within 1.5 s (");
   }
 
   @Test
@@ -274,7 +273,7 @@ class CommunicatorTest {
             communicator -> {
               if (communicator.rank() == 0) {
                 try (TensorScope scope = new TensorScope()) {
-                  communicator.sumAsync(Tensors.ofFloats(new float[8], 8));
+                  communicator.allReduceAsync(List.of(Tensors.ofFloats(new float[8], 8)));
                 }
               }
               long start = System.nanoTime();
@@ -350,15 +349,12 @@ class CommunicatorTest {
             Tensor longs = Tensors.ofInts(new int[] {1, 2});
             Tensor strided = Tensors.ofFloats(new float[4], 2, 2).t();
             assertThatIllegalArgumentException()
-                .isThrownBy(() -> communicator.sum(longs))
+                .isThrownBy(() -> communicator.allReduce(longs))
                 .withMessageContaining("Long");
             assertThatIllegalArgumentException()
-                .isThrownBy(() -> communicator.sum(strided))
+                .isThrownBy(() -> communicator.allReduce(strided))
                 .withMessageContaining("strided");
-            assertThatIllegalArgumentException()
-                .isThrownBy(() -> communicator.broadcast(strided, 0));
-            assertThatExceptionOfType(IndexOutOfBoundsException.class)
-                .isThrownBy(() -> communicator.broadcast(longs, 2));
+            assertThatIllegalArgumentException().isThrownBy(() -> communicator.allGather(strided));
             communicator.barrier();
             communicator.close();
             assertThatIllegalStateException()
@@ -374,11 +370,10 @@ class CommunicatorTest {
     try (TensorScope scope = new TensorScope();
         Communicator alone = Communicator.alone()) {
       Tensor tensor = Tensors.ofFloats(new float[] {1, 2}, 2);
-      alone.sum(tensor);
-      alone.broadcast(tensor, 0);
+      alone.allReduce(tensor);
       alone.barrier();
       assertThat(Tensors.toFloats(tensor)).containsExactly(1, 2);
-      assertThat(alone.sum(1.5, 2)).containsExactly(1.5, 2);
+      assertThat(alone.allReduce(1.5, 2)).containsExactly(1.5, 2);
       assertThat(alone.any(false)).isFalse();
       assertThat(alone.any(true)).isTrue();
       assertThat(alone.size()).isEqualTo(1);
@@ -391,7 +386,7 @@ class CommunicatorTest {
   void aWorldOfOneNeedsNoNetwork() {
     WorldSettings world = new WorldSettings(0, 1, 0, "no-such-host.invalid", 1);
     try (Communicator communicator = Communicator.gloo(world, Duration.ofSeconds(1))) {
-      assertThat(communicator.sum(3)).containsExactly(3);
+      assertThat(communicator.allReduce(3)).containsExactly(3);
     }
   }
 

@@ -144,7 +144,7 @@ class GradientBucketsTest {
                 return e.getMessage();
               }
             });
-    assertThat(messages.get(0)).startsWith("rank 0 of 2, a sum: another rank has ended");
+    assertThat(messages.get(0)).startsWith("rank 0 of 2, an all-reduce: another rank has ended");
   }
 
   @Test
@@ -191,7 +191,7 @@ class GradientBucketsTest {
             new GradientBuckets(new TwinCommunicator(), new long[] {4, 6}, 100)) {
       assertThatIllegalArgumentException()
           .isThrownBy(() -> buckets.ready(1, zeros(4)))
-          .withMessage("parameter 1: a gradient of 4 numbers, expected 6");
+          .withMessage("parameter 1: a gradient of 4 elements, expected 6");
       assertThatIllegalArgumentException()
           .isThrownBy(() -> buckets.ready(1, Tensors.ofInts(new int[6])))
           .withMessageContaining("Long");

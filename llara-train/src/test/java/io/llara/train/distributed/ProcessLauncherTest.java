@@ -60,9 +60,9 @@ class ProcessLauncherTest {
 
   @ParameterizedTest
   @CsvSource({
-    "exit 5, 5, ended with exit code 5; the other ranks are told to end",
-    "kill -9 $$, 137, ended with exit code 137 (SIGKILL); the other ranks are told to end",
-    "kill -40 $$, 168, ended with exit code 168 (signal 40); the other ranks are told to end"
+    "exit 5, 5, ended with exit code 5; ending the other ranks",
+    "kill -9 $$, 137, ended with exit code 137 (SIGKILL); ending the other ranks",
+    "kill -40 $$, 168, ended with exit code 168 (signal 40); ending the other ranks"
   })
   void oneThatFailsEndsTheOthers(String how, int code, String message) throws Exception {
     Stopwatch watch = Stopwatch.createStarted();

@@ -32,7 +32,7 @@ final class RankProgram {
       switch (arguments[0]) {
         case "sum" -> {
           System.out.println("arguments " + List.of(arguments));
-          System.out.println("sum " + communicator.sum(rank + 1)[0]);
+          System.out.println("sum " + communicator.allReduce(rank + 1)[0]);
         }
         case "leave" -> work(communicator, notes, rank == 1 ? 5 : Integer.MAX_VALUE);
         case "work" -> work(communicator, notes, Integer.MAX_VALUE);
@@ -47,9 +47,9 @@ final class RankProgram {
   /** Sums on and on, like the steps of a training run. */
   private static void work(Communicator communicator, Path notes, int steps) throws Exception {
     int rank = communicator.rank();
-    Runtime.getRuntime().addShutdownHook(new Thread(() -> note(notes, "told-to-end-" + rank, "")));
+    Runtime.getRuntime().addShutdownHook(new Thread(() -> note(notes, "ending-" + rank, "")));
     for (int step = 0; step < steps; step++) {
-      communicator.sum(1);
+      communicator.allReduce(1);
       if (step == 1) {
         note(notes, "working-" + rank, Long.toString(ProcessHandle.current().pid()));
       }

@@ -66,7 +66,7 @@ class RankProgramTest {
     assertThat(printed())
         .contains("rank 1 (process " + rank1.pid() + ") ended with exit code 137 (SIGKILL)");
     assertThat(Files.readString(notes.resolve("lost-0")))
-        .startsWith("rank 0 of 2, a sum: another rank has ended (");
+        .startsWith("rank 0 of 2, an all-reduce: another rank has ended (");
   }
 
   @Test
@@ -83,10 +83,10 @@ class RankProgramTest {
     List<ProcessHandle> ranks = List.of(process("working-0"), process("working-1"));
     launcher.destroy();
     assertThat(exitCode(AT_ONCE)).as(printed()).isEqualTo(143);
-    assertThat(notes.resolve("told-to-end-0")).exists();
-    assertThat(notes.resolve("told-to-end-1")).exists();
+    assertThat(notes.resolve("ending-0")).exists();
+    assertThat(notes.resolve("ending-1")).exists();
     assertThat(ranks).noneMatch(ProcessHandle::isAlive);
-    assertThat(printed()).doesNotContain("told to end").doesNotContain("killed");
+    assertThat(printed()).doesNotContain("ending the other").doesNotContain("killed");
   }
 
   @Test

@@ -2,6 +2,7 @@ package io.llara.train.distributed;
 
 import io.llara.tensor.TensorScope;
 import java.util.Arrays;
+import java.util.List;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.LinkedBlockingQueue;
 import org.bytedeco.pytorch.Scalar;
@@ -26,12 +27,9 @@ final class TwinCommunicator implements Communicator {
   }
 
   @Override
-  public double[] sum(double... values) {
+  public double[] allReduce(double... values) {
     return Arrays.stream(values).map(value -> 2 * value).toArray();
   }
-
-  @Override
-  public void broadcast(Tensor tensor, int root) {}
 
   @Override
   public Tensor allGather(Tensor tensor) {
@@ -39,15 +37,15 @@ final class TwinCommunicator implements Communicator {
   }
 
   @Override
-  public Pending sumAsync(Tensor tensor) {
-    started.add(tensor.numel());
+  public Pending allReduceAsync(List<Tensor> tensors) {
+    started.add(tensors.stream().mapToLong(Tensor::numel).sum());
     return () -> {
       try (TensorScope scope = new TensorScope()) {
         gate.await();
         if (dead) {
           throw new DistributedException("the other one is dead");
         }
-        tensor.mul_(new Scalar(2));
+        tensors.forEach(tensor -> tensor.mul_(new Scalar(2)));
       } catch (InterruptedException e) {
         throw new AssertionError(e);
       }
