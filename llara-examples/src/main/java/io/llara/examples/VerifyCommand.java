@@ -2,12 +2,12 @@ package io.llara.examples;
 
 import io.llara.ComputeType;
 import io.llara.LlaraException;
-import io.llara.examples.golden.CaseReport;
+import io.llara.examples.golden.Comparison;
+import io.llara.examples.golden.Comparison.Measure;
+import io.llara.examples.golden.Comparison.Verdict;
 import io.llara.examples.golden.GoldenCase;
 import io.llara.examples.golden.GoldenFolder;
-import io.llara.examples.golden.Measure;
 import io.llara.examples.golden.ReplayEngines;
-import io.llara.examples.golden.Verdict;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
@@ -67,10 +67,15 @@ final class VerifyCommand implements Callable<Integer> {
     try (Results results = new Results(streams.out());
         ReplayEngines engines = new ReplayEngines(computeType)) {
       for (GoldenCase one : cases) {
-        CaseReport report = replay(one, engines);
-        verified += report.covered() ? 1 : 0;
-        failed += report.failed() ? 1 : 0;
-        show(one, report, results);
+        String name = one.file() + " " + one.name();
+        if (one.replay().isEmpty()) {
+          results.line(name + ": not covered");
+        } else {
+          Comparison comparison = replay(name, one.replay().get(), engines);
+          verified++;
+          failed += comparison.failed() ? 1 : 0;
+          show(name, comparison, results);
+        }
         results.flush();
       }
       results.line(
@@ -80,33 +85,27 @@ final class VerifyCommand implements Callable<Integer> {
     return failed == 0 ? Llara.OK : Llara.CHECK_FAILED;
   }
 
-  /** What a file says may be out of the range of what it is given to; then name the file. */
-  private static CaseReport replay(GoldenCase one, ReplayEngines engines) {
+  /** What a file says may be out of the range of what it is given to; then name the case. */
+  private static Comparison replay(String name, GoldenCase.Replay replay, ReplayEngines engines) {
     try {
-      return one.replay(engines);
+      return replay.run(engines);
     } catch (IllegalArgumentException e) {
-      throw new LlaraException(
-          "%s %s cannot be replayed: %s".formatted(one.file(), one.name(), e.getMessage()), e);
+      throw new LlaraException("%s cannot be replayed: %s".formatted(name, e.getMessage()), e);
     }
   }
 
-  private void show(GoldenCase one, CaseReport report, Results results) {
-    String name = one.file() + " " + one.name();
-    if (!report.covered()) {
-      results.line(name + ": not covered");
-      return;
-    }
+  private void show(String name, Comparison comparison, Results results) {
     results.line(
-        name
-            + ": "
-            + (report.failed() ? "FAIL" : "pass")
-            + report.worst().map(worst -> "  " + describe(worst)).orElse(""));
+        "%s: %s%s"
+            .formatted(
+                name,
+                comparison.failed() ? "FAIL" : "pass",
+                comparison.worst().map(worst -> "  " + describe(worst)).orElse("")));
+    List<Measure> measures = comparison.measures();
     boolean notJudged =
-        report.measures().stream().anyMatch(measure -> measure.verdict() == Verdict.NOT_JUDGED);
-    if ((verbose || report.failed() || notJudged) && report.measures().size() > 1) {
-      report
-          .measures()
-          .forEach(measure -> results.line("    " + word(measure) + "  " + describe(measure)));
+        measures.stream().anyMatch(measure -> measure.verdict() == Verdict.NOT_JUDGED);
+    if ((verbose || comparison.failed() || notJudged) && measures.size() > 1) {
+      measures.forEach(measure -> results.line("    " + word(measure) + "  " + describe(measure)));
     }
   }
 
@@ -126,8 +125,10 @@ final class VerifyCommand implements Callable<Integer> {
   }
 
   private static String word(Measure measure) {
-    return measure.verdict() == Verdict.NOT_JUDGED
-        ? "-   "
-        : measure.verdict() == Verdict.FAIL ? "FAIL" : "pass";
+    return switch (measure.verdict()) {
+      case PASS -> "pass";
+      case FAIL -> "FAIL";
+      case NOT_JUDGED -> "-   ";
+    };
   }
 }

@@ -5,7 +5,6 @@ import io.llara.Mode;
 import io.llara.attention.AttentionMask;
 import io.llara.attention.AttentionMaskFactory;
 import io.llara.attention.Layout;
-import io.llara.checkpoint.SafetensorsFile;
 import io.llara.prompt.Prompt;
 import io.llara.prompt.PromptBuilder;
 import io.llara.prompt.TokenRange;
@@ -13,58 +12,42 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
 
 /**
  * A case of {@code encode.json}: prompts of one recipe, singly or as a padded batch. Compared are
  * the ids, positions and pooled columns of our prompts, who may see whom, the hidden states and the
  * embeddings.
  */
-record EncodeCase(
-    GoldenFile source, SafetensorsFile tensors, GoldenJson json, ReplayEngines.Request request)
-    implements FileCase {
-
-  static List<GoldenCase> read(GoldenFile file) {
-    SafetensorsFile tensors = file.openTensors();
-    ReplayEngines.Request request =
-        new ReplayEngines.Request(
-            file.folder().resolve("llama-mha"),
-            Optional.empty(),
-            Optional.empty(),
-            file.longestRow());
-    return file.cases().stream()
-        .<GoldenCase>map(json -> new EncodeCase(file, tensors, json, request))
-        .toList();
-  }
+record EncodeCase(GoldenFile file, GoldenJson json) implements GoldenCase.Replay {
 
   @Override
-  public CaseReport replay(ReplayEngines engines) {
-    GoldenRows rows = GoldenRows.read(json);
+  public Comparison run(ReplayEngines engines) {
+    PaddedRows rows = PaddedRows.read(json);
     List<Prompt> prompts = prompts();
-    Judge judge = engines.judge();
-    boolean sameTokens = rows.sameTokens(prompts);
-    judge.equal("input_ids", sameTokens);
-    if (!sameTokens) {
+    Comparison comparison = Comparison.ofForward(engines.computeType());
+    if (!comparison.equal("input_ids", rows.sameTokens(prompts))) {
       // The rest would compare different things.
-      return judge.report();
+      return comparison;
     }
-    judge.equal("position_ids", samePositions(rows, prompts));
-    for (Mode mode : Mode.values()) {
-      if (json.has(columnsKey(mode))) {
-        judge.equal(columnsKey(mode), sameColumns(mode, rows, prompts));
-      }
-    }
+    comparison.equal("position_ids", samePositions(rows, prompts));
+    List<Mode> modes = Stream.of(Mode.values()).filter(mode -> json.has(columnsKey(mode))).toList();
+    modes.forEach(mode -> comparison.equal(columnsKey(mode), sameColumns(mode, rows, prompts)));
     if (json.has("visibility")) {
-      judge.equal("visibility", sameVisibility(rows, prompts));
+      comparison.equal("visibility", sameVisibility(rows, prompts));
     }
-    Forward forward = new Forward(engines.engine(request), tensors, json.object("tensors"), judge);
-    forward.hiddenStates("last_hidden_state", rows, prompts);
-    for (Mode mode : Mode.values()) {
-      if (json.has(columnsKey(mode))) {
-        String key = mode.name().toLowerCase(Locale.ROOT) + "_embedding";
-        forward.embeddings(key + "_raw", key, mode, prompts);
-      }
+    ReplayEngines.Request request =
+        new ReplayEngines.Request(
+            file.beside("llama-mha"), Optional.empty(), Optional.empty(), file.longestRow());
+    ForwardComparison forward =
+        new ForwardComparison(file, json.object("tensors"), engines.engine(request), comparison);
+    forward.hiddenStates(rows, prompts);
+    for (Mode mode : modes) {
+      String key = mode.name().toLowerCase(Locale.ROOT) + "_embedding";
+      forward.embeddings(key + "_raw", key, mode, prompts);
     }
-    return judge.report();
+    return comparison;
   }
 
   private List<Prompt> prompts() {
@@ -119,51 +102,45 @@ record EncodeCase(
     return new TokenRange(range[0], range[1]);
   }
 
-  private boolean sameColumns(Mode mode, GoldenRows rows, List<Prompt> prompts) {
+  private boolean sameColumns(Mode mode, PaddedRows rows, List<Prompt> prompts) {
     TokenRange expected = columns(json, mode);
-    for (int row = 0; row < prompts.size(); row++) {
-      TokenRange pooled = prompts.get(row).pooled(mode);
-      int shift = rows.firstColumn(row);
-      if (pooled.begin() + shift != expected.begin() || pooled.end() + shift != expected.end()) {
-        return false;
-      }
-    }
-    return true;
+    return IntStream.range(0, prompts.size())
+        .allMatch(
+            row -> {
+              TokenRange pooled = prompts.get(row).pooled(mode);
+              int shift = rows.firstColumn(row);
+              return pooled.begin() + shift == expected.begin()
+                  && pooled.end() + shift == expected.end();
+            });
   }
 
   /** Positions may count from the first column or from the first token: rotation is relative. */
-  private boolean samePositions(GoldenRows rows, List<Prompt> prompts) {
+  private boolean samePositions(PaddedRows rows, List<Prompt> prompts) {
     List<int[]> expected = json.rows("position_ids");
-    if (expected.size() != prompts.size()) {
-      return false;
-    }
-    for (int row = 0; row < prompts.size(); row++) {
-      int[] positions = rows.gather(expected.get(row), row);
-      int first = positions[0];
-      int[] relative = Arrays.stream(positions).map(position -> position - first).toArray();
-      if (!Arrays.equals(relative, prompts.get(row).positions())) {
-        return false;
-      }
-    }
-    return true;
+    return expected.size() == prompts.size()
+        && IntStream.range(0, prompts.size())
+            .allMatch(
+                row -> {
+                  int[] positions = rows.gather(expected.get(row), row);
+                  int first = positions[0];
+                  return Arrays.equals(
+                      Arrays.stream(positions).map(position -> position - first).toArray(),
+                      prompts.get(row).positions());
+                });
   }
 
   /** Compares the mask of a batch padded like the reference's, and of the packed batch we run. */
-  private boolean sameVisibility(GoldenRows rows, List<Prompt> prompts) {
-    List<List<String>> expected = json.stringRows("visibility");
+  private boolean sameVisibility(PaddedRows rows, List<Prompt> prompts) {
+    String[][] expected = json.stringRows("visibility");
     AttentionMask padded =
         AttentionMaskFactory.create(prompts, rows.layout(json.integer("pad_to_multiple_of")));
     AttentionMask packed = AttentionMaskFactory.create(prompts, Layout.packed());
-    if (expected.size() != prompts.size()) {
-      return false;
-    }
-    for (int row = 0; row < prompts.size(); row++) {
-      List<String> lines = expected.get(row);
-      if (!lines.equals(List.of(padded.visibility(row)))
-          || !Arrays.equals(rows.realVisibility(lines, row), packed.visibility(row))) {
-        return false;
-      }
-    }
-    return true;
+    return expected.length == prompts.size()
+        && IntStream.range(0, prompts.size())
+            .allMatch(
+                row ->
+                    Arrays.equals(expected[row], padded.visibility(row))
+                        && Arrays.equals(
+                            rows.realVisibility(expected[row], row), packed.visibility(row)));
   }
 }

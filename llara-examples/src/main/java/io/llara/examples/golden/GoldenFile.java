@@ -1,5 +1,7 @@
 package io.llara.examples.golden;
 
+import com.google.common.base.Supplier;
+import com.google.common.base.Suppliers;
 import io.llara.LlaraException;
 import io.llara.checkpoint.SafetensorsFile;
 import io.llara.checkpoint.TensorEntry;
@@ -7,75 +9,95 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
+import java.util.function.BiFunction;
 
 /** One JSON file of a golden folder and the float64 tensors that belong to it. */
 final class GoldenFile {
-  private final Path folder;
-  private final String name;
+  private final Path path;
   private final GoldenJson json;
+  private final Supplier<SafetensorsFile> tensors = Suppliers.memoize(this::openTensors);
+  private final Supplier<Integer> longestRow = Suppliers.memoize(this::findLongestRow);
 
-  GoldenFile(Path folder, String name, GoldenJson json) {
-    this.folder = folder;
-    this.name = name;
+  GoldenFile(Path path, GoldenJson json) {
+    this.path = path;
     this.json = json;
   }
 
   /** Returns the file's name, which says what kind of cases it holds. */
   String name() {
-    return name;
-  }
-
-  /** Returns the name of the case that the file is if it has no list of them. */
-  String nameOfOneCase() {
-    return name.replaceAll("\\.json$", "");
-  }
-
-  Path folder() {
-    return folder;
+    return path.getFileName().toString();
   }
 
   GoldenJson json() {
     return json;
   }
 
-  List<GoldenJson> cases() {
-    return json.objects("cases");
+  /** Returns the path of something beside this file, such as a checkpoint. */
+  Path beside(String name) {
+    return path.resolveSibling(name);
+  }
+
+  /** Returns the cases in this file's list, to be replayed by their kind. */
+  List<GoldenCase> cases(BiFunction<GoldenFile, GoldenJson, GoldenCase.Replay> kind) {
+    tensors.get(); // A folder without its tensors is refused before anything is replayed.
+    return json.objects("cases").stream()
+        .map(one -> replayed(one.string("name"), one, kind))
+        .toList();
+  }
+
+  /** Returns one case of this file, to be replayed by its kind. */
+  GoldenCase replayed(
+      String name, GoldenJson one, BiFunction<GoldenFile, GoldenJson, GoldenCase.Replay> kind) {
+    return new GoldenCase(name(), name, Optional.of(kind.apply(this, one)));
+  }
+
+  /** Returns the name of the case that this file is if it has no list of them. */
+  String nameOfOneCase() {
+    return name().replaceAll("\\.json$", "");
   }
 
   /** Returns the number of tokens of the longest row of {@code input_ids} in the cases. */
   int longestRow() {
-    return cases().stream()
+    return longestRow.get();
+  }
+
+  private int findLongestRow() {
+    return json.objects("cases").stream()
         .flatMap(one -> one.rows("input_ids").stream())
         .mapToInt(row -> row.length)
         .max()
         .orElse(1);
   }
 
-  /** Opens the float64 tensors. Only the header is read now. */
-  SafetensorsFile openTensors() {
-    String tensorFile = json.string("tensor_file_f64");
-    Path file = folder.resolve(tensorFile);
-    // A name, not a path: a folder from elsewhere does not get to point outside of itself.
-    if (!Path.of(tensorFile).equals(file.getFileName()) || !Files.isRegularFile(file)) {
-      throw new LlaraException(
-          "%s: the tensor file '%s' is not in the folder".formatted(json.where(), tensorFile));
-    }
-    return SafetensorsFile.open(file);
-  }
-
-  /** Reads a float64 tensor and checks its shape; -1 stands for any size. */
-  static double[] read(SafetensorsFile tensors, String name, long... shape) {
-    TensorEntry entry = tensors.entry(name);
-    long[] found = entry.shape();
-    boolean fits = found.length == shape.length;
-    for (int i = 0; fits && i < shape.length; i++) {
-      fits = shape[i] == -1 || shape[i] == found[i];
-    }
-    if (!fits) {
+  /**
+   * Reads a float64 tensor that a case names and checks its shape.
+   *
+   * @param names maps keys to names of tensors
+   */
+  double[] tensor(GoldenJson names, String key, long... shape) {
+    TensorEntry entry = tensors.get().entry(names.string(key));
+    if (!Arrays.equals(entry.shape(), shape)) {
       throw new LlaraException(
           "%s: tensor '%s' has shape %s; expected %s"
-              .formatted(tensors.path(), name, Arrays.toString(found), Arrays.toString(shape)));
+              .formatted(
+                  tensors.get().path(),
+                  names.string(key),
+                  Arrays.toString(entry.shape()),
+                  Arrays.toString(shape)));
     }
     return entry.readDoubles();
+  }
+
+  /** Opens the float64 tensors. Only the header is read now. */
+  private SafetensorsFile openTensors() {
+    String name = json.string("tensor_file_f64");
+    Path file = beside(name);
+    // A name, not a path: a folder from elsewhere does not get to point outside of itself.
+    if (!Path.of(name).equals(file.getFileName()) || !Files.isRegularFile(file)) {
+      throw new LlaraException(
+          "%s: the tensor file '%s' is not in the folder".formatted(json.where(), name));
+    }
+    return SafetensorsFile.open(file);
   }
 }

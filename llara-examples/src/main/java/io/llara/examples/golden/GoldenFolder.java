@@ -1,16 +1,13 @@
 package io.llara.examples.golden;
 
-import com.google.gson.JsonElement;
-import com.google.gson.JsonParseException;
-import com.google.gson.JsonParser;
+import com.google.common.collect.ImmutableList;
 import io.llara.LlaraException;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
-import java.util.Map;
-import java.util.function.Function;
+import java.util.Optional;
+import java.util.Set;
 import java.util.stream.Stream;
 
 /**
@@ -21,15 +18,15 @@ public final class GoldenFolder {
   /** The schema that is read. */
   public static final String SCHEMA = "llara-golden-1";
 
-  /** What is replayed, by the name of the file. Other kinds are listed as not covered. */
-  private static final Map<String, Function<GoldenFile, List<GoldenCase>>> KINDS =
-      Map.of(
-          "contrastive.json", ContrastiveCase::read,
-          "encode.json", EncodeCase::read,
-          "gqa.json", GqaCase::read,
-          "lora.json", LoraCase::read,
-          "losses.json", LossCase::read,
-          "trajectory.json", TrajectoryCase::read);
+  /** The files that are replayed; cases in others are listed as not covered. */
+  private static final Set<String> KNOWN =
+      Set.of(
+          "contrastive.json",
+          "encode.json",
+          "gqa.json",
+          "lora.json",
+          "losses.json",
+          "trajectory.json");
 
   private GoldenFolder() {}
 
@@ -39,69 +36,73 @@ public final class GoldenFolder {
    * @throws LlaraException if it is not a folder of the schema
    */
   public static List<GoldenCase> cases(Path folder) {
-    List<GoldenCase> cases = new ArrayList<>();
-    List<GoldenFile> files = files(folder);
-    if (files.isEmpty()) {
-      throw new LlaraException("%s: holds no JSON file of schema %s".formatted(folder, SCHEMA));
-    }
-    for (GoldenFile file : files) {
-      cases.addAll(KINDS.getOrDefault(file.name(), GoldenFolder::uncovered).apply(file));
-    }
-    return cases;
-  }
-
-  private static List<GoldenFile> files(Path folder) {
     if (!Files.isDirectory(folder)) {
       throw new LlaraException(
           "%s: %s; expected a golden folder"
-              .formatted(folder, Files.exists(folder) ? "is no directory" : "does not exist"));
+              .formatted(folder, Files.exists(folder) ? "is not a directory" : "does not exist"));
     }
-    List<Path> paths;
+    List<GoldenFile> files;
     try (Stream<Path> entries = Files.list(folder)) {
-      paths =
+      files =
           entries
               .filter(path -> path.getFileName().toString().endsWith(".json"))
               .filter(Files::isRegularFile)
               .sorted()
+              .flatMap(path -> read(path).stream())
               .toList();
     } catch (IOException e) {
       throw new LlaraException("%s: cannot be listed: %s".formatted(folder, e.getMessage()), e);
     }
-    List<GoldenFile> files = new ArrayList<>();
-    for (Path path : paths) {
-      GoldenJson json = read(path);
-      if (!json.has("schema") && !KINDS.containsKey(path.getFileName().toString())) {
-        // Some other JSON that lies in the folder.
-        continue;
-      }
-      String schema = json.string("schema");
-      if (!schema.equals(SCHEMA)) {
-        throw new LlaraException("%s: schema is '%s'; expected %s".formatted(path, schema, SCHEMA));
-      }
-      files.add(new GoldenFile(folder, path.getFileName().toString(), json));
+    if (files.isEmpty()) {
+      throw new LlaraException("%s: holds no JSON file of schema %s".formatted(folder, SCHEMA));
     }
-    return files;
+    return files.stream().flatMap(file -> cases(file).stream()).toList();
   }
 
-  static GoldenJson read(Path path) {
-    try {
-      JsonElement json = JsonParser.parseString(Files.readString(path));
-      if (!json.isJsonObject()) {
-        throw new LlaraException("%s: expected a JSON object".formatted(path));
-      }
-      return new GoldenJson(path.toString(), json.getAsJsonObject());
-    } catch (IOException | JsonParseException e) {
-      throw new LlaraException("%s: cannot be read as JSON: %s".formatted(path, e.getMessage()), e);
+  /** Reads a file; empty if it is some other JSON that happens to be in the folder. */
+  private static Optional<GoldenFile> read(Path path) {
+    GoldenJson json = GoldenJson.read(path);
+    if (!json.has("schema") && !KNOWN.contains(path.getFileName().toString())) {
+      return Optional.empty();
     }
+    String schema = json.string("schema");
+    if (!schema.equals(SCHEMA)) {
+      throw new LlaraException("%s: schema is '%s'; expected %s".formatted(path, schema, SCHEMA));
+    }
+    return Optional.of(new GoldenFile(path, json));
+  }
+
+  private static List<GoldenCase> cases(GoldenFile file) {
+    return switch (file.name()) {
+      case "contrastive.json" -> file.cases(ContrastiveCase::new);
+      case "encode.json" -> file.cases(EncodeCase::new);
+      case "gqa.json" -> file.cases(GqaCase::new);
+      case "lora.json" -> withTraining(file, file.cases(LoraCase::new));
+      case "losses.json" -> file.cases(LossCase::new);
+      case "trajectory.json" ->
+          List.of(file.replayed(file.nameOfOneCase(), file.json(), TrajectoryCase::new));
+      default -> notCovered(file);
+    };
+  }
+
+  private static List<GoldenCase> withTraining(GoldenFile file, List<GoldenCase> cases) {
+    if (!file.json().has("training")) {
+      return cases;
+    }
+    GoldenJson training = file.json().object("training");
+    String name = training.optionalString("name").orElse("training");
+    return ImmutableList.<GoldenCase>builder()
+        .addAll(cases)
+        .add(file.replayed(name, training, LoraTrainingCase::new))
+        .build();
   }
 
   /** A file without a list of cases is one case. */
-  private static List<GoldenCase> uncovered(GoldenFile file) {
-    if (!file.json().has("cases")) {
-      return List.of(new UncoveredCase(file.name(), file.nameOfOneCase()));
-    }
-    return file.cases().stream()
-        .<GoldenCase>map(json -> new UncoveredCase(file.name(), json.string("name")))
-        .toList();
+  private static List<GoldenCase> notCovered(GoldenFile file) {
+    Stream<String> names =
+        file.json().has("cases")
+            ? file.json().objects("cases").stream().map(json -> json.string("name"))
+            : Stream.of(file.nameOfOneCase());
+    return names.map(name -> new GoldenCase(file.name(), name, Optional.empty())).toList();
   }
 }

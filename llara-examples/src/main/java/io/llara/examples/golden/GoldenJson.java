@@ -1,16 +1,20 @@
 package io.llara.examples.golden;
 
-import com.google.gson.JsonArray;
+import com.google.common.primitives.Doubles;
+import com.google.gson.Gson;
 import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
-import com.google.gson.JsonPrimitive;
+import com.google.gson.JsonParseException;
+import com.google.gson.JsonParser;
 import io.llara.LlaraException;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
-import java.util.function.Function;
-import java.util.stream.StreamSupport;
 
 /**
  * A JSON object of a golden folder with typed access: a key that is missing or of another type is a
@@ -20,15 +24,26 @@ import java.util.stream.StreamSupport;
  * @param json the object
  */
 record GoldenJson(String where, JsonObject json) {
+  private static final Gson GSON = new Gson();
+
+  static GoldenJson read(Path file) {
+    try {
+      if (JsonParser.parseString(Files.readString(file)) instanceof JsonObject json) {
+        return new GoldenJson(file.toString(), json);
+      }
+      throw new LlaraException("%s: expected a JSON object".formatted(file));
+    } catch (IOException | JsonParseException e) {
+      throw new LlaraException("%s: cannot be read as JSON: %s".formatted(file, e.getMessage()), e);
+    }
+  }
 
   /** Returns whether the key is there and not null. */
   boolean has(String key) {
-    JsonElement value = json.get(key);
-    return value != null && !value.isJsonNull();
+    return json.has(key) && !json.get(key).isJsonNull();
   }
 
   String string(String key) {
-    return required(key, "a string", value -> primitive(value).getAsString());
+    return get(key, "a string", String.class);
   }
 
   Optional<String> optionalString(String key) {
@@ -36,45 +51,46 @@ record GoldenJson(String where, JsonObject json) {
   }
 
   int integer(String key) {
-    return required(key, "an integer", GoldenJson::exactInt);
+    return get(key, "an integer", Integer.class);
   }
 
   boolean bool(String key) {
-    return required(
-        key,
-        "true or false",
-        value -> {
-          if (!primitive(value).isBoolean()) {
-            throw new IllegalStateException("no boolean");
-          }
-          return value.getAsBoolean();
-        });
+    return get(key, "true or false", Boolean.class);
   }
 
   double number(String key) {
-    return required(key, "a number", value -> primitive(value).getAsDouble());
+    return get(key, "a number", Double.class);
   }
 
   double[] numbers(String key) {
-    return required(
-        key,
-        "an array of numbers",
-        value ->
-            StreamSupport.stream(value.getAsJsonArray().spliterator(), false)
-                .mapToDouble(element -> primitive(element).getAsDouble())
-                .toArray());
+    return get(key, "an array of numbers", double[].class);
   }
 
   /** Returns a matrix of numbers, row after row. */
   double[] matrix(String key) {
-    return required(
-        key,
-        "an array of rows of numbers",
-        value ->
-            StreamSupport.stream(value.getAsJsonArray().spliterator(), false)
-                .flatMap(row -> StreamSupport.stream(row.getAsJsonArray().spliterator(), false))
-                .mapToDouble(element -> primitive(element).getAsDouble())
-                .toArray());
+    return Doubles.concat(get(key, "an array of rows of numbers", double[][].class));
+  }
+
+  int[] ints(String key) {
+    return get(key, "an array of integers", int[].class);
+  }
+
+  /** Returns a matrix of integers by rows; one flat array counts as one row. */
+  List<int[]> rows(String key) {
+    JsonElement value = json.get(key);
+    boolean flat =
+        value != null
+            && value.isJsonArray()
+            && !value.getAsJsonArray().isEmpty()
+            && !value.getAsJsonArray().get(0).isJsonArray();
+    return flat
+        ? List.of(ints(key))
+        : List.of(get(key, "an array of rows of integers", int[][].class));
+  }
+
+  /** Returns a matrix of strings by rows. */
+  String[][] stringRows(String key) {
+    return get(key, "an array of rows of strings", String[][].class);
   }
 
   /** Returns the keys, in the order of the file. */
@@ -83,88 +99,31 @@ record GoldenJson(String where, JsonObject json) {
   }
 
   GoldenJson object(String key) {
-    return new GoldenJson(
-        where + ", " + key, required(key, "an object", JsonElement::getAsJsonObject));
+    return new GoldenJson(where + ", " + key, get(key, "an object", JsonObject.class));
   }
 
   /** Returns the objects of an array. */
   List<GoldenJson> objects(String key) {
-    JsonArray array = required(key, "an array of objects", JsonElement::getAsJsonArray);
     List<GoldenJson> objects = new ArrayList<>();
-    for (JsonElement element : array) {
-      String place = where + ", " + key + "[" + objects.size() + "]";
-      if (!element.isJsonObject()) {
-        throw new LlaraException(place + ": expected an object");
-      }
-      objects.add(new GoldenJson(place, element.getAsJsonObject()));
+    for (JsonObject object : get(key, "an array of objects", JsonObject[].class)) {
+      objects.add(new GoldenJson("%s, %s[%d]".formatted(where, key, objects.size()), object));
     }
     return objects;
   }
 
-  int[] ints(String key) {
-    return required(key, "an array of integers", GoldenJson::intArray);
-  }
-
-  /** Returns a matrix of integers by rows; one flat array counts as one row. */
-  List<int[]> rows(String key) {
-    return required(key, "an array of rows of integers", GoldenJson::intRows);
-  }
-
-  /** Returns a matrix of strings by rows. */
-  List<List<String>> stringRows(String key) {
-    return required(
-        key,
-        "an array of rows of strings",
-        value -> {
-          List<List<String>> rows = new ArrayList<>();
-          for (JsonElement row : value.getAsJsonArray()) {
-            List<String> strings = new ArrayList<>();
-            row.getAsJsonArray().forEach(element -> strings.add(primitive(element).getAsString()));
-            rows.add(strings);
-          }
-          return rows;
-        });
-  }
-
-  private <T> T required(String key, String expected, Function<JsonElement, T> reader) {
-    JsonElement value = json.get(key);
-    if (value == null) {
+  private <T> T get(String key, String expected, Class<T> type) {
+    if (!has(key)) {
       throw new LlaraException("%s: key '%s' is missing".formatted(where, key));
     }
     try {
-      return reader.apply(value);
-    } catch (IllegalStateException
-        | UnsupportedOperationException
-        | NumberFormatException
-        | ArithmeticException e) {
+      // From text: a tree would cut fractions off where integers are asked for.
+      T value = GSON.fromJson(json.get(key).toString(), type);
+      if (!(value instanceof Object[] array && Arrays.asList(array).contains(null))) {
+        return value;
+      }
+      throw new JsonParseException("an element is null");
+    } catch (JsonParseException | IllegalArgumentException e) {
       throw new LlaraException("%s: key '%s' is not %s".formatted(where, key, expected), e);
     }
-  }
-
-  private static JsonPrimitive primitive(JsonElement element) {
-    return element.getAsJsonPrimitive();
-  }
-
-  private static int exactInt(JsonElement element) {
-    return primitive(element).getAsBigDecimal().intValueExact();
-  }
-
-  private static int[] intArray(JsonElement element) {
-    JsonArray array = element.getAsJsonArray();
-    int[] values = new int[array.size()];
-    for (int i = 0; i < values.length; i++) {
-      values[i] = exactInt(array.get(i));
-    }
-    return values;
-  }
-
-  private static List<int[]> intRows(JsonElement element) {
-    JsonArray array = element.getAsJsonArray();
-    if (!array.isEmpty() && !array.get(0).isJsonArray()) {
-      return List.of(intArray(array));
-    }
-    List<int[]> rows = new ArrayList<>();
-    array.forEach(row -> rows.add(intArray(row)));
-    return rows;
   }
 }

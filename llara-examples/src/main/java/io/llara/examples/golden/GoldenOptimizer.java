@@ -6,7 +6,7 @@ import io.llara.train.run.TrainingSteps;
 import java.util.Optional;
 
 /**
- * How the steps of a case are taken.
+ * The optimiser of a case.
  *
  * @param settings the optimiser's
  * @param learningRate the rate of every step
@@ -28,8 +28,8 @@ record GoldenOptimizer(AdamW.Settings settings, double learningRate, Optional<Do
         json.has("grad_clip") ? Optional.of(json.number("grad_clip")) : Optional.empty());
   }
 
-  private static void require(GoldenJson json, String key, String expected, boolean as) {
-    if (!as) {
+  private static void require(GoldenJson json, String key, String expected, boolean met) {
+    if (!met) {
       throw new LlaraException(
           "%s: %s is '%s'; only %s can be replayed"
               .formatted(json.where(), key, json.string(key), expected));

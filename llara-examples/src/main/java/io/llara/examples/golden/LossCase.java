@@ -2,14 +2,13 @@ package io.llara.examples.golden;
 
 import io.llara.LlaraException;
 import io.llara.Mode;
-import io.llara.checkpoint.SafetensorsFile;
+import io.llara.prompt.Prompt;
 import io.llara.prompt.PromptBuilder;
 import io.llara.train.data.Collator;
 import io.llara.train.data.Example;
 import io.llara.train.optim.AdamW;
 import io.llara.train.pretrain.AdaptationSteps;
 import io.llara.train.pretrain.Recipe;
-import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
@@ -20,35 +19,24 @@ import java.util.stream.IntStream;
  * A case of {@code losses.json}: texts and words as ids. Compared are the batch that our collator
  * makes of them, the hidden states, the losses, and the gradients of all parameters.
  */
-record LossCase(GoldenFile source, SafetensorsFile tensors, GoldenJson json) implements FileCase {
-  private static final TrainingNumbers.LossTolerances LOSSES =
-      new TrainingNumbers.LossTolerances(
-          Tolerances.LOSS, Tolerances.BAG_LOSS, Tolerances.GRADIENT_NORM);
-  private static final TrainingNumbers.ParameterTolerances GRADIENTS =
-      new TrainingNumbers.ParameterTolerances(Tolerances.GRADIENT_NORM, Tolerances.GRADIENT);
-
-  static List<GoldenCase> read(GoldenFile file) {
-    SafetensorsFile tensors = file.openTensors();
-    return file.cases().stream()
-        .<GoldenCase>map(json -> new LossCase(file, tensors, json))
-        .toList();
-  }
+record LossCase(GoldenFile file, GoldenJson json) implements GoldenCase.Replay {
+  private static final TrainingComparison.LossTolerances LOSSES =
+      new TrainingComparison.LossTolerances(
+          Tolerance.LOSS, Tolerance.BAG_LOSS, Tolerance.GRADIENT_NORM);
 
   @Override
-  public CaseReport replay(ReplayEngines engines) {
-    Judge judge = engines.trainingJudge();
+  public Comparison run(ReplayEngines engines) {
+    Comparison comparison = Comparison.ofTraining(engines.computeType(), "");
     CollatedBatch batch = CollatedBatch.read(json.object("batch"));
-    Suffixes suffixes = Suffixes.of(source.folder(), json.optionalString("recipe"));
-    Optional<PromptBuilder> prompts = batch.prompts(suffixes);
-    if (prompts.isEmpty()) {
-      judge.unlike("labels", CollatedBatch.unlike(suffixes));
-      return judge.report();
+    Optional<PromptBuilder> prompts = batch.prompts(Suffixes.of(file, json), "", comparison);
+    if (prompts.isPresent()) {
+      List<Example> examples = examples(prompts.get());
+      // Else the rest would compare different things.
+      if (compareBatch(batch, examples, comparison)) {
+        compareTraining(batch.rows(), examples, comparison);
+      }
     }
-    List<Example> examples = examples(prompts.get());
-    if (compareBatch(batch, examples, judge)) {
-      compareTraining(batch.rows(), examples, judge);
-    }
-    return judge.report();
+    return comparison;
   }
 
   /** Puts the raw ids through our collator. */
@@ -64,47 +52,41 @@ record LossCase(GoldenFile source, SafetensorsFile tensors, GoldenJson json) imp
     // The prefix begins with BOS, as the targets do.
     int[] prefix = prompts.prefixIds(Mode.SELF);
     int[] bos = Arrays.copyOf(prefix, Math.min(1, prefix.length));
+    int maxTokens = json.integer("cutoff_len");
     return IntStream.range(0, texts.size())
         .mapToObj(
-            i ->
-                Collator.fromIds(
-                    prompts,
-                    texts.get(i),
-                    self.get(i),
-                    next.get(i),
-                    bos,
-                    json.integer("cutoff_len")))
+            i -> Collator.fromIds(prompts, texts.get(i), self.get(i), next.get(i), bos, maxTokens))
         .toList();
   }
 
-  /** Returns whether the batch is the same: else the rest would compare different things. */
-  private boolean compareBatch(CollatedBatch batch, List<Example> examples, Judge judge) {
-    PaddedExamples ours =
-        PaddedExamples.of(
-            examples.stream().map(Example::prompt).toList(), json.integer("pad_to_multiple_of"));
-    List<int[]> self = PaddedExamples.targets(examples, Example::selfTargets);
-    List<int[]> next = PaddedExamples.targets(examples, Example::nextTargets);
-    return judge.equal("input_ids", batch.holds("input_ids", ours.inputIds()))
-        & judge.equal("attention_mask", batch.holds("attention_mask", ours.attentionMask()))
-        & judge.equal("labels", batch.holds("labels", ours.labels()))
-        & judge.equal("output_summarize_ids", batch.holds("output_summarize_ids", self))
-        & judge.equal("output_predict_ids", batch.holds("output_predict_ids", next));
+  private boolean compareBatch(CollatedBatch batch, List<Example> examples, Comparison comparison) {
+    List<Prompt> prompts = examples.stream().map(Example::prompt).toList();
+    PaddedRows ours = PaddedRows.of(prompts, json.integer("pad_to_multiple_of"));
+    List<int[]> self = CollatedBatch.padded(examples.stream().map(Example::selfTargets).toList());
+    List<int[]> next = CollatedBatch.padded(examples.stream().map(Example::nextTargets).toList());
+    return batch.rows().compare("", ours, comparison)
+        & batch.compare("labels", CollatedBatch.labels(prompts, ours), comparison)
+        & batch.compare("output_summarize_ids", self, comparison)
+        & batch.compare("output_predict_ids", next, comparison);
   }
 
-  private void compareTraining(GoldenRows rows, List<Example> examples, Judge judge) {
-    Path checkpoint = source.folder().resolve("llama-mha");
+  private void compareTraining(PaddedRows rows, List<Example> examples, Comparison comparison) {
     try (AdaptationSteps training =
         new AdaptationSteps(
-            checkpoint, Recipe.RELEASED, rows.width(), AdamW.Settings.DEFAULT, false)) {
-      TrainingNumbers numbers = new TrainingNumbers(training, tensors, json, judge);
+            file.beside("llama-mha"),
+            Recipe.RELEASED,
+            rows.width(),
+            AdamW.Settings.DEFAULT,
+            false)) {
+      TrainingComparison compare = new TrainingComparison(training, file, json, comparison);
       if (json.object("tensors").has("last_hidden_state")) {
-        numbers.hiddenStates("last_hidden_state", rows, training.hiddenStates(examples));
+        compare.hiddenStates("last_hidden_state", rows, training.hiddenStates(examples));
       }
-      numbers.losses("", training.run(examples, 1), json.object("scalars_f64"), LOSSES);
+      compare.losses("", training.run(examples, 1), json.object("scalars_f64"), LOSSES);
       Map<String, float[]> gradients = training.gradients();
-      numbers.summaries("grads", gradients, GRADIENTS);
-      numbers.tensors("grad", gradients, Tolerances.GRADIENT);
-      numbers.rows("grad_rows", gradients, Tolerances.GRADIENT);
+      compare.summaries("grads", gradients, Tolerance.GRADIENT_NORM, Tolerance.GRADIENT);
+      compare.tensors("grad", gradients, Tolerance.GRADIENT);
+      compare.rows("grad_rows", gradients, Tolerance.GRADIENT);
     }
   }
 }

@@ -51,26 +51,6 @@ public final class ReplayEngines implements AutoCloseable {
     return computeType;
   }
 
-  Judge judge() {
-    return new Judge(computeType);
-  }
-
-  /** Returns a judge of training, which is computed in float32 in any case. */
-  Judge trainingJudge() {
-    return trainingJudge("");
-  }
-
-  /**
-   * Returns a judge of training.
-   *
-   * @param remark stands behind each tolerance
-   */
-  Judge trainingJudge(String remark) {
-    return new Judge(
-        ComputeType.FLOAT32,
-        remark + (computeType == ComputeType.FLOAT32 ? "" : "; computed in float32"));
-  }
-
   EncodingEngine engine(Request request) {
     EncodingEngine engine = engines.get(request);
     if (engine == null) {

@@ -3,11 +3,10 @@ package io.llara.examples.golden;
 import io.llara.LlaraException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.Optional;
 
 /**
- * How many tokens stand behind the text of a joint prompt. A collated batch tells prefix, text and
- * what follows apart, but not where one suffix ends and the other begins.
+ * How many tokens follow the text of a joint prompt. A collated batch tells prefix, text and what
+ * follows apart, but not where one suffix ends and the other begins.
  *
  * @param self tokens of the SELF suffix
  * @param next tokens of the NEXT suffix
@@ -21,17 +20,15 @@ record Suffixes(int self, int next, int pooled) {
   private static final Suffixes RELEASED = new Suffixes(19, 18, 8);
 
   /**
-   * Returns those of a recipe: as the prompts of {@code encode.json} in the folder have them, or of
-   * the released recipe as they are published.
-   *
-   * @param recipe its name; the released one if there is none
+   * Returns those of a case's recipe, the released one if it names none: as the prompts of {@code
+   * encode.json} in the folder have them, or of the released recipe as published.
    */
-  static Suffixes of(Path folder, Optional<String> recipe) {
-    String name = recipe.orElse(RELEASED_NAME);
-    Path prompts = folder.resolve("encode.json");
+  static Suffixes of(GoldenFile file, GoldenJson json) {
+    String recipe = json.optionalString("recipe").orElse(RELEASED_NAME);
+    Path prompts = file.beside("encode.json");
     if (Files.isRegularFile(prompts)) {
-      for (GoldenJson one : GoldenFolder.read(prompts).objects("cases")) {
-        if (one.string("recipe").equals(name)) {
+      for (GoldenJson one : GoldenJson.read(prompts).objects("cases")) {
+        if (one.string("recipe").equals(recipe)) {
           return new Suffixes(
               one.ints("self_suffix_ids").length,
               one.ints("next_suffix_ids").length,
@@ -39,12 +36,12 @@ record Suffixes(int self, int next, int pooled) {
         }
       }
     }
-    if (name.equals(RELEASED_NAME)) {
+    if (recipe.equals(RELEASED_NAME)) {
       return RELEASED;
     }
     throw new LlaraException(
         "%s: the prompts of recipe '%s' are not known: encode.json has no case of it"
-            .formatted(folder, name));
+            .formatted(json.where(), recipe));
   }
 
   int total() {

@@ -1,88 +1,63 @@
 package io.llara.examples.golden;
 
-import io.llara.checkpoint.SafetensorsFile;
+import io.llara.prompt.Prompt;
 import io.llara.prompt.PromptBuilder;
 import io.llara.train.data.Example;
 import io.llara.train.pretrain.AdaptationSteps;
 import io.llara.train.pretrain.Recipe;
-import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 
 /**
  * The case of {@code trajectory.json}: steps of AdamW on collated batches. Compared are the losses
- * and the gradient's length before each step, and the weights after the last.
+ * and the gradient norm before each step, and the weights after the last.
  */
-record TrajectoryCase(GoldenFile source, SafetensorsFile tensors) implements FileCase {
-  private static final TrainingNumbers.LossTolerances LOSSES =
-      new TrainingNumbers.LossTolerances(
-          Tolerances.STEP_LOSS, Tolerances.STEP_LOSS, Tolerances.STEP_GRADIENT_NORM);
-  private static final TrainingNumbers.ParameterTolerances WEIGHTS =
-      new TrainingNumbers.ParameterTolerances(Tolerances.FINAL_NORM, Tolerances.FINAL_WEIGHT);
-
-  static List<GoldenCase> read(GoldenFile file) {
-    return List.of(new TrajectoryCase(file, file.openTensors()));
-  }
+record TrajectoryCase(GoldenFile file, GoldenJson json) implements GoldenCase.Replay {
+  private static final TrainingComparison.LossTolerances LOSSES =
+      new TrainingComparison.LossTolerances(
+          Tolerance.STEP_LOSS, Tolerance.STEP_LOSS, Tolerance.STEP_GRADIENT_NORM);
 
   @Override
-  public GoldenJson json() {
-    return source.json();
-  }
-
-  @Override
-  public String name() {
-    return source.nameOfOneCase();
-  }
-
-  @Override
-  public CaseReport replay(ReplayEngines engines) {
-    Judge judge = engines.trainingJudge();
-    GoldenOptimizer optimizer = GoldenOptimizer.read(json().object("optimizer"));
-    Suffixes suffixes = Suffixes.of(source.folder(), json().optionalString("recipe"));
-    List<GoldenJson> steps = json().objects("steps");
+  public Comparison run(ReplayEngines engines) {
+    Comparison comparison = Comparison.ofTraining(engines.computeType(), "");
+    GoldenOptimizer optimizer = GoldenOptimizer.read(json.object("optimizer"));
+    Suffixes suffixes = Suffixes.of(file, json);
+    List<GoldenJson> steps = json.objects("steps");
     List<CollatedBatch> batches =
         steps.stream().map(step -> CollatedBatch.read(step.object("batch"))).toList();
     int longest = batches.stream().mapToInt(batch -> batch.rows().width()).max().orElse(1);
-    Path checkpoint = source.folder().resolve("llama-mha");
     try (AdaptationSteps training =
-        new AdaptationSteps(checkpoint, Recipe.RELEASED, longest, optimizer.settings(), false)) {
-      TrainingNumbers numbers = new TrainingNumbers(training, tensors, json(), judge);
+        new AdaptationSteps(
+            file.beside("llama-mha"), Recipe.RELEASED, longest, optimizer.settings(), false)) {
+      TrainingComparison compare = new TrainingComparison(training, file, json, comparison);
       for (int i = 0; i < steps.size(); i++) {
-        String prefix = "step " + (i + 1) + " ";
-        Optional<List<Example>> examples = examples(batches.get(i), suffixes, prefix, judge);
-        if (examples.isEmpty()) {
+        String prefix = "step %d ".formatted(i + 1);
+        Optional<PromptBuilder> prompts = batches.get(i).prompts(suffixes, prefix, comparison);
+        if (prompts.isEmpty()) {
           // All that follows would be about other weights.
-          return judge.report();
+          return comparison;
         }
-        AdaptationSteps.Losses losses = training.run(examples.get(), 1);
-        numbers.losses(prefix, losses, steps.get(i).object("scalars_f64"), LOSSES);
+        List<Example> examples = batches.get(i).examples(prompts.get());
+        if (!comparison.equal(prefix + "batch", same(batches.get(i), examples))) {
+          return comparison;
+        }
+        AdaptationSteps.Losses losses = training.run(examples, 1);
+        compare.losses(prefix, losses, steps.get(i).object("scalars_f64"), LOSSES);
         optimizer.update(training);
       }
       Map<String, float[]> weights = training.parameters();
-      numbers.summaries("final_params", weights, WEIGHTS);
-      numbers.tensors("final", weights, Tolerances.FINAL_WEIGHT);
+      compare.summaries("final_params", weights, Tolerance.FINAL_NORM, Tolerance.FINAL_WEIGHT);
+      compare.tensors("final", weights, Tolerance.FINAL_WEIGHT);
     }
-    return judge.report();
+    return comparison;
   }
 
-  /** Returns the examples of a batch if they make that batch again. */
-  private static Optional<List<Example>> examples(
-      CollatedBatch batch, Suffixes suffixes, String prefix, Judge judge) {
-    Optional<PromptBuilder> prompts = batch.prompts(suffixes);
-    if (prompts.isEmpty()) {
-      judge.unlike(prefix + "labels", CollatedBatch.unlike(suffixes));
-      return Optional.empty();
-    }
-    List<Example> examples = batch.examples(prompts.get());
-    PaddedExamples ours =
-        PaddedExamples.of(examples.stream().map(Example::prompt).toList(), batch.rows().width());
-    boolean same =
-        judge.equal(
-            prefix + "batch",
-            batch.holds("input_ids", ours.inputIds())
-                && batch.holds("attention_mask", ours.attentionMask())
-                && batch.holds("labels", ours.labels()));
-    return same ? Optional.of(examples) : Optional.empty();
+  /** Returns whether the examples of a batch make that batch again. */
+  private static boolean same(CollatedBatch batch, List<Example> examples) {
+    List<Prompt> prompts = examples.stream().map(Example::prompt).toList();
+    PaddedRows ours = PaddedRows.of(prompts, batch.rows().width());
+    return batch.rows().same(ours)
+        && PaddedRows.equal(batch.labels(), CollatedBatch.labels(prompts, ours));
   }
 }

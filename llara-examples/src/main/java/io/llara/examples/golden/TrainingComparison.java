@@ -1,41 +1,32 @@
 package io.llara.examples.golden;
 
+import com.google.common.primitives.Floats;
 import io.llara.LlaraException;
 import io.llara.checkpoint.LlamaTensors;
-import io.llara.checkpoint.SafetensorsFile;
 import io.llara.train.pretrain.AdaptationSteps.Losses;
 import io.llara.train.run.TrainingSteps;
 import java.util.Arrays;
-import java.util.List;
 import java.util.Map;
 import java.util.function.BiConsumer;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What comes out of a training step, against the numbers of a case.
+ * What comes out of a training step, against the expected values of a case.
  *
  * @param training what ran the step
- * @param tensors the tensors of the case
+ * @param file holds the tensors of the case
  * @param json the case
- * @param judge takes the comparisons
+ * @param comparison takes the results
  */
-record TrainingNumbers(
-    TrainingSteps training, SafetensorsFile tensors, GoldenJson json, Judge judge) {
-
-  /**
-   * How far the numbers of a parameter may be off.
-   *
-   * @param norm for its length
-   * @param element for an element
-   */
-  record ParameterTolerances(Tolerance norm, Tolerance element) {}
+record TrainingComparison(
+    TrainingSteps training, GoldenFile file, GoldenJson json, Comparison comparison) {
 
   /**
    * How far losses may be off.
    *
    * @param loss for the loss and its next-token term
    * @param bag for the term of an embedding
-   * @param gradientNorm for the length of the whole gradient
+   * @param gradientNorm for the norm of the gradient over all parameters
    */
   record LossTolerances(Tolerance loss, Tolerance bag, Tolerance gradientNorm) {}
 
@@ -53,18 +44,26 @@ record TrainingNumbers(
     scalar(prefix, "global_grad_norm", losses.gradientNorm(), expected, tolerances.gradientNorm());
   }
 
-  /** A term that no example has is 0 here; one that went wrong makes the loss no number too. */
+  /** A term that no example has is 0 here; one that went wrong makes the loss NaN too. */
   private static double orZero(double term) {
     return Double.isNaN(term) ? 0 : term;
   }
 
-  /** Compares a number that stands under its name. */
+  /** Compares a scalar with the value of a key. */
   void scalar(String prefix, String key, double actual, GoldenJson expected, Tolerance tolerance) {
-    number(prefix + key, actual, expected.number(key), tolerance);
+    double[] value = {expected.number(key)};
+    comparison.exact(prefix + key, new double[] {actual}, value, tolerance);
   }
 
-  private void number(String quantity, double actual, double expected, Tolerance tolerance) {
-    judge.exactNumbers(quantity, new double[] {actual}, new double[] {expected}, tolerance);
+  /** Compares a matrix with the rows of a key. */
+  void matrix(String key, float[] actual, GoldenJson expected, Tolerance tolerance) {
+    double[] rows = expected.matrix(key);
+    if (rows.length != actual.length) {
+      throw new LlaraException(
+          "%s: %s has %d elements; expected %d"
+              .formatted(expected.where(), key, rows.length, actual.length));
+    }
+    comparison.rounded(key, actual, rows, tolerance);
   }
 
   /**
@@ -72,21 +71,20 @@ record TrainingNumbers(
    *
    * @param states ours, those of one row after another
    */
-  void hiddenStates(String key, GoldenRows rows, float[] states) {
+  void hiddenStates(String key, PaddedRows rows, float[] states) {
     int hidden = (int) shape(LlamaTensors.FINAL_NORM)[0];
     double[] expected =
-        GoldenFile.read(
-            tensors, json.object("tensors").string(key), rows.batch(), rows.width(), hidden);
-    judge.numbers(key, states, rows.realRows(expected, hidden), Tolerances.HIDDEN_STATE);
+        file.tensor(json.object("tensors"), key, rows.count(), rows.width(), hidden);
+    comparison.rounded(key, states, rows.realRows(expected, hidden), Tolerance.HIDDEN_STATE);
   }
 
   /**
-   * Compares length, largest magnitude and some elements of parameters or their gradients.
+   * Compares norm, largest magnitude and some elements of parameters or their gradients.
    *
    * @param key where the case has them, by parameter
    * @param values ours, by canonical name
    */
-  void summaries(String key, Map<String, float[]> values, ParameterTolerances tolerances) {
+  void summaries(String key, Map<String, float[]> values, Tolerance norm, Tolerance element) {
     GoldenJson parameters = json.object(key + "_f64");
     for (String name : parameters.keys()) {
       GoldenJson expected = parameters.object(name);
@@ -99,13 +97,10 @@ record TrainingNumbers(
         // Math.max hands on a NaN.
         largest = Math.max(largest, Math.abs(value));
       }
-      number(quantity + " norm", Math.sqrt(squares), expected.number("norm"), tolerances.norm());
-      number(quantity + " abs_max", largest, expected.number("abs_max"), tolerances.element());
-      judge.exactNumbers(
-          quantity + " sample",
-          sample(ours, expected),
-          expected.numbers("sample"),
-          tolerances.element());
+      scalar(quantity + " ", "norm", Math.sqrt(squares), expected, norm);
+      scalar(quantity + " ", "abs_max", largest, expected, element);
+      comparison.exact(
+          quantity + " sample", sample(ours, expected), expected.numbers("sample"), element);
     }
   }
 
@@ -128,12 +123,12 @@ record TrainingNumbers(
    * @param values ours, by canonical name
    */
   void tensors(String kind, Map<String, float[]> values, Tolerance tolerance) {
-    forEach(kind, (key, name) -> compare(key, ours(values, name), tolerance, shape(name)));
+    forEach(kind, (key, name) -> tensor(key, ours(values, name), tolerance, shape(name)));
   }
 
   /**
-   * Compares some rows of matrices with the case's tensors; their numbers stand beside them, such
-   * as {@code embed_tokens_grad_rows} for {@code grad_rows/model.embed_tokens.weight}.
+   * Compares some rows of matrices with the case's tensors; their indices stand beside them, as in
+   * {@code embed_tokens_grad_rows} for {@code grad_rows/model.embed_tokens.weight}.
    *
    * @param kind what the tensors' keys begin with, before a slash and the parameter
    * @param values ours, by canonical name
@@ -146,15 +141,15 @@ record TrainingNumbers(
           int[] rows = json.ints(name.replaceAll("^(.*\\.)?([^.]+)\\.weight$", "$2_" + kind));
           if (Arrays.stream(rows).anyMatch(row -> row < 0 || row >= shape[0])) {
             throw new LlaraException(
-                "%s: a row of %s is outside of its %d".formatted(json.where(), name, shape[0]));
+                "%s: a row of %s is outside its %d".formatted(json.where(), name, shape[0]));
           }
           float[] ours = ours(values, name);
           int width = ours.length / (int) shape[0];
-          List<float[]> chosen =
+          float[][] chosen =
               Arrays.stream(rows)
                   .mapToObj(row -> Arrays.copyOfRange(ours, row * width, (row + 1) * width))
-                  .toList();
-          compare(key, Vectors.concatenate(chosen), tolerance, rows.length, width);
+                  .toArray(float[][]::new);
+          tensor(key, Floats.concat(chosen), tolerance, rows.length, width);
         });
   }
 
@@ -167,10 +162,9 @@ record TrainingNumbers(
     }
   }
 
-  /** Compares numbers with the case's tensor of a key. */
-  void compare(String key, float[] ours, Tolerance tolerance, long... shape) {
-    String name = json.object("tensors").string(key);
-    judge.numbers(key, ours, GoldenFile.read(tensors, name, shape), tolerance);
+  /** Compares elements with the case's tensor of a key. */
+  void tensor(String key, float[] ours, Tolerance tolerance, long... shape) {
+    comparison.rounded(key, ours, file.tensor(json.object("tensors"), key, shape), tolerance);
   }
 
   private float[] ours(Map<String, float[]> values, String name) {
