@@ -250,7 +250,7 @@ class VerifyTrainingTest {
     assertFails(
         copy,
         "verified 2 cases, 1 failed, 0 not covered",
-        "step 1 labels  (no row has 5 + 5 tokens behind its labelled text)");
+        "step 1 labels  (no row has 5 + 5 tokens after its labelled text)");
   }
 
   private static String recipe(JsonElement one) {
