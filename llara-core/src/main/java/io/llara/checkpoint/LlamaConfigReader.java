@@ -32,7 +32,7 @@ final class LlamaConfigReader {
   }
 
   static LlamaConfig read(Path file) {
-    JsonSection json = StrictJson.readObject(file);
+    JsonSection json = StrictJson.modelFile(file);
     try {
       return new LlamaConfigReader(json).read();
     } catch (IllegalArgumentException e) {

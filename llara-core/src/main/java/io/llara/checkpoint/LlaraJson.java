@@ -1,6 +1,5 @@
 package io.llara.checkpoint;
 
-import com.google.gson.GsonBuilder;
 import com.google.gson.JsonObject;
 import com.google.gson.JsonParser;
 import io.llara.LlaraException;
@@ -69,9 +68,9 @@ public record LlaraJson(
    * @throws UnsupportedModelException if its format version is newer than {@link #FORMAT_VERSION}
    */
   public static LlaraJson read(Path file) {
-    JsonSection json = StrictJson.readObject(file);
+    JsonSection json = StrictJson.modelFile(file);
     // The version first: in a newer one, unknown keys are to be expected.
-    checkVersion(json);
+    json.requireVersion(VERSION, FORMAT_VERSION);
     json.refuseUnknownKeys(KEYS);
     PromptTemplate template = readTemplate(json);
     checkPooling(json, template);
@@ -107,7 +106,7 @@ public record LlaraJson(
       maxPassageTokens.ifPresent(tokens -> lengths.addProperty(PASSAGE, tokens));
       root.add(MAX_TOKENS, lengths);
     }
-    return new GsonBuilder().setPrettyPrinting().disableHtmlEscaping().create().toJson(root) + "\n";
+    return StrictJson.pretty(root);
   }
 
   /**
@@ -118,19 +117,6 @@ public record LlaraJson(
    */
   public void write(Path dir) {
     AtomicFiles.write(dir.resolve(FILE_NAME), toJson().getBytes(StandardCharsets.UTF_8));
-  }
-
-  private static void checkVersion(JsonSection json) {
-    int version = json.requiredInt(VERSION);
-    if (version > FORMAT_VERSION) {
-      throw json.unsupported(
-          VERSION,
-          Integer.toString(version),
-          "up to %d; a newer release of this library reads it".formatted(FORMAT_VERSION));
-    }
-    if (version < 1) {
-      throw json.invalid(VERSION, Integer.toString(version), "1 to " + FORMAT_VERSION);
-    }
   }
 
   private static PromptTemplate readTemplate(JsonSection json) {
@@ -150,7 +136,7 @@ public record LlaraJson(
       return PromptTemplate.fromJson(form.json().toString());
     } catch (ModelLoadException e) {
       throw new ModelLoadException(
-          "%s: key '%s': %s".formatted(json.file(), TEMPLATE, e.getMessage()), e);
+          "%s: key '%s': %s".formatted(json.place(), TEMPLATE, e.getMessage()), e);
     }
   }
 

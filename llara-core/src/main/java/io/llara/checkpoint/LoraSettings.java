@@ -41,7 +41,7 @@ final class LoraSettings {
   }
 
   static LoraSettings read(Path file) {
-    return new LoraSettings(StrictJson.readObject(file));
+    return new LoraSettings(StrictJson.modelFile(file));
   }
 
   /** Returns the rank of the update of a module, {@code layers.0.self_attn.q_proj} for example. */

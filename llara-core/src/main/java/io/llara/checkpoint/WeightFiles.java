@@ -89,7 +89,7 @@ public final class WeightFiles {
   }
 
   private void addShards(Path index) {
-    JsonSection json = StrictJson.readObject(index);
+    JsonSection json = StrictJson.modelFile(index);
     Map<String, String> shardOfTensor =
         json.section("weight_map")
             .orElseThrow(() -> json.missing("weight_map", "an object of tensor and file names"))

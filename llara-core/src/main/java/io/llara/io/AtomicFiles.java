@@ -1,10 +1,7 @@
 package io.llara.io;
 
 import com.google.common.base.Ascii;
-import com.google.gson.Gson;
-import com.google.gson.GsonBuilder;
 import com.google.gson.JsonObject;
-import io.llara.Internal;
 import io.llara.LlaraException;
 import java.io.BufferedWriter;
 import java.io.IOException;
@@ -15,23 +12,20 @@ import java.nio.ByteBuffer;
 import java.nio.channels.Channels;
 import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.DirectoryNotEmptyException;
+import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
-import java.util.concurrent.ThreadLocalRandom;
+import java.util.function.Consumer;
 import java.util.zip.GZIPOutputStream;
 
 /**
- * Writes a file so that its name means the old content or the new one at any moment, also when the
- * machine stops: aside, forced to disk, renamed, the folder forced to disk. Programs that have the
- * old content mapped keep it.
+ * Writes files and directories so that a name means the old content or the new one at any moment,
+ * also when the machine stops: aside, forced to disk, renamed, the folder forced to disk. Programs
+ * that have the old content mapped keep it.
  */
-@Internal
 public final class AtomicFiles {
-  private static final Gson PRETTY =
-      new GsonBuilder().setPrettyPrinting().disableHtmlEscaping().serializeNulls().create();
-
   private AtomicFiles() {}
 
   /** Writes the content of a file into an empty channel. */
@@ -52,24 +46,15 @@ public final class AtomicFiles {
    * @throws LlaraException if it cannot be written; an older one is still whole then
    */
   public static void write(Path target, Content content) {
-    Path absolute = target.toAbsolutePath();
-    Path folder = absolute.getParent();
-    Path name = absolute.getFileName();
-    if (folder == null || name == null) {
-      throw new IllegalArgumentException(target + " is not the path of a file");
-    }
-    String suffix = Long.toUnsignedString(ThreadLocalRandom.current().nextLong(), 36);
-    Path aside = folder.resolve("." + name + "." + suffix + ".tmp");
-    try {
-      try {
-        writeAside(aside, content);
-        Files.move(
-            aside, absolute, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
-        forceFolder(folder);
-      } finally {
-        // Gone already unless something failed.
-        Files.deleteIfExists(aside);
+    try (TemporaryPath aside = TemporaryPath.beside(target)) {
+      // Not a temporary file of the JDK: those are readable by their owner only.
+      try (FileChannel channel =
+          FileChannel.open(aside.path(), StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE)) {
+        content.writeTo(channel);
+        channel.force(true);
       }
+      aside.moveTo(target);
+      forceFolder(aside.path().resolveSibling(""));
     } catch (IOException e) {
       throw new LlaraException(
           "%s: cannot be written: %s".formatted(target, Messages.reason(e)), e);
@@ -122,26 +107,66 @@ public final class AtomicFiles {
   }
 
   /**
-   * Writes a file of a JSON object, for people to read: a member a line, UTF-8, nulls kept.
+   * Writes a file of a JSON object, for people to read: as {@link StrictJson#pretty}.
    *
    * @throws LlaraException as {@link #write(Path, Content)}
    */
   public static void writeJson(Path target, JsonObject json) {
-    writeText(
-        target,
-        text -> {
-          PRETTY.toJson(json, text);
-          text.write('\n');
-        });
+    writeText(target, text -> text.write(StrictJson.pretty(json)));
   }
 
-  private static void writeAside(Path aside, Content content) throws IOException {
-    // Not a temporary file of the JDK: those are readable by their owner only.
-    try (FileChannel channel =
-        FileChannel.open(aside, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE)) {
-      content.writeTo(channel);
-      channel.force(true);
+  /**
+   * Fails if something is in the way of a new directory: one with files in it, or a file.
+   *
+   * @throws LlaraException naming it
+   */
+  public static void requireFree(Path dir) {
+    if (!Files.exists(dir)) {
+      return;
     }
+    if (!Files.isDirectory(dir)) {
+      throw new LlaraException(
+          "%s: is a file; expected a new or an empty directory".formatted(dir));
+    }
+    try (DirectoryStream<Path> entries = Files.newDirectoryStream(dir)) {
+      if (entries.iterator().hasNext()) {
+        throw notEmpty(dir);
+      }
+    } catch (IOException e) {
+      throw new LlaraException("%s: cannot be listed: %s".formatted(dir, Messages.reason(e)), e);
+    }
+  }
+
+  /**
+   * Writes a new directory.
+   *
+   * @param content writes files into the directory it is given; may throw, and nothing is left then
+   * @throws LlaraException if the directory is not new or empty, or cannot be written
+   */
+  public static void writeDirectory(Path dir, Consumer<Path> content) {
+    requireFree(dir);
+    try {
+      // Through a link, to where it leads.
+      Path target = Files.exists(dir) ? dir.toRealPath() : dir;
+      try (TemporaryPath aside = TemporaryPath.beside(target)) {
+        Files.createDirectories(aside.path());
+        content.accept(aside.path());
+        forceFolder(aside.path());
+        // Renaming over an empty directory is not possible everywhere.
+        Files.deleteIfExists(target);
+        aside.moveTo(target);
+        forceFolder(aside.path().resolveSibling(""));
+      }
+    } catch (DirectoryNotEmptyException e) {
+      throw notEmpty(dir);
+    } catch (IOException e) {
+      throw new LlaraException("%s: cannot be written: %s".formatted(dir, Messages.reason(e)), e);
+    }
+  }
+
+  private static LlaraException notEmpty(Path dir) {
+    return new LlaraException(
+        "%s: is not empty; nothing is written over: choose a new directory".formatted(dir));
   }
 
   /** Forces the names in a folder to disk, where that can be done. */

@@ -1,11 +1,13 @@
 package io.llara.io;
 
+import com.google.common.primitives.Longs;
 import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
 import com.google.gson.JsonPrimitive;
+import io.llara.LlaraException;
 import io.llara.ModelLoadException;
 import io.llara.UnsupportedModelException;
-import java.nio.file.Path;
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -14,24 +16,45 @@ import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
 import java.util.function.BiFunction;
+import org.jspecify.annotations.Nullable;
 
 /**
- * A JSON object of a known file, read by key and expected type. A null is as good as an absent key.
- * Every error names the file, the key with its path, what was found and what was expected.
+ * A JSON object of a file or of a line, read by key and expected type. A null is as good as an
+ * absent key. Every error names the place, the key with its path, what was found and what was
+ * expected.
  */
 public final class JsonSection {
-  private final Path file;
+  private final String place;
   private final String prefix;
   private final JsonObject object;
+  private final Errors errors;
 
-  JsonSection(Path file, String prefix, JsonObject object) {
-    this.file = file;
-    this.prefix = prefix;
-    this.object = object;
+  /** What errors are: those of a model's files have a type of their own. */
+  enum Errors {
+    MODEL,
+    DATA;
+
+    LlaraException error(String message) {
+      return this == MODEL ? new ModelLoadException(message) : new LlaraException(message);
+    }
+
+    LlaraException error(String message, Throwable cause) {
+      return this == MODEL
+          ? new ModelLoadException(message, cause)
+          : new LlaraException(message, cause);
+    }
   }
 
-  public Path file() {
-    return file;
+  JsonSection(String place, String prefix, JsonObject object, Errors errors) {
+    this.place = place;
+    this.prefix = prefix;
+    this.object = object;
+    this.errors = errors;
+  }
+
+  /** Returns what messages call the file or the line. */
+  public String place() {
+    return place;
   }
 
   public JsonObject json() {
@@ -53,6 +76,10 @@ public final class JsonSection {
     return object.has(key);
   }
 
+  public boolean isString(String key) {
+    return object.get(key) instanceof JsonPrimitive primitive && primitive.isString();
+  }
+
   public Optional<Integer> integer(String key) {
     return value(key, this::toInt);
   }
@@ -64,6 +91,10 @@ public final class JsonSection {
 
   public int requiredInt(String key) {
     return integer(key).orElseThrow(() -> missing(key, "a whole number"));
+  }
+
+  public long requiredLong(String key) {
+    return value(key, this::toLong).orElseThrow(() -> missing(key, "a whole number"));
   }
 
   public Optional<Double> number(String key) {
@@ -89,15 +120,51 @@ public final class JsonSection {
     return value(key, this::toText);
   }
 
-  public Optional<JsonSection> section(String key) {
+  public String requiredString(String key) {
+    return string(key).orElseThrow(() -> missing(key, "a string"));
+  }
+
+  /** Reads a string that holds more than white space. */
+  public String requiredText(String key) {
+    return value(key, this::toTextNotBlank).orElseThrow(() -> missing(key, "a string"));
+  }
+
+  /** Reads a list of strings that each hold more than white space. */
+  public Optional<List<String>> texts(String key) {
+    return value(key, (path, value) -> list(path, value, this::toTextNotBlank));
+  }
+
+  /** Reads a string; of a number or a boolean the spelling. */
+  public Optional<String> scalar(String key) {
     return value(
         key,
-        (path, value) -> {
-          if (value.isJsonObject()) {
-            return new JsonSection(file, path + ".", value.getAsJsonObject());
-          }
-          throw wrongType(path, value, "an object");
-        });
+        (path, value) ->
+            value instanceof JsonPrimitive primitive && !primitive.isString()
+                ? primitive.getAsString()
+                : toText(path, value));
+  }
+
+  /**
+   * Reads a scalar whose key must be there; null, as some tools write no text, is the empty one.
+   */
+  public String requiredScalar(String key) {
+    if (!mentions(key)) {
+      throw missing(key, "a string");
+    }
+    return scalar(key).orElse("");
+  }
+
+  public Optional<JsonSection> section(String key) {
+    return value(key, this::toSection);
+  }
+
+  public JsonSection requiredSection(String key) {
+    return section(key).orElseThrow(() -> missing(key, "an object"));
+  }
+
+  /** Reads a list of objects. */
+  public Optional<List<JsonSection>> sections(String key) {
+    return value(key, (path, value) -> list(path, value, this::toSection));
   }
 
   public Optional<List<String>> strings(String key) {
@@ -128,38 +195,54 @@ public final class JsonSection {
     return all(this::toInt);
   }
 
-  public boolean isString(String key) {
-    return object.get(key) instanceof JsonPrimitive primitive && primitive.isString();
+  /** Reads the values of this object as whole numbers of 64 bits, in file order. */
+  public Map<String, Long> allLongs() {
+    return all(this::toLong);
+  }
+
+  /** Fails unless the version of a file's format, a whole number, is from 1 to the newest known. */
+  public void requireVersion(String key, int newest) {
+    int version = requiredInt(key);
+    if (version > newest) {
+      throw unsupported(
+          key,
+          Integer.toString(version),
+          "up to %d; a newer release of this library reads it".formatted(newest));
+    }
+    if (version < 1) {
+      throw invalid(key, Integer.toString(version), "1 to " + newest);
+    }
   }
 
   public void refuseUnknownKeys(Set<String> known) {
     for (String key : object.keySet()) {
       if (!known.contains(key)) {
-        throw new ModelLoadException(
+        throw errors.error(
             "%s: unknown key %s; known here: %s"
-                .formatted(file, Messages.quote(prefix + key), String.join(", ", known)));
+                .formatted(place, Messages.quote(prefix + key), String.join(", ", known)));
       }
     }
   }
 
-  public ModelLoadException missing(String key, String expected) {
-    return new ModelLoadException(
+  public LlaraException missing(String key, String expected) {
+    return errors.error(
         "%s: key %s is missing; expected %s"
-            .formatted(file, Messages.quote(prefix + key), expected));
+            .formatted(place, Messages.quote(prefix + key), expected));
   }
 
   /** Returns an error about a key whose value is of the right type and still wrong. */
-  public ModelLoadException invalid(String key, String found, String expected) {
-    return new ModelLoadException(
+  public LlaraException invalid(String key, String found, String expected) {
+    return errors.error(
         "%s: key %s is %s; expected %s"
-            .formatted(file, Messages.quote(prefix + key), found, expected));
+            .formatted(place, Messages.quote(prefix + key), found, expected));
   }
 
   /** Returns an error about a key that asks for something not supported. */
-  public UnsupportedModelException unsupported(String key, String found, String supported) {
-    return new UnsupportedModelException(
+  public LlaraException unsupported(String key, String found, String supported) {
+    String message =
         "%s: key %s is %s, which is not supported; supported: %s"
-            .formatted(file, Messages.quote(prefix + key), found, supported));
+            .formatted(place, Messages.quote(prefix + key), found, supported);
+    return errors == Errors.MODEL ? new UnsupportedModelException(message) : errors.error(message);
   }
 
   /** Describes the value of a key for a message. */
@@ -168,23 +251,13 @@ public final class JsonSection {
     return value == null ? "absent" : describe(value);
   }
 
-  public static String kind(JsonElement value) {
-    if (value.isJsonObject()) {
-      return "an object";
-    }
-    if (value.isJsonArray()) {
-      return "a list";
-    }
-    return value.isJsonNull() ? "null" : describe(value);
-  }
-
-  private static String describe(JsonElement value) {
+  static String describe(JsonElement value) {
     if (value instanceof JsonPrimitive primitive) {
       return primitive.isString()
           ? "the string " + Messages.quote(primitive.getAsString())
-          : primitive.getAsString();
+          : Messages.brief(primitive.getAsString());
     }
-    return kind(value);
+    return value.isJsonObject() ? "an object" : value.isJsonArray() ? "a list" : "null";
   }
 
   private <T> Optional<T> value(String key, BiFunction<String, JsonElement, T> reader) {
@@ -208,31 +281,58 @@ public final class JsonSection {
 
   private <T> Map<String, T> all(BiFunction<String, JsonElement, T> reader) {
     Map<String, T> values = new LinkedHashMap<>();
-    object
-        .entrySet()
-        .forEach(
-            entry ->
-                values.put(
-                    entry.getKey(), reader.apply(prefix + entry.getKey(), entry.getValue())));
+    object.asMap().forEach((key, value) -> values.put(key, reader.apply(prefix + key, value)));
     return values;
   }
 
-  private String toText(String path, JsonElement value) {
-    if (value instanceof JsonPrimitive primitive && primitive.isString()) {
-      return primitive.getAsString();
+  private JsonSection toSection(String path, JsonElement value) {
+    if (value.isJsonObject()) {
+      return new JsonSection(place, path + ".", value.getAsJsonObject(), errors);
     }
-    throw wrongType(path, value, "a string");
+    throw wrongType(path, value, "an object");
+  }
+
+  private String toText(String path, JsonElement value) {
+    if (!(value instanceof JsonPrimitive primitive) || !primitive.isString()) {
+      throw wrongType(path, value, "a string");
+    }
+    String text = primitive.getAsString();
+    if (!StandardCharsets.UTF_8.newEncoder().canEncode(text)) {
+      throw errors.error(
+          "%s: key %s has half of a surrogate pair: it is not Unicode text"
+              .formatted(place, Messages.quote(path)));
+    }
+    return text;
+  }
+
+  private String toTextNotBlank(String path, JsonElement value) {
+    String text = toText(path, value);
+    if (text.isBlank()) {
+      throw errors.error("%s: key %s is blank".formatted(place, Messages.quote(path)));
+    }
+    return text;
+  }
+
+  private long toLong(String path, JsonElement value) {
+    Long number = wholeNumber(value);
+    if (number == null) {
+      throw wrongType(path, value, "a whole number");
+    }
+    return number;
   }
 
   private int toInt(String path, JsonElement value) {
-    // The parser makes a Long of whole numbers only.
-    if (value instanceof JsonPrimitive primitive
-        && primitive.isNumber()
-        && primitive.getAsNumber() instanceof Long number
-        && number == number.intValue()) {
-      return number.intValue();
+    Long number = wholeNumber(value);
+    if (number == null || number != number.intValue()) {
+      throw wrongType(path, value, "a whole number of 32 bits");
     }
-    throw wrongType(path, value, "a whole number of 32 bits");
+    return number.intValue();
+  }
+
+  private static @Nullable Long wholeNumber(JsonElement value) {
+    return value instanceof JsonPrimitive primitive && primitive.isNumber()
+        ? Longs.tryParse(primitive.getAsString())
+        : null;
   }
 
   private double toDouble(String path, JsonElement value) {
@@ -244,9 +344,9 @@ public final class JsonSection {
     throw wrongType(path, value, "a finite number");
   }
 
-  private ModelLoadException wrongType(String path, JsonElement value, String expected) {
-    return new ModelLoadException(
+  private LlaraException wrongType(String path, JsonElement value, String expected) {
+    return errors.error(
         "%s: key %s is %s; expected %s"
-            .formatted(file, Messages.quote(path), describe(value), expected));
+            .formatted(place, Messages.quote(path), describe(value), expected));
   }
 }

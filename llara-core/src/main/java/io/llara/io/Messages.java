@@ -1,8 +1,10 @@
 package io.llara.io;
 
 import java.io.IOException;
+import java.nio.charset.CharacterCodingException;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.NoSuchFileException;
+import java.util.regex.Pattern;
 
 /** How names and causes from files are shown in error messages. */
 public final class Messages {
@@ -10,6 +12,9 @@ public final class Messages {
   private static final int LONGEST_REASON = 300;
   private static final String GSON_ADVICE =
       "Use JsonReader.setStrictness(Strictness.LENIENT) to accept malformed JSON";
+
+  /** Where the JSON is one line, perhaps of many, its number among itself says nothing. */
+  private static final Pattern ONE_LINE = Pattern.compile(" at line 1 column ([0-9]+) path .*");
 
   private Messages() {}
 
@@ -26,13 +31,21 @@ public final class Messages {
     if (e instanceof AccessDeniedException) {
       return "access denied";
     }
+    if (e instanceof CharacterCodingException) {
+      return "malformed UTF-8";
+    }
     String message = e.getMessage();
     if (message == null) {
       return e.getClass().getSimpleName();
     }
     // Gson's messages begin with advice to its caller and end with a line on where to read more.
-    String[] lines = message.split("\n", 2);
-    return plain(lines[0].replace(GSON_ADVICE, "unexpected character"), LONGEST_REASON);
+    String first = message.split("\n", 2)[0].replace(GSON_ADVICE, "unexpected character");
+    return brief(ONE_LINE.matcher(first).replaceFirst(" at character $1"));
+  }
+
+  /** Returns the text on one line and of bounded length. */
+  static String brief(String text) {
+    return plain(text, LONGEST_REASON);
   }
 
   private static String plain(String text, int longest) {

@@ -1,28 +1,33 @@
 package io.llara.io;
 
+import com.google.gson.Gson;
+import com.google.gson.GsonBuilder;
 import com.google.gson.JsonArray;
 import com.google.gson.JsonElement;
 import com.google.gson.JsonNull;
 import com.google.gson.JsonObject;
+import com.google.gson.JsonParser;
 import com.google.gson.JsonPrimitive;
 import com.google.gson.Strictness;
 import com.google.gson.stream.JsonReader;
 import com.google.gson.stream.JsonToken;
 import com.google.gson.stream.MalformedJsonException;
+import io.llara.LlaraException;
 import io.llara.ModelLoadException;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.InputStreamReader;
 import java.io.Reader;
-import java.nio.charset.CodingErrorAction;
+import java.io.StringReader;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 
 /**
- * Reads JSON files by the letter of RFC 8259, with limits: no duplicate keys, no comments, no NaN,
- * nothing after the value, bounded size and depth. The files come from strangers.
+ * Reads JSON by the letter of RFC 8259, with limits: no duplicate keys, no comments, no NaN,
+ * nothing after the value, bounded size and depth. The files come from strangers. What is read can
+ * be written back as it was: the order of keys and the spelling of numbers stay.
  */
 public final class StrictJson {
   /** Far beyond any settings file, small enough for any heap. */
@@ -30,52 +35,108 @@ public final class StrictJson {
 
   private static final int MAX_DEPTH = 32;
 
+  private static final Gson COMPACT =
+      new GsonBuilder().disableHtmlEscaping().serializeNulls().create();
+  private static final Gson PRETTY = COMPACT.newBuilder().setPrettyPrinting().create();
+
   private StrictJson() {}
 
-  /** Reads a file that holds one JSON object. */
-  public static JsonSection readObject(Path file) {
+  /**
+   * Reads a file that holds one JSON object.
+   *
+   * @throws LlaraException if it cannot be read, is larger than 4 MiB, or something else
+   */
+  public static JsonSection file(Path file) {
+    return read(file, MAX_FILE_BYTES, JsonSection.Errors.DATA);
+  }
+
+  /**
+   * Reads a file of a model that holds one JSON object.
+   *
+   * @throws ModelLoadException if it cannot be read, is larger than 4 MiB, or something else; the
+   *     section's errors are of this type, too
+   */
+  public static JsonSection modelFile(Path file) {
+    return modelFile(file, MAX_FILE_BYTES);
+  }
+
+  /** Reads a file of a model that may be larger, as {@link #modelFile(Path)}. */
+  public static JsonSection modelFile(Path file, int maxBytes) {
+    return read(file, maxBytes, JsonSection.Errors.MODEL);
+  }
+
+  /**
+   * Reads a text that is one JSON object and belongs to a model.
+   *
+   * @param place what messages call it
+   * @throws ModelLoadException if it is something else; the section's errors are of this type, too
+   */
+  public static JsonSection modelText(String json, String place) {
+    return parse(new StringReader(json), place, JsonSection.Errors.MODEL);
+  }
+
+  /**
+   * Reads a line that is one JSON object.
+   *
+   * @param place file and line, for messages
+   * @throws LlaraException if it is something else
+   */
+  static JsonSection line(String json, String place) {
+    if (json.isBlank()) {
+      throw new LlaraException(place + ": is blank; expected a JSON object");
+    }
+    return parse(new StringReader(json), place, JsonSection.Errors.DATA);
+  }
+
+  private static JsonSection read(Path file, int maxBytes, JsonSection.Errors errors) {
     byte[] bytes;
     try (InputStream in = Files.newInputStream(file)) {
-      bytes = in.readNBytes(MAX_FILE_BYTES + 1);
+      bytes = in.readNBytes(maxBytes + 1);
     } catch (IOException e) {
-      throw new ModelLoadException("%s: cannot be read: %s".formatted(file, Messages.reason(e)), e);
+      throw errors.error("%s: cannot be read: %s".formatted(file, Messages.reason(e)), e);
     }
-    if (bytes.length > MAX_FILE_BYTES) {
-      throw new ModelLoadException(
-          "%s: is larger than %d bytes, the limit for a JSON file".formatted(file, MAX_FILE_BYTES));
+    if (bytes.length > maxBytes) {
+      throw errors.error(
+          "%s: is larger than %d bytes, the limit for a JSON file".formatted(file, maxBytes));
     }
-    JsonElement root = parse(bytes, file);
+    return parse(utf8(new ByteArrayInputStream(bytes)), file.toString(), errors);
+  }
+
+  private static JsonSection parse(Reader text, String place, JsonSection.Errors errors) {
+    JsonElement root;
+    try (JsonReader reader = strict(text, MAX_DEPTH)) {
+      root = element(reader);
+      end(reader);
+    } catch (IOException e) {
+      throw errors.error("%s: is not valid JSON: %s".formatted(place, Messages.reason(e)), e);
+    }
     if (!root.isJsonObject()) {
-      throw new ModelLoadException(
-          "%s: holds %s; expected a JSON object".formatted(file, JsonSection.kind(root)));
+      throw errors.error(
+          "%s: holds %s; expected a JSON object".formatted(place, JsonSection.describe(root)));
     }
-    return new JsonSection(file, "", root.getAsJsonObject());
+    return new JsonSection(place, "", root.getAsJsonObject(), errors);
   }
 
   /** Returns a reader of UTF-8 that refuses malformed bytes and non-standard JSON. */
   public static JsonReader reader(InputStream in) {
-    Reader characters =
-        new InputStreamReader(
-            in,
-            StandardCharsets.UTF_8
-                .newDecoder()
-                .onMalformedInput(CodingErrorAction.REPORT)
-                .onUnmappableCharacter(CodingErrorAction.REPORT));
-    JsonReader reader = new JsonReader(characters);
-    reader.setStrictness(Strictness.STRICT);
-    reader.setNestingLimit(MAX_DEPTH);
-    return reader;
+    return reader(in, MAX_DEPTH);
   }
 
-  private static JsonElement parse(byte[] bytes, Path file) {
-    try (JsonReader reader = reader(new ByteArrayInputStream(bytes))) {
-      JsonElement root = element(reader);
-      end(reader);
-      return root;
-    } catch (IOException e) {
-      throw new ModelLoadException(
-          "%s: is not valid JSON: %s".formatted(file, Messages.reason(e)), e);
-    }
+  /** Returns a reader as {@link #reader(InputStream)} that goes down to another depth. */
+  public static JsonReader reader(InputStream in, int maxDepth) {
+    return strict(utf8(in), maxDepth);
+  }
+
+  private static Reader utf8(InputStream in) {
+    // A decoder of its own reports malformed bytes instead of replacing them.
+    return new InputStreamReader(in, StandardCharsets.UTF_8.newDecoder());
+  }
+
+  private static JsonReader strict(Reader text, int maxDepth) {
+    JsonReader reader = new JsonReader(text);
+    reader.setStrictness(Strictness.STRICT);
+    reader.setNestingLimit(maxDepth);
+    return reader;
   }
 
   /** Fails unless the input ends here. */
@@ -85,25 +146,21 @@ public final class StrictJson {
     }
   }
 
-  /** The depth of this recursion is bounded by the reader's nesting limit. */
-  private static JsonElement element(JsonReader reader) throws IOException {
-    switch (reader.peek()) {
-      case BEGIN_OBJECT:
-        return object(reader);
-      case BEGIN_ARRAY:
-        return array(reader);
-      case STRING:
-        return new JsonPrimitive(reader.nextString());
-      case NUMBER:
-        return new JsonPrimitive(number(reader.nextString()));
-      case BOOLEAN:
-        return new JsonPrimitive(reader.nextBoolean());
-      case NULL:
+  /** Reads the value that is next; the depth of this recursion is bounded by the reader's limit. */
+  public static JsonElement element(JsonReader reader) throws IOException {
+    return switch (reader.peek()) {
+      case BEGIN_OBJECT -> object(reader);
+      case BEGIN_ARRAY -> array(reader);
+      case STRING -> new JsonPrimitive(reader.nextString());
+      // Keeps the spelling; "1e999999999" is small as text and enormous as a BigDecimal.
+      case NUMBER -> JsonParser.parseReader(reader);
+      case BOOLEAN -> new JsonPrimitive(reader.nextBoolean());
+      case NULL -> {
         reader.nextNull();
-        return JsonNull.INSTANCE;
-      default:
-        throw new MalformedJsonException("expected a value at " + reader.getPath());
-    }
+        yield JsonNull.INSTANCE;
+      }
+      default -> throw new MalformedJsonException("expected a value at " + reader.getPath());
+    };
   }
 
   private static JsonObject object(JsonReader reader) throws IOException {
@@ -130,9 +187,18 @@ public final class StrictJson {
     return array;
   }
 
-  /** A Long where the text is a whole number of at most 18 digits, else a Double. */
-  private static Number number(String text) {
-    // Not BigDecimal: "1e999999999" is small as text and enormous as a number.
-    return text.matches("-?[0-9]{1,18}") ? (Number) Long.valueOf(text) : Double.valueOf(text);
+  /** Returns the JSON form of a map, a list, or a record, of such or of strings and numbers. */
+  public static JsonElement tree(Object value) {
+    return COMPACT.toJsonTree(value);
+  }
+
+  /** Returns an object on one line, nulls kept. */
+  public static String compact(JsonObject json) {
+    return COMPACT.toJson(json);
+  }
+
+  /** Returns an object for people to read: a member a line, nulls kept, a line end at the end. */
+  public static String pretty(JsonObject json) {
+    return PRETTY.toJson(json) + "\n";
   }
 }

@@ -1,4 +1,4 @@
-/** Files: strict JSON, replacement in one step, and the words for what went wrong. */
+/** Files: line and JSON reading, replacement in one step, temporary files, words for errors. */
 @NullMarked
 @Internal
 package io.llara.io;

@@ -197,7 +197,7 @@ class LlamaConfigTest {
         "\"vocab_size\": 16;\"vocab_size\": 16777217;vocab_size is 16777217",
         "\"rms_norm_eps\": 1e-5;\"rms_norm_eps\": 0;rms_norm_eps is 0.0",
         "\"rms_norm_eps\": 1e-5;\"rms_norm_eps\": -1e-5;rms_norm_eps is -1.0E-5",
-        "\"rms_norm_eps\": 1e-5;\"rms_norm_eps\": 1e999;key 'rms_norm_eps' is Infinity",
+        "\"rms_norm_eps\": 1e-5;\"rms_norm_eps\": 1e999;key 'rms_norm_eps' is 1e999",
         "\"rms_norm_eps\": 1e-5;\"rms_norm_eps\": NaN;is not valid JSON",
         "\"rms_norm_eps\": 1e-5;\"rms_norm_eps\": \"1e-5\";key 'rms_norm_eps' is the string",
         "\"rope_theta\": 10000.0;\"rope_theta\": 0;rope_theta is 0.0",

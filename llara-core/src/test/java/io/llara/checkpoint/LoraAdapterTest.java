@@ -193,7 +193,7 @@ class LoraAdapterTest {
         "\"r\": 2,;'';key 'r' is missing",
         "\"lora_alpha\": 4,;'';key 'lora_alpha' is missing",
         "\"lora_alpha\": 4;\"lora_alpha\": null;key 'lora_alpha' is missing",
-        "\"lora_alpha\": 4;\"lora_alpha\": 1e999;key 'lora_alpha' is Infinity",
+        "\"lora_alpha\": 4;\"lora_alpha\": 1e999;key 'lora_alpha' is 1e999",
         "\"rank_pattern\": {};\"rank_pattern\": {\"q_proj\": -1};key 'rank_pattern.q_proj' is -1",
         "\"rank_pattern\": {};\"rank_pattern\": {\"q_proj\": 1.5};key 'rank_pattern.q_proj' is 1.5",
         "\"rank_pattern\": {};\"rank_pattern\": [];key 'rank_pattern' is a list",

@@ -167,6 +167,6 @@ class SafetensorsWriterTest {
         .withMessageContaining("reserved");
     assertThatExceptionOfType(IllegalArgumentException.class)
         .isThrownBy(() -> writer.write(Path.of("/")))
-        .withMessageContaining("is not the path of a file");
+        .withMessageContaining("is not the path of a file or a directory");
   }
 }

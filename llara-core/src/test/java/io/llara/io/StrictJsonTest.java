@@ -20,7 +20,7 @@ class StrictJsonTest {
   @TempDir Path dir;
 
   private JsonSection read(String json) {
-    return StrictJson.readObject(Checkpoints.text(dir.resolve("s.json"), json));
+    return StrictJson.modelFile(Checkpoints.text(dir.resolve("s.json"), json));
   }
 
   @ParameterizedTest
@@ -78,10 +78,10 @@ class StrictJsonTest {
   void refusesMalformedUtf8AndAbsentFiles() throws IOException {
     Path file = Files.write(dir.resolve("s.json"), new byte[] {'{', '"', (byte) 0xc3, '"', '}'});
     assertThatExceptionOfType(ModelLoadException.class)
-        .isThrownBy(() -> StrictJson.readObject(file))
+        .isThrownBy(() -> StrictJson.modelFile(file))
         .withMessageContaining("is not valid JSON");
     assertThatExceptionOfType(ModelLoadException.class)
-        .isThrownBy(() -> StrictJson.readObject(dir.resolve("nix.json")))
+        .isThrownBy(() -> StrictJson.modelFile(dir.resolve("nix.json")))
         .withMessageContaining("nix.json: cannot be read: no such file");
   }
 
@@ -92,7 +92,7 @@ class StrictJsonTest {
       raw.setLength(1L << 40);
     }
     assertThatExceptionOfType(ModelLoadException.class)
-        .isThrownBy(() -> StrictJson.readObject(file))
+        .isThrownBy(() -> StrictJson.modelFile(file))
         .withMessageContaining("is larger than 4194304 bytes");
   }
 

@@ -1,6 +1,7 @@
 package io.llara.examples;
 
 import io.llara.LlaraException;
+import io.llara.io.TemporaryPath;
 import io.llara.retrieval.Corpus;
 import java.io.FileNotFoundException;
 import java.io.IOException;
@@ -36,13 +37,10 @@ final class Demo {
   /** Copies the model to a temporary directory, which goes away with the process. */
   static Path model() {
     try {
-      Path directory = Files.createTempDirectory("llara-demo");
-      directory.toFile().deleteOnExit();
+      Path directory = TemporaryPath.folder("llara-demo").path();
       for (String name : MODEL_FILES) {
-        Path file = directory.resolve(name);
-        file.toFile().deleteOnExit();
         try (InputStream in = open("model/" + name)) {
-          Files.copy(in, file);
+          Files.copy(in, directory.resolve(name));
         }
       }
       return directory;

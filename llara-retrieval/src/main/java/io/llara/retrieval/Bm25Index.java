@@ -3,10 +3,10 @@ package io.llara.retrieval;
 import com.google.common.primitives.ImmutableDoubleArray;
 import com.google.common.primitives.ImmutableLongArray;
 import io.llara.LlaraException;
-import io.llara.io.NewDirectory;
+import io.llara.io.AtomicFiles;
+import io.llara.io.TemporaryPath;
 import java.io.IOException;
 import java.io.UncheckedIOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collection;
@@ -66,15 +66,15 @@ public final class Bm25Index implements AutoCloseable {
   private static final double WRITER_MEGABYTES = 16;
 
   private final Analyzer analyzer = new EnglishAnalyzer();
-  private final Optional<Path> temporary;
+  private final Optional<TemporaryPath> temporary;
   private final String digest;
   private final Directory directory;
   private final DirectoryReader reader;
   private final IndexSearcher searcher;
   private boolean closed;
 
-  private Bm25Index(Path folder, Bm25Options options, boolean temporary) {
-    this.temporary = temporary ? Optional.of(folder) : Optional.empty();
+  private Bm25Index(Path folder, Bm25Options options, Optional<TemporaryPath> temporary) {
+    this.temporary = temporary;
     try {
       directory = FSDirectory.open(folder, NoLockFactory.INSTANCE);
       try {
@@ -114,19 +114,17 @@ public final class Bm25Index implements AutoCloseable {
    * @throws LlaraException if the collection cannot be read, or the index not be written
    */
   public static Bm25Index build(Corpus corpus, Bm25Options options) {
+    TemporaryPath folder = TemporaryPath.folder("llara-bm25");
     try {
-      Path folder = Files.createTempDirectory("llara-bm25");
-      try {
-        write(folder, corpus);
-        deleteOnExit(folder);
-        return new Bm25Index(folder, options, true);
-      } catch (IOException | RuntimeException | Error e) {
-        NewDirectory.remove(folder);
-        throw e;
-      }
+      write(folder.path(), corpus);
+      return new Bm25Index(folder.path(), options, Optional.of(folder));
     } catch (IOException e) {
+      folder.close();
       throw new LlaraException(
           "the BM25 index of %s cannot be written: %s".formatted(corpus.name(), e), e);
+    } catch (RuntimeException | Error e) {
+      folder.close();
+      throw e;
     }
   }
 
@@ -138,7 +136,7 @@ public final class Bm25Index implements AutoCloseable {
    * @throws LlaraException if the collection cannot be read, or the index not be written
    */
   public static Bm25Index build(Path folder, Corpus corpus, Bm25Options options) {
-    NewDirectory.write(
+    AtomicFiles.writeDirectory(
         folder,
         aside -> {
           try {
@@ -157,7 +155,7 @@ public final class Bm25Index implements AutoCloseable {
    * @throws LlaraException if there is none, or it is damaged
    */
   public static Bm25Index open(Path folder, Bm25Options options) {
-    return new Bm25Index(folder, options, false);
+    return new Bm25Index(folder, options, Optional.empty());
   }
 
   private static void write(Path folder, Corpus corpus) throws IOException {
@@ -194,14 +192,6 @@ public final class Bm25Index implements AutoCloseable {
       writer.commit();
     } catch (UncheckedIOException e) {
       throw e.getCause();
-    }
-  }
-
-  /** An interrupt from the keyboard ends the JVM without {@link #close}. */
-  private static void deleteOnExit(Path folder) throws IOException {
-    folder.toFile().deleteOnExit();
-    try (Stream<Path> files = Files.list(folder)) {
-      files.forEach(file -> file.toFile().deleteOnExit());
     }
   }
 
@@ -351,9 +341,7 @@ public final class Bm25Index implements AutoCloseable {
       reader.close();
       directory.close();
       analyzer.close();
-      if (temporary.isPresent()) {
-        NewDirectory.remove(temporary.get());
-      }
+      temporary.ifPresent(TemporaryPath::close);
     } catch (IOException e) {
       throw new LlaraException("the BM25 index cannot be closed: " + e, e);
     }

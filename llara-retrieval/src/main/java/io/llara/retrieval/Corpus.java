@@ -5,6 +5,8 @@ import static java.util.Objects.requireNonNull;
 import com.google.common.hash.Hashing;
 import com.google.common.primitives.ImmutableLongArray;
 import io.llara.LlaraException;
+import io.llara.io.JsonSection;
+import io.llara.io.LineReader;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
@@ -73,7 +75,7 @@ public final class Corpus {
 
   /** Returns the collection in a file. */
   public static Corpus of(Path file) {
-    TextLines.requireFile(file, "a file of one JSON object a line");
+    LineReader.requireFile(file, "a file of one JSON object a line");
     return new Corpus(file.toString(), () -> Files.newInputStream(file));
   }
 
@@ -148,7 +150,7 @@ public final class Corpus {
         if (repeated.contains(hash(id))) {
           Long before = first.putIfAbsent(id, lines.number());
           if (before != null) {
-            throw lines.json.wrong("has the id '%s' of line %d again".formatted(id, before));
+            throw lines.reader.error("has the id '%s' of line %d again".formatted(id, before));
           }
         }
       }
@@ -172,13 +174,18 @@ public final class Corpus {
 
   /** One pass over the documents. */
   private final class Lines implements Iterator<Document>, AutoCloseable {
-    private final JsonLines json = new JsonLines(new TextLines(name, source));
+    private final LineReader reader = new LineReader(name, source::open);
     private @Nullable Document next;
 
     @Override
     public boolean hasNext() {
-      if (next == null && json.advance()) {
-        next = new Document(json.string("_id"), json.optionalString("title"), json.string("text"));
+      if (next == null && reader.advanceToText()) {
+        JsonSection json = reader.json();
+        next =
+            new Document(
+                json.requiredScalar("_id"),
+                json.scalar("title").orElse(""),
+                json.requiredScalar("text"));
       }
       return next != null;
     }
@@ -195,12 +202,12 @@ public final class Corpus {
 
     /** Returns the number of the line last read. */
     long number() {
-      return json.number();
+      return reader.number();
     }
 
     @Override
     public void close() {
-      json.close();
+      reader.close();
     }
   }
 }

@@ -6,9 +6,8 @@ import io.llara.Encoder;
 import io.llara.Internal;
 import io.llara.LlaraException;
 import io.llara.Mode;
-import io.llara.io.NewDirectory;
+import io.llara.io.TemporaryPath;
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.List;
@@ -16,7 +15,6 @@ import java.util.Optional;
 import java.util.UUID;
 import java.util.function.Consumer;
 import java.util.stream.Stream;
-import org.jspecify.annotations.Nullable;
 
 /**
  * The vectors of a collection, or of any other texts, under an encoder and a mode: taken from a
@@ -41,7 +39,7 @@ import org.jspecify.annotations.Nullable;
  */
 public final class CorpusVectors implements VectorSet, AutoCloseable {
   private final StoredVectors vectors;
-  private final Optional<Path> temporary;
+  private final Optional<TemporaryPath> temporary;
 
   /**
    * Where vectors are kept, and what made them.
@@ -85,7 +83,7 @@ public final class CorpusVectors implements VectorSet, AutoCloseable {
     }
   }
 
-  private CorpusVectors(StoredVectors vectors, Optional<Path> temporary) {
+  private CorpusVectors(StoredVectors vectors, Optional<TemporaryPath> temporary) {
     this.vectors = vectors;
     this.temporary = temporary;
   }
@@ -100,27 +98,22 @@ public final class CorpusVectors implements VectorSet, AutoCloseable {
    *     made, this thread is interrupted, or the folder cannot be written
    */
   public static CorpusVectors open(TextSet texts, Encoder encoder, Mode mode) {
-    @Nullable Path folder = null;
+    TemporaryPath folder = TemporaryPath.folder("llara-vectors");
     try {
-      folder = Files.createTempDirectory("llara-vectors");
-      folder.toFile().deleteOnExit();
       VectorCache.Entry entry =
           new VectorCache.Entry(
               VectorCache.key(List.of(UUID.randomUUID().toString())),
               texts.count(),
               encoder.dimension());
-      VectorCache cache = new VectorCache(folder);
-      cache.file(entry).toFile().deleteOnExit();
+      VectorCache cache = new VectorCache(folder.path());
       return new CorpusVectors(make(texts, encoder, mode, cache, entry), Optional.of(folder));
     } catch (IOException e) {
-      removeQuietly(folder, e);
+      folder.close();
       throw new LlaraException(
-          "the vectors of %s cannot be stored in %s: %s"
-              .formatted(
-                  texts.name(), folder == null ? System.getProperty("java.io.tmpdir") : folder, e),
+          "the vectors of %s cannot be stored in %s: %s".formatted(texts.name(), folder.path(), e),
           e);
     } catch (RuntimeException | Error e) {
-      removeQuietly(folder, e);
+      folder.close();
       throw e;
     }
   }
@@ -235,23 +228,6 @@ public final class CorpusVectors implements VectorSet, AutoCloseable {
   @Override
   public void close() {
     vectors.close();
-    if (temporary.isPresent()) {
-      try {
-        NewDirectory.remove(temporary.get());
-      } catch (IOException e) {
-        throw new LlaraException("%s: cannot be deleted: %s".formatted(temporary.get(), e), e);
-      }
-    }
-  }
-
-  private static void removeQuietly(@Nullable Path folder, Throwable e) {
-    if (folder == null) {
-      return;
-    }
-    try {
-      NewDirectory.remove(folder);
-    } catch (IOException second) {
-      e.addSuppressed(second);
-    }
+    temporary.ifPresent(TemporaryPath::close);
   }
 }

@@ -3,7 +3,7 @@ package io.llara.retrieval;
 import static java.util.Objects.requireNonNull;
 
 import io.llara.LlaraException;
-import io.llara.io.NewDirectory;
+import io.llara.io.AtomicFiles;
 import java.io.Closeable;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -133,7 +133,7 @@ public final class HnswIndex implements AutoCloseable {
           "%d vectors are too many; an index takes at most %d"
               .formatted(vectors.count(), IndexWriter.MAX_DOCS));
     }
-    NewDirectory.write(dir, aside -> fill(aside, vectors, options, segment));
+    AtomicFiles.writeDirectory(dir, aside -> fill(aside, vectors, options, segment));
   }
 
   private static void fill(Path dir, VectorSet vectors, HnswOptions options, int segment) {

@@ -2,16 +2,16 @@ package io.llara.retrieval;
 
 import static java.util.Objects.requireNonNull;
 
+import com.google.common.hash.Hashing;
+import com.google.common.io.MoreFiles;
 import io.llara.LlaraException;
 import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.io.AtomicFiles;
 import java.io.IOException;
-import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.FileTime;
-import java.security.MessageDigest;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
@@ -67,7 +67,7 @@ public final class ModelFingerprint {
     } catch (IOException e) {
       throw new LlaraException("%s: cannot be read: %s".formatted(model, e.getMessage()), e);
     }
-    return Digests.of(parts);
+    return PassageDigest.of(parts);
   }
 
   private static List<Path> list(Path directory, String... endings) throws IOException {
@@ -94,7 +94,7 @@ public final class ModelFingerprint {
     if (state.isEmpty()) {
       return hashInFull(file);
     }
-    Path note = notes.get().resolve(Digests.of(state.get().parts()) + ".sha256");
+    Path note = notes.get().resolve(PassageDigest.of(state.get().parts()) + ".sha256");
     if (Files.isRegularFile(note) && Files.size(note) == 64) {
       return Files.readString(note);
     }
@@ -114,14 +114,7 @@ public final class ModelFingerprint {
   }
 
   private static String hashInFull(Path file) throws IOException {
-    MessageDigest digest = Digests.sha256();
-    byte[] buffer = new byte[1 << 20];
-    try (InputStream in = Files.newInputStream(file)) {
-      for (int read = in.read(buffer); read >= 0; read = in.read(buffer)) {
-        digest.update(buffer, 0, read);
-      }
-    }
-    return Digests.hex(digest);
+    return MoreFiles.asByteSource(file).hash(Hashing.sha256()).toString();
   }
 
   /** What changes when a file does. */

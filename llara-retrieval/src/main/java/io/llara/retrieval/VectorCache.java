@@ -1,5 +1,6 @@
 package io.llara.retrieval;
 
+import io.llara.io.TemporaryPath;
 import java.io.BufferedOutputStream;
 import java.io.Closeable;
 import java.io.EOFException;
@@ -51,7 +52,7 @@ public final class VectorCache {
 
   /** Returns the key of vectors that depend on these values. */
   public static String key(List<String> dependencies) {
-    return Digests.of(dependencies);
+    return PassageDigest.of(dependencies);
   }
 
   /**
@@ -127,20 +128,21 @@ public final class VectorCache {
   public static final class Writer implements Closeable {
     private final Path target;
     private final Entry entry;
-    private final Path aside;
+    private final TemporaryPath aside;
     private final OutputStream out;
     private final CRC32C checksum = new CRC32C();
     private final ByteBuffer row;
     private long written;
 
     private Writer(Path target, Entry entry) throws IOException {
+      Files.createDirectories(target.toAbsolutePath().getParent());
       this.target = target;
       this.entry = entry;
-      this.aside = CacheFiles.aside(target);
+      this.aside = TemporaryPath.beside(target);
       this.row =
           ByteBuffer.allocate(entry.dimension() * Float.BYTES).order(ByteOrder.LITTLE_ENDIAN);
       // Not a channel, which an interrupt would close.
-      this.out = new BufferedOutputStream(new FileOutputStream(aside.toFile()), 1 << 18);
+      this.out = new BufferedOutputStream(new FileOutputStream(aside.path().toFile()), 1 << 18);
       write(header(entry).array());
     }
 
@@ -163,7 +165,7 @@ public final class VectorCache {
       }
       out.write(littleEndian(checksum.getValue()));
       out.close();
-      CacheFiles.publish(aside, target);
+      aside.moveTo(target);
     }
 
     @Override
@@ -171,7 +173,7 @@ public final class VectorCache {
       try {
         out.close();
       } finally {
-        Files.deleteIfExists(aside);
+        aside.close();
       }
     }
   }

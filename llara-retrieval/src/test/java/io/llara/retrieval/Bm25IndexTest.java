@@ -240,7 +240,7 @@ class Bm25IndexTest {
       System.out.printf("closed %d, ", count());
       assertThatThrownBy(() -> Bm25Index.build(jsonCorpus("{\"_id\": \"a\", \"text\": \"x\"}\n{")))
           .isInstanceOf(LlaraException.class)
-          .hasMessageContaining("line 2");
+          .hasMessageContaining(":2: ");
       System.out.printf("failed %d, ", count());
       Bm25Index forgotten = Bm25Index.build(corpus(List.of("owl")));
       System.out.printf("forgotten %d%n", count() * forgotten.documents());
@@ -258,7 +258,7 @@ class Bm25IndexTest {
     Path wanted = folder.resolve("wanted");
     assertThatThrownBy(() -> Bm25Index.build(wanted, jsonCorpus("{"), Bm25Options.DEFAULT))
         .isInstanceOf(LlaraException.class)
-        .hasMessageContaining("line 1");
+        .hasMessageContaining(":1: ");
     assertThat(folder).isEmptyDirectory();
   }
 

@@ -9,7 +9,6 @@ import io.llara.checkpoint.SafetensorsWriter;
 import io.llara.checkpoint.StorageType;
 import io.llara.checkpoint.WeightFiles;
 import io.llara.io.AtomicFiles;
-import io.llara.io.NewDirectory;
 import io.llara.tokenize.Tokenizer;
 import java.io.File;
 import java.nio.file.Path;
@@ -164,7 +163,7 @@ public final class GgufImporter {
    * @throws LlaraException if the directory is not new or empty, or cannot be written
    */
   public void write(Path dir, Progress progress) {
-    NewDirectory.write(dir, aside -> fill(aside, progress));
+    AtomicFiles.writeDirectory(dir, aside -> fill(aside, progress));
   }
 
   private void fill(Path dir, Progress progress) {

@@ -9,6 +9,7 @@ import io.llara.LlaraException;
 import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.LlamaConfig;
 import io.llara.engine.EncodingEngine;
+import io.llara.io.TemporaryPath;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -85,12 +86,9 @@ public final class ReplayEngines implements AutoCloseable {
       for (Map.Entry<String, JsonElement> entry : keys.entrySet()) {
         merged.add(entry.getKey(), entry.getValue());
       }
-      Path copy = Files.createTempFile("llara-config", ".json");
-      try {
-        Files.writeString(copy, merged.toString());
-        return LlamaConfig.read(copy);
-      } finally {
-        Files.deleteIfExists(copy);
+      try (TemporaryPath copy = TemporaryPath.file("llara-config")) {
+        Files.writeString(copy.path(), merged.toString());
+        return LlamaConfig.read(copy.path());
       }
     } catch (IOException | JsonParseException | IllegalStateException e) {
       throw new LlaraException(

@@ -1,7 +1,7 @@
 package io.llara.retrieval.eval;
 
 import io.llara.LlaraException;
-import io.llara.retrieval.TextLines;
+import io.llara.io.LineReader;
 import java.nio.file.Path;
 import java.util.Collections;
 import java.util.HashMap;
@@ -44,20 +44,20 @@ public final class Qrels {
   public static Qrels read(Path file) {
     Map<String, Map<String, Integer>> grades = new LinkedHashMap<>();
     Map<String, Map<String, Long>> lineNumbers = new HashMap<>();
-    try (TextLines lines = TextLines.of(file, "judgements: " + FORM)) {
-      if (!lines.advance()) {
+    try (LineReader lines = LineReader.open(file, "judgements: " + FORM)) {
+      if (!lines.advanceToText()) {
         throw new LlaraException(
             "%s: is empty; expected the header query-id, corpus-id, score".formatted(file));
       }
       String[] header = fields(lines);
       if (isWholeNumber(header[2])) {
-        throw lines.wrong(
+        throw lines.error(
             "is a judgement; expected the header query-id, corpus-id, score before the first one");
       }
-      while (lines.advance()) {
+      while (lines.advanceToText()) {
         String[] fields = fields(lines);
         if (!isWholeNumber(fields[2])) {
-          throw lines.wrong("has the score '%s'; expected a whole number".formatted(fields[2]));
+          throw lines.error("has the score '%s'; expected a whole number".formatted(fields[2]));
         }
         int grade = Integer.parseInt(fields[2]);
         Map<String, Integer> judged =
@@ -66,7 +66,7 @@ public final class Qrels {
         Long before = numbers.putIfAbsent(fields[1], lines.number());
         Integer other = judged.putIfAbsent(fields[1], grade);
         if (other != null && other != grade) {
-          throw lines.wrong(
+          throw lines.error(
               "judges document '%s' for query '%s' as %d; line %d judges it as %d"
                   .formatted(fields[1], fields[0], grade, before, other));
         }
@@ -75,15 +75,15 @@ public final class Qrels {
     return new Qrels(grades);
   }
 
-  private static String[] fields(TextLines lines) {
+  private static String[] fields(LineReader lines) {
     String[] fields = lines.line().split("\t", -1);
     if (fields.length != 3) {
-      throw lines.wrong("has %d fields; expected %s".formatted(fields.length, FORM));
+      throw lines.error("has %d fields; expected %s".formatted(fields.length, FORM));
     }
     for (int i = 0; i < fields.length; i++) {
       fields[i] = fields[i].strip();
       if (fields[i].isEmpty()) {
-        throw lines.wrong("has an empty field; expected " + FORM);
+        throw lines.error("has an empty field; expected " + FORM);
       }
     }
     return fields;

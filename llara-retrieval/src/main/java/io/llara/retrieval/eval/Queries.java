@@ -1,8 +1,8 @@
 package io.llara.retrieval.eval;
 
 import io.llara.LlaraException;
-import io.llara.retrieval.JsonLines;
-import io.llara.retrieval.TextLines;
+import io.llara.io.JsonSection;
+import io.llara.io.LineReader;
 import java.nio.file.Path;
 import java.util.Collections;
 import java.util.HashMap;
@@ -22,13 +22,14 @@ public final class Queries {
   public static Map<String, String> read(Path file) {
     Map<String, String> texts = new LinkedHashMap<>();
     Map<String, Long> numbers = new HashMap<>();
-    try (JsonLines lines = new JsonLines(TextLines.of(file, "a file of one JSON object a line"))) {
-      while (lines.advance()) {
-        String id = lines.string("_id");
-        texts.put(id, lines.string("text"));
+    try (LineReader lines = LineReader.open(file, "a file of one JSON object a line")) {
+      while (lines.advanceToText()) {
+        JsonSection json = lines.json();
+        String id = json.requiredScalar("_id");
+        texts.put(id, json.requiredScalar("text"));
         Long before = numbers.putIfAbsent(id, lines.number());
         if (before != null) {
-          throw lines.wrong("has the id '%s' of line %d again".formatted(id, before));
+          throw lines.error("has the id '%s' of line %d again".formatted(id, before));
         }
       }
     }

@@ -2,7 +2,7 @@ package io.llara.retrieval.eval;
 
 import io.llara.LlaraException;
 import io.llara.io.AtomicFiles;
-import io.llara.retrieval.TextLines;
+import io.llara.io.LineReader;
 import java.io.IOException;
 import java.io.Writer;
 import java.nio.channels.Channels;
@@ -80,18 +80,18 @@ public final class TrecRun {
     Map<String, List<ScoredDocument>> found = new LinkedHashMap<>();
     Map<String, Map<String, Long>> numbers = new HashMap<>();
     String name = "";
-    try (TextLines lines = TextLines.of(file, "a run: " + FORM)) {
-      while (lines.advance()) {
+    try (LineReader lines = LineReader.open(file, "a run: " + FORM)) {
+      while (lines.advanceToText()) {
         String[] fields = lines.line().strip().split("\\s+");
         if (fields.length != 6) {
-          throw lines.wrong("has %d fields; expected %s".formatted(fields.length, FORM));
+          throw lines.error("has %d fields; expected %s".formatted(fields.length, FORM));
         }
         Long before =
             numbers
                 .computeIfAbsent(fields[0], query -> new HashMap<>())
                 .putIfAbsent(fields[2], lines.number());
         if (before != null) {
-          throw lines.wrong(
+          throw lines.error(
               "has document '%s' for query '%s' again; line %d has it"
                   .formatted(fields[2], fields[0], before));
         }
@@ -106,7 +106,7 @@ public final class TrecRun {
     return new Run(name, rankings);
   }
 
-  private static float score(TextLines lines, String field) {
+  private static float score(LineReader lines, String field) {
     float score;
     try {
       score = Float.parseFloat(field);
@@ -114,7 +114,7 @@ public final class TrecRun {
       score = Float.NaN;
     }
     if (!Float.isFinite(score)) {
-      throw lines.wrong("has the score '%s'; expected a finite number".formatted(field));
+      throw lines.error("has the score '%s'; expected a finite number".formatted(field));
     }
     return score;
   }

@@ -83,12 +83,12 @@ class BeirDatasetTest {
     folder.corpus(BeirFolder.CORPUS + "{\"_id\": \"blank1\", \"text\": \"again\"}\n");
     assertRefused(
         () -> BeirDataset.open(folder.path(), "test"),
-        "corpus.jsonl: line 9 has the id 'blank1' of line 2 again");
+        "corpus.jsonl:9: has the id 'blank1' of line 2 again");
     folder.corpus(BeirFolder.CORPUS);
     folder.queries(BeirFolder.QUERIES + "\n{\"_id\": \"q2\", \"text\": \"again\"}\n");
     assertRefused(
         () -> BeirDataset.open(folder.path(), "test"),
-        "queries.jsonl: line 7 has the id 'q2' of line 2 again");
+        "queries.jsonl:7: has the id 'q2' of line 2 again");
   }
 
   @Test
@@ -103,11 +103,11 @@ class BeirDatasetTest {
         () -> BeirDataset.open(folder.path(), "test"), "has a text for none of the 3 queries");
     folder.queries("{\"_id\": \"q1\"}");
     assertRefused(
-        () -> BeirDataset.open(folder.path(), "test"), "queries.jsonl: line 1 has no key 'text'");
+        () -> BeirDataset.open(folder.path(), "test"), "queries.jsonl:1: key 'text' is missing");
     folder.queries(BeirFolder.QUERIES).corpus("{\"_id\": \"d1\", \"text\": \"\"}");
     assertRefused(() -> BeirDataset.open(folder.path(), "test"), "no document with a text");
     folder.corpus("{\"_id\": \"d1\", \"text\": \"x\"}\n[]");
-    assertRefused(() -> BeirDataset.open(folder.path(), "test"), "line 2 is not one JSON object");
+    assertRefused(() -> BeirDataset.open(folder.path(), "test"), ":2: is not valid JSON");
     Files.delete(folder.path().resolve("corpus.jsonl"));
     assertRefused(
         () -> BeirDataset.open(folder.path(), "test"),

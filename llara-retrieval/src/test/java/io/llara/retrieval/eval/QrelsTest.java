@@ -42,11 +42,11 @@ class QrelsTest {
       delimiter = '|',
       textBlock =
           """
-          q1 d1     | line 2 has 2 fields; expected query-id, corpus-id and score, separated by tabs
-          q1 0 d1 1 | line 2 has 4 fields
-          q1 d1 x   | line 2 has the score 'x'; expected a whole number
-          q1 d1 1.5 | line 2 has the score '1.5'
-          q1  1     | line 2 has an empty field
+          q1 d1     | :2: has 2 fields; expected query-id, corpus-id and score, separated by tabs
+          q1 0 d1 1 | :2: has 4 fields
+          q1 d1 x   | :2: has the score 'x'; expected a whole number
+          q1 d1 1.5 | :2: has the score '1.5'
+          q1  1     | :2: has an empty field
           """)
   void namesTheLineThatIsNoJudgement(String line, String message) throws IOException {
     Path file = write(HEADER + line.replace(' ', '\t') + "\n");
@@ -62,7 +62,7 @@ class QrelsTest {
     assertThatThrownBy(() -> Qrels.read(file))
         .isInstanceOf(LlaraException.class)
         .hasMessageContaining(
-            "line 4 judges document 'd1' for query 'q1' as 2; line 2 judges it as 1");
+            ":4: judges document 'd1' for query 'q1' as 2; line 2 judges it as 1");
   }
 
   @Test
@@ -70,7 +70,7 @@ class QrelsTest {
     Path headless = write("q1\td1\t1\n");
     assertThatThrownBy(() -> Qrels.read(headless))
         .isInstanceOf(LlaraException.class)
-        .hasMessageContaining("line 1 is a judgement; expected the header");
+        .hasMessageContaining(":1: is a judgement; expected the header");
     Path empty = write("");
     assertThatThrownBy(() -> Qrels.read(empty)).hasMessageContaining("is empty");
     assertThatThrownBy(() -> Qrels.read(folder.resolve("none.tsv")))

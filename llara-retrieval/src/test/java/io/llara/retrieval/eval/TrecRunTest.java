@@ -62,10 +62,10 @@ class TrecRunTest {
       delimiter = '|',
       textBlock =
           """
-          q1 Q0 d2 1 0.5     | line 2 has 5 fields; expected query-id Q0 document-id rank score
-          q1 Q0 d2 1 x run   | line 2 has the score 'x'; expected a finite number
-          q1 Q0 d2 1 NaN run | line 2 has the score 'NaN'
-          q1 Q0 d1 2 0.1 run | line 2 has document 'd1' for query 'q1' again; line 1 has it
+          q1 Q0 d2 1 0.5     | :2: has 5 fields; expected query-id Q0 document-id rank score
+          q1 Q0 d2 1 x run   | :2: has the score 'x'; expected a finite number
+          q1 Q0 d2 1 NaN run | :2: has the score 'NaN'
+          q1 Q0 d1 2 0.1 run | :2: has document 'd1' for query 'q1' again; line 1 has it
           """)
   void namesTheLineThatIsWrong(String line, String message) throws IOException {
     Path file = Files.writeString(folder.resolve("run"), "q1 Q0 d1 1 0.5 run\n" + line);

@@ -44,11 +44,11 @@ final class MarkerTokens {
 
   private MarkerTokens(Path dir, Tokenizer known) {
     this.dir = dir;
-    this.tokenizer = JsonFiles.read(dir.resolve(TokenizerFiles.TOKENIZER));
+    this.tokenizer = TokenizerFiles.json(dir.resolve(TokenizerFiles.TOKENIZER));
     this.size = known.vocabularySize();
     requireNoGaps();
     Set<String> special = new HashSet<>();
-    for (JsonElement token : JsonFiles.list(tokenizer, "added_tokens")) {
+    for (JsonElement token : TokenizerFiles.list(tokenizer, "added_tokens")) {
       special.add(token.getAsJsonObject().get("content").getAsString());
     }
     for (String name : NAMES) {
@@ -96,7 +96,7 @@ final class MarkerTokens {
   void write(Path out) {
     TokenizerFiles.copyAll(dir, out);
     List<JsonElement> tokens = new ArrayList<>();
-    JsonArray before = JsonFiles.list(tokenizer, "added_tokens");
+    JsonArray before = TokenizerFiles.list(tokenizer, "added_tokens");
     before.forEach(tokens::add);
     registered.forEach(
         (name, id) -> {
@@ -111,7 +111,7 @@ final class MarkerTokens {
     tokens.forEach(sorted::add);
     tokenizer.add("added_tokens", sorted);
     AtomicFiles.writeJson(out.resolve(TokenizerFiles.TOKENIZER), tokenizer);
-    JsonFiles.readIfThere(dir.resolve(TokenizerFiles.SETTINGS))
+    TokenizerFiles.jsonIfThere(dir.resolve(TokenizerFiles.SETTINGS))
         .ifPresent(
             settings -> {
               if (settings.get("added_tokens_decoder") instanceof JsonObject decoder) {
@@ -119,7 +119,7 @@ final class MarkerTokens {
                 AtomicFiles.writeJson(out.resolve(TokenizerFiles.SETTINGS), settings);
               }
             });
-    JsonFiles.readIfThere(dir.resolve(TokenizerFiles.ADDED_TOKENS))
+    TokenizerFiles.jsonIfThere(dir.resolve(TokenizerFiles.ADDED_TOKENS))
         .ifPresent(
             ids -> {
               registered.forEach(ids::addProperty);
@@ -146,7 +146,7 @@ final class MarkerTokens {
     } else {
       vocabulary.getAsJsonObject().asMap().values().forEach(id -> ids.set(id.getAsInt()));
     }
-    for (JsonElement token : JsonFiles.list(tokenizer, "added_tokens")) {
+    for (JsonElement token : TokenizerFiles.list(tokenizer, "added_tokens")) {
       ids.set(token.getAsJsonObject().get("id").getAsInt());
     }
     int gap = ids.nextClearBit(0);

@@ -10,7 +10,7 @@ import io.llara.checkpoint.SafetensorsWriter;
 import io.llara.checkpoint.StorageType;
 import io.llara.checkpoint.TensorEntry;
 import io.llara.io.AtomicFiles;
-import io.llara.io.NewDirectory;
+import io.llara.io.TemporaryPath;
 import io.llara.tensor.Libtorch;
 import io.llara.tensor.NumberTypes;
 import io.llara.tensor.TensorContents;
@@ -89,7 +89,7 @@ public final class ModelDirectory {
           }
           return weight;
         };
-    NewDirectory.write(out, aside -> fill(checkpoint, aside, byName, type, settings));
+    AtomicFiles.writeDirectory(out, aside -> fill(checkpoint, aside, byName, type, settings));
   }
 
   /**
@@ -99,7 +99,7 @@ public final class ModelDirectory {
   public static void write(
       Path source, Path out, Weights weights, StorageType type, Optional<LlaraJson> settings) {
     CheckpointDirectory checkpoint = CheckpointDirectory.open(source);
-    NewDirectory.write(out, aside -> fill(checkpoint, aside, weights, type, settings));
+    AtomicFiles.writeDirectory(out, aside -> fill(checkpoint, aside, weights, type, settings));
   }
 
   /**
@@ -119,7 +119,7 @@ public final class ModelDirectory {
       try (DirectoryStream<Path> debris =
           Files.newDirectoryStream(out, ASIDE_PREFIX + "*" + ASIDE_SUFFIX)) {
         for (Path dir : debris) {
-          NewDirectory.remove(dir);
+          TemporaryPath.delete(dir);
         }
       }
       String name = Long.toUnsignedString(ThreadLocalRandom.current().nextLong(), 36);
@@ -130,7 +130,7 @@ public final class ModelDirectory {
         moveAll(aside, out);
         AtomicFiles.forceFolder(out);
       } finally {
-        NewDirectory.remove(aside);
+        TemporaryPath.delete(aside);
       }
     } catch (IOException e) {
       throw new LlaraException("%s: cannot be written: %s".formatted(out, e), e);
@@ -145,7 +145,7 @@ public final class ModelDirectory {
       Optional<LlaraJson> settings) {
     Libtorch.load();
     ScalarType stored = NumberTypes.of(type);
-    JsonObject config = JsonFiles.read(source.path().resolve(ModelFiles.CONFIG));
+    JsonObject config = TokenizerFiles.json(source.path().resolve(ModelFiles.CONFIG));
     ModelFiles.nameType(config, type);
     if (source.config().tieWordEmbeddings() || source.tensors().containsKey(LlamaTensors.HEAD)) {
       ModelFiles.nameModelWithHead(config, source.config());

@@ -11,7 +11,6 @@ import io.llara.checkpoint.LlamaConfig;
 import io.llara.checkpoint.SafetensorsWriter;
 import io.llara.checkpoint.StorageType;
 import io.llara.io.AtomicFiles;
-import io.llara.io.NewDirectory;
 import io.llara.tokenize.Tokenizer;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -67,9 +66,9 @@ public final class ModelInitializer {
    */
   public static void create(
       Path configJson, Path tokenizerDir, OptionalInt vocabulary, long seed, Path out) {
-    NewDirectory.requireFree(out);
+    AtomicFiles.requireFree(out);
     LlamaConfig given = LlamaConfig.read(configJson);
-    JsonObject config = JsonFiles.read(configJson);
+    JsonObject config = TokenizerFiles.json(configJson);
     double deviation = deviation(config, configJson);
     int size = vocabulary.orElse(given.vocabularySize());
     config.addProperty("vocab_size", size);
@@ -88,7 +87,7 @@ public final class ModelInitializer {
                 .formatted(configJson, size, tokenizer, tokens - 1));
       }
       requireIdsBelow(size, config, configJson);
-      NewDirectory.write(
+      AtomicFiles.writeDirectory(
           out,
           dir -> {
             AtomicFiles.writeJson(dir.resolve(ModelFiles.CONFIG), config);

@@ -1,7 +1,11 @@
 package io.llara.train.checkpoint;
 
+import com.google.gson.JsonArray;
+import com.google.gson.JsonElement;
+import com.google.gson.JsonObject;
 import io.llara.ModelLoadException;
 import io.llara.io.AtomicFiles;
+import io.llara.io.StrictJson;
 import java.io.EOFException;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -10,6 +14,7 @@ import java.nio.channels.WritableByteChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Optional;
 
 /** The files beside the weights of a model, and how bytes of files are copied. */
 final class TokenizerFiles {
@@ -25,9 +30,30 @@ final class TokenizerFiles {
   private static final List<String> VOCABULARY =
       List.of(TOKENIZER, ADDED_TOKENS, "tokenizer.model", "vocab.json", "merges.txt");
 
+  private static final int MAX_BYTES = 512 << 20;
   private static final int CHUNK_BYTES = 1 << 20;
 
   private TokenizerFiles() {}
+
+  /** Reads a file of a JSON object, which may be as large as a tokenizer's vocabulary. */
+  static JsonObject json(Path file) {
+    return StrictJson.modelFile(file, MAX_BYTES).json();
+  }
+
+  static Optional<JsonObject> jsonIfThere(Path file) {
+    return Files.exists(file) ? Optional.of(json(file)) : Optional.empty();
+  }
+
+  /** Returns the list under a key, which is made if it is absent or null. */
+  static JsonArray list(JsonObject object, String key) {
+    JsonElement value = object.get(key);
+    if (value instanceof JsonArray list) {
+      return list;
+    }
+    JsonArray list = new JsonArray();
+    object.add(key, list);
+    return list;
+  }
 
   /** Copies those that are there. */
   static void copyAll(Path from, Path to) {

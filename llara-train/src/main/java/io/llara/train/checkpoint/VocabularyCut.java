@@ -50,7 +50,7 @@ final class VocabularyCut {
 
   private VocabularyCut(Path dir, Tokenizer known, int size) {
     this.file = dir.resolve(TokenizerFiles.TOKENIZER);
-    this.tokenizer = JsonFiles.read(file);
+    this.tokenizer = TokenizerFiles.json(file);
     this.size = size;
     if (!(tokenizer.getAsJsonObject("model").get("vocab") instanceof JsonObject vocabulary)) {
       throw new UnsupportedModelException(
@@ -91,7 +91,7 @@ final class VocabularyCut {
     cut.renumber();
     AtomicFiles.writeJson(out.resolve(TokenizerFiles.TOKENIZER), cut.tokenizer);
     TokenizerFiles.copy(dir, out, TokenizerFiles.INDEPENDENT);
-    JsonFiles.readIfThere(dir.resolve(TokenizerFiles.SETTINGS))
+    TokenizerFiles.jsonIfThere(dir.resolve(TokenizerFiles.SETTINGS))
         .ifPresent(
             settings -> {
               if (settings.get("added_tokens_decoder") instanceof JsonObject decoder) {
@@ -126,7 +126,7 @@ final class VocabularyCut {
   /** Special ones stay; others beyond the end go. */
   private void cutAddedTokens() {
     JsonArray staying = new JsonArray();
-    for (JsonElement element : JsonFiles.list(tokenizer, "added_tokens")) {
+    for (JsonElement element : TokenizerFiles.list(tokenizer, "added_tokens")) {
       JsonObject token = element.getAsJsonObject();
       String name = token.get("content").getAsString();
       int id = token.get("id").getAsInt();
@@ -220,7 +220,7 @@ final class VocabularyCut {
     JsonObject model = tokenizer.getAsJsonObject("model");
     model.add("vocab", vocabulary);
     JsonArray merges = new JsonArray();
-    for (JsonElement merge : JsonFiles.list(model, "merges")) {
+    for (JsonElement merge : TokenizerFiles.list(model, "merges")) {
       String left;
       String right;
       if (merge instanceof JsonArray pair) {

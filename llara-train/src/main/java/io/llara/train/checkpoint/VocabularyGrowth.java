@@ -13,7 +13,6 @@ import io.llara.checkpoint.SafetensorsFile;
 import io.llara.checkpoint.SafetensorsWriter;
 import io.llara.checkpoint.TensorEntry;
 import io.llara.io.AtomicFiles;
-import io.llara.io.NewDirectory;
 import io.llara.prompt.PromptTemplate;
 import io.llara.tensor.Libtorch;
 import io.llara.tensor.TensorContents;
@@ -96,18 +95,18 @@ public final class VocabularyGrowth {
    *     directory is not new or empty or cannot be written
    */
   public static List<String> addMarkers(Path model, Path out, long seed) {
-    NewDirectory.requireFree(out);
+    AtomicFiles.requireFree(out);
     Libtorch.load();
     CheckpointDirectory checkpoint = CheckpointDirectory.open(model);
     VocabularyGrowth growth = new VocabularyGrowth(checkpoint, MarkerTokens.missingIn(model), seed);
-    NewDirectory.write(out, growth::fill);
+    AtomicFiles.writeDirectory(out, growth::fill);
     return growth.markers.added();
   }
 
   private void fill(Path dir) {
     markers.write(dir);
     TokenizerFiles.copy(checkpoint.path(), dir, List.of(ModelFiles.GENERATION));
-    JsonObject config = JsonFiles.read(checkpoint.path().resolve(ModelFiles.CONFIG));
+    JsonObject config = TokenizerFiles.json(checkpoint.path().resolve(ModelFiles.CONFIG));
     config.addProperty("vocab_size", vocabulary);
     AtomicFiles.writeJson(dir.resolve(ModelFiles.CONFIG), config);
     new LlaraJson(PromptTemplate.LLAMA2VEC, true, OptionalInt.empty(), OptionalInt.empty())
@@ -123,7 +122,7 @@ public final class VocabularyGrowth {
       writeFile(from.resolve(ModelFiles.WEIGHTS), dir.resolve(ModelFiles.WEIGHTS));
       return;
     }
-    JsonObject index = JsonFiles.read(from.resolve(ModelFiles.INDEX));
+    JsonObject index = TokenizerFiles.json(from.resolve(ModelFiles.INDEX));
     Set<String> shards = new LinkedHashSet<>();
     for (JsonElement shard : index.getAsJsonObject("weight_map").asMap().values()) {
       shards.add(shard.getAsString());

@@ -4,11 +4,12 @@ import com.google.gson.JsonObject;
 import com.google.gson.stream.JsonWriter;
 import io.llara.LlaraException;
 import io.llara.io.AtomicFiles;
-import io.llara.io.NewDirectory;
+import io.llara.io.JsonSection;
+import io.llara.io.StrictJson;
+import io.llara.io.TemporaryPath;
 import io.llara.train.data.PairSource;
 import io.llara.train.data.PairStream;
 import io.llara.train.data.TrainingPair;
-import io.llara.train.run.JsonFiles;
 import io.llara.train.run.Manifest;
 import java.io.BufferedWriter;
 import java.io.IOException;
@@ -67,10 +68,9 @@ final class RefreshedPairs {
     if (!Files.exists(record) || !Files.exists(pairs())) {
       return false;
     }
-    JsonObject json = JsonFiles.read(record);
-    JsonFiles.requireVersion(record, json, VERSION, FORMAT_VERSION);
-    return JsonFiles.requiredString(record, json, SHA_256)
-        .equals(Manifest.DataFile.of(pairs()).sha256());
+    JsonSection json = StrictJson.file(record);
+    json.requireVersion(VERSION, FORMAT_VERSION);
+    return json.requiredString(SHA_256).equals(Manifest.DataFile.of(pairs()).sha256());
   }
 
   /**
@@ -93,7 +93,7 @@ final class RefreshedPairs {
       for (Path file : List.of(dir.resolve(RECORD), pairs(), mined())) {
         Files.deleteIfExists(file);
       }
-      NewDirectory.remove(model());
+      TemporaryPath.delete(model());
     } catch (IOException e) {
       throw new LlaraException("%s: cannot be prepared: %s".formatted(dir, e), e);
     }
@@ -187,7 +187,7 @@ final class RefreshedPairs {
   /** Deletes the model, if it is there. */
   void removeModel() {
     try {
-      NewDirectory.remove(model());
+      TemporaryPath.delete(model());
     } catch (IOException e) {
       throw new LlaraException("%s: cannot be deleted: %s".formatted(model(), e), e);
     }

@@ -1,11 +1,6 @@
 package io.llara.train.data;
 
-import com.google.gson.stream.JsonReader;
-import com.google.gson.stream.JsonToken;
-import java.io.IOException;
-import java.util.HashMap;
-import java.util.Map;
-import java.util.Set;
+import io.llara.io.JsonSection;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -17,61 +12,32 @@ import org.jspecify.annotations.Nullable;
  */
 record DataLine(String text, @Nullable Targets targets, @Nullable String id) {
   private static final String INPUT = "input";
-  private static final String SELF = "output_summarize";
-  private static final String NEXT = "output_predict";
   private static final String TEXT = "text";
-  private static final String ID = "id";
-  private static final Set<String> KEYS = Set.of(INPUT, SELF, NEXT, TEXT, ID);
 
   /** What the embeddings of a pair's text must predict; may be blank. */
   record Targets(String self, String next) {}
 
-  /** Reads a line. */
-  static DataLine parse(byte[] line) throws BadLineException {
-    Map<String, String> values = new HashMap<>();
-    JsonLine.read(line, KEYS, (key, reader) -> values.put(key, value(reader, key)));
+  /**
+   * Reads a line.
+   *
+   * @throws io.llara.LlaraException if it is neither; names the line
+   */
+  static DataLine of(JsonSection json) {
+    if (json.mentions(INPUT) && json.mentions(TEXT)) {
+      throw json.invalid(TEXT, "there beside 'input'", "one of them: they are two forms");
+    }
     // An empty id names nothing.
-    values.remove(ID, "");
-    String input = values.get(INPUT);
-    String text = values.get(TEXT);
-    String id = values.get(ID);
-    if (input != null && text == null) {
-      Targets targets = new Targets(required(values, SELF), required(values, NEXT));
-      return new DataLine(notBlank(input, INPUT), targets, id);
+    String id = json.scalar("id").filter(name -> !name.isEmpty()).orElse(null);
+    if (json.mentions(INPUT)) {
+      Targets targets =
+          new Targets(
+              json.requiredString("output_summarize"), json.requiredString("output_predict"));
+      return new DataLine(json.requiredText(INPUT), targets, id);
     }
-    if (text != null && input == null) {
-      return new DataLine(notBlank(text, TEXT), null, id);
+    if (json.mentions(TEXT)) {
+      return new DataLine(json.requiredText(TEXT), null, id);
     }
-    throw new BadLineException(
-        input == null
-            ? "has neither \"input\" nor \"text\""
-            : "has both \"input\" and \"text\": it cannot be told which form it has");
-  }
-
-  private static String value(JsonReader reader, String key) throws IOException, BadLineException {
-    if (key.equals(ID)) {
-      JsonToken type = reader.peek();
-      if (type == JsonToken.NULL) {
-        reader.nextNull();
-        return "";
-      }
-      if (type == JsonToken.NUMBER) {
-        return reader.nextString();
-      }
-    }
-    return JsonLine.string(reader, key);
-  }
-
-  private static String required(Map<String, String> values, String key) throws BadLineException {
-    String value = values.get(key);
-    if (value == null) {
-      throw new BadLineException("has \"input\" but no \"" + key + "\"");
-    }
-    return value;
-  }
-
-  private static String notBlank(String value, String key) throws BadLineException {
-    return JsonLine.notBlank(value, "\"" + key + "\"");
+    throw json.missing(TEXT, "a document's text, or 'input' of a pair");
   }
 
   /**
@@ -79,6 +45,6 @@ record DataLine(String text, @Nullable Targets targets, @Nullable String id) {
    * has none, falls into the given fraction. The same for the same document wherever it stands.
    */
   boolean isHeldOut(double fraction) {
-    return JsonLine.fallsInto(fraction, id == null ? text : id);
+    return JsonlStream.fallsInto(fraction, id == null ? text : id);
   }
 }

@@ -113,16 +113,15 @@ public abstract sealed class JsonlSource<T> permits TextSource, PairSource {
   }
 
   /** Refuses a line that cannot be used, or logs it; logs of all passes count together. */
-  void bad(String origin, BadLineException reason) {
-    String message = origin + ": " + reason.getMessage();
+  void bad(LlaraException reason) {
     if (badLines == BadLines.REFUSE) {
-      throw new LlaraException(message, reason);
+      throw reason;
     }
     int before = logged.getAndUpdate(n -> Math.min(n + 1, LOGGED_LINES));
     if (before < LOGGED_LINES) {
       LOG.warn(
           "skipped: {}{}",
-          message,
+          reason.getMessage(),
           before + 1 < LOGGED_LINES ? "" : " (more bad lines are counted, not shown)");
     }
   }

@@ -1,6 +1,10 @@
 package io.llara.train.data;
 
+import com.google.common.hash.Hashing;
 import io.llara.LlaraException;
+import io.llara.io.JsonSection;
+import io.llara.io.LineReader;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayDeque;
 import java.util.Deque;
@@ -21,7 +25,6 @@ public abstract sealed class JsonlStream<T> implements Iterator<T>, AutoCloseabl
   private final Iterator<Path> files;
   private final Deque<T> ready = new ArrayDeque<>();
   private @Nullable LineReader reader;
-  private Path file = Path.of("");
   private boolean closed;
 
   private long lines;
@@ -38,9 +41,15 @@ public abstract sealed class JsonlStream<T> implements Iterator<T>, AutoCloseabl
   /**
    * Makes of a line what there is in it: calls {@link #add}, {@link #tooShort} or {@link #ofOther}.
    *
-   * @param origin file and line, for messages
+   * @throws LlaraException if the line cannot be used; names it
    */
-  abstract void read(byte[] line, String origin) throws BadLineException;
+  abstract void read(JsonSection line);
+
+  /** Returns whether the hash of a name falls into a fraction of all. */
+  static boolean fallsInto(double fraction, String name) {
+    long hash = Hashing.murmur3_128().hashString(name, StandardCharsets.UTF_8).asLong();
+    return (hash >>> 11) * 0x1p-53 < fraction;
+  }
 
   final void add(T example) {
     ready.add(example);
@@ -106,20 +115,17 @@ public abstract sealed class JsonlStream<T> implements Iterator<T>, AutoCloseabl
       if (!files.hasNext()) {
         return false;
       }
-      file = files.next();
-      reader = new LineReader(file);
+      reader = new LineReader(files.next());
     }
     return true;
   }
 
   private void readLine() {
-    LineReader line = Objects.requireNonNull(reader);
-    String origin = file + ":" + line.number();
     try {
-      read(line.bytes(), origin);
-    } catch (BadLineException e) {
+      read(Objects.requireNonNull(reader).json());
+    } catch (LlaraException e) {
       badLines++;
-      source.bad(origin, e);
+      source.bad(e);
     }
   }
 

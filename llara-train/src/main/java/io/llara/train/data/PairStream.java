@@ -1,5 +1,7 @@
 package io.llara.train.data;
 
+import io.llara.io.JsonSection;
+
 /** One pass over a {@link PairSource}. Not thread-safe. */
 public final class PairStream extends JsonlStream<TrainingPair> {
   private final PairSource source;
@@ -10,16 +12,17 @@ public final class PairStream extends JsonlStream<TrainingPair> {
   }
 
   @Override
-  void read(byte[] line, String origin) throws BadLineException {
-    TrainingPair pair = PairLine.parse(line, origin);
-    if (ofOther(JsonLine.fallsInto(source.fraction(), pair.query()))) {
+  void read(JsonSection line) {
+    TrainingPair pair = PairLine.of(line);
+    if (ofOther(fallsInto(source.fraction(), pair.query()))) {
       return;
     }
     int negatives = pair.negatives().size();
     if (negatives < source.leastNegatives()) {
-      throw new BadLineException(
-          "has %d negative passages in \"neg\"; at least %d are needed"
-              .formatted(negatives, source.leastNegatives()));
+      throw line.invalid(
+          "neg",
+          "a list of %d passages".formatted(negatives),
+          "at least %d".formatted(source.leastNegatives()));
     }
     add(pair);
   }

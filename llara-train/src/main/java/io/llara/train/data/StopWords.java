@@ -1,17 +1,14 @@
 package io.llara.train.data;
 
-import com.google.common.base.CharMatcher;
 import com.google.common.collect.ImmutableSet;
 import com.google.common.io.Resources;
 import io.llara.LlaraException;
+import io.llara.io.LineReader;
+import io.llara.io.Messages;
 import java.io.IOException;
 import java.io.UncheckedIOException;
-import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
-import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
-import java.util.List;
 import java.util.Locale;
 import java.util.Set;
 
@@ -20,7 +17,6 @@ import java.util.Set;
  * thread-safe.
  */
 public final class StopWords {
-  private static final char BYTE_ORDER_MARK = '\uFEFF';
   private static final StopWords NONE = new StopWords(ImmutableSet.of());
 
   private final ImmutableSet<String> words;
@@ -64,24 +60,13 @@ public final class StopWords {
    *     line (which is named), or has no word at all
    */
   public static StopWords read(Path file) {
-    List<String> lines;
-    try {
-      lines = Files.readAllLines(file, StandardCharsets.UTF_8);
-    } catch (CharacterCodingException e) {
-      throw new LlaraException(file + ": is not UTF-8 text; expected one stop word a line", e);
-    } catch (NoSuchFileException e) {
-      throw new LlaraException(file + ": no such file; expected a list of stop words", e);
-    } catch (IOException e) {
-      throw new LlaraException(file + ": cannot be read: " + e.getMessage(), e);
-    }
     ImmutableSet.Builder<String> words = ImmutableSet.builder();
-    for (int i = 0; i < lines.size(); i++) {
-      String word = CharMatcher.is(BYTE_ORDER_MARK).trimLeadingFrom(lines.get(i)).strip();
-      if (word.chars().anyMatch(Character::isWhitespace)) {
-        throw new LlaraException(
-            "%s:%d: is \"%s\"; expected one stop word a line".formatted(file, i + 1, word));
-      }
-      if (!word.isEmpty()) {
+    try (LineReader lines = LineReader.open(file, "a list of stop words")) {
+      while (lines.advanceToText()) {
+        String word = lines.line().strip();
+        if (word.chars().anyMatch(Character::isWhitespace)) {
+          throw lines.error("is %s; expected one stop word a line".formatted(Messages.quote(word)));
+        }
         words.add(lower(word));
       }
     }

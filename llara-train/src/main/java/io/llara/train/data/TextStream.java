@@ -1,6 +1,7 @@
 package io.llara.train.data;
 
 import io.llara.TokenizationException;
+import io.llara.io.JsonSection;
 import io.llara.train.data.DataLine.Targets;
 import io.llara.train.data.TextSource.Kind;
 import java.util.List;
@@ -17,14 +18,15 @@ public final class TextStream extends JsonlStream<TrainingText> {
   }
 
   @Override
-  void read(byte[] line, String origin) throws BadLineException {
-    DataLine data = DataLine.parse(line);
+  void read(JsonSection line) {
+    DataLine data = DataLine.of(line);
+    String origin = line.place();
     if (ofOther(data.isHeldOut(source.fraction()))) {
       return;
     }
     Targets targets = data.targets();
     if (targets == null) {
-      addPassages(passages(data.text()), origin);
+      addPassages(passages(data.text(), origin), origin);
     } else if (source.kind() == Kind.PLAIN_TEXTS) {
       add(new TrainingText(data.text(), "", "", origin));
     } else {
@@ -34,14 +36,14 @@ public final class TextStream extends JsonlStream<TrainingText> {
     }
   }
 
-  private List<String> passages(String document) throws BadLineException {
+  private List<String> passages(String document, String origin) {
     if (splitter == null) {
       splitter = source.splitter();
     }
     try {
       return splitter.split(document);
     } catch (TokenizationException e) {
-      throw new BadLineException("\"text\" cannot be tokenised: " + e.getMessage(), e);
+      throw new TokenizationException(origin + ": " + e.getMessage(), e);
     }
   }
 

@@ -1,6 +1,8 @@
 package io.llara.train.mining;
 
 import com.google.gson.stream.JsonWriter;
+import io.llara.LlaraException;
+import io.llara.io.TemporaryPath;
 import io.llara.retrieval.Corpus;
 import io.llara.train.data.TrainingPair;
 import java.io.Closeable;
@@ -15,7 +17,7 @@ import java.nio.file.Path;
  * BEIR format. The id of a passage is a digest of its text, the same in whatever files it stands.
  */
 final class OwnPassages implements Closeable {
-  private final TemporaryFile file = new TemporaryFile();
+  private final TemporaryPath file = TemporaryPath.file("llara-mining");
   private final KeyTable seen = new KeyTable();
   private final Writer out;
 
@@ -24,7 +26,7 @@ final class OwnPassages implements Closeable {
       out = Files.newBufferedWriter(file.path(), StandardCharsets.UTF_8);
     } catch (IOException e) {
       file.close();
-      throw file.failed(e);
+      throw failed(e);
     }
   }
 
@@ -50,7 +52,7 @@ final class OwnPassages implements Closeable {
       json.flush();
       out.write('\n');
     } catch (IOException e) {
-      throw file.failed(e);
+      throw failed(e);
     }
   }
 
@@ -63,10 +65,14 @@ final class OwnPassages implements Closeable {
     try {
       out.close();
     } catch (IOException e) {
-      throw file.failed(e);
+      throw failed(e);
     }
     Path path = file.path();
     return new Corpus(name, () -> Files.newInputStream(path));
+  }
+
+  private LlaraException failed(IOException e) {
+    return new LlaraException("%s: cannot be written: %s".formatted(file.path(), e), e);
   }
 
   @Override
@@ -74,7 +80,7 @@ final class OwnPassages implements Closeable {
     try {
       out.close();
     } catch (IOException e) {
-      throw file.failed(e);
+      throw failed(e);
     } finally {
       file.close();
     }

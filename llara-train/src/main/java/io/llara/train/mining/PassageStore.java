@@ -1,5 +1,7 @@
 package io.llara.train.mining;
 
+import io.llara.LlaraException;
+import io.llara.io.TemporaryPath;
 import java.io.BufferedOutputStream;
 import java.io.Closeable;
 import java.io.DataOutputStream;
@@ -17,12 +19,12 @@ import java.util.function.IntConsumer;
  * fit into memory. Takes twelve bytes of memory a passage. For one thread.
  */
 final class PassageStore implements Closeable {
-  private final TemporaryFile file;
+  private final TemporaryPath file;
   private final int[] places;
   private final long[] offsets;
   private final RandomAccessFile in;
 
-  private PassageStore(TemporaryFile file, int[] places, long[] offsets) throws IOException {
+  private PassageStore(TemporaryPath file, int[] places, long[] offsets) throws IOException {
     this.file = file;
     this.places = places;
     this.offsets = offsets;
@@ -49,7 +51,7 @@ final class PassageStore implements Closeable {
     wanted.or(named);
     int[] places = wanted.stream().toArray();
     long[] offsets = new long[places.length + 1];
-    TemporaryFile file = new TemporaryFile();
+    TemporaryPath file = TemporaryPath.file("llara-mining");
     try {
       try (DataOutputStream out =
           new DataOutputStream(
@@ -61,7 +63,7 @@ final class PassageStore implements Closeable {
                 try {
                   filling.add(document.id(), whole.get(place) ? document.passage() : "");
                 } catch (IOException e) {
-                  throw file.failed(e);
+                  throw failed(file, e);
                 }
               }
               progress.accept(place + 1);
@@ -70,7 +72,7 @@ final class PassageStore implements Closeable {
       return new PassageStore(file, places, offsets);
     } catch (IOException e) {
       file.close();
-      throw file.failed(e);
+      throw failed(file, e);
     } catch (RuntimeException | Error e) {
       file.close();
       throw e;
@@ -110,7 +112,7 @@ final class PassageStore implements Closeable {
       in.seek(offsets[index]);
       in.readFully(bytes);
     } catch (IOException e) {
-      throw file.failed(e);
+      throw failed(file, e);
     }
     ByteBuffer buffer = ByteBuffer.wrap(bytes);
     int idLength = buffer.getInt();
@@ -120,12 +122,16 @@ final class PassageStore implements Closeable {
         new String(bytes, textAt, bytes.length - textAt, StandardCharsets.UTF_8));
   }
 
+  private static LlaraException failed(TemporaryPath file, IOException e) {
+    return new LlaraException("%s: cannot be written or read: %s".formatted(file.path(), e), e);
+  }
+
   @Override
   public void close() {
     try {
       in.close();
     } catch (IOException e) {
-      throw file.failed(e);
+      throw failed(file, e);
     } finally {
       file.close();
     }

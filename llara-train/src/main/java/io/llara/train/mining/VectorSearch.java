@@ -2,9 +2,8 @@ package io.llara.train.mining;
 
 import com.google.common.collect.Lists;
 import io.llara.Encoder;
-import io.llara.LlaraException;
 import io.llara.Mode;
-import io.llara.io.NewDirectory;
+import io.llara.io.TemporaryPath;
 import io.llara.retrieval.CorpusVectors;
 import io.llara.retrieval.ExactSearch;
 import io.llara.retrieval.Hits;
@@ -15,9 +14,6 @@ import io.llara.retrieval.InnerProduct;
 import io.llara.retrieval.TextSet;
 import io.llara.retrieval.VectorSet;
 import io.llara.train.mining.MiningListener.Stage;
-import java.io.IOException;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
@@ -121,7 +117,7 @@ record VectorSearch(EmbeddingSearch embeddings) implements MiningSettings.Search
   private static final class Graph implements Finder {
     private final VectorSet passages;
     private final int lanes;
-    private final Path folder;
+    private final TemporaryPath folder;
     private final HnswIndex index;
     private final Workers workers;
     private OptionalDouble recall = OptionalDouble.empty();
@@ -129,27 +125,15 @@ record VectorSearch(EmbeddingSearch embeddings) implements MiningSettings.Search
     Graph(VectorSet passages, HnswOptions options, int lanes) {
       this.passages = passages;
       this.lanes = lanes;
+      folder = TemporaryPath.folder("llara-hnsw");
       try {
-        folder = Files.createTempDirectory("llara-hnsw");
-      } catch (IOException e) {
-        throw new LlaraException("a temporary folder cannot be made: " + e, e);
-      }
-      try {
-        HnswIndex.build(folder, passages, options);
-        index = HnswIndex.open(folder);
+        HnswIndex.build(folder.path(), passages, options);
+        index = HnswIndex.open(folder.path());
       } catch (RuntimeException | Error e) {
-        remove(folder);
+        folder.close();
         throw e;
       }
       workers = new Workers(lanes);
-    }
-
-    private static void remove(Path folder) {
-      try {
-        NewDirectory.remove(folder);
-      } catch (IOException e) {
-        throw new LlaraException("%s: cannot be deleted: %s".formatted(folder, e), e);
-      }
     }
 
     @Override
@@ -185,7 +169,7 @@ record VectorSearch(EmbeddingSearch embeddings) implements MiningSettings.Search
       try {
         index.close();
       } finally {
-        remove(folder);
+        folder.close();
       }
     }
   }

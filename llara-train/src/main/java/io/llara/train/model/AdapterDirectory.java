@@ -9,7 +9,7 @@ import io.llara.checkpoint.SafetensorsWriter;
 import io.llara.checkpoint.StorageType;
 import io.llara.checkpoint.TensorEntry;
 import io.llara.io.AtomicFiles;
-import io.llara.io.NewDirectory;
+import io.llara.io.TemporaryPath;
 import io.llara.tensor.TensorContents;
 import io.llara.tensor.TensorScope;
 import io.llara.train.autograd.Parameter;
@@ -47,7 +47,7 @@ public final class AdapterDirectory {
    */
   public static void write(TrainedModel model, LoraOptions lora, Path base, Path dir) {
     try {
-      NewDirectory.remove(dir);
+      TemporaryPath.delete(dir);
       Files.createDirectories(dir);
     } catch (IOException e) {
       throw new LlaraException("%s: cannot be made anew: %s".formatted(dir, e), e);

@@ -6,7 +6,8 @@ import io.llara.checkpoint.SafetensorsFile;
 import io.llara.checkpoint.SafetensorsWriter;
 import io.llara.checkpoint.StorageType;
 import io.llara.checkpoint.TensorEntry;
-import io.llara.io.NewDirectory;
+import io.llara.io.AtomicFiles;
+import io.llara.io.TemporaryPath;
 import io.llara.tensor.StoredTensors;
 import io.llara.tensor.TensorContents;
 import java.io.IOException;
@@ -90,7 +91,7 @@ public final class CheckpointStore {
       removeDebris();
       Optional<Path> replaced = Files.exists(dir) ? Optional.of(retire(dir)) : Optional.empty();
       try {
-        NewDirectory.write(dir, aside -> fill(aside, state, writer));
+        AtomicFiles.writeDirectory(dir, aside -> fill(aside, state, writer));
       } catch (RuntimeException | Error e) {
         if (replaced.isPresent()) {
           Files.move(replaced.get(), dir, StandardCopyOption.ATOMIC_MOVE);
@@ -130,7 +131,7 @@ public final class CheckpointStore {
     for (Entry entry : newestFirst()) {
       if (entry.step() > newest || kept.size() == keep) {
         // Out of the way by its name at once: a half-deleted one must not look whole.
-        delete(retire(entry.dir()));
+        TemporaryPath.delete(retire(entry.dir()));
       } else {
         kept.add(entry);
       }
@@ -140,7 +141,7 @@ public final class CheckpointStore {
 
   private static Path retire(Path dir) throws IOException {
     Path retired = dir.resolveSibling("." + dir.getFileName() + ".old.tmp");
-    delete(retired);
+    TemporaryPath.delete(retired);
     return Files.move(dir, retired, StandardCopyOption.ATOMIC_MOVE);
   }
 
@@ -153,15 +154,7 @@ public final class CheckpointStore {
               .toList();
     }
     for (Path path : debris) {
-      delete(path);
-    }
-  }
-
-  private static void delete(Path dir) throws IOException {
-    if (Files.isDirectory(dir)) {
-      NewDirectory.remove(dir);
-    } else {
-      Files.deleteIfExists(dir);
+      TemporaryPath.delete(path);
     }
   }
 

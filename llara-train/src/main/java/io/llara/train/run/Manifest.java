@@ -1,19 +1,17 @@
 package io.llara.train.run;
 
-import com.google.gson.JsonArray;
-import com.google.gson.JsonElement;
-import com.google.gson.JsonNull;
 import com.google.gson.JsonObject;
-import com.google.gson.JsonPrimitive;
 import io.llara.Internal;
 import io.llara.LlaraException;
 import io.llara.io.AtomicFiles;
+import io.llara.io.JsonSection;
+import io.llara.io.Messages;
+import io.llara.io.StrictJson;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.DateTimeException;
 import java.time.Instant;
-import java.util.ArrayList;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -71,10 +69,6 @@ public record Manifest(
    * @param sha256 the SHA-256 of its bytes, in hexadecimal digits
    */
   public record DataFile(String path, long bytes, String sha256) {
-    private static final String PATH = "path";
-    private static final String BYTES = "bytes";
-    private static final String SHA_256 = "sha256";
-
     /**
      * Reads a file through.
      *
@@ -86,14 +80,6 @@ public record Manifest(
       } catch (IOException e) {
         throw new LlaraException("%s: cannot be read: %s".formatted(file, e), e);
       }
-    }
-
-    private JsonObject toJson() {
-      JsonObject json = new JsonObject();
-      json.addProperty(PATH, path);
-      json.addProperty(BYTES, bytes);
-      json.addProperty(SHA_256, sha256);
-      return json;
     }
   }
 
@@ -142,20 +128,12 @@ public record Manifest(
     JsonObject json = new JsonObject();
     json.addProperty(VERSION, FORMAT_VERSION);
     json.addProperty(STARTED, started.toString());
-    json.add(
-        FINISHED,
-        finished
-            .<JsonElement>map(end -> new JsonPrimitive(end.toString()))
-            .orElse(JsonNull.INSTANCE));
+    json.addProperty(FINISHED, finished.map(Instant::toString).orElse(null));
     json.addProperty(STEPS, steps);
-    json.add(SETTINGS, JsonFiles.ofStrings(settings));
-    JsonObject numbers = new JsonObject();
-    seeds.forEach(numbers::addProperty);
-    json.add(SEEDS, numbers);
-    JsonArray files = new JsonArray();
-    data.forEach(file -> files.add(file.toJson()));
-    json.add(DATA, files);
-    json.add(VERSIONS, JsonFiles.ofStrings(versions));
+    json.add(SETTINGS, StrictJson.tree(settings));
+    json.add(SEEDS, StrictJson.tree(seeds));
+    json.add(DATA, StrictJson.tree(data));
+    json.add(VERSIONS, StrictJson.tree(versions));
     AtomicFiles.writeJson(out.resolve(FILE_NAME), json);
   }
 
@@ -169,52 +147,36 @@ public record Manifest(
     if (!Files.exists(file)) {
       return Optional.empty();
     }
-    JsonObject json = JsonFiles.read(file);
-    JsonFiles.requireVersion(file, json, VERSION, FORMAT_VERSION);
-    JsonObject numbers = JsonFiles.requiredObject(file, json, SEEDS);
-    Map<String, Long> seeds = new LinkedHashMap<>();
-    numbers.keySet().forEach(key -> seeds.put(key, JsonFiles.requiredLong(file, numbers, key)));
+    JsonSection json = StrictJson.file(file);
+    json.requireVersion(VERSION, FORMAT_VERSION);
     return Optional.of(
         new Manifest(
-            JsonFiles.strings(file, JsonFiles.requiredObject(file, json, SETTINGS)),
-            seeds,
-            dataFiles(file, json),
-            JsonFiles.strings(file, JsonFiles.requiredObject(file, json, VERSIONS)),
-            instant(file, json, STARTED),
-            json.has(FINISHED) && !json.get(FINISHED).isJsonNull()
-                ? Optional.of(instant(file, json, FINISHED))
-                : Optional.empty(),
-            JsonFiles.requiredLong(file, json, STEPS)));
+            json.requiredSection(SETTINGS).allStrings(),
+            json.requiredSection(SEEDS).allLongs(),
+            json.sections(DATA).orElseThrow(() -> json.missing(DATA, "a list")).stream()
+                .map(
+                    entry ->
+                        new DataFile(
+                            entry.requiredString("path"),
+                            entry.requiredLong("bytes"),
+                            entry.requiredString("sha256")))
+                .toList(),
+            json.requiredSection(VERSIONS).allStrings(),
+            instant(json, STARTED).orElseThrow(() -> json.missing(STARTED, "a time")),
+            instant(json, FINISHED),
+            json.requiredLong(STEPS)));
   }
 
-  private static List<DataFile> dataFiles(Path file, JsonObject json) {
-    if (!(json.get(DATA) instanceof JsonArray files)) {
-      throw new LlaraException("%s: key '%s' is not a list".formatted(file, DATA));
-    }
-    List<DataFile> data = new ArrayList<>();
-    for (JsonElement element : files) {
-      if (!(element instanceof JsonObject entry)) {
-        throw new LlaraException(
-            "%s: key '%s' has an entry that is no object".formatted(file, DATA));
-      }
-      data.add(
-          new DataFile(
-              JsonFiles.requiredString(file, entry, DataFile.PATH),
-              JsonFiles.requiredLong(file, entry, DataFile.BYTES),
-              JsonFiles.requiredString(file, entry, DataFile.SHA_256)));
-    }
-    return data;
-  }
-
-  private static Instant instant(Path file, JsonObject json, String key) {
-    String text = JsonFiles.requiredString(file, json, key);
-    try {
-      return Instant.parse(text);
-    } catch (DateTimeException e) {
-      throw new LlaraException(
-          "%s: key '%s' is '%s'; expected a time such as 2026-01-31T12:00:00Z"
-              .formatted(file, key, text),
-          e);
-    }
+  private static Optional<Instant> instant(JsonSection json, String key) {
+    return json.string(key)
+        .map(
+            text -> {
+              try {
+                return Instant.parse(text);
+              } catch (DateTimeException e) {
+                throw json.invalid(
+                    key, Messages.quote(text), "a time such as 2026-01-31T12:00:00Z");
+              }
+            });
   }
 }

@@ -6,9 +6,9 @@ import com.google.gson.JsonPrimitive;
 import io.llara.Internal;
 import io.llara.LlaraException;
 import io.llara.io.AtomicFiles;
-import java.io.BufferedReader;
+import io.llara.io.LineReader;
+import io.llara.io.StrictJson;
 import java.io.IOException;
-import java.io.InputStreamReader;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
@@ -74,7 +74,7 @@ public final class MetricsLog implements AutoCloseable {
     }
     requireFinite("", line);
     ByteBuffer bytes =
-        ByteBuffer.wrap((JsonFiles.compact(line) + "\n").getBytes(StandardCharsets.UTF_8));
+        ByteBuffer.wrap((StrictJson.compact(line) + "\n").getBytes(StandardCharsets.UTF_8));
     try {
       long end = channel.position();
       try {
@@ -124,24 +124,25 @@ public final class MetricsLog implements AutoCloseable {
 
   /** Copies what stays, and returns whether that is the whole file. */
   private static boolean copyUpTo(Path file, long lastStep, @Nullable FileChannel out) {
-    boolean whole = true;
-    // Not Files.newBufferedReader, which fails on a line torn within a character.
     try (FileChannel in = FileChannel.open(file);
-        BufferedReader lines =
-            new BufferedReader(
-                new InputStreamReader(Files.newInputStream(file), StandardCharsets.UTF_8))) {
-      whole = endsWithNewLine(in);
-      int number = 1;
-      String next = lines.readLine();
-      while (next != null) {
-        String line = next;
-        next = lines.readLine();
-        JsonElement step = step(line);
-        if (step == null && next != null) {
-          throw new LlaraException(
-              "%s:%d: is not an object with a whole number '%s'".formatted(file, number, STEP));
+        LineReader lines = new LineReader(file)) {
+      boolean whole = endsWithNewLine(in);
+      boolean more = lines.advance();
+      while (more) {
+        String line = null;
+        LlaraException problem = null;
+        try {
+          if (lines.json().requiredLong(STEP) <= lastStep) {
+            line = lines.line();
+          }
+        } catch (LlaraException e) {
+          problem = e;
         }
-        if (step == null || step.getAsLong() > lastStep) {
+        more = lines.advance();
+        if (problem != null && more) {
+          throw problem;
+        }
+        if (line == null) {
           whole = false;
         } else if (out != null) {
           ByteBuffer bytes = ByteBuffer.wrap((line + "\n").getBytes(StandardCharsets.UTF_8));
@@ -149,20 +150,11 @@ public final class MetricsLog implements AutoCloseable {
             out.write(bytes);
           }
         }
-        number++;
       }
       return whole;
     } catch (IOException e) {
       throw new LlaraException("%s: cannot be cut back: %s".formatted(file, e), e);
     }
-  }
-
-  private static @Nullable JsonElement step(String line) {
-    JsonObject json = JsonFiles.parse(line);
-    JsonElement step = json == null ? null : json.get(STEP);
-    return step != null && step.isJsonPrimitive() && step.getAsString().matches("\\d{1,18}")
-        ? step
-        : null;
   }
 
   private static void requireFinite(String path, JsonElement element) {

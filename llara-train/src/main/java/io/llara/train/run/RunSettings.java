@@ -4,6 +4,8 @@ import com.google.gson.JsonObject;
 import io.llara.Internal;
 import io.llara.LlaraException;
 import io.llara.io.AtomicFiles;
+import io.llara.io.JsonSection;
+import io.llara.io.StrictJson;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -46,10 +48,9 @@ public record RunSettings(Map<String, String> values) {
     if (!Files.exists(file)) {
       return Optional.empty();
     }
-    JsonObject json = JsonFiles.read(file);
-    JsonFiles.requireVersion(file, json, VERSION, FORMAT_VERSION);
-    return Optional.of(
-        new RunSettings(JsonFiles.strings(file, JsonFiles.requiredObject(file, json, SETTINGS))));
+    JsonSection json = StrictJson.file(file);
+    json.requireVersion(VERSION, FORMAT_VERSION);
+    return Optional.of(new RunSettings(json.requiredSection(SETTINGS).allStrings()));
   }
 
   /**
@@ -60,7 +61,7 @@ public record RunSettings(Map<String, String> values) {
   public void write(Path out) {
     JsonObject json = new JsonObject();
     json.addProperty(VERSION, FORMAT_VERSION);
-    json.add(SETTINGS, JsonFiles.ofStrings(values));
+    json.add(SETTINGS, StrictJson.tree(values));
     AtomicFiles.writeJson(out.resolve(FILE_NAME), json);
   }
 

@@ -4,8 +4,11 @@ import com.google.common.hash.Hashing;
 import com.google.common.io.MoreFiles;
 import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
+import com.google.gson.JsonPrimitive;
 import io.llara.LlaraException;
 import io.llara.io.AtomicFiles;
+import io.llara.io.JsonSection;
+import io.llara.io.StrictJson;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -42,7 +45,7 @@ record StateFile(TrainingState state, long bytes, String sha256) {
     json.addProperty(STEP, state.step());
     json.addProperty(POSITION, state.position());
     json.addProperty(WRITTEN_BY, state.version());
-    json.add(SETTINGS, JsonFiles.ofStrings(state.settings()));
+    json.add(SETTINGS, StrictJson.tree(state.settings()));
     json.addProperty(BYTES, bytes);
     json.addProperty(SHA_256, sha256);
     json.addProperty(CHECKSUM, checksum(json));
@@ -56,29 +59,24 @@ record StateFile(TrainingState state, long bytes, String sha256) {
    * @throws LlaraException if a newer release wrote it
    */
   static StateFile read(Path file) {
-    JsonObject json;
+    JsonSection json;
     try {
-      json = JsonFiles.read(file);
+      json = StrictJson.file(file);
     } catch (LlaraException e) {
       throw new DamagedException(String.valueOf(e.getMessage()), e);
     }
-    JsonElement checksum = json.remove(CHECKSUM);
-    if (checksum == null
-        || !checksum.isJsonPrimitive()
-        || !checksum.getAsString().equals(checksum(json))) {
+    JsonElement checksum = json.json().remove(CHECKSUM);
+    if (!new JsonPrimitive(checksum(json.json())).equals(checksum)) {
       throw new DamagedException("%s: its checksum does not fit its content".formatted(file));
     }
-    JsonFiles.requireVersion(file, json, VERSION, FORMAT_VERSION);
+    json.requireVersion(VERSION, FORMAT_VERSION);
     TrainingState state =
         new TrainingState(
-            JsonFiles.requiredLong(file, json, STEP),
-            JsonFiles.requiredLong(file, json, POSITION),
-            JsonFiles.strings(file, JsonFiles.requiredObject(file, json, SETTINGS)),
-            JsonFiles.requiredString(file, json, WRITTEN_BY));
-    return new StateFile(
-        state,
-        JsonFiles.requiredLong(file, json, BYTES),
-        JsonFiles.requiredString(file, json, SHA_256));
+            json.requiredLong(STEP),
+            json.requiredLong(POSITION),
+            json.requiredSection(SETTINGS).allStrings(),
+            json.requiredString(WRITTEN_BY));
+    return new StateFile(state, json.requiredLong(BYTES), json.requiredString(SHA_256));
   }
 
   /**
@@ -103,7 +101,7 @@ record StateFile(TrainingState state, long bytes, String sha256) {
   }
 
   private static String checksum(JsonObject json) {
-    return Hashing.sha256().hashString(JsonFiles.compact(json), StandardCharsets.UTF_8).toString();
+    return Hashing.sha256().hashString(StrictJson.compact(json), StandardCharsets.UTF_8).toString();
   }
 
   private static long size(Path file) {

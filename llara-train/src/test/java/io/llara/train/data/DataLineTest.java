@@ -4,7 +4,10 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import com.google.common.base.Strings;
+import io.llara.LlaraException;
+import io.llara.io.LineReader;
 import io.llara.train.data.DataLine.Targets;
+import java.io.ByteArrayInputStream;
 import java.nio.charset.StandardCharsets;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
@@ -12,12 +15,19 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 class DataLineTest {
-  private static DataLine parse(String json) throws BadLineException {
-    return DataLine.parse(json.getBytes(StandardCharsets.UTF_8));
+  private static DataLine parse(String json) {
+    return parse(json.getBytes(StandardCharsets.UTF_8));
+  }
+
+  private static DataLine parse(byte[] bytes) {
+    try (LineReader lines = new LineReader("here", () -> new ByteArrayInputStream(bytes))) {
+      lines.advance();
+      return DataLine.of(lines.json());
+    }
   }
 
   @Test
-  void readsBothForms() throws BadLineException {
+  void readsBothForms() {
     assertThat(parse("{\"input\":\"T\",\"output_summarize\":\"s\",\"output_predict\":\"\"}"))
         .isEqualTo(new DataLine("T", new Targets("s", ""), null));
     assertThat(parse("{\"id\":\"e1\",\"title\":\"x\",\"text\":\"A.\\nB.\"}"))
@@ -27,7 +37,7 @@ class DataLineTest {
   }
 
   @Test
-  void readsIdsOfSeveralTypesAndPassesOverOtherKeys() throws BadLineException {
+  void readsIdsOfSeveralTypesAndPassesOverOtherKeys() {
     assertThat(parse("{\"id\":12,\"text\":\"x\",\"meta\":{\"a\":[1,null,true]}}").id())
         .isEqualTo("12");
     assertThat(parse("{\"id\":null,\"title\":7,\"text\":\"x\"}").id()).isNull();
@@ -40,35 +50,35 @@ class DataLineTest {
       value = {
         "'' | is blank",
         "' ' | is blank",
-        "text | is not JSON",
-        "{\"text\":\"x\" | is not JSON",
-        "{\"text\":\"x | is not JSON",
-        "{'text':\"x\"} | is not JSON",
-        "{\"text\":\"x\"} {} | is not JSON: malformed at character 15",
-        "[\"x\"] | is a list; expected a JSON object",
-        "\"x\" | is a string; expected",
-        "3 | is a number; expected",
-        "null | is null; expected",
-        "{} | has neither \"input\" nor \"text\"",
-        "{\"query\":\"x\",\"pos\":[\"y\"]} | has neither",
-        "{\"input\":\"x\",\"text\":\"y\"} | has both",
-        "{\"text\":7} | \"text\" is a number; expected a string",
-        "{\"text\":null} | \"text\" is null; expected a string",
-        "{\"text\":[\"x\"]} | \"text\" is a list; expected a string",
-        "{\"text\":true} | \"text\" is true or false",
-        "{\"id\":{},\"text\":\"x\"} | \"id\" is an object",
-        "{\"text\":\"\"} | \"text\" is blank",
-        "{\"text\":\" \\n\"} | \"text\" is blank",
-        "{\"text\":\"x\",\"text\":\"y\"} | has \"text\" twice",
+        "text | is not valid JSON",
+        "{\"text\":\"x\" | is not valid JSON",
+        "{\"text\":\"x | is not valid JSON",
+        "{'text':\"x\"} | is not valid JSON",
+        "{\"text\":\"x\"} {} | is not valid JSON: unexpected character at character 15",
+        "[\"x\"] | holds a list; expected a JSON object",
+        "\"x\" | holds the string 'x'; expected",
+        "3 | holds 3; expected",
+        "null | holds null; expected",
+        "{} | key 'text' is missing; expected a document's text, or 'input'",
+        "{\"query\":\"x\",\"pos\":[\"y\"]} | key 'text' is missing",
+        "{\"input\":\"x\",\"text\":\"y\"} | key 'text' is there beside 'input'",
+        "{\"text\":7} | key 'text' is 7; expected a string",
+        "{\"text\":null} | key 'text' is missing; expected a string",
+        "{\"text\":[\"x\"]} | key 'text' is a list; expected a string",
+        "{\"text\":true} | key 'text' is true; expected a string",
+        "{\"id\":{},\"text\":\"x\"} | key 'id' is an object",
+        "{\"text\":\"\"} | key 'text' is blank",
+        "{\"text\":\" \\n\"} | key 'text' is blank",
+        "{\"text\":\"x\",\"text\":\"y\"} | the key 'text' occurs twice",
         "{\"text\":\"a\\ud83d\"} | half of a surrogate pair",
-        "{\"input\":\"x\",\"output_predict\":\"y\"} | no \"output_summarize\"",
-        "{\"input\":\"x\",\"output_summarize\":\"y\"} | no \"output_predict\"",
-        "{\"input\":\" \",\"output_summarize\":\"\",\"output_predict\":\"\"} | \"input\" is blank",
-        "{\"input\":\"x\",\"output_summarize\":1,\"output_predict\":\"\"} | is a number",
+        "{\"input\":\"x\",\"output_predict\":\"y\"} | key 'output_summarize' is missing",
+        "{\"input\":\"x\",\"output_summarize\":\"y\"} | key 'output_predict' is missing",
+        "{\"input\":\" \",\"output_summarize\":\"\",\"output_predict\":\"\"} | key 'input' is blank",
+        "{\"input\":\"x\",\"output_summarize\":1,\"output_predict\":\"\"} | key 'output_summarize' is 1; expected a string",
       })
   void refusesOtherLines(String line, String reason) {
     assertThatThrownBy(() -> parse(line))
-        .isInstanceOf(BadLineException.class)
+        .isInstanceOf(LlaraException.class)
         .hasMessageContaining(reason);
   }
 
@@ -76,16 +86,16 @@ class DataLineTest {
   void refusesBytesThatAreNoText() {
     byte[] latin = "{\"text\":\"\u00fcber\"}".getBytes(StandardCharsets.ISO_8859_1);
 
-    assertThatThrownBy(() -> DataLine.parse(latin))
-        .isInstanceOf(BadLineException.class)
-        .hasMessage("is not UTF-8 text");
+    assertThatThrownBy(() -> parse(latin))
+        .isInstanceOf(LlaraException.class)
+        .hasMessage("here:1: is not UTF-8 text");
   }
 
   @Test
   void refusesDeepNestingWithoutDescending() {
     String deep = "{\"x\":" + Strings.repeat("[", 100_000) + "}";
 
-    assertThatThrownBy(() -> parse(deep)).isInstanceOf(BadLineException.class);
+    assertThatThrownBy(() -> parse(deep)).isInstanceOf(LlaraException.class);
   }
 
   @Test
@@ -112,8 +122,8 @@ class DataLineTest {
         line[random.nextInt(line.length)] = (byte) random.nextInt(256);
       }
       try {
-        assertThat(DataLine.parse(line).text()).isNotBlank();
-      } catch (BadLineException e) {
+        assertThat(parse(line).text()).isNotBlank();
+      } catch (LlaraException e) {
         assertThat(e.getMessage()).isNotBlank();
         refused++;
       }
@@ -122,7 +132,7 @@ class DataLineTest {
   }
 
   @Test
-  void splitFollowsTheIdAndElseTheText() throws BadLineException {
+  void splitFollowsTheIdAndElseTheText() {
     for (int i = 0; i < 50; i++) {
       boolean side = parse(DataFiles.document("d" + i, "One text.")).isHeldOut(0.5);
       assertThat(parse(DataFiles.document("d" + i, "Another.")).isHeldOut(0.5)).isEqualTo(side);
@@ -133,7 +143,7 @@ class DataLineTest {
   }
 
   @Test
-  void splitHoldsOutItsFractionAndGrowsWithIt() throws BadLineException {
+  void splitHoldsOutItsFractionAndGrowsWithIt() {
     int small = 0;
     int large = 0;
     for (int i = 0; i < 20_000; i++) {

@@ -5,7 +5,6 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.llara.LlaraException;
 import java.io.IOException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -61,29 +60,26 @@ class PairSourceTest {
       delimiter = '|',
       value = {
         "'' | is blank; expected a JSON object",
-        "[] | is a list; expected a JSON object",
-        "{\"query\":\"q\",\"pos\":[\"a\"] | is not JSON",
-        "{\"query\":\"q\",\"pos\":[\"a\",]} | is not JSON",
-        "{'query':\"q\",\"pos\":[\"a\"]} | is not JSON",
-        "{\"pos\":[\"a\"]} | has no \"query\"",
-        "{\"query\":\" \",\"pos\":[\"a\"]} | \"query\" is blank",
-        "{\"query\":3,\"pos\":[\"a\"]} | \"query\" is a number; expected a string",
-        "{\"query\":null,\"pos\":[\"a\"]} | \"query\" is null; expected a string",
-        "{\"query\":\"q\",\"query\":\"q\",\"pos\":[\"a\"]} | has \"query\" twice",
-        "{\"query\":\"q\"} | has no \"pos\"",
-        "{\"query\":\"q\",\"pos\":[]} | \"pos\" is empty: the query has no positive passage",
-        "{\"query\":\"q\",\"pos\":\"a\"} | \"pos\" is a string; expected a list of strings",
-        "{\"query\":\"q\",\"pos\":null} | \"pos\" is null; expected a list of strings",
-        "{\"query\":\"q\",\"pos\":[\"a\",\"\"]} | \"pos\"[1] is blank",
-        "{\"query\":\"q\",\"pos\":[\"a\"],\"neg\":[\"b\",1]} | \"neg\"[1] is a number; expected",
-        "{\"query\":\"q\",\"pos\":[\"a\"],\"neg\":{}} | \"neg\" is an object; expected a list",
+        "[] | holds a list; expected a JSON object",
+        "{\"query\":\"q\",\"pos\":[\"a\"] | is not valid JSON",
+        "{\"query\":\"q\",\"pos\":[\"a\",]} | is not valid JSON",
+        "{'query':\"q\",\"pos\":[\"a\"]} | is not valid JSON",
+        "{\"pos\":[\"a\"]} | key 'query' is missing",
+        "{\"query\":\" \",\"pos\":[\"a\"]} | key 'query' is blank",
+        "{\"query\":3,\"pos\":[\"a\"]} | key 'query' is 3; expected a string",
+        "{\"query\":null,\"pos\":[\"a\"]} | key 'query' is missing; expected a string",
+        "{\"query\":\"q\",\"query\":\"q\",\"pos\":[\"a\"]} | the key 'query' occurs twice",
+        "{\"query\":\"q\"} | key 'pos' is missing; expected a list of passages",
+        "{\"query\":\"q\",\"pos\":[]} | key 'pos' is an empty list; expected at least one passage",
+        "{\"query\":\"q\",\"pos\":\"a\"} | key 'pos' is the string 'a'; expected a list",
+        "{\"query\":\"q\",\"pos\":null} | key 'pos' is missing; expected a list",
+        "{\"query\":\"q\",\"pos\":[\"a\",\"\"]} | key 'pos[1]' is blank",
+        "{\"query\":\"q\",\"pos\":[\"a\"],\"neg\":[\"b\",1]} | key 'neg[1]' is 1; expected",
+        "{\"query\":\"q\",\"pos\":[\"a\"],\"neg\":{}} | key 'neg' is an object; expected a list",
         "{\"query\":\"q\",\"pos\":[\"\\ud800\"]} | half of a surrogate pair",
-        "{\"input\":\"t\",\"output_summarize\":\"\",\"output_predict\":\"\"} | has no \"query\"",
+        "{\"input\":\"t\",\"output_summarize\":\"\",\"output_predict\":\"\"} | key 'query' is missing",
       })
   void refusesWhatIsNoPair(String line, String reason) throws IOException {
-    assertThatThrownBy(() -> PairLine.parse(line.getBytes(StandardCharsets.UTF_8), "here"))
-        .isInstanceOf(BadLineException.class)
-        .hasMessageContaining(reason);
     Path file = DataFiles.write(dir.resolve("a.jsonl"), PAIR, line, PAIR);
     try (PairStream stream = source(file).build().open()) {
       stream.next();
@@ -101,7 +97,7 @@ class PairSourceTest {
     Path file = DataFiles.write(dir.resolve("a.jsonl"), "{\"query\":\"q\",\"pos\":[\"a\"]}", PAIR);
     assertThatThrownBy(() -> source(file).leastNegatives(1).build().count())
         .isInstanceOf(LlaraException.class)
-        .hasMessage(file + ":1: has 0 negative passages in \"neg\"; at least 1 are needed");
+        .hasMessage(file + ":1: key 'neg' is a list of 0 passages; expected at least 1");
     PairSource skipping = source(file).leastNegatives(2).badLines(BadLines.SKIP).build();
     assertThat(skipping.count()).isEqualTo(new DataStatistics(2, 0, 2, 0, 0));
     assertThatThrownBy(skipping::requireExamples)

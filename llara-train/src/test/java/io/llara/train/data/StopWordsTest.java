@@ -114,16 +114,16 @@ class StopWordsTest {
 
     assertThatThrownBy(() -> StopWords.read(missing))
         .isInstanceOf(LlaraException.class)
-        .hasMessageContaining(missing + ": no such file");
+        .hasMessageContaining(missing + ": does not exist; expected a list of stop words");
     assertThatThrownBy(() -> StopWords.read(empty))
         .isInstanceOf(LlaraException.class)
         .hasMessageContaining(empty + ": has no word");
     assertThatThrownBy(() -> StopWords.read(two))
         .isInstanceOf(LlaraException.class)
-        .hasMessageContaining(two + ":2: is \"of the\"");
+        .hasMessageContaining(two + ":2: is 'of the'");
     assertThatThrownBy(() -> StopWords.read(latin))
         .isInstanceOf(LlaraException.class)
-        .hasMessageContaining(latin + ": is not UTF-8");
+        .hasMessageContaining(latin + ":1: is not UTF-8");
     assertThatThrownBy(() -> StopWords.read(dir))
         .isInstanceOf(LlaraException.class)
         .hasMessageContaining(dir.toString());

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.llara.LlaraException;
+import io.llara.retrieval.Corpus;
 import io.llara.testing.Stories;
 import io.llara.tokenize.Tokenizer;
 import io.llara.train.data.TextSource.Kind;
@@ -114,7 +115,7 @@ class TextSourceTest {
       stream.next();
       assertThatThrownBy(stream::next)
           .isInstanceOf(LlaraException.class)
-          .hasMessage(file + ":2: \"text\" is a number; expected a string");
+          .hasMessage(file + ":2: key 'text' is 3; expected a string");
       assertThat(stream.statistics()).isEqualTo(new DataStatistics(2, 1, 1, 0, 0));
     }
   }
@@ -135,6 +136,19 @@ class TextSourceTest {
     assertThat(texts).hasSize(16);
     assertThat(texts.get(15).origin()).isEqualTo(file + ":33");
     assertThat(source.count()).isEqualTo(new DataStatistics(33, 16, 17, 0, 0));
+  }
+
+  @Test
+  void oneFileWorksForEvaluationAndForTrainingWhateverItsName() throws IOException {
+    byte[] plain = (DataFiles.document("1", THREE_SENTENCES) + "\n").replace("\"id\"", "\"_id\"")
+        .getBytes(StandardCharsets.UTF_8);
+    for (byte[] bytes : List.of(plain, DataFiles.packed(plain))) {
+      for (String name : List.of("corpus.jsonl", "corpus.jsonl.gz")) {
+        Path file = Files.write(dir.resolve(name), bytes);
+        assertThat(Corpus.of(file).summarize().documents()).isEqualTo(1);
+        assertThat(DataFiles.readAll(source(file).build())).hasSize(2);
+      }
+    }
   }
 
   @Test

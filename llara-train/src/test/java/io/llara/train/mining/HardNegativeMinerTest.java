@@ -357,7 +357,7 @@ class HardNegativeMinerTest {
                     .mine(file("mined.jsonl")))
         .isInstanceOf(LlaraException.class)
         .hasMessageContaining(file + ":2")
-        .hasMessageContaining("no positive");
+        .hasMessageContaining("key 'pos' is an empty list");
     MiningReport report =
         miner(
                 PairSource.builder(List.of(file)).badLines(BadLines.SKIP).build(),
@@ -377,7 +377,7 @@ class HardNegativeMinerTest {
                     .build()
                     .mine(file("mined.jsonl")))
         .isInstanceOf(LlaraException.class)
-        .hasMessageContaining("line 3 has the id 'a' of line 1");
+        .hasMessageContaining(":3: has the id 'a' of line 1");
     for (Corpus empty : List.of(corpus(), corpus(document("a", " ")))) {
       assertThatThrownBy(() -> miner(pairs, empty).build().mine(file("mined.jsonl")))
           .isInstanceOf(LlaraException.class)

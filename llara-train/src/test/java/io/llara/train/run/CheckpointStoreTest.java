@@ -9,6 +9,7 @@ import com.google.common.hash.Hashing;
 import com.google.gson.JsonObject;
 import io.llara.LlaraException;
 import io.llara.io.AtomicFiles;
+import io.llara.io.StrictJson;
 import io.llara.tensor.Libtorch;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
@@ -192,17 +193,19 @@ class CheckpointStoreTest {
     CheckpointStore store = new CheckpointStore(out, 3);
     save(store, 10);
     Path state = save(store, 20).resolve("state.json");
-    JsonObject json = JsonFiles.read(state);
+    JsonObject json = StrictJson.file(state).json();
     json.remove("checksum");
     json.addProperty("formatVersion", 2);
     json.addProperty(
         "checksum",
-        Hashing.sha256().hashString(JsonFiles.compact(json), StandardCharsets.UTF_8).toString());
+        Hashing.sha256().hashString(StrictJson.compact(json), StandardCharsets.UTF_8).toString());
     AtomicFiles.writeJson(state, json);
     assertThatThrownBy(store::newest)
         .isInstanceOf(LlaraException.class)
         .hasMessage(
-            state + ": key 'formatVersion' is 2; expected at most 1: a newer release wrote it");
+            state
+                + ": key 'formatVersion' is 2, which is not supported; supported: up to 1; a newer"
+                + " release of this library reads it");
   }
 
   @Test

@@ -57,8 +57,8 @@ class ManifestTest {
       value = {
         "2026-01-01T00:00:00Z|yesterday|key 'started' is 'yesterday'",
         "\"steps\": 0|\"steps\": \"x\"|key 'steps'",
-        "\"data\": []|\"data\": [1]|key 'data' has an entry that is no object",
-        "\"data\": []|\"data\": 1|key 'data' is not a list",
+        "\"data\": []|\"data\": [1]|key 'data[0]' is 1; expected an object",
+        "\"data\": []|\"data\": 1|key 'data' is 1; expected a list",
         "\"seed\": 42|\"seed\": 4.5|key 'seed' is 4.5; expected a whole number"
       })
   void aWrongKeyIsNamed(String good, String bad, String message) throws IOException {

@@ -144,7 +144,7 @@ class MetricsLogTest {
     Files.writeString(file, "{\"step\":1}\n{\"loss\":1}\n{\"step\":3}\n");
     assertThatThrownBy(() -> MetricsLog.cutBack(file, 3))
         .isInstanceOf(LlaraException.class)
-        .hasMessage(file + ":2: is not an object with a whole number 'step'");
+        .hasMessage(file + ":2: key 'step' is missing; expected a whole number");
   }
 
   @Test

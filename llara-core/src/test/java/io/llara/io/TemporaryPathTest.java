@@ -1,0 +1,90 @@
+package io.llara.io;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.llara.LlaraException;
+import io.llara.testing.ChildJvm;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class TemporaryPathTest {
+  @TempDir Path dir;
+
+  private List<Path> entries() throws IOException {
+    try (Stream<Path> entries = Files.list(dir)) {
+      return entries.toList();
+    }
+  }
+
+  @Test
+  void deletesWhatIsInItWhenClosed() throws IOException {
+    TemporaryPath folder = TemporaryPath.folder("llara-test");
+    Files.writeString(Files.createDirectory(folder.path().resolve("a")).resolve("b"), "text");
+    folder.close();
+    folder.close();
+    assertThat(folder.path()).doesNotExist();
+
+    try (TemporaryPath file = TemporaryPath.file("llara-test")) {
+      assertThat(file.path()).isEmptyFile();
+    }
+  }
+
+  @Test
+  void takesThePlaceOfItsTargetOrLeavesItAlone() throws IOException {
+    Path target = Files.writeString(dir.resolve("target"), "old");
+    try (TemporaryPath aside = TemporaryPath.beside(target)) {
+      Files.writeString(aside.path(), "unfinished");
+    }
+    assertThat(target).hasContent("old");
+    try (TemporaryPath aside = TemporaryPath.beside(target)) {
+      Files.writeString(aside.path(), "new");
+      aside.moveTo(target);
+    }
+    assertThat(target).hasContent("new");
+    assertThat(entries()).containsExactly(target);
+    assertThatThrownBy(() -> TemporaryPath.beside(dir.getRoot()))
+        .isInstanceOf(IllegalArgumentException.class);
+  }
+
+  @Test
+  void aWriterThatFailsLeavesTheOldFileAlone() throws IOException {
+    Path target = Files.writeString(dir.resolve("target"), "old");
+    assertThatThrownBy(
+            () ->
+                AtomicFiles.writeText(
+                    target,
+                    text -> {
+                      text.write("new");
+                      text.flush();
+                      throw new IOException("no space");
+                    }))
+        .isInstanceOf(LlaraException.class)
+        .hasMessage(target + ": cannot be written: no space");
+    assertThat(target).hasContent("old");
+    assertThat(entries()).containsExactly(target);
+  }
+
+  @Test
+  void deletesWhatIsOpenWhenTheJvmEnds() throws Exception {
+    ChildJvm.run(List.of(), Leaving.class, dir.toString());
+    assertThat(entries()).isEmpty();
+  }
+
+  /** Ends with a temporary folder and an unfinished file open. */
+  static final class Leaving {
+    private Leaving() {}
+
+    public static void main(String[] args) throws IOException {
+      TemporaryPath aside = TemporaryPath.beside(Path.of(args[0]).resolve("target"));
+      Files.createDirectory(aside.path());
+      Files.writeString(aside.path().resolve("file"), "text");
+      System.exit(0);
+    }
+  }
+}
