@@ -4,17 +4,13 @@ import com.google.common.collect.Sets;
 import com.google.common.collect.Table;
 import com.google.common.collect.TreeBasedTable;
 import com.google.common.primitives.Doubles;
-import com.google.gson.JsonObject;
-import com.google.gson.JsonParseException;
-import com.google.gson.JsonParser;
-import com.google.gson.JsonPrimitive;
 import io.llara.LlaraException;
 import io.llara.io.AtomicFiles;
+import io.llara.train.run.MetricsLog;
 import java.awt.BasicStroke;
 import java.awt.Color;
 import java.awt.Font;
 import java.awt.Graphics2D;
-import java.io.BufferedReader;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -30,7 +26,6 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import java.util.OptionalDouble;
 import java.util.Set;
 import java.util.function.Consumer;
 import java.util.stream.IntStream;
@@ -134,42 +129,15 @@ final class LossChart {
   /** Returns the values of a file by term and step, steps ascending. */
   static Table<Term, Double, Double> read(Path file) {
     Table<Term, Double, Double> values = TreeBasedTable.create();
-    try (BufferedReader lines = Files.newBufferedReader(file)) {
-      String line = lines.readLine();
-      for (int number = 1; line != null; number++) {
-        JsonObject json = parse(line);
-        OptionalDouble step = number(json, "step");
-        line = lines.readLine();
-        if (step.isEmpty() && line != null) {
-          throw new LlaraException(
-              "%s:%d: is not an object with a number 'step'".formatted(file, number));
-        }
-        for (Term term : Term.values()) {
-          step.ifPresent(
-              at -> number(json, term.key).ifPresent(value -> values.put(term, at, value)));
-        }
-      }
-    } catch (IOException e) {
-      throw new LlaraException("%s: cannot be read: %s".formatted(file, e), e);
-    }
+    MetricsLog.read(
+        file,
+        json -> {
+          double step = json.requiredNumber("step");
+          for (Term term : Term.values()) {
+            json.number(term.key).ifPresent(value -> values.put(term, step, value));
+          }
+        });
     return values;
-  }
-
-  /** Returns the object on a line; an empty one if there is none. */
-  private static JsonObject parse(String line) {
-    try {
-      return JsonParser.parseString(line) instanceof JsonObject json ? json : new JsonObject();
-    } catch (JsonParseException e) {
-      return new JsonObject();
-    }
-  }
-
-  private static OptionalDouble number(JsonObject json, String key) {
-    return json.get(key) instanceof JsonPrimitive value
-            && value.isNumber()
-            && Double.isFinite(value.getAsDouble())
-        ? OptionalDouble.of(value.getAsDouble())
-        : OptionalDouble.empty();
   }
 
   /** Returns which terms share a vertical axis: losses of about one magnitude, largest first. */

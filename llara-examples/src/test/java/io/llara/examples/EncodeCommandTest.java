@@ -95,8 +95,8 @@ class EncodeCommandTest {
 
   @Test
   void namesTheLineThatIsNoText() throws IOException {
-    LlaraTest.assertRefused(encode("One\n\nThree\n", "--mode", "self", "-"), "line 2 is empty");
-    LlaraTest.assertRefused(encode("One\nTwo\n \t\n", "--mode", "self", "-"), "line 3 is blank");
+    LlaraTest.assertRefused(encode("One\n\nThree\n", "--mode", "self", "-"), ":2: is empty");
+    LlaraTest.assertRefused(encode("One\nTwo\n \t\n", "--mode", "self", "-"), ":3: is blank");
     Path broken = folder.resolve("broken.txt");
     Files.write(broken, new byte[] {'a', '\n', (byte) 0xFF, '\n'});
     LlaraTest.assertRefused(encode("", "--mode", "self", broken.toString()), "not UTF-8");

@@ -110,11 +110,11 @@ class LossChartTest {
   }
 
   @Test
-  void aLineStillBeingWrittenAndNumbersThatAreNoneAreLeftOut() throws IOException {
+  void aLineStillBeingWrittenAndNullsAreLeftOut() throws IOException {
     Files.writeString(
         metrics,
         """
-        {"step":1,"loss":3.5,"ar_loss":"x"}
+        {"step":1,"loss":3.5}
         {"step":2,"loss":null}
         {"step":3,"loss":2.5}
         {"step":4,"lo\
@@ -148,7 +148,11 @@ class LossChartTest {
     Files.writeString(metrics, "{\"step\":1,\"loss\":1}\nstep 2\n{\"step\":3,\"loss\":1}\n");
     assertThatThrownBy(() -> LossChart.write(metrics, evaluation, png))
         .isInstanceOf(LlaraException.class)
-        .hasMessage(metrics + ":2: is not an object with a number 'step'");
+        .hasMessage(metrics + ":2: is not valid JSON: unexpected character at character 1");
+    Files.writeString(metrics, "{\"step\":1,\"loss\":\"x\"}\n");
+    assertThatThrownBy(() -> LossChart.write(metrics, evaluation, png))
+        .isInstanceOf(LlaraException.class)
+        .hasMessage(metrics + ":1: key 'loss' is the string 'x'; expected a finite number");
     assertThat(png).doesNotExist();
   }
 

@@ -129,9 +129,9 @@ class SearchCommandTest {
   @Test
   void namesTheLineThatIsNoDocument() throws IOException {
     Path broken = write("broken.jsonl", CORPUS + "{\"_id\": \"f\", \"text\": \"x\"");
-    LlaraTest.assertRefused(search("x", "--corpus=" + broken), "broken.jsonl: line 6");
+    LlaraTest.assertRefused(search("x", "--corpus=" + broken), "broken.jsonl:6: ");
     Path other = write("other.jsonl", "{\"id\": \"f\", \"text\": \"x\"}\n");
-    LlaraTest.assertRefused(search("x", "--corpus=" + other), "line 1 has no key '_id'");
+    LlaraTest.assertRefused(search("x", "--corpus=" + other), ":1: key '_id' is missing");
     LlaraTest.assertRefused(search("x", "--corpus=nowhere"), "nowhere");
     LlaraTest.assertRefused(search(" ", "--corpus=" + other), "blank");
     LlaraTest.assertRefused(search("x", "--top=0"), "--top");

@@ -107,7 +107,7 @@ class BeirDatasetTest {
     folder.queries(BeirFolder.QUERIES).corpus("{\"_id\": \"d1\", \"text\": \"\"}");
     assertRefused(() -> BeirDataset.open(folder.path(), "test"), "no document with a text");
     folder.corpus("{\"_id\": \"d1\", \"text\": \"x\"}\n[]");
-    assertRefused(() -> BeirDataset.open(folder.path(), "test"), ":2: is not valid JSON");
+    assertRefused(() -> BeirDataset.open(folder.path(), "test"), ":2: holds a list");
     Files.delete(folder.path().resolve("corpus.jsonl"));
     assertRefused(
         () -> BeirDataset.open(folder.path(), "test"),

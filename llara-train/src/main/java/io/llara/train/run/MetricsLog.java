@@ -6,6 +6,7 @@ import com.google.gson.JsonPrimitive;
 import io.llara.Internal;
 import io.llara.LlaraException;
 import io.llara.io.AtomicFiles;
+import io.llara.io.JsonSection;
 import io.llara.io.LineReader;
 import io.llara.io.StrictJson;
 import java.io.IOException;
@@ -15,7 +16,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
-import org.jspecify.annotations.Nullable;
+import java.util.function.Consumer;
 
 /**
  * A file of one JSON object a line, handed to the system as each step ends: who watches the file
@@ -105,53 +106,57 @@ public final class MetricsLog implements AutoCloseable {
   }
 
   /**
+   * Reads a file line by line. A last line that a killed process left torn is passed over.
+   *
+   * @param receiver takes the object of each line
+   * @throws LlaraException if a line before the last is no object with a {@code step}, or the file
+   *     cannot be read
+   */
+  public static void read(Path file, Consumer<JsonSection> receiver) {
+    try (LineReader lines = new LineReader(file)) {
+      boolean more = lines.advance();
+      while (more) {
+        JsonSection line;
+        try {
+          line = lines.json();
+          line.requiredLong(STEP);
+        } catch (LlaraException e) {
+          if (lines.advance()) {
+            throw e;
+          }
+          return;
+        }
+        receiver.accept(line);
+        more = lines.advance();
+      }
+    }
+  }
+
+  /**
    * Drops the lines of steps after one, and a last line that a killed process left torn. The file
    * is replaced as a whole; if there is nothing to drop it is left alone, as is one that is not
    * there.
    *
    * @param lastStep the last step that stays
-   * @throws LlaraException if a line before the last is no object with a {@code step}, or the file
-   *     cannot be read or written
+   * @throws LlaraException as {@link #read}, or if the file cannot be written
    */
   public static void cutBack(Path file, long lastStep) {
     if (!Files.exists(file)) {
       return;
     }
-    if (!copyUpTo(file, lastStep, null)) {
-      AtomicFiles.write(file, channel -> copyUpTo(file, lastStep, channel));
-    }
-  }
-
-  /** Copies what stays, and returns whether that is the whole file. */
-  private static boolean copyUpTo(Path file, long lastStep, @Nullable FileChannel out) {
-    try (FileChannel in = FileChannel.open(file);
-        LineReader lines = new LineReader(file)) {
-      boolean whole = endsWithNewLine(in);
-      boolean more = lines.advance();
-      while (more) {
-        String line = null;
-        LlaraException problem = null;
-        try {
-          if (lines.json().requiredLong(STEP) <= lastStep) {
-            line = lines.line();
+    StringBuilder kept = new StringBuilder();
+    read(
+        file,
+        line -> {
+          if (line.requiredLong(STEP) <= lastStep) {
+            kept.append(StrictJson.compact(line.json())).append('\n');
           }
-        } catch (LlaraException e) {
-          problem = e;
-        }
-        more = lines.advance();
-        if (problem != null && more) {
-          throw problem;
-        }
-        if (line == null) {
-          whole = false;
-        } else if (out != null) {
-          ByteBuffer bytes = ByteBuffer.wrap((line + "\n").getBytes(StandardCharsets.UTF_8));
-          while (bytes.hasRemaining()) {
-            out.write(bytes);
-          }
-        }
+        });
+    byte[] bytes = kept.toString().getBytes(StandardCharsets.UTF_8);
+    try {
+      if (Files.size(file) != bytes.length) {
+        AtomicFiles.write(file, bytes);
       }
-      return whole;
     } catch (IOException e) {
       throw new LlaraException("%s: cannot be cut back: %s".formatted(file, e), e);
     }

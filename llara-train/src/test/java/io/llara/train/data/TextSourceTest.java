@@ -140,8 +140,10 @@ class TextSourceTest {
 
   @Test
   void oneFileWorksForEvaluationAndForTrainingWhateverItsName() throws IOException {
-    byte[] plain = (DataFiles.document("1", THREE_SENTENCES) + "\n").replace("\"id\"", "\"_id\"")
-        .getBytes(StandardCharsets.UTF_8);
+    byte[] plain =
+        (DataFiles.document("1", THREE_SENTENCES) + "\n")
+            .replace("\"id\"", "\"_id\"")
+            .getBytes(StandardCharsets.UTF_8);
     for (byte[] bytes : List.of(plain, DataFiles.packed(plain))) {
       for (String name : List.of("corpus.jsonl", "corpus.jsonl.gz")) {
         Path file = Files.write(dir.resolve(name), bytes);

@@ -117,7 +117,7 @@ class CheckpointStoreTest {
       save(store, 10);
       Path damaged = save(store, 20);
       Files.delete(damaged.resolve(file));
-      assertFallsBack(store, damaged.resolve(file) + ": no such file");
+      assertFallsBack(store, damaged.resolve(file) + ": ", "no such file");
     }
   }
 
@@ -157,10 +157,10 @@ class CheckpointStoreTest {
     byte[] good = Files.readAllBytes(state);
     for (int length : new int[] {0, 1, good.length / 2, good.length - 3}) {
       Files.write(state, Arrays.copyOf(good, length));
-      assertFallsBack(store, state + ": is not a JSON object");
+      assertFallsBack(store, state + ": is not valid JSON");
     }
     Files.write(state, new byte[good.length]);
-    assertFallsBack(store, state + ": is not a JSON object");
+    assertFallsBack(store, state + ": is not valid JSON");
     Files.write(state, good);
     Path tensors = damaged.resolve("tensors.safetensors");
     byte[] bytes = Files.readAllBytes(tensors);
@@ -319,10 +319,10 @@ class CheckpointStoreTest {
         .waitFor();
   }
 
-  private static void assertFallsBack(CheckpointStore store, String reason) {
+  private static void assertFallsBack(CheckpointStore store, String... reason) {
     CheckpointStore.Saved saved = store.newest().orElseThrow();
     assertThat(saved.state().step()).isEqualTo(10);
-    assertThat(saved.skipped()).containsExactly(reason);
+    assertThat(saved.skipped()).singleElement().asString().contains(reason);
   }
 
   private static TrainingState state(long step) {

@@ -59,7 +59,7 @@ class ManifestTest {
         "\"steps\": 0|\"steps\": \"x\"|key 'steps'",
         "\"data\": []|\"data\": [1]|key 'data[0]' is 1; expected an object",
         "\"data\": []|\"data\": 1|key 'data' is 1; expected a list",
-        "\"seed\": 42|\"seed\": 4.5|key 'seed' is 4.5; expected a whole number"
+        "\"seed\": 42|\"seed\": 4.5|key 'seeds.seed' is 4.5; expected a whole number"
       })
   void aWrongKeyIsNamed(String good, String bad, String message) throws IOException {
     manifest(List.of()).write(out);
