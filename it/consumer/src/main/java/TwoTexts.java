@@ -10,10 +10,15 @@ public final class TwoTexts {
 
   public static void main(String[] args) {
     try (Encoder encoder = Encoder.load(Path.of(args[0]))) {
-      float[] query = encoder.encode("What is llama?", Mode.NEXT);
-      float[] passage =
-          encoder.encode("The llama is a domesticated South American camelid.", Mode.SELF);
-      System.out.printf(Locale.ROOT, "cosine %.4f%n", Similarity.cosine(query, passage));
+      double cosine =
+          cosine(
+              encoder, "What is llama?", "The llama is a domesticated South American camelid.");
+      System.out.printf(Locale.ROOT, "cosine %.4f%n", cosine);
     }
+  }
+
+  static double cosine(Encoder encoder, String query, String passage) {
+    return Similarity.cosine(
+        encoder.encode(query, Mode.NEXT), encoder.encode(passage, Mode.SELF));
   }
 }

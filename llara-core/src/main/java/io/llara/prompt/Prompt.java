@@ -2,6 +2,7 @@ package io.llara.prompt;
 
 import io.llara.Mode;
 import java.util.Arrays;
+import java.util.Objects;
 
 /**
  * The token ids of one prompt and where its parts lie. An immutable value.
@@ -15,29 +16,25 @@ import java.util.Arrays;
  */
 public final class Prompt {
   private final int[] ids;
-  private final int prefixLength;
-  private final int textLength;
-  private final int selfLength;
-  private final int nextLength;
+  private final TokenRange text;
   private final TokenRange pooledSelf;
   private final TokenRange pooledNext;
   private final int truncatedTokens;
 
-  /** Takes over {@code ids}: the caller must not keep it. The segments must fill it exactly. */
+  /**
+   * Takes over {@code ids}: the caller must not keep it.
+   *
+   * @param pooledSelf ends where the SELF suffix does, or the text if there is none
+   * @param pooledNext ends where the ids do
+   */
   Prompt(
       int[] ids,
-      int prefixLength,
-      int textLength,
-      int selfLength,
-      int nextLength,
+      TokenRange text,
       TokenRange pooledSelf,
       TokenRange pooledNext,
       int truncatedTokens) {
     this.ids = ids;
-    this.prefixLength = prefixLength;
-    this.textLength = textLength;
-    this.selfLength = selfLength;
-    this.nextLength = nextLength;
+    this.text = text;
     this.pooledSelf = pooledSelf;
     this.pooledNext = pooledNext;
     this.truncatedTokens = truncatedTokens;
@@ -54,7 +51,7 @@ public final class Prompt {
     }
     PromptBuilder.requireIds(ids, "token");
     TokenRange none = new TokenRange(ids.length, ids.length);
-    return new Prompt(ids.clone(), 0, ids.length, 0, 0, none, none, 0);
+    return new Prompt(ids.clone(), new TokenRange(0, ids.length), none, none, 0);
   }
 
   /** Returns the number of tokens. */
@@ -69,7 +66,7 @@ public final class Prompt {
 
   /** Returns the ids of the text alone, after any cut, as a copy. */
   public int[] textIds() {
-    return Arrays.copyOfRange(ids, prefixLength, prefixLength + textLength);
+    return Arrays.copyOfRange(ids, text.begin(), text.end());
   }
 
   /** Copies the token ids into {@code target} from {@code offset} on, without another array. */
@@ -92,7 +89,7 @@ public final class Prompt {
    */
   public void copyPositionsTo(int[] target, int offset, int first) {
     int next = nextBegin();
-    int shift = selfLength;
+    int shift = selfLength();
     for (int i = 0; i < ids.length; i++) {
       target[offset + i] = first + (i < next ? i : i - shift);
     }
@@ -100,37 +97,37 @@ public final class Prompt {
 
   /** Returns the number of tokens before the text. */
   public int prefixLength() {
-    return prefixLength;
+    return text.begin();
   }
 
   /** Returns the number of tokens of the text, after any cut. */
   public int textLength() {
-    return textLength;
+    return text.length();
   }
 
   /** Returns the number of tokens of the SELF suffix, 0 if the prompt has none. */
   public int selfLength() {
-    return selfLength;
+    return nextBegin() - textEnd();
   }
 
   /** Returns the number of tokens of the NEXT suffix, 0 if the prompt has none. */
   public int nextLength() {
-    return nextLength;
+    return ids.length - nextBegin();
   }
 
   /** Returns where the text ends and the first suffix begins. */
   public int textEnd() {
-    return prefixLength + textLength;
+    return text.end();
   }
 
   /** Returns where the SELF suffix ends and the NEXT suffix begins. */
   public int nextBegin() {
-    return textEnd() + selfLength;
+    return pooledSelf.end();
   }
 
   /** Returns whether the prompt has both suffixes. */
   public boolean isJoint() {
-    return selfLength > 0 && nextLength > 0;
+    return selfLength() > 0 && nextLength() > 0;
   }
 
   /** Returns the columns whose hidden states make the SELF embedding; empty if there is none. */
@@ -158,35 +155,27 @@ public final class Prompt {
   @Override
   public boolean equals(Object other) {
     return other instanceof Prompt that
-        && prefixLength == that.prefixLength
-        && textLength == that.textLength
-        && selfLength == that.selfLength
-        && nextLength == that.nextLength
-        && truncatedTokens == that.truncatedTokens
+        && Arrays.equals(ids, that.ids)
+        && text.equals(that.text)
         && pooledSelf.equals(that.pooledSelf)
         && pooledNext.equals(that.pooledNext)
-        && Arrays.equals(ids, that.ids);
+        && truncatedTokens == that.truncatedTokens;
   }
 
   @Override
   public int hashCode() {
-    return Arrays.hashCode(ids) * 31 + textEnd() * 7 + selfLength;
+    return Objects.hash(Arrays.hashCode(ids), text, pooledSelf);
   }
 
   @Override
   public String toString() {
-    return "Prompt[prefix "
-        + prefixLength
-        + ", text "
-        + textLength
-        + ", self "
-        + selfLength
-        + ", next "
-        + nextLength
-        + ", truncated "
-        + truncatedTokens
-        + ", ids "
-        + Arrays.toString(ids)
-        + "]";
+    return "Prompt[prefix %d, text %d, self %d, next %d, truncated %d, ids %s]"
+        .formatted(
+            prefixLength(),
+            textLength(),
+            selfLength(),
+            nextLength(),
+            truncatedTokens,
+            Arrays.toString(ids));
   }
 }

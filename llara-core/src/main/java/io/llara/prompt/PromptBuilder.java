@@ -1,6 +1,7 @@
 package io.llara.prompt;
 
 import com.google.common.primitives.ImmutableIntArray;
+import com.google.common.primitives.Ints;
 import io.llara.Mode;
 import io.llara.ModelLoadException;
 import io.llara.TokenizationException;
@@ -9,6 +10,7 @@ import io.llara.prompt.PromptTemplate.Part;
 import io.llara.prompt.PromptTemplate.Text;
 import io.llara.prompt.PromptTemplate.Token;
 import io.llara.tokenize.Tokenizer;
+import java.util.Arrays;
 import java.util.List;
 import java.util.OptionalInt;
 import java.util.stream.Stream;
@@ -49,13 +51,8 @@ public final class PromptBuilder {
     List<String> missing = missingTokens(template, tokenizer);
     if (!missing.isEmpty()) {
       throw new ModelLoadException(
-          "the tokenizer "
-              + tokenizer
-              + " lacks "
-              + String.join(", ", missing)
-              + ", which the prompt template \""
-              + template.name()
-              + "\" needs: this model was not made for it");
+          "the tokenizer %s lacks %s, which the prompt template \"%s\" needs: this model was not made for it"
+              .formatted(tokenizer, String.join(", ", missing), template.name()));
     }
     Sides self = resolve(template.self(), template.pooling(), tokenizer);
     Sides next = resolve(template.next(), template.pooling(), tokenizer);
@@ -92,10 +89,8 @@ public final class PromptBuilder {
     int shorter = Math.min(selfSuffix.length, nextSuffix.length);
     if (pooledTokens < 1 || pooledTokens > shorter) {
       throw new IllegalArgumentException(
-          "the last "
-              + pooledTokens
-              + " tokens of each suffix cannot be pooled; the shorter suffix has "
-              + shorter);
+          "the last %d tokens of each suffix cannot be pooled; the shorter suffix has %d"
+              .formatted(pooledTokens, shorter));
     }
     ImmutableIntArray before = ImmutableIntArray.copyOf(prefix);
     return new PromptBuilder(
@@ -125,7 +120,7 @@ public final class PromptBuilder {
    * @throws IllegalStateException if this builder has no tokenizer, or it is closed
    */
   public Prompt build(String text, Mode mode, int maxTokens) {
-    return fromIds(tokenize(text), mode, maxTokens);
+    return assemble(tokenize(text), mode, room(mode, maxTokens));
   }
 
   /**
@@ -140,7 +135,7 @@ public final class PromptBuilder {
    */
   public Prompt buildJoint(String text, int maxTokens) {
     requireJoinable();
-    return jointFromIds(tokenize(text), maxTokens);
+    return assemble(tokenize(text), null, room(null, maxTokens));
   }
 
   /**
@@ -150,8 +145,7 @@ public final class PromptBuilder {
    * @throws IllegalArgumentException if there is none or one is negative
    */
   public Prompt fromIds(int[] textIds, Mode mode) {
-    requireText(textIds);
-    return assemble(textIds, textIds.length, mode == Mode.SELF, mode == Mode.NEXT);
+    return assemble(requireText(textIds), mode, textIds.length);
   }
 
   /**
@@ -161,9 +155,7 @@ public final class PromptBuilder {
    *     leaves no room for one
    */
   public Prompt fromIds(int[] textIds, Mode mode, int maxTokens) {
-    requireText(textIds);
-    int kept = Math.min(textIds.length, room(mode, maxTokens));
-    return assemble(textIds, kept, mode == Mode.SELF, mode == Mode.NEXT);
+    return assemble(requireText(textIds), mode, room(mode, maxTokens));
   }
 
   /**
@@ -174,8 +166,7 @@ public final class PromptBuilder {
    */
   public Prompt jointFromIds(int[] textIds) {
     requireJoinable();
-    requireText(textIds);
-    return assemble(textIds, textIds.length, true, true);
+    return assemble(requireText(textIds), null, textIds.length);
   }
 
   /**
@@ -187,9 +178,7 @@ public final class PromptBuilder {
    */
   public Prompt jointFromIds(int[] textIds, int maxTokens) {
     requireJoinable();
-    requireText(textIds);
-    int kept = Math.min(textIds.length, room(null, maxTokens));
-    return assemble(textIds, kept, true, true);
+    return assemble(requireText(textIds), null, room(null, maxTokens));
   }
 
   /**
@@ -239,12 +228,8 @@ public final class PromptBuilder {
     int overhead = overhead(mode);
     if (maxTokens <= overhead) {
       throw new IllegalArgumentException(
-          "maxTokens is "
-              + maxTokens
-              + ", but prefix and suffix take "
-              + overhead
-              + ": it must be at least "
-              + (overhead + 1));
+          "maxTokens is %d, but prefix and suffix take %d: it must be at least %d"
+              .formatted(maxTokens, overhead, overhead + 1));
     }
     return maxTokens - overhead;
   }
@@ -268,19 +253,20 @@ public final class PromptBuilder {
   private void requireJoinable() {
     if (!canJoin()) {
       throw new IllegalStateException(
-          "this prompt template has no joint prompt: "
-              + (self.prefix.equals(next.prefix)
-                  ? "a mode has no suffix"
-                  : "its modes have different prefixes")
-              + "; make one prompt a mode");
+          "this prompt template has no joint prompt: %s; make one prompt a mode"
+              .formatted(
+                  self.prefix.equals(next.prefix)
+                      ? "a mode has no suffix"
+                      : "its modes have different prefixes"));
     }
   }
 
-  private static void requireText(int[] textIds) {
+  private static int[] requireText(int[] textIds) {
     if (textIds.length == 0) {
       throw new IllegalArgumentException("the text has no token ids");
     }
     requireIds(textIds, "text");
+    return textIds;
   }
 
   static void requireIds(int[] ids, String what) {
@@ -291,32 +277,20 @@ public final class PromptBuilder {
     }
   }
 
-  private Prompt assemble(int[] textIds, int textLength, boolean withSelf, boolean withNext) {
-    ImmutableIntArray prefix = (withSelf ? self : next).prefix;
-    ImmutableIntArray selfSuffix = withSelf ? self.suffix : ImmutableIntArray.of();
-    ImmutableIntArray nextSuffix = withNext ? next.suffix : ImmutableIntArray.of();
-    int textEnd = Math.addExact(prefix.length(), textLength);
-    int selfEnd = Math.addExact(textEnd, selfSuffix.length());
-    int[] ids = new int[Math.addExact(selfEnd, nextSuffix.length())];
-    copy(prefix, ids, 0);
-    System.arraycopy(textIds, 0, ids, prefix.length(), textLength);
-    copy(selfSuffix, ids, textEnd);
-    copy(nextSuffix, ids, selfEnd);
+  /** Makes the prompt of a mode (null: joint) of at most {@code room} ids of a text. */
+  private Prompt assemble(int[] textIds, @Nullable Mode mode, int room) {
+    int[] text = Arrays.copyOf(textIds, Math.min(textIds.length, room));
+    int[] prefix = prefixIds(mode == null ? Mode.SELF : mode);
+    int[] selfSuffix = mode == Mode.NEXT ? new int[0] : suffixIds(Mode.SELF);
+    int[] nextSuffix = mode == Mode.SELF ? new int[0] : suffixIds(Mode.NEXT);
+    int[] ids = Ints.concat(prefix, text, selfSuffix, nextSuffix);
+    int selfEnd = ids.length - nextSuffix.length;
     return new Prompt(
         ids,
-        prefix.length(),
-        textLength,
-        selfSuffix.length(),
-        nextSuffix.length(),
-        new TokenRange(withSelf ? selfEnd - self.pooled : selfEnd, selfEnd),
-        new TokenRange(withNext ? ids.length - next.pooled : ids.length, ids.length),
-        textIds.length - textLength);
-  }
-
-  private static void copy(ImmutableIntArray from, int[] to, int offset) {
-    for (int i = 0; i < from.length(); i++) {
-      to[offset + i] = from.get(i);
-    }
+        new TokenRange(prefix.length, prefix.length + text.length),
+        new TokenRange(mode == Mode.NEXT ? selfEnd : selfEnd - self.pooled, selfEnd),
+        new TokenRange(mode == Mode.SELF ? ids.length : ids.length - next.pooled, ids.length),
+        textIds.length - text.length);
   }
 
   private static Sides resolve(Affix affix, Pooling pooling, Tokenizer tokenizer) {

@@ -2,6 +2,7 @@ package io.llara.prompt;
 
 import com.google.common.collect.ImmutableList;
 import com.google.common.collect.ImmutableMap;
+import io.llara.Mode;
 import io.llara.ModelLoadException;
 import java.util.ArrayList;
 import java.util.Collection;
@@ -78,11 +79,8 @@ public record PromptTemplate(String name, Affix self, Affix next, Pooling poolin
     if (pooling == Pooling.MEAN_OF_MARKERS
         && (self.markers().isEmpty() || next.markers().isEmpty())) {
       throw new IllegalArgumentException(
-          "prompt template \""
-              + name
-              + "\" pools the mean of the markers, but the suffix of mode "
-              + (self.markers().isEmpty() ? "SELF" : "NEXT")
-              + " does not end in a token or eos part");
+          "prompt template \"%s\" pools the mean of the markers, but the suffix of mode %s does not end in a token or eos part"
+              .formatted(name, self.markers().isEmpty() ? Mode.SELF : Mode.NEXT));
     }
   }
 
@@ -154,7 +152,7 @@ public record PromptTemplate(String name, Affix self, Affix next, Pooling poolin
     return BY_NAME.keySet();
   }
 
-  /** Returns a builder of a recipe of one's own. It pools the last token unless told otherwise. */
+  /** Returns a builder of a recipe of one's own; it pools the last token by default. */
   public static Builder builder(String name) {
     return new Builder(name);
   }
