@@ -2,6 +2,7 @@ package io.llara;
 
 import static java.util.Objects.requireNonNull;
 
+import com.google.common.primitives.Ints;
 import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.LlamaConfig;
 import io.llara.checkpoint.LlaraJson;
@@ -166,12 +167,8 @@ public final class EncoderBuilder {
       PromptBuilder prompts = PromptBuilder.create(resolved, tokenizer);
       if (longest < prompts.minimumTokens()) {
         throw new IllegalArgumentException(
-            "maxTokens is "
-                + longest
-                + "; the template "
-                + resolved.name()
-                + " alone needs "
-                + prompts.minimumTokens());
+            "maxTokens is %d; the template %s alone needs %d"
+                .formatted(longest, resolved.name(), prompts.minimumTokens()));
       }
       boolean normalizes = normalize != null ? normalize : trained == null || trained.normalize();
       return new LlamaEncoder(
@@ -189,11 +186,8 @@ public final class EncoderBuilder {
     List<String> problems = engine.problems();
     EngineBuilder.requireWithin("dimension", dimension, Integer.MAX_VALUE, problems);
     if (templateName != null && PromptTemplate.byName(templateName).isEmpty()) {
-      problems.add(
-          "template is \""
-              + templateName
-              + "\"; known are "
-              + String.join(", ", PromptTemplate.names()));
+      String known = String.join(", ", PromptTemplate.names());
+      problems.add("template is \"" + templateName + "\"; known are " + known);
     }
     if (!problems.isEmpty()) {
       throw new IllegalArgumentException(String.join("; ", problems));
@@ -202,26 +196,22 @@ public final class EncoderBuilder {
 
   private int resolveDimension(LlamaConfig config) {
     int hidden = config.hiddenSize();
-    if (dimension == null) {
-      return hidden;
-    }
-    if (dimension > hidden) {
+    if (dimension != null && dimension > hidden) {
       throw new IllegalArgumentException(
           "dimension is " + dimension + "; the model's hidden states have " + hidden);
     }
-    return dimension;
+    return dimension == null ? hidden : dimension;
   }
 
   private int resolveMaxTokens(LlamaConfig config, @Nullable LlaraJson trained) {
     int positions = config.maxPositionEmbeddings();
     int window = config.slidingWindow().orElse(Integer.MAX_VALUE);
     if (maxTokens == null) {
-      int wanted = DEFAULT_MAX_TOKENS;
-      if (trained != null
-          && (trained.maxQueryTokens().isPresent() || trained.maxPassageTokens().isPresent())) {
-        wanted = Math.max(trained.maxQueryTokens().orElse(0), trained.maxPassageTokens().orElse(0));
-      }
-      return Math.min(wanted, Math.min(positions, window));
+      int wanted =
+          trained == null
+              ? 0
+              : Math.max(trained.maxQueryTokens().orElse(0), trained.maxPassageTokens().orElse(0));
+      return Ints.min(wanted > 0 ? wanted : DEFAULT_MAX_TOKENS, positions, window);
     }
     if (maxTokens > positions) {
       throw new IllegalArgumentException(
@@ -229,11 +219,8 @@ public final class EncoderBuilder {
     }
     if (maxTokens > window) {
       throw new UnsupportedModelException(
-          "maxTokens is "
-              + maxTokens
-              + " and the model's sliding window "
-              + window
-              + "; supported are prompts up to the window");
+          "maxTokens is %d and the model's sliding window %d; supported are prompts up to the window"
+              .formatted(maxTokens, window));
     }
     return maxTokens;
   }

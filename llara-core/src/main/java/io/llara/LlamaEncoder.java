@@ -99,15 +99,9 @@ final class LlamaEncoder implements Encoder {
     requireNonNull(mode, "mode");
     try {
       Window window = submit(text, mode);
+      Work<PooledVectors> work = window.works().get(0);
       CompletableFuture<float[]> embedding =
-          window
-              .works()
-              .get(0)
-              .thenApplyAsync(
-                  vectors -> {
-                    report(window);
-                    return finish(vectors.get(mode));
-                  });
+          work.thenApplyAsync(done -> finish(await(window).get(0).get(mode)));
       embedding.whenComplete((result, error) -> window.cancel());
       return embedding;
     } catch (RuntimeException e) {
@@ -244,14 +238,10 @@ final class LlamaEncoder implements Encoder {
             : prompts.build(text, mode, maxTokens());
     if (prompt.truncatedTokens() > 0) {
       if (settings.overflow() == Overflow.REFUSE) {
+        int length = prompt.textLength() + prompt.truncatedTokens();
         throw new TokenizationException(
-            "the text has "
-                + (prompt.textLength() + prompt.truncatedTokens())
-                + " tokens; "
-                + prompt.textLength()
-                + " fit into the "
-                + maxTokens()
-                + " of this encoder beside its prompt");
+            "the text has %d tokens; %d fit into the %d of this encoder beside its prompt"
+                .formatted(length, prompt.textLength(), maxTokens()));
       }
       truncatedTexts.increment();
       truncatedTokens.add(prompt.truncatedTokens());
@@ -268,31 +258,25 @@ final class LlamaEncoder implements Encoder {
   }
 
   private void report(Window window) {
-    List<Work<PooledVectors>> works = window.works();
-    if (settings.listener() == null || works.isEmpty()) {
+    EncoderListener listener = settings.listener();
+    if (listener == null || window.works().isEmpty()) {
       return;
     }
-    long submitted = works.get(0).submitted();
     long started = Long.MAX_VALUE;
     long ended = Long.MIN_VALUE;
     long rows = 0;
     int truncated = 0;
-    for (Work<?> work : works) {
+    for (Work<?> work : window.works()) {
       started = Math.min(started, work.started());
       ended = Math.max(ended, work.ended());
       rows += work.prompt().length();
       truncated += work.prompt().truncatedTokens() > 0 ? 1 : 0;
     }
-    settings
-        .listener()
-        .encoded(
-            new EncoderListener.Event(
-                works.size(),
-                rows,
-                truncated,
-                Duration.ofNanos(window.tokenize()),
-                Duration.ofNanos(started - submitted),
-                Duration.ofNanos(ended - started)));
+    Duration tokenize = Duration.ofNanos(window.tokenize());
+    Duration queue = Duration.ofNanos(started - window.works().get(0).submitted());
+    Duration compute = Duration.ofNanos(ended - started);
+    int count = window.works().size();
+    listener.encoded(new EncoderListener.Event(count, rows, truncated, tokenize, queue, compute));
   }
 
   private List<float[]> finish(List<PooledVectors> vectors, String what, Mode mode) {
