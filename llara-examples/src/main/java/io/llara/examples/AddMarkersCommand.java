@@ -14,8 +14,8 @@ import picocli.CommandLine.Option;
     description = {
       "Copies a model and adds the sixteen markers <s1> to <s16> to its vocabulary.",
       "",
-      "llara pretrain needs them with the recipe released. Their embeddings start at the mean of"
-          + " all tokens' with a little noise.",
+      "llara pretrain needs them for recipe released. Their embeddings start at the mean of all"
+          + " tokens' embeddings plus a little noise.",
       ""
     })
 final class AddMarkersCommand implements Callable<Integer> {
@@ -27,14 +27,14 @@ final class AddMarkersCommand implements Callable<Integer> {
       names = "--model",
       required = true,
       paramLabel = "DIR",
-      description = "The model: a Hugging Face directory. It stays as it is.")
+      description = "The model: a Hugging Face directory, which is not changed.")
   private Path model = Path.of("");
 
   @Option(
       names = "--out",
       required = true,
       paramLabel = "DIR",
-      description = "The directory to make; it must be new or empty.")
+      description = "The directory to write; it must be new or empty.")
   private Path out = Path.of("");
 
   AddMarkersCommand(Streams streams) {
@@ -44,9 +44,7 @@ final class AddMarkersCommand implements Callable<Integer> {
   @Override
   public Integer call() {
     List<String> added = VocabularyGrowth.addMarkers(model, out, seed.value());
-    try (Results results = new Results(streams.out())) {
-      results.line("%s: %d tokens added: %s".formatted(out, added.size(), String.join(" ", added)));
-    }
+    streams.result("%s: %d tokens added: %s".formatted(out, added.size(), String.join(" ", added)));
     return Llara.OK;
   }
 }

@@ -3,26 +3,34 @@ package io.llara.examples;
 import io.llara.retrieval.CorpusVectors.CachePlace;
 import java.nio.file.Path;
 import java.util.Optional;
-import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
 
-/** Where a command keeps vectors. */
+/** Where a command caches vectors. */
 final class CacheOptions {
   @Option(
       names = "--cache",
       paramLabel = "DIR",
-      description = "Where vectors are kept; by default $XDG_CACHE_HOME/llara or ~/.cache/llara.")
-  private @Nullable Path directory;
+      description = "Where vectors are cached (default: $XDG_CACHE_HOME/llara or ~/.cache/llara).")
+  private Optional<Path> directory = Optional.empty();
 
-  @Option(names = "--no-cache", description = "Neither use nor keep vectors.")
+  @Option(names = "--no-cache", description = "Neither read nor write the cache.")
   private boolean none;
 
-  /** Returns where a model's vectors are kept, if they are. */
+  /** Returns where a model's vectors are cached, if they are. */
   Optional<CachePlace> place(Path model, Optional<Path> adapter) {
-    if (none) {
-      return Optional.empty();
-    }
-    Path place = directory == null ? UserCache.directory() : directory;
-    return Optional.of(CachePlace.of(place, model, adapter));
+    return none
+        ? Optional.empty()
+        : Optional.of(CachePlace.of(directory.orElseGet(CacheOptions::ofUser), model, adapter));
+  }
+
+  /** Returns this program's directory in the user's cache; it need not exist. */
+  private static Path ofUser() {
+    String base = System.getenv("XDG_CACHE_HOME");
+    // The specification says to ignore relative paths.
+    Path parent =
+        base != null && Path.of(base).isAbsolute()
+            ? Path.of(base)
+            : Path.of(System.getProperty("user.home"), ".cache");
+    return parent.resolve("llara");
   }
 }

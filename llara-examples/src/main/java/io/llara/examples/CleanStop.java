@@ -5,15 +5,15 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 
 /**
- * Lets work end by itself when the process is told to end (SIGINT, SIGTERM, SIGHUP): it is asked to
- * stop, and the process stays until it has, or until patience ends. The exit code is then the
- * signal's, whatever the command returns.
+ * Stops work in good order on SIGINT, SIGTERM and SIGHUP: the process stays until the work has
+ * stopped, or for {@link #PATIENCE}. The exit code is then the signal's, whatever the command
+ * returns.
  */
 final class CleanStop implements AutoCloseable {
   /** Long enough for a step and a checkpoint of a large model. */
   static final Duration PATIENCE = Duration.ofMinutes(5);
 
-  /** How long a failed command may take to say why. */
+  /** How long a failed command may take to report why. */
   private static final Duration LAST_WORDS = Duration.ofSeconds(1);
 
   private final Runnable stop;
@@ -24,9 +24,9 @@ final class CleanStop implements AutoCloseable {
   private volatile boolean done;
 
   /**
-   * Begins to listen for the signals.
+   * Starts listening for the signals.
    *
-   * @param stop asks the work to stop, and returns at once
+   * @param stop requests the work to stop, and returns at once
    */
   CleanStop(Streams streams, Runnable stop) {
     this.stop = stop;
@@ -34,7 +34,7 @@ final class CleanStop implements AutoCloseable {
     Runtime.getRuntime().addShutdownHook(hook);
   }
 
-  /** Says that the work has ended, and all there is to say of it was said. */
+  /** Marks the work as ended and everything about it as reported. */
   void done() {
     done = true;
   }
@@ -44,7 +44,7 @@ final class CleanStop implements AutoCloseable {
     try {
       if (!ended.await(PATIENCE.toSeconds(), TimeUnit.SECONDS)) {
         streams.note(
-            "the run did not stop within %d minutes and is ended; its last checkpoint stays"
+            "the run did not stop within %d minutes and is aborted; its last checkpoint is kept"
                 .formatted(PATIENCE.toMinutes()));
       } else if (!done) {
         caller.join(LAST_WORDS.toMillis());
@@ -61,7 +61,7 @@ final class CleanStop implements AutoCloseable {
     try {
       Runtime.getRuntime().removeShutdownHook(hook);
     } catch (IllegalStateException e) {
-      // It is running, and now goes on.
+      // The hook is running, and now continues.
     }
   }
 }

@@ -12,7 +12,6 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 
@@ -81,11 +80,12 @@ final class CollectCommand implements Callable<Integer> {
   @Override
   public Integer call() {
     if (model.isEmpty() && passageTokens.isPresent()) {
-      throw usage("--passage-tokens needs --model, whose tokenizer measures them");
+      throw Usage.error(command, "--passage-tokens needs --model, whose tokenizer measures them");
     }
     int tokens = passageTokens.orElse(DEFAULT_PASSAGE_TOKENS);
     if (tokens < TextSource.MIN_PASSAGE_TOKENS) {
-      throw usage(
+      throw Usage.error(
+          command,
           "--passage-tokens is %d; expected at least %d"
               .formatted(tokens, TextSource.MIN_PASSAGE_TOKENS));
     }
@@ -114,9 +114,5 @@ final class CollectCommand implements Callable<Integer> {
     try (ProgressOptions.Bar bar = progress.start(streams, "collecting", -1)) {
       return new TextFolder(folders, skipBadFiles, splitter, bar).write(out);
     }
-  }
-
-  private ParameterException usage(String message) {
-    return new ParameterException(command.commandLine(), message);
   }
 }

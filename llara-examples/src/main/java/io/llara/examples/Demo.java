@@ -16,12 +16,12 @@ import java.util.List;
  * everything works, not what good results look like.
  */
 final class Demo {
-  /** What a user is told when the model is used. */
+  /** The note that a command prints when the model is used. */
   static final String NOTICE =
       "no --model given: using the bundled stories260k, a tiny language model for demonstration,"
           + " not a trained encoder";
 
-  /** The recipe that the model's tokenizer has tokens for. */
+  /** The template that the model's tokenizer has tokens for. */
   static final String TEMPLATE = "llara-paper";
 
   private static final List<String> MODEL_FILES =

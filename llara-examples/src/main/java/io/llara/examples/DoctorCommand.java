@@ -8,6 +8,8 @@ import io.llara.tensor.Memory;
 import java.io.IOException;
 import java.util.Locale;
 import java.util.concurrent.Callable;
+import org.bytedeco.javacpp.Loader;
+import org.bytedeco.javacpp.Pointer;
 import picocli.CommandLine.Command;
 
 /** What a bug report needs: versions, processor, threads, memory, devices, native libraries. */
@@ -38,10 +40,10 @@ final class DoctorCommand implements Callable<Integer> {
                   Runtime.version(),
                   System.getProperty("java.vm.vendor"),
                   System.getProperty("java.vm.name")));
-      show(results, "JavaCPP", Natives.javacppVersion());
-      show(results, "libtorch", Natives.libtorchVersion());
-      show(results, "OpenBLAS", Natives.openblasVersion());
-      show(results, "tokenizers", Natives.tokenizersVersion());
+      show(results, "JavaCPP", Loader.getVersion());
+      show(results, "libtorch", Loader.getVersion("org.bytedeco", "pytorch") + " (presets)");
+      show(results, "OpenBLAS", Loader.getVersion("org.bytedeco", "openblas") + " (presets)");
+      show(results, "tokenizers", Natives.tokenizersVersion() + " (Hugging Face, DJL)");
       platform(results);
       memory(results);
       try {
@@ -60,13 +62,13 @@ final class DoctorCommand implements Callable<Integer> {
         "platform",
         "%s, %s %s"
             .formatted(
-                Natives.platform(),
+                Loader.getPlatform(),
                 System.getProperty("os.name"),
                 System.getProperty("os.version")));
     show(
         results,
         "CPU features",
-        Cpu.features().isEmpty() ? "not told by the system" : String.join(" ", Cpu.features()));
+        Cpu.features().isEmpty() ? "not reported by the system" : String.join(" ", Cpu.features()));
     ComputeType auto = Cpu.resolve(ComputeType.AUTO);
     show(
         results,
@@ -74,7 +76,7 @@ final class DoctorCommand implements Callable<Integer> {
         "auto is %s; bfloat16 is %s"
             .formatted(
                 auto.name().toLowerCase(Locale.ROOT),
-                Cpu.multipliesBfloat16() ? "multiplied natively" : "emulated and slow"));
+                Cpu.multipliesBfloat16() ? "multiplied natively" : "emulated, which is slow"));
     int processors = Runtime.getRuntime().availableProcessors();
     show(
         results,
@@ -89,9 +91,9 @@ final class DoctorCommand implements Callable<Integer> {
 
   private static void loaded(Results results) throws IOException {
     Natives natives = Natives.load();
-    show(results, "JavaCPP memory", "at most " + limit(natives.maxBytes()));
-    show(results, "process memory", "at most " + limit(natives.maxPhysicalBytes()));
-    show(results, "oneDNN", natives.onednnVersion());
+    show(results, "JavaCPP memory", limit(Pointer.maxBytes()));
+    show(results, "process memory", limit(Pointer.maxPhysicalBytes()));
+    show(results, "oneDNN", natives.onednn());
     show(results, "CPU kernels", natives.cpuCapability());
     show(
         results,
@@ -108,7 +110,7 @@ final class DoctorCommand implements Callable<Integer> {
   }
 
   private static String limit(long bytes) {
-    return bytes <= 0 ? "what there is" : size(bytes);
+    return bytes <= 0 ? "no limit" : "at most " + size(bytes);
   }
 
   private static String size(long bytes) {

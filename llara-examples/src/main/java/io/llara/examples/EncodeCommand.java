@@ -19,9 +19,9 @@ import picocli.CommandLine.Parameters;
 @Command(
     name = "encode",
     description = {
-      "Encodes texts, one a line (UTF-8), and writes their embeddings in the same order.",
+      "Encodes texts, one per line (UTF-8), and writes their embeddings in the same order.",
       "",
-      "Texts that do not fit are cut; how many is told on standard error.",
+      "Texts that do not fit are truncated; how many is reported on standard error.",
       ""
     })
 final class EncodeCommand implements Callable<Integer> {
@@ -48,13 +48,13 @@ final class EncodeCommand implements Callable<Integer> {
       names = "--format",
       paramLabel = "json|npy",
       defaultValue = "json",
-      description = "json: an array a line; npy: one NumPy array, float32 (default: json).")
+      description = "json: one array per line; npy: one NumPy array of float32 (default: json).")
   private Format format = Format.JSON;
 
   @Option(
       names = "--out",
       paramLabel = "FILE",
-      description = "Where to write; standard output by default.")
+      description = "Where to write (default: standard output).")
   private @Nullable Path out;
 
   @Parameters(paramLabel = "FILE|-", description = "The texts; - for standard input.")
@@ -66,7 +66,7 @@ final class EncodeCommand implements Callable<Integer> {
     NPY
   }
 
-  /** Ends the work when nobody reads the results any more. */
+  /** Ends the work when the reader of the results has gone away. */
   private static final class ReaderGone extends RuntimeException {
     private static final long serialVersionUID = 1L;
   }

@@ -6,7 +6,6 @@ import io.llara.EncoderBuilder;
 import io.llara.EncoderStatistics;
 import java.nio.file.Path;
 import java.util.Optional;
-import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
 
 /** The options of all commands that encode texts. */
@@ -15,76 +14,68 @@ final class EncoderOptions {
       names = "--adapter",
       paramLabel = "DIR",
       description = "A LoRA adapter (PEFT) to merge into the model.")
-  private @Nullable Path adapter;
+  private Optional<Path> adapter = Optional.empty();
 
   @Option(
       names = "--template",
       paramLabel = "NAME",
       description =
-          "The prompt recipe: llama2vec (released checkpoints) or llara-paper. By default what the"
-              + " checkpoint was trained with.")
-  private @Nullable String template;
+          "The prompt template: llama2vec (released checkpoints) or llara-paper (default: the one"
+              + " the checkpoint was trained with).")
+  private Optional<String> template = Optional.empty();
 
   @Option(
       names = "--dtype",
       paramLabel = "auto|float32|bfloat16",
       defaultValue = "auto",
-      description = "The type to compute in; auto: bfloat16 where the processor multiplies it.")
+      description =
+          "The type to compute in; auto: bfloat16 where the processor multiplies it natively"
+              + " (default: ${DEFAULT-VALUE}).")
   private ComputeType computeType = ComputeType.AUTO;
 
   @Option(
       names = "--max-tokens",
       paramLabel = "N",
-      description = "The longest prompt; longer texts are cut.")
-  private @Nullable Integer maxTokens;
+      description = "Maximum length of a prompt; longer texts are truncated.")
+  private Optional<Integer> maxTokens = Optional.empty();
 
   @Option(
       names = "--batch-tokens",
       paramLabel = "N",
-      description = "How many tokens are computed at once on one thread.")
-  private @Nullable Integer batchTokens;
+      description = "How many tokens each thread computes at once.")
+  private Optional<Integer> batchTokens = Optional.empty();
 
   @Option(
       names = "--threads",
       paramLabel = "N",
-      description = "How many threads compute; one per processor by default.")
-  private @Nullable Integer threads;
+      description = "Compute threads (default: one per processor).")
+  private Optional<Integer> threads = Optional.empty();
 
   Optional<Path> adapter() {
-    return Optional.ofNullable(adapter);
+    return adapter;
   }
 
   boolean hasTemplate() {
-    return template != null;
+    return template.isPresent();
   }
 
-  /** Returns a builder with what was asked for; all else is left to the library's defaults. */
+  /** Returns a builder with the options given; all else is left to the library's defaults. */
   EncoderBuilder encoder(Path model) {
     EncoderBuilder builder = Encoder.builder(model).computeType(computeType);
-    if (adapter != null) {
-      builder.adapter(adapter);
-    }
-    if (template != null) {
-      builder.template(template);
-    }
-    if (maxTokens != null) {
-      builder.maxTokens(maxTokens);
-    }
-    if (batchTokens != null) {
-      builder.batchTokens(batchTokens);
-    }
-    if (threads != null) {
-      builder.threads(threads);
-    }
+    adapter.ifPresent(builder::adapter);
+    template.ifPresent(builder::template);
+    maxTokens.ifPresent(builder::maxTokens);
+    batchTokens.ifPresent(builder::batchTokens);
+    threads.ifPresent(builder::threads);
     return builder;
   }
 
-  /** Tells the user how many texts an encoder had to cut. */
+  /** Notes how many texts an encoder had to truncate. */
   static void noteCuts(Streams streams, Encoder encoder) {
     EncoderStatistics statistics = encoder.statistics();
     if (statistics.truncatedTexts() > 0) {
       streams.note(
-          "%d of %d texts were cut to fit into %d tokens; %d tokens were lost"
+          "%d of %d texts were truncated to %d tokens; %d tokens were lost"
               .formatted(
                   statistics.truncatedTexts(),
                   statistics.texts(),

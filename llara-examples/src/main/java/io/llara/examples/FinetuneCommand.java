@@ -1,8 +1,21 @@
 package io.llara.examples;
 
+import io.llara.prompt.PromptTemplate;
+import io.llara.train.TrainingListener;
+import io.llara.train.contrastive.ContrastiveTrainer;
+import io.llara.train.contrastive.TextModes;
+import io.llara.train.data.FewNegatives;
+import io.llara.train.distributed.WorldSettings;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
 
 /** Queries with their passages and an embedding model in, a better one out. */
 @Command(
@@ -12,16 +25,153 @@ import picocli.CommandLine.Mixin;
     description = {
       "Fine-tunes an embedding model on queries and their passages, with hard negatives.",
       "",
-      "The same command again goes on from the newest whole checkpoint in --out; so end it with"
-          + " Ctrl-C at any time. Processes that torchrun or the like starts, with RANK,"
-          + " WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT set, train together and share"
-          + " their negatives.",
+      "Press Ctrl-C to stop at any time; the same command resumes from the newest complete"
+          + " checkpoint in --out. Processes started by torchrun or similar, with RANK, WORLD_SIZE,"
+          + " LOCAL_RANK, MASTER_ADDR and MASTER_PORT set, train together and share their"
+          + " negatives.",
       ""
     })
 final class FinetuneCommand implements Callable<Integer> {
   private final Streams streams;
 
-  @Mixin private FinetuneOptions options = new FinetuneOptions();
+  @Spec private CommandSpec command = CommandSpec.create();
+
+  @Option(
+      names = "--model",
+      required = true,
+      paramLabel = "DIR",
+      description =
+          "The model to start from: a Hugging Face directory, preferably of an adapted model.")
+  private Path model = Path.of("");
+
+  @Option(
+      names = "--pairs",
+      required = true,
+      arity = "1..*",
+      paramLabel = "FILE",
+      description =
+          "JSON lines, plain or gzipped: {\"query\": …, \"pos\": [ … ], \"neg\": [ … ]}; llara mine"
+              + " makes the negatives.")
+  private List<Path> pairs = new ArrayList<>();
+
+  @Option(
+      names = "--out",
+      required = true,
+      paramLabel = "DIR",
+      description =
+          "The directory of the run: losses, checkpoints and, at the end, the trained model and,"
+              + " with LoRA, its adapter.")
+  private Path out = Path.of("");
+
+  @Option(
+      names = "--temperature",
+      paramLabel = "X",
+      description = "Temperature that similarities are divided by (default: ${DEFAULT-VALUE}).")
+  private double temperature = ContrastiveTrainer.DEFAULT_TEMPERATURE;
+
+  @Option(
+      names = "--no-normalize",
+      description =
+          "Do not scale embeddings to length 1; a temperature of about 1 goes well with it.")
+  private boolean unnormalized;
+
+  @Option(
+      names = "--negatives",
+      paramLabel = "N",
+      description =
+          "Hard negatives per query in each step, besides all passages of the other queries"
+              + " (default: ${DEFAULT-VALUE}).")
+  private int negatives = ContrastiveTrainer.DEFAULT_NEGATIVES;
+
+  @Option(
+      names = "--few-negatives",
+      paramLabel = "repeat|refuse",
+      defaultValue = "repeat",
+      description =
+          "What to do with a query that has fewer: repeat those it has, or treat its line as a bad"
+              + " one (default: ${DEFAULT-VALUE}).")
+  private FewNegatives fewNegatives = FewNegatives.REPEAT;
+
+  @Option(
+      names = "--batch",
+      paramLabel = "N",
+      description = "Queries per step, over all processes (default: ${DEFAULT-VALUE}).")
+  private int batch = ContrastiveTrainer.DEFAULT_BATCH;
+
+  @Option(
+      names = "--sub-batch",
+      paramLabel = "N",
+      description =
+          "Run about N texts at a time on each thread (GradCache): less memory, the same result up"
+              + " to rounding (default: all at once).")
+  private int subBatch;
+
+  @Option(
+      names = "--query-tokens",
+      paramLabel = "N",
+      description =
+          "Maximum length of a query's prompt; longer ones are truncated (default:"
+              + " ${DEFAULT-VALUE}).")
+  private int queryTokens = ContrastiveTrainer.DEFAULT_QUERY_MAX_TOKENS;
+
+  @Option(
+      names = "--passage-tokens",
+      paramLabel = "N",
+      description =
+          "Maximum length of a passage's prompt; longer ones are truncated (default:"
+              + " ${DEFAULT-VALUE}).")
+  private int passageTokens = ContrastiveTrainer.DEFAULT_PASSAGE_MAX_TOKENS;
+
+  @Option(
+      names = "--modes",
+      paramLabel = "n2s|s2s|n2n",
+      defaultValue = "n2s",
+      description =
+          "n2s: queries in mode NEXT, passages in mode SELF, as in the released models; s2s: both"
+              + " in SELF; n2n: both in NEXT (default: ${DEFAULT-VALUE}).")
+  private TextModes modes = TextModes.N2S;
+
+  @Option(
+      names = "--template",
+      paramLabel = "NAME",
+      description =
+          "The prompt template: llama2vec or llara-paper (default: the one the model was trained"
+              + " with).")
+  private Optional<String> template = Optional.empty();
+
+  @Option(
+      names = "--lora",
+      paramLabel = "R",
+      description = "Train low-rank updates of rank R of all seven projections (default: rank 64).")
+  private Optional<Integer> loraRank = Optional.empty();
+
+  @Option(names = "--full", description = "Train all parameters instead.")
+  private boolean full;
+
+  @Option(
+      names = "--train-markers",
+      description =
+          "With LoRA, train the markers' embeddings too; the adapter then contains the whole"
+              + " embedding matrix.")
+  private boolean trainMarkers;
+
+  @Option(
+      names = "--lr",
+      paramLabel = "X",
+      description = "Peak learning rate (default: 1e-4 with LoRA, 1e-5 with --full).")
+  private Optional<Double> learningRate = Optional.empty();
+
+  @Option(
+      names = "--hold-out",
+      paramLabel = "F",
+      description =
+          "Fraction of the queries, from 0 to below 1, held out for evaluation (default:"
+              + " ${DEFAULT-VALUE}).")
+  private double holdOut;
+
+  @Mixin private TrainingOptions training = new TrainingOptions();
+
+  @Mixin private RefreshOptions refresh = new RefreshOptions();
 
   @Mixin private TrainingLaunch launch = new TrainingLaunch();
 
@@ -31,6 +181,45 @@ final class FinetuneCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    return launch.run(streams, options.out(), options::builder);
+    return launch.run(streams, out, this::builder);
+  }
+
+  private ContrastiveTrainer.Builder builder(
+      Optional<WorldSettings> world, TrainingListener listener) {
+    ContrastiveTrainer.Builder builder =
+        ContrastiveTrainer.builder(model, pairs, out)
+            .temperature(temperature)
+            .normalize(!unnormalized)
+            .negatives(negatives)
+            .fewNegatives(fewNegatives)
+            .batch(batch)
+            .subBatch(subBatch)
+            .queryMaxTokens(queryTokens)
+            .passageMaxTokens(passageTokens)
+            .modes(modes)
+            .trainMarkers(trainMarkers)
+            .heldOut(holdOut)
+            .listener(listener);
+    training.applyTo(builder);
+    training.applyLora(builder, loraRank, full);
+    if (full && trainMarkers) {
+      throw Usage.error(
+          command, "--train-markers is for LoRA; with --full they are trained in any case");
+    }
+    template.map(this::template).ifPresent(builder::template);
+    learningRate.ifPresent(builder::learningRate);
+    refresh.refresh(modes, negatives, training).ifPresent(builder::refresh);
+    world.ifPresent(builder::world);
+    return builder;
+  }
+
+  private PromptTemplate template(String name) {
+    return PromptTemplate.byName(name)
+        .orElseThrow(
+            () ->
+                Usage.error(
+                    command,
+                    "--template is %s; known are %s"
+                        .formatted(name, String.join(", ", PromptTemplate.names()))));
   }
 }

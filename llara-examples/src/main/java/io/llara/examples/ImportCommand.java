@@ -7,8 +7,8 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.concurrent.Callable;
-import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -18,11 +18,11 @@ import picocli.CommandLine.Parameters;
 @Command(
     name = "import",
     description = {
-      "Turns a GGUF file of a LLaMA model into a Hugging Face directory.",
+      "Converts a GGUF file of a LLaMA model into a Hugging Face directory.",
       "",
       "Reads tensors of the types F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1 and Q6_K and"
           + " vocabularies of the kinds llama and gpt2; anything else is refused by name. By default"
-          + " no precision is lost: what was quantised is written as float32.",
+          + " no precision is lost: quantised tensors are written as float32.",
       ""
     })
 final class ImportCommand implements Callable<Integer> {
@@ -33,14 +33,14 @@ final class ImportCommand implements Callable<Integer> {
   @Option(
       names = "--layers",
       paramLabel = "N",
-      description = "Take the first N layers only (default: all).")
-  private @Nullable Integer layers;
+      description = "Import only the first N layers (default: all).")
+  private Optional<Integer> layers = Optional.empty();
 
   @Option(
       names = "--dtype",
       paramLabel = "keep|float32|float16|bfloat16",
       defaultValue = "keep",
-      description = "The type to write weights in (default: keep, without loss).")
+      description = "The type to store weights in (default: keep, without loss).")
   private WeightType type = WeightType.KEEP;
 
   @Parameters(index = "0", paramLabel = "FILE.gguf", description = "The model.")
@@ -49,7 +49,7 @@ final class ImportCommand implements Callable<Integer> {
   @Parameters(
       index = "1",
       paramLabel = "DIR",
-      description = "The directory to make; it must be new or empty.")
+      description = "The directory to write; it must be new or empty.")
   private Path dir = Path.of("");
 
   /** How weights are written. */
@@ -67,9 +67,7 @@ final class ImportCommand implements Callable<Integer> {
   @Override
   public Integer call() throws IOException {
     GgufImporter.Builder builder = GgufImporter.builder(file);
-    if (layers != null) {
-      builder.layers(layers);
-    }
+    layers.ifPresent(builder::layers);
     switch (type) {
       case FLOAT32 -> builder.weightType(StorageType.F32);
       case FLOAT16 -> builder.weightType(StorageType.F16);
@@ -81,9 +79,7 @@ final class ImportCommand implements Callable<Integer> {
       importer.write(dir, bar::progress);
     }
     importer.notes().forEach(streams::note);
-    try (Results results = new Results(streams.out())) {
-      results.line(summary(importer));
-    }
+    streams.result(summary(importer));
     return Llara.OK;
   }
 

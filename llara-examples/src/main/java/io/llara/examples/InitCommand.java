@@ -7,9 +7,9 @@ import io.llara.train.checkpoint.ModelInitializer;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.concurrent.Callable;
-import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -18,9 +18,9 @@ import picocli.CommandLine.Option;
 @Command(
     name = "init",
     description = {
-      "Makes a model with random weights, to be trained from scratch.",
+      "Creates a model with random weights, to be trained from scratch.",
       "",
-      "The first training of such a model is llara pretrain --recipe lm.",
+      "Train such a model with llara pretrain --recipe lm first.",
       ""
     })
 final class InitCommand implements Callable<Integer> {
@@ -32,27 +32,27 @@ final class InitCommand implements Callable<Integer> {
       names = "--config",
       required = true,
       paramLabel = "FILE",
-      description = "The config.json of a LLaMA: what shape the model has.")
+      description = "The config.json of a LLaMA, which gives the model its shape.")
   private Path config = Path.of("");
 
   @Option(
       names = "--tokenizer",
       required = true,
       paramLabel = "DIR",
-      description = "A directory with the tokenizer's files; they are copied.")
+      description = "A directory with the tokenizer's files, which are copied.")
   private Path tokenizer = Path.of("");
 
   @Option(
       names = "--vocab",
       paramLabel = "N",
-      description = "Cut the tokenizer to N tokens (default: take it as it is).")
-  private @Nullable Integer vocabulary;
+      description = "Truncate the vocabulary to N tokens (default: keep it whole).")
+  private Optional<Integer> vocabulary = Optional.empty();
 
   @Option(
       names = "--out",
       required = true,
       paramLabel = "DIR",
-      description = "The directory to make; it must be new or empty.")
+      description = "The directory to write; it must be new or empty.")
   private Path out = Path.of("");
 
   InitCommand(Streams streams) {
@@ -64,12 +64,10 @@ final class InitCommand implements Callable<Integer> {
     ModelInitializer.create(
         config,
         tokenizer,
-        vocabulary == null ? OptionalInt.empty() : OptionalInt.of(vocabulary),
+        vocabulary.map(OptionalInt::of).orElse(OptionalInt.empty()),
         seed.value(),
         out);
-    try (Results results = new Results(streams.out())) {
-      results.line(summary(CheckpointDirectory.open(out)));
-    }
+    streams.result(summary(CheckpointDirectory.open(out)));
     return Llara.OK;
   }
 

@@ -24,8 +24,8 @@ import picocli.CommandLine.UnmatchedArgumentException;
  * The launcher: {@code llara encode | search | verify | import | init | add-markers | collect |
  * pretrain | finetune | mine | evaluate | doctor}.
  *
- * <p>Exit codes: 0 ok, 1 a check or a training failed, 2 bad usage or input, told in one line on
- * standard error.
+ * <p>Exit codes: 0 ok, 1 a check or a training run failed, 2 bad usage or input, reported in one
+ * line on standard error.
  */
 @Command(
     name = "llara",
@@ -36,7 +36,7 @@ import picocli.CommandLine.UnmatchedArgumentException;
     synopsisSubcommandLabel = "COMMAND",
     usageHelpAutoWidth = true,
     exitCodeListHeading = "%nExit codes:%n",
-    exitCodeList = {"0:ok", "1:a check or a training failed", "2:bad usage or input"})
+    exitCodeList = {"0:ok", "1:a check or a training run failed", "2:bad usage or input"})
 public final class Llara implements Runnable {
   static final int OK = 0;
   static final int CHECK_FAILED = 1;
@@ -44,7 +44,7 @@ public final class Llara implements Runnable {
 
   private static final String STACKTRACE = "--stacktrace";
 
-  /** Held, because a logger that nobody holds forgets its level. */
+  /** Kept, because a logger that nothing refers to forgets its level. */
   private static final Logger LUCENE = Logger.getLogger("org.apache.lucene");
 
   @CommandLine.Spec private CommandLine.Model.CommandSpec spec;
@@ -52,18 +52,18 @@ public final class Llara implements Runnable {
   @Option(
       names = STACKTRACE,
       scope = ScopeType.INHERIT,
-      description = "Show where an error came from.")
+      description = "Show the stack trace of an error.")
   private boolean stacktrace;
 
   private Llara() {}
 
-  /** Runs the command that the arguments say and ends the process with its exit code. */
+  /** Runs the command given by the arguments and exits with its exit code. */
   public static void main(String[] args) {
     PrintStream err =
         new PrintStream(new FileOutputStream(FileDescriptor.err), true, StandardCharsets.UTF_8);
     // Loggers write there; the platform's own stream may not know UTF-8.
     System.setErr(err);
-    // It tells of the Java version's vector instructions, which is nothing a user can act on.
+    // Lucene warns about the Java version's vector instructions, which a user cannot act on.
     LUCENE.setLevel(Level.SEVERE);
     Streams streams =
         new Streams(
@@ -97,7 +97,7 @@ public final class Llara implements Runnable {
     line.setErr(writer(streams.err()));
     line.setParameterExceptionHandler(
         (e, arguments) -> {
-          // Options were not read to the end.
+          // Parsing ended early: the field may not be set.
           boolean trace = Arrays.asList(arguments).contains(STACKTRACE);
           CommandLine command = e.getCommandLine();
           if (e instanceof UnmatchedArgumentException unmatched && command == line) {
@@ -110,7 +110,7 @@ public final class Llara implements Runnable {
     try {
       return line.execute(args);
     } catch (Error e) {
-      // Out of memory, or native libraries that do not load: no trace either unless asked for.
+      // Out of memory, or native libraries that do not load: no trace either unless requested.
       return refuse(streams, line, e, stacktrace(line));
     }
   }
@@ -157,7 +157,7 @@ public final class Llara implements Runnable {
             + " (see llara --help)");
   }
 
-  /** Tells the version that the build wrote into the jar. */
+  /** Gives the version that the build wrote into the jar. */
   static final class Version implements IVersionProvider {
     static String number() {
       String version = Llara.class.getPackage().getImplementationVersion();

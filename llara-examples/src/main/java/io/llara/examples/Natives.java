@@ -15,31 +15,25 @@ import java.util.TreeSet;
 import java.util.stream.Stream;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.Loader;
-import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.pytorch.global.torch;
 
-/** The native libraries under this program. */
-final class Natives {
-  private final String onednnVersion;
-  private final String cpuCapability;
-  private final String devices;
-  private final List<Library> libraries;
+/**
+ * The native libraries in use.
+ *
+ * @param onednn the version of oneDNN
+ * @param cpuCapability the instruction set that libtorch's own kernels were chosen for
+ * @param devices what libtorch can compute on
+ * @param libraries the files of the libraries, by path
+ */
+record Natives(String onednn, String cpuCapability, String devices, List<Library> libraries) {
 
   /**
    * A file of native code.
    *
-   * @param path where it lies
+   * @param path where it is
    * @param bytes its size
    */
   record Library(Path path, long bytes) {}
-
-  private Natives(
-      String onednnVersion, String cpuCapability, String devices, List<Library> libraries) {
-    this.onednnVersion = onednnVersion;
-    this.cpuCapability = cpuCapability;
-    this.devices = devices;
-    this.libraries = libraries;
-  }
 
   /**
    * Loads them.
@@ -59,22 +53,6 @@ final class Natives {
     }
   }
 
-  static String platform() {
-    return Loader.getPlatform();
-  }
-
-  static String javacppVersion() throws IOException {
-    return Loader.getVersion();
-  }
-
-  static String libtorchVersion() throws IOException {
-    return Loader.getVersion("org.bytedeco", "pytorch") + " (presets)";
-  }
-
-  static String openblasVersion() throws IOException {
-    return Loader.getVersion("org.bytedeco", "openblas") + " (presets)";
-  }
-
   /** Returns the version of the Hugging Face library and, after a dash, of DJL around it. */
   static String tokenizersVersion() throws IOException {
     Properties properties = new Properties();
@@ -85,35 +63,7 @@ final class Natives {
       }
       properties.load(in);
     }
-    return properties.getProperty("version", "not told") + " (Hugging Face, DJL)";
-  }
-
-  String onednnVersion() {
-    return onednnVersion;
-  }
-
-  /** Returns the instruction set that libtorch's own kernels were chosen for. */
-  String cpuCapability() {
-    return cpuCapability;
-  }
-
-  String devices() {
-    return devices;
-  }
-
-  /** Returns the files of the libraries in use, by path. */
-  List<Library> libraries() {
-    return libraries;
-  }
-
-  /** Returns JavaCPP's limit of what Java objects may hold natively, in bytes; 0 for none. */
-  long maxBytes() {
-    return Pointer.maxBytes();
-  }
-
-  /** Returns JavaCPP's limit of the size of the process, in bytes; 0 for none. */
-  long maxPhysicalBytes() {
-    return Pointer.maxPhysicalBytes();
+    return properties.getProperty("version", "unknown");
   }
 
   private static List<Library> libraryFiles() throws IOException {
@@ -125,7 +75,7 @@ final class Natives {
       }
     }
     try (Stream<Path> cached = Files.walk(Utils.getEngineCacheDir("tokenizers"))) {
-      String version = tokenizersVersion().split(" ", 2)[0];
+      String version = tokenizersVersion();
       cached
           .filter(Files::isRegularFile)
           .filter(path -> path.getParent().getFileName().toString().startsWith(version))

@@ -7,7 +7,7 @@ import java.nio.charset.StandardCharsets;
 
 /**
  * A matrix of float32 in NumPy's file format, version 1.0: a header that names type, order and
- * shape, padded so that the numbers begin at a multiple of 64, then the rows.
+ * shape, padded so that the data begins at a multiple of 64, then the rows.
  *
  * @see <a href="https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html">the
  *     format</a>

@@ -1,8 +1,21 @@
 package io.llara.examples;
 
+import io.llara.train.TrainingListener;
+import io.llara.train.data.StopWords;
+import io.llara.train.distributed.WorldSettings;
+import io.llara.train.pretrain.LossWeights;
+import io.llara.train.pretrain.Pretrainer;
+import io.llara.train.pretrain.Recipe;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
 
 /** Unlabelled text and a model in, an embedding model out. */
 @Command(
@@ -10,17 +23,133 @@ import picocli.CommandLine.Mixin;
     customSynopsis = "llara pretrain --model DIR --data FILE... --out DIR [OPTION...]",
     sortOptions = false,
     description = {
-      "Adapts a model to embedding text, on unlabelled text.",
+      "Adapts a model to embedding text, using unlabelled text.",
       "",
-      "The same command again goes on from the newest whole checkpoint in --out; so end it with"
-          + " Ctrl-C at any time. Processes that torchrun or the like starts, with RANK,"
-          + " WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT set, train together.",
+      "Press Ctrl-C to stop at any time; the same command resumes from the newest complete"
+          + " checkpoint in --out. Processes started by torchrun or similar, with RANK, WORLD_SIZE,"
+          + " LOCAL_RANK, MASTER_ADDR and MASTER_PORT set, train together.",
       ""
     })
 final class PretrainCommand implements Callable<Integer> {
   private final Streams streams;
 
-  @Mixin private PretrainOptions options = new PretrainOptions();
+  @Spec private CommandSpec command = CommandSpec.create();
+
+  @Option(
+      names = "--model",
+      required = true,
+      paramLabel = "DIR",
+      description = "The model to start from: a Hugging Face directory.")
+  private Path model = Path.of("");
+
+  @Option(
+      names = "--data",
+      required = true,
+      arity = "1..*",
+      paramLabel = "FILE",
+      description =
+          "JSON lines, plain or gzipped: {\"text\": …} documents, or {\"input\": …,"
+              + " \"output_summarize\": …, \"output_predict\": …} pairs.")
+  private List<Path> data = new ArrayList<>();
+
+  @Option(
+      names = "--out",
+      required = true,
+      paramLabel = "DIR",
+      description =
+          "The directory of the run: losses, checkpoints and, at the end, the trained model.")
+  private Path out = Path.of("");
+
+  @Option(
+      names = "--recipe",
+      paramLabel = "released|paper|lm",
+      defaultValue = "released",
+      description =
+          "released: that of the published Llama2Vec models, for models with the sixteen markers;"
+              + " paper: that of the LLaRA paper; lm: next-token prediction only, to train a base"
+              + " model (default: ${DEFAULT-VALUE}).")
+  private Recipe recipe = Recipe.RELEASED;
+
+  @Option(
+      names = "--loss-weights",
+      paramLabel = "AR,SELF,NEXT",
+      split = ",",
+      hideParamSyntax = true,
+      description =
+          "Weights of the three terms of the loss (default: 1,1,1; 0,1,1 for recipe paper; 1,0,0"
+              + " for recipe lm).")
+  private List<Double> lossWeights = new ArrayList<>();
+
+  @Option(
+      names = "--lora",
+      paramLabel = "R",
+      description =
+          "Train low-rank updates of rank R of all seven projections, and the markers' embeddings"
+              + " (default: rank 64, except for recipe lm).")
+  private Optional<Integer> loraRank = Optional.empty();
+
+  @Option(names = "--full", description = "Train all parameters instead (default for recipe lm).")
+  private boolean full;
+
+  @Option(
+      names = "--batch",
+      paramLabel = "N",
+      description = "Texts per step, over all processes (default: ${DEFAULT-VALUE}).")
+  private int batch = Pretrainer.DEFAULT_BATCH;
+
+  @Option(
+      names = "--micro-batches",
+      paramLabel = "N",
+      description =
+          "Run each batch in N parts, one after another: less memory, the same result up to"
+              + " rounding (default: ${DEFAULT-VALUE}).")
+  private int microBatches = 1;
+
+  @Option(
+      names = "--lr",
+      paramLabel = "X",
+      description =
+          "Peak learning rate (default: 1e-4 with LoRA, 1e-5 with --full, 5e-4 for recipe lm).")
+  private Optional<Double> learningRate = Optional.empty();
+
+  @Option(
+      names = "--max-tokens",
+      paramLabel = "N",
+      description =
+          "Maximum length of a prompt with both suffixes, and of a target; longer ones are"
+              + " truncated (default: ${DEFAULT-VALUE}).")
+  private int maxTokens = Pretrainer.DEFAULT_MAX_TOKENS;
+
+  @Option(
+      names = "--passage-tokens",
+      paramLabel = "N",
+      description =
+          "Maximum length of the passages that documents are split into (default: what fits in a"
+              + " prompt).")
+  private Optional<Integer> passageTokens = Optional.empty();
+
+  @Option(
+      names = "--stop-words",
+      paramLabel = "FILE",
+      description =
+          "Words, one per line, that recipe released leaves out of targets (default: English"
+              + " function words).")
+  private Optional<Path> stopWords = Optional.empty();
+
+  @Option(
+      names = "--hold-out",
+      paramLabel = "F",
+      description =
+          "Fraction of the documents, from 0 to below 1, held out for evaluation (default:"
+              + " ${DEFAULT-VALUE}).")
+  private double holdOut;
+
+  @Option(
+      names = "--visible-self",
+      description = "Let NEXT see SELF, to measure what hiding it is worth.")
+  private boolean visibleSelf;
+
+  @Mixin private TrainingOptions training = new TrainingOptions();
 
   @Mixin private TrainingLaunch launch = new TrainingLaunch();
 
@@ -30,6 +159,38 @@ final class PretrainCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    return launch.run(streams, options.out(), options::builder);
+    return launch.run(streams, out, this::builder);
+  }
+
+  private Pretrainer.Builder builder(Optional<WorldSettings> world, TrainingListener listener) {
+    Pretrainer.Builder builder =
+        Pretrainer.builder(model, data, out)
+            .recipe(recipe)
+            .batch(batch)
+            .microBatches(microBatches)
+            .maxTokens(maxTokens)
+            .heldOut(holdOut)
+            .visibleSelf(visibleSelf)
+            .listener(listener);
+    training.applyTo(builder);
+    training.applyLora(builder, loraRank, full || loraRank.isEmpty() && recipe == Recipe.LM);
+    if (!lossWeights.isEmpty()) {
+      builder.weights(weights());
+    }
+    learningRate.ifPresent(builder::learningRate);
+    passageTokens.ifPresent(builder::passageTokens);
+    stopWords.map(StopWords::read).ifPresent(builder::stopWords);
+    world.ifPresent(builder::world);
+    return builder;
+  }
+
+  private LossWeights weights() {
+    if (lossWeights.size() != 3) {
+      throw Usage.error(
+          command,
+          "--loss-weights takes three numbers, for ar_loss, self_loss and next_loss, not %d"
+              .formatted(lossWeights.size()));
+    }
+    return new LossWeights(lossWeights.get(0), lossWeights.get(1), lossWeights.get(2));
   }
 }

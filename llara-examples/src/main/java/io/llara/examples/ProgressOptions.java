@@ -1,6 +1,7 @@
 package io.llara.examples;
 
 import io.llara.ProgressListener;
+import java.util.Optional;
 import me.tongfei.progressbar.ConsoleProgressBarConsumer;
 import me.tongfei.progressbar.ProgressBar;
 import me.tongfei.progressbar.ProgressBarBuilder;
@@ -16,8 +17,8 @@ final class ProgressOptions {
   @Option(
       names = "--progress",
       negatable = true,
-      description = "Show a progress bar; by default where standard error is a terminal.")
-  private @Nullable Boolean wanted;
+      description = "Show a progress bar (default: if standard error is a terminal).")
+  private Optional<Boolean> wanted = Optional.empty();
 
   /** A bar that appears with the first progress, or never. */
   static final class Bar implements ProgressListener, AutoCloseable {
@@ -49,12 +50,12 @@ final class ProgressOptions {
     }
   }
 
-  /** Returns whether a bar is to be shown. */
+  /** Returns whether to show a bar. */
   boolean shown(Streams streams) {
-    return wanted == null ? streams.terminal() : wanted;
+    return wanted.orElse(streams.terminal());
   }
 
-  /** Prepares a bar for {@code total} steps; with -1 for as many as its first progress says. */
+  /** Prepares a bar for {@code total} steps; -1 if its first progress gives the total. */
   Bar start(Streams streams, String task, long total) {
     return new Bar(
         shown(streams)

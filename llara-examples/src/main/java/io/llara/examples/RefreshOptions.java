@@ -7,13 +7,9 @@ import io.llara.train.contrastive.TextModes;
 import io.llara.train.mining.HardNegativeMiner;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
-import java.util.TreeMap;
-import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
 
 /** When and how fine-tuning mines negatives anew. */
@@ -25,52 +21,52 @@ final class RefreshOptions {
       names = "--refresh-every",
       paramLabel = "N",
       description =
-          "Every N steps, mine negatives anew with the model as it is, and go on with them (ANCE);"
-              + " by default they stay as they are.")
-  private @Nullable Long every;
+          "Every N steps, mine new negatives with the model as it is then, and continue with them"
+              + " (ANCE; default: keep those of the pairs).")
+  private Optional<Long> every = Optional.empty();
 
   @Option(
       names = "--refresh-from",
       paramLabel = "N",
-      description = "The first time after N steps (default: as --refresh-every).")
-  private @Nullable Long from;
+      description = "Refresh for the first time after N steps (default: as --refresh-every).")
+  private Optional<Long> from = Optional.empty();
 
   @Option(
       names = "--refreshes",
       paramLabel = "N",
-      description = "At most N times (default: until training ends).")
-  private @Nullable Long times;
+      description = "Refresh at most N times (default: until training ends).")
+  private Optional<Long> times = Optional.empty();
 
   @Option(
       names = "--corpus",
       paramLabel = "FILE",
       description =
-          "The collection that they are mined in, BEIR's corpus.jsonl, .gz or not (default: the"
-              + " passages of the pairs).")
-  private @Nullable Path corpus;
+          "The collection to mine new negatives in: BEIR's corpus.jsonl, plain or gzipped (default:"
+              + " the passages of the pairs).")
+  private Optional<Path> corpus = Optional.empty();
 
   @Option(
       names = "--refresh-ranks",
       paramLabel = "FROM-TO",
       description =
-          "They are drawn from rank FROM up to, and without, rank TO, the best being 0 (default:"
-              + " 10-200).")
-  private @Nullable String ranks;
+          "Draw new negatives from ranks FROM (inclusive) to TO (exclusive), the best being 0"
+              + " (default: 10-200).")
+  private Optional<String> ranks = Optional.empty();
 
   @Option(
       names = "--refresh-relative-margin",
       paramLabel = "R",
       description =
-          "A negative's score is at most the positive's less R times it (default: no bound).")
-  private @Nullable Double margin;
+          "A new negative's score is at most the positive's less R times it (default: no bound).")
+  private Optional<Double> margin = Optional.empty();
 
   /**
-   * Returns what was asked for, if anything.
+   * Returns the refresh that the options ask for, if any.
    *
    * @param negatives how many a group takes
    */
   Optional<Refresh> refresh(TextModes modes, int negatives, TrainingOptions training) {
-    if (every == null) {
+    if (every.isEmpty()) {
       requireNone();
       return Optional.empty();
     }
@@ -81,43 +77,37 @@ final class RefreshOptions {
             .seed(training.seed())
             .computeType(training.computeType());
     training.threads().ifPresent(refresher::threads);
-    if (corpus != null) {
-      refresher.corpus(Corpus.of(corpus));
+    corpus.map(Corpus::of).ifPresent(refresher::corpus);
+    ranks.ifPresent(range -> setRanks(refresher, range));
+    margin.ifPresent(refresher::relativeMargin);
+    Refresh refresh = Refresh.every(every.get(), refresher.build());
+    refresh = from.map(refresh::from).orElse(refresh);
+    return Optional.of(times.map(refresh::times).orElse(refresh));
+  }
+
+  private void setRanks(MiningRefresher.Builder refresher, String range) {
+    if (!range.matches("\\d{1,9}-\\d{1,9}")) {
+      throw Usage.error(
+          command, "--refresh-ranks is %s; expected ranks such as 10-200".formatted(range));
     }
-    if (ranks != null) {
-      if (!ranks.matches("\\d{1,9}-\\d{1,9}")) {
-        throw refusal("--refresh-ranks is %s; expected ranks such as 10-200".formatted(ranks));
-      }
-      String[] ends = ranks.split("-", 2);
-      refresher.ranks(Integer.parseInt(ends[0]), Integer.parseInt(ends[1]));
-    }
-    if (margin != null) {
-      refresher.relativeMargin(margin);
-    }
-    Refresh refresh = Refresh.every(every, refresher.build());
-    if (from != null) {
-      refresh = refresh.from(from);
-    }
-    return Optional.of(times == null ? refresh : refresh.times(times));
+    String[] ends = range.split("-", 2);
+    refresher.ranks(Integer.parseInt(ends[0]), Integer.parseInt(ends[1]));
   }
 
   private void requireNone() {
-    Map<String, Boolean> given = new TreeMap<>();
-    given.put("--refresh-from", from != null);
-    given.put("--refreshes", times != null);
-    given.put("--corpus", corpus != null);
-    given.put("--refresh-ranks", ranks != null);
-    given.put("--refresh-relative-margin", margin != null);
     List<String> idle =
-        given.entrySet().stream().filter(Map.Entry::getValue).map(Map.Entry::getKey).toList();
+        Usage.given(
+            command,
+            "--corpus",
+            "--refresh-from",
+            "--refresh-ranks",
+            "--refresh-relative-margin",
+            "--refreshes");
     if (!idle.isEmpty()) {
-      throw refusal(
-          "%s is for mining negatives anew; give --refresh-every N too"
+      throw Usage.error(
+          command,
+          "%s is for mining new negatives; give --refresh-every N too"
               .formatted(String.join(", ", idle)));
     }
-  }
-
-  private ParameterException refusal(String message) {
-    return new ParameterException(command.commandLine(), message);
   }
 }

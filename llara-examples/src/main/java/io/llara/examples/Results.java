@@ -8,8 +8,8 @@ import java.nio.charset.StandardCharsets;
 import java.util.Locale;
 
 /**
- * Standard output: lines of UTF-8. A reader that goes away, as {@code head} does, is no error: what
- * it does not read is dropped. A full disk is one.
+ * A command's results: lines of UTF-8, or bytes. A reader that goes away, as {@code head} does, is
+ * not an error: what it does not read is dropped. A full disk is one.
  */
 final class Results implements AutoCloseable {
   private final OutputStream out;
@@ -19,7 +19,7 @@ final class Results implements AutoCloseable {
     this.out = new BufferedOutputStream(out, 1 << 16);
   }
 
-  /** Returns whether nobody reads any more. */
+  /** Returns whether the reader has gone away. */
   boolean readerGone() {
     return readerGone;
   }
@@ -53,7 +53,7 @@ final class Results implements AutoCloseable {
     try {
       write.run();
     } catch (IOException e) {
-      // Java tells a closed pipe from other errors by its message only.
+      // Only the message tells a closed pipe from other errors.
       if (!String.valueOf(e.getMessage()).toLowerCase(Locale.ROOT).contains("pipe")) {
         throw new LlaraException("the output cannot be written: " + e.getMessage(), e);
       }

@@ -3,13 +3,13 @@ package io.llara.examples;
 import io.llara.train.run.RunBuilder;
 import picocli.CommandLine.Option;
 
-/** What a command's random numbers come from. */
+/** The seed of a command's random numbers. */
 final class SeedOption {
   @Option(
       names = "--seed",
       paramLabel = "N",
       description =
-          "What all random numbers come from: the same seed gives the same result (default:"
+          "Seed of all random numbers: the same seed gives the same result (default:"
               + " ${DEFAULT-VALUE}).")
   private long seed = RunBuilder.DEFAULT_SEED;
 

@@ -10,22 +10,17 @@ import io.llara.train.run.RunBuilder;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Optional;
-import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
 
-/**
- * How training is started, in one process or several, watched, ended by a signal, and told of at
- * the end: the same for every kind.
- */
+/** Starts training of any kind, in one process or several, shows it, and stops it on a signal. */
 final class TrainingLaunch {
-  /** What a process ended by SIGTERM gives; so does a run that was stopped in another way. */
+  /** The exit code of a process ended by SIGTERM, and of a run stopped in another way. */
   private static final int STOPPED = 128 + 15;
 
-  /** Longer than a process needs to see that its own patience is at an end. */
+  /** Longer than a process needs to give up waiting by itself. */
   private static final Duration GRACE = CleanStop.PATIENCE.plusSeconds(30);
 
   @Spec(Spec.Target.MIXEE)
@@ -34,12 +29,12 @@ final class TrainingLaunch {
   @Option(
       names = "--nproc",
       paramLabel = "N",
-      description = "Start N processes on this machine that train together (default: 1).")
-  private @Nullable Integer processes;
+      description = "Start N processes on this machine, which train together (default: 1).")
+  private Optional<Integer> processes = Optional.empty();
 
   @Mixin private ProgressOptions progress = new ProgressOptions();
 
-  /** Puts the settings of a run together. */
+  /** Collects the settings of a run. */
   @FunctionalInterface
   interface Setup {
     RunBuilder<?> builder(Optional<WorldSettings> world, TrainingListener listener);
@@ -53,28 +48,26 @@ final class TrainingLaunch {
    */
   int run(Streams streams, Path out, Setup setup) {
     Optional<WorldSettings> world = WorldSettings.from(System.getenv());
-    if (processes != null) {
-      if (processes < 1) {
-        throw refusal("--nproc is %d; expected at least 1".formatted(processes));
+    if (processes.isPresent()) {
+      int count = processes.get();
+      if (count < 1) {
+        throw Usage.error(command, "--nproc is %d; expected at least 1".formatted(count));
       }
-      if (world.isPresent() && world.get().worldSize() != processes) {
-        throw refusal(
+      if (world.isPresent() && world.get().worldSize() != count) {
+        throw Usage.error(
+            command,
             "--nproc is %d, but the environment variable WORLD_SIZE is %d"
-                .formatted(processes, world.get().worldSize()));
+                .formatted(count, world.get().worldSize()));
       }
-      if (world.isEmpty() && processes > 1) {
-        return launch(streams, processes, setup);
+      if (world.isEmpty() && count > 1) {
+        return launch(streams, count, setup);
       }
     }
     return train(streams, out, setup, world);
   }
 
-  private ParameterException refusal(String message) {
-    return new ParameterException(command.commandLine(), message);
-  }
-
   private static int launch(Streams streams, int count, Setup setup) {
-    // Wrong settings are told once, not by each process.
+    // Wrong settings are reported once, not by each process.
     WorldSettings first = new WorldSettings(0, count, 0, "localhost", 1);
     setup.builder(Optional.of(first), TrainingListener.NONE).build();
     try {
@@ -95,7 +88,7 @@ final class TrainingLaunch {
         result = trainer.run();
         shown.close();
         if (first) {
-          tell(streams, out, result, shown);
+          report(streams, out, result, shown);
         }
         stop.done();
       }
@@ -103,23 +96,20 @@ final class TrainingLaunch {
     return result.outcome() == TrainingResult.Outcome.STOPPED ? STOPPED : Llara.OK;
   }
 
-  private static void tell(
+  private static void report(
       Streams streams, Path out, TrainingResult result, TrainingProgress shown) {
-    try (Results results = new Results(streams.out())) {
-      switch (result.outcome()) {
-        case COMPLETED -> {
-          drawLosses(streams, out);
-          results.line("%s: %d steps%s".formatted(out, result.step(), shown.reached()));
-        }
-        case STOPPED ->
-            streams.note(
-                "stopped after step %d; the same command goes on from there"
-                    .formatted(result.step()));
-        case ALREADY_COMPLETE ->
-            results.line(
-                "%s: finished before, after %d steps; nothing was done"
-                    .formatted(out, result.step()));
+    switch (result.outcome()) {
+      case COMPLETED -> {
+        drawLosses(streams, out);
+        streams.result("%s: %d steps%s".formatted(out, result.step(), shown.reached()));
       }
+      case STOPPED ->
+          streams.note(
+              "stopped after step %d; the same command resumes from there"
+                  .formatted(result.step()));
+      case ALREADY_COMPLETE ->
+          streams.result(
+              "%s: was complete after %d steps; nothing was done".formatted(out, result.step()));
     }
   }
 
@@ -128,7 +118,7 @@ final class TrainingLaunch {
       LossChart.write(
           out.resolve("metrics.jsonl"), out.resolve("evaluation.jsonl"), out.resolve("loss.png"));
     } catch (LlaraException e) {
-      streams.note("warning: the losses are not drawn: " + e.getMessage());
+      streams.note("warning: the losses were not drawn: " + e.getMessage());
     }
   }
 }

@@ -4,13 +4,11 @@ import io.llara.ComputeType;
 import io.llara.train.data.BadLines;
 import io.llara.train.lora.LoraOptions;
 import io.llara.train.run.RunBuilder;
+import java.util.List;
 import java.util.Optional;
-import org.jspecify.annotations.Nullable;
-import picocli.CommandLine;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
 
 /** The settings that all kinds of training have; their defaults are those of the library. */
@@ -21,57 +19,57 @@ final class TrainingOptions {
   @Option(
       names = "--lora-alpha",
       paramLabel = "X",
-      description = "LoRA updates are scaled by X over the rank (default: 16).")
-  private @Nullable Double loraAlpha;
+      description = "Scale LoRA updates by X over the rank (default: 16).")
+  private Optional<Double> loraAlpha = Optional.empty();
 
   @Option(
       names = "--lora-dropout",
       paramLabel = "P",
-      description = "The share of LoRA's inputs that is dropped at random (default: 0).")
-  private @Nullable Double loraDropout;
+      description = "Dropout probability of LoRA's inputs (default: 0).")
+  private Optional<Double> loraDropout = Optional.empty();
 
-  @Option(names = "--steps", paramLabel = "N", description = "Make N steps.")
-  private @Nullable Long steps;
+  @Option(names = "--steps", paramLabel = "N", description = "Train for N steps.")
+  private Optional<Long> steps = Optional.empty();
 
   @Option(
       names = "--epochs",
       paramLabel = "N",
-      description = "Instead of a number of steps: go through the data N times (default: 1).")
-  private @Nullable Long epochs;
+      description = "Instead of --steps: go through the data N times (default: 1).")
+  private Optional<Long> epochs = Optional.empty();
 
   @Option(
       names = "--warmup",
       paramLabel = "N",
       description =
-          "Steps over which the learning rate rises; then it falls in a straight line (default: a"
-              + " thirtieth of the run).")
-  private @Nullable Long warmup;
+          "Steps over which the learning rate rises; it then decays linearly (default: a thirtieth"
+              + " of the run).")
+  private Optional<Long> warmup = Optional.empty();
 
   @Option(
       names = "--weight-decay",
       paramLabel = "X",
-      description = "The weight decay of AdamW (default: ${DEFAULT-VALUE}).")
+      description = "Weight decay of AdamW (default: ${DEFAULT-VALUE}).")
   private double weightDecay;
 
   @Option(
       names = "--clip",
       paramLabel = "X",
       description =
-          "The length that longer gradients are scaled down to; 0: none are (default:"
+          "Maximum gradient norm, which larger gradients are scaled down to; 0 for none (default:"
               + " ${DEFAULT-VALUE}).")
   private double clip = RunBuilder.DEFAULT_CLIP;
 
   @Option(
       names = "--skip-bad-lines",
-      description = "Leave out lines that cannot be read; by default the first one is an error.")
+      description = "Skip lines that cannot be read; by default the first one is an error.")
   private boolean skipBadLines;
 
   @Option(
       names = "--shuffle-buffer",
       paramLabel = "N",
       description =
-          "How many texts are held in memory to draw from at random; of files that are sorted by"
-              + " topic, more than they have lines (default: ${DEFAULT-VALUE}).")
+          "How many texts are held in memory to draw from at random; for files sorted by topic,"
+              + " more than they have lines (default: ${DEFAULT-VALUE}).")
   private int shuffleBuffer = RunBuilder.DEFAULT_SHUFFLE_BUFFER;
 
   @Option(
@@ -92,22 +90,24 @@ final class TrainingOptions {
       names = "--threads",
       paramLabel = "N",
       description =
-          "How many threads compute, in each process (default: one per processor, divided among the"
+          "Compute threads of each process (default: one per processor, divided among the"
               + " processes).")
-  private @Nullable Integer threads;
+  private Optional<Integer> threads = Optional.empty();
 
   @Option(
       names = "--dtype",
       paramLabel = "auto|float32|bfloat16",
       defaultValue = "auto",
       description =
-          "The type to compute in; auto: bfloat16 where the processor multiplies it; weights and"
-              + " sums are float32 in any case (default: ${DEFAULT-VALUE}).")
+          "The type to compute in; auto: bfloat16 where the processor multiplies it natively."
+              + " Weights and sums are float32 in any case (default: ${DEFAULT-VALUE}).")
   private ComputeType computeType = ComputeType.AUTO;
 
   @Option(
       names = "--recompute",
-      description = "Run layers again in the backward pass instead of keeping them: less memory.")
+      description =
+          "Recompute layers in the backward pass instead of keeping their activations: slower, in"
+              + " less memory.")
   private boolean recompute;
 
   long seed() {
@@ -119,11 +119,12 @@ final class TrainingOptions {
   }
 
   Optional<Integer> threads() {
-    return Optional.ofNullable(threads);
+    return threads;
   }
 
   /** Hands the settings to a builder. */
   void applyTo(RunBuilder<?> builder) {
+    Usage.requireOneAtMost(command, "--steps", "--epochs");
     builder
         .weightDecay(weightDecay)
         .clip(clip)
@@ -134,65 +135,34 @@ final class TrainingOptions {
         .seed(seed.value())
         .computeType(computeType)
         .recompute(recompute);
-    requireOneAtMost("--steps", steps != null, "--epochs", epochs != null);
-    if (steps != null) {
-      builder.steps(steps);
-    }
-    if (epochs != null) {
-      builder.epochs(epochs);
-    }
-    if (warmup != null) {
-      builder.warmup(warmup);
-    }
-    if (threads != null) {
-      builder.threads(threads);
-    }
+    steps.ifPresent(builder::steps);
+    epochs.ifPresent(builder::epochs);
+    warmup.ifPresent(builder::warmup);
+    threads.ifPresent(builder::threads);
   }
 
   /**
-   * Says what is trained.
+   * Sets which parameters are trained.
    *
-   * @param rank what {@code --lora} says, if it is given
-   * @param full whether {@code --full} is given
-   * @param fullByDefault whether all parameters train where neither is
+   * @param rank the value of {@code --lora}
+   * @param full whether all of them are
    */
-  void applyTo(RunBuilder<?> builder, @Nullable Integer rank, boolean full, boolean fullByDefault) {
-    requireOneAtMost("--lora", rank != null, "--full", full);
-    lora(rank, full || rank == null && fullByDefault)
-        .ifPresentOrElse(builder::lora, builder::fullParameters);
-  }
-
-  private Optional<LoraOptions> lora(@Nullable Integer rank, boolean full) {
+  void applyLora(RunBuilder<?> builder, Optional<Integer> rank, boolean full) {
+    Usage.requireOneAtMost(command, "--lora", "--full");
     if (full) {
-      if (loraAlpha != null || loraDropout != null) {
-        throw refusal(
+      List<String> idle = Usage.given(command, "--lora-alpha", "--lora-dropout");
+      if (!idle.isEmpty()) {
+        throw Usage.error(
+            command,
             "%s is for LoRA, and all parameters are trained; give --lora R or leave it out"
-                .formatted(loraAlpha != null ? "--lora-alpha" : "--lora-dropout"));
+                .formatted(idle.get(0)));
       }
-      return Optional.empty();
+      builder.fullParameters();
+      return;
     }
     LoraOptions options = LoraOptions.DEFAULT;
-    if (rank != null) {
-      options = options.withRank(rank);
-    }
-    if (loraAlpha != null) {
-      options = options.withAlpha(loraAlpha);
-    }
-    if (loraDropout != null) {
-      options = options.withDropout(loraDropout);
-    }
-    return Optional.of(options);
-  }
-
-  private void requireOneAtMost(String a, boolean hasA, String b, boolean hasB) {
-    if (hasA && hasB) {
-      throw refusal("%s and %s exclude each other".formatted(a, b));
-    }
-  }
-
-  /** Returns the error of options that do not go together. */
-  ParameterException refusal(String message) {
-    CommandLine line = command.commandLine();
-    return new ParameterException(line, message);
+    options = rank.map(options::withRank).orElse(options);
+    options = loraAlpha.map(options::withAlpha).orElse(options);
+    builder.lora(loraDropout.map(options::withDropout).orElse(options));
   }
 }

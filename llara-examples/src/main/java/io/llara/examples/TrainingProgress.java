@@ -16,8 +16,8 @@ import me.tongfei.progressbar.ProgressState;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Shows how training goes on: a bar with the loss terms, tokens per second and the time left, or,
- * where no bar is wanted, a line now and then. Held-out losses are lines in any case.
+ * Shows the progress of training: a bar with the loss terms, tokens per second and the time left,
+ * or, where no bar is wanted, a line now and then. Held-out losses are lines in any case.
  */
 final class TrainingProgress implements TrainingListener, AutoCloseable {
   /** How far apart lines are where there is no bar. */
@@ -57,8 +57,8 @@ final class TrainingProgress implements TrainingListener, AutoCloseable {
     say(
         String.format(
             Locale.ROOT,
-            "%s; %.2f million numbers trained; %d %s%s",
-            whereItBegins(run),
+            "%s; %.2f million trainable parameters; %d %s%s",
+            position(run),
             run.trainedParameters() / 1e6,
             run.lanes(),
             run.lanes() == 1 ? "thread" : "threads",
@@ -74,13 +74,13 @@ final class TrainingProgress implements TrainingListener, AutoCloseable {
     }
   }
 
-  private static String whereItBegins(RunInfo run) {
+  private static String position(RunInfo run) {
     if (run.firstStep() > run.totalSteps()) {
-      return "all %d steps are made already".formatted(run.totalSteps());
+      return "all %d steps are done already".formatted(run.totalSteps());
     }
     return run.firstStep() == 1
         ? "%d steps".formatted(run.totalSteps())
-        : "goes on with step %d of %d".formatted(run.firstStep(), run.totalSteps());
+        : "resuming at step %d of %d".formatted(run.firstStep(), run.totalSteps());
   }
 
   @Override
@@ -105,12 +105,12 @@ final class TrainingProgress implements TrainingListener, AutoCloseable {
 
   @Override
   public void refreshing(long step) {
-    say("after step %d: negatives are mined anew".formatted(step));
+    say("after step %d: mining new negatives".formatted(step));
   }
 
   @Override
   public void refreshed(long step, Path pairs) {
-    say("goes on with " + pairs);
+    say("continuing with " + pairs);
   }
 
   @Override
@@ -119,13 +119,13 @@ final class TrainingProgress implements TrainingListener, AutoCloseable {
     say("held out, after step %d: %s".formatted(step, terms(terms)));
   }
 
-  /** Returns what was reached, for the command's result. */
+  /** Returns the last losses, for the command's result. */
   String reached() {
     return (last == null ? "" : ", " + terms(last.terms()))
         + (heldOut.isEmpty() ? "" : "; held out: " + terms(heldOut));
   }
 
-  /** Prints a line; where a bar stands, in its place, and the bar comes again below. */
+  /** Prints a line; if there is a bar, in its place, and the bar again below. */
   private void say(String text) {
     String line = "llara: " + text;
     if (bar == null) {
@@ -142,7 +142,7 @@ final class TrainingProgress implements TrainingListener, AutoCloseable {
         .collect(Collectors.joining(", "));
   }
 
-  /** What stands right of the bar: short names, so that a bar is left in 79 columns. */
+  /** What is right of the bar: short names, so that some bar is left in 79 columns. */
   private String brief(StepReport step) {
     List<Map.Entry<String, Double>> others =
         step.terms().entrySet().stream().filter(term -> !term.getKey().equals("loss")).toList();

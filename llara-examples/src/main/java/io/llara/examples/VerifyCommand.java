@@ -20,17 +20,17 @@ import picocli.CommandLine.Parameters;
 @Command(
     name = "verify",
     description = {
-      "Compares this library with numbers of the reference implementation.",
+      "Compares this library with the reference implementation.",
       "",
       "Replays the cases of a golden folder (schema llara-golden-1, with its checkpoints) and"
-          + " compares with the float64 values in it.",
+          + " compares the results with its float64 values.",
       "",
-      "A line a case names the quantity that came nearest to its limit, its largest absolute"
+      "One line per case shows the quantity that came nearest to its limit, its largest absolute"
           + " difference (abs), that divided by the largest magnitude of the quantity (rel), and"
-          + " the limit. In bfloat16 unit embeddings are judged by their cosine, other numbers are"
-          + " only shown. Training (losses.json, trajectory.json, contrastive.json, the training in"
-          + " lora.json) is computed in float32 whatever the type, and judged by the tolerances of"
-          + " float32.",
+          + " the limit. In bfloat16 unit embeddings are judged by their cosine, and other"
+          + " quantities are only shown. Training (losses.json, trajectory.json, contrastive.json,"
+          + " the training in lora.json) is computed in float32 whatever the type, and judged by"
+          + " the tolerances of float32.",
       ""
     })
 final class VerifyCommand implements Callable<Integer> {

@@ -116,7 +116,7 @@ class EncodeCommandTest {
         encode("word ".repeat(300) + "\nshort\n", "--mode", "self", "--max-tokens=64", "-");
     assertThat(run.code()).isZero();
     assertThat(run.lines()).hasSize(2);
-    assertThat(run.err()).contains("1 of 2 texts were cut to fit into 64 tokens");
+    assertThat(run.err()).contains("1 of 2 texts were truncated to 64 tokens");
   }
 
   @Test

@@ -105,7 +105,7 @@ class FinetuneCommandTest {
     }
 
     CommandRun again = finetune(out, "--steps=3", "--batch=4", "--hold-out=0.2");
-    assertThat(again.out()).isEqualTo(out + ": finished before, after 3 steps; nothing was done\n");
+    assertThat(again.out()).isEqualTo(out + ": was complete after 3 steps; nothing was done\n");
     LlaraTest.assertRefused(
         finetune(out, "--steps=3", "--batch=4", "--hold-out=0.2", "--temperature=0.1"),
         "temperature: was 0.02, now 0.1");
@@ -134,8 +134,8 @@ class FinetuneCommandTest {
     assertThat(run.code()).as(run.err()).isZero();
     Path refreshed = out.resolve("refresh").resolve("step-00000002").resolve("pairs.jsonl");
     assertThat(run.err())
-        .contains("after step 2: negatives are mined anew")
-        .contains("goes on with " + refreshed);
+        .contains("after step 2: mining new negatives")
+        .contains("continuing with " + refreshed);
     assertThat(Files.readAllLines(refreshed))
         .hasSize(24)
         .allSatisfy(line -> assertThat(line).contains("likes to play"));
@@ -149,12 +149,12 @@ class FinetuneCommandTest {
     assertDefaults(ContrastiveTrainer.Builder::fullParameters, "1.0E-5", "--full");
     assertThat(CommandRun.of("finetune", "--help").out().replaceAll("\\s+", " "))
         .contains("1e-4 with LoRA, 1e-5 with --full")
-        .contains("with rank %d)".formatted(LoraOptions.DEFAULT.rank()))
+        .contains("(default: rank %d)".formatted(LoraOptions.DEFAULT.rank()))
         .contains("over all processes (default: 16)")
         .contains("divided by (default: 0.02)")
         .contains("passages of the other queries (default: 15)")
-        .contains("longest prompt of a query; longer ones are cut (default: 64)")
-        .contains("longest prompt of a passage; longer ones are cut (default: 256)");
+        .contains("query's prompt; longer ones are truncated (default: 64)")
+        .contains("passage's prompt; longer ones are truncated (default: 256)");
   }
 
   private void assertDefaults(
@@ -321,7 +321,7 @@ class FinetuneCommandTest {
             "--refresh-every=1",
             "--refresh-ranks=0-9");
     assertThat(run.code()).as(run.err()).isZero();
-    assertThat(run.err()).contains("] 2/2 loss").contains(" accuracy ").contains("goes on with");
+    assertThat(run.err()).contains("] 2/2 loss").contains(" accuracy ").contains("continuing with");
     try (BufferedReader lines = Files.newBufferedReader(out.resolve("metrics.jsonl"))) {
       assertThat(lines.lines()).hasSize(2);
     }

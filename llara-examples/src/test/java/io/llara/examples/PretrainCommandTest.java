@@ -98,7 +98,7 @@ class PretrainCommandTest {
     assertThat(lm.code()).isZero();
     assertThat(lm.out()).startsWith(trained + ": 4 steps, loss ").contains("ar_loss");
     // All parameters, without being asked for.
-    assertThat(lm.err()).contains("0.26 million numbers trained").contains("step 4/4: loss");
+    assertThat(lm.err()).contains("0.26 million trainable parameters").contains("step 4/4: loss");
     assertThat(metrics(trained).get(0).get("self_loss").isJsonNull()).isTrue();
 
     Path grown = dir.resolve("grown");
@@ -142,7 +142,7 @@ class PretrainCommandTest {
     byte[] model = Files.readAllBytes(out.resolve("model.safetensors"));
     CommandRun again = pretrain(marked, out, "--steps=2", "--batch=2", "--lora=4");
     assertThat(again.code()).isZero();
-    assertThat(again.out()).isEqualTo(out + ": finished before, after 2 steps; nothing was done\n");
+    assertThat(again.out()).isEqualTo(out + ": was complete after 2 steps; nothing was done\n");
     assertThat(again.err()).isEmpty();
     assertThat(Files.readAllBytes(out.resolve("model.safetensors"))).isEqualTo(model);
     CommandRun other = pretrain(marked, out, "--steps=3", "--batch=4", "--lora=4");
@@ -158,12 +158,12 @@ class PretrainCommandTest {
     assertDefaults(
         base, builder -> builder.recipe(Recipe.LM).fullParameters(), "5.0E-4", "--recipe=lm");
     assertThat(CommandRun.of("pretrain", "--help").out().replaceAll("\\s+", " "))
-        .contains("1e-4 with LoRA, 1e-5 with --full, 5e-4 for the recipe lm")
-        .contains("with rank %d,".formatted(LoraOptions.DEFAULT.rank()))
+        .contains("1e-4 with LoRA, 1e-5 with --full, 5e-4 for recipe lm")
+        .contains("(default: rank %d,".formatted(LoraOptions.DEFAULT.rank()))
         .contains("over the rank (default: %.0f)".formatted(LoraOptions.DEFAULT.alpha()))
-        .contains("at random (default: %.0f)".formatted(LoraOptions.DEFAULT.dropout()))
+        .contains("LoRA's inputs (default: %.0f)".formatted(LoraOptions.DEFAULT.dropout()))
         .contains("over all processes (default: 16)")
-        .contains("longer ones are cut (default: 256)");
+        .contains("longer ones are truncated (default: 256)");
   }
 
   private void assertDefaults(
@@ -249,7 +249,7 @@ class PretrainCommandTest {
     Files.createDirectories(out.resolve("loss.png").resolve("in-the-way"));
     CommandRun run = pretrain(marked, out, "--steps=2", "--batch=2");
     assertThat(run.code()).isZero();
-    assertThat(run.err()).contains("llara: warning: the losses are not drawn: ");
+    assertThat(run.err()).contains("llara: warning: the losses were not drawn: ");
     assertThat(out.resolve("model.safetensors")).exists();
   }
 
@@ -355,7 +355,7 @@ class PretrainCommandTest {
       }
       assertThat(process.waitFor()).isEqualTo(143);
       assertThat(last)
-          .matches("llara: stopped after step \\d+; the same command goes on from there");
+          .matches("llara: stopped after step \\d+; the same command resumes from there");
       return Long.parseLong(last.replaceAll("\\D+", " ").strip());
     } finally {
       process.destroyForcibly();

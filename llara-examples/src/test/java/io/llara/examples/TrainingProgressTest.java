@@ -61,7 +61,7 @@ class TrainingProgressTest {
     }
     assertThat(lines()).hasSize(4);
     assertThat(lines().get(0))
-        .isEqualTo("llara: 40 steps; 1.50 million numbers trained; 2 threads");
+        .isEqualTo("llara: 40 steps; 1.50 million trainable parameters; 2 threads");
     assertThat(lines().get(1))
         .matches(
             "llara: step 1/40: loss 13.2500, ar_loss 2.5000, self_loss 0.3125, next_loss 0.2500;"
@@ -81,7 +81,7 @@ class TrainingProgressTest {
     assertThat(lines()).hasSize(11);
     assertThat(lines().get(0))
         .isEqualTo(
-            "llara: goes on with step 31 of 40; 1.50 million numbers trained; 2 threads in each of"
+            "llara: resuming at step 31 of 40; 1.50 million trainable parameters; 2 threads in each of"
                 + " 2 processes");
   }
 
@@ -119,8 +119,8 @@ class TrainingProgressTest {
     }
     assertThat(lines())
         .anyMatch(line -> line.contains("] 30/40 loss 1.50 accuracy 0.750 2000 tok/s"))
-        .anyMatch(line -> line.startsWith("llara: after step 30: negatives are mined anew"))
-        .anyMatch(line -> line.startsWith("llara: goes on with out"));
+        .anyMatch(line -> line.startsWith("llara: after step 30: mining new negatives"))
+        .anyMatch(line -> line.startsWith("llara: continuing with out"));
   }
 
   @Test
@@ -141,6 +141,6 @@ class TrainingProgressTest {
       progress.started(run(41, 1));
       assertThat(progress.reached()).isEmpty();
     }
-    assertThat(lines().get(0)).contains("all 40 steps are made already");
+    assertThat(lines().get(0)).contains("all 40 steps are done already");
   }
 }
