@@ -3,12 +3,13 @@ package io.llara.benchmarks;
 import io.llara.tensor.Libtorch;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
+import io.llara.train.model.HeadGradient;
 import io.llara.train.pretrain.Bag;
-import io.llara.train.pretrain.HeadGradient;
 import io.llara.train.pretrain.VocabularyProjection;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.SplittableRandom;
@@ -157,8 +158,8 @@ public final class ProjectionMemory {
     VocabularyProjection projection = new VocabularyProjection(inputs.weight(), chunkBytes);
     HeadGradient head = HeadGradient.full(inputs.weightGradient());
     return switch (term) {
-      case TOKENS -> projection.nextToken(inputs.hidden(), inputs.targets(), scale, head).sum();
-      case BAGS -> projection.bags(inputs.hidden(), MARKERS, inputs.bags(), scale, head).sum();
+      case TOKENS -> projection.loss(inputs.hidden(), 1, inputs.tokens(), scale, head).sum();
+      case BAGS -> projection.loss(inputs.hidden(), MARKERS, inputs.bags(), scale, head).sum();
     };
   }
 
@@ -217,6 +218,10 @@ public final class ProjectionMemory {
               .fill_(new Scalar(0.0)),
           torch.randn(new long[] {rows, width}, floats),
           new SplittableRandom(7).ints(rows, 3, vocabulary - WORDS).toArray());
+    }
+
+    List<Bag> tokens() {
+      return Arrays.stream(targets).mapToObj(Bag::of).toList();
     }
 
     /** A bag for every {@link #MARKERS} rows, each of {@link #WORDS} ids. */

@@ -10,7 +10,7 @@ import io.llara.prompt.Prompt;
 import io.llara.tensor.TensorScope;
 import io.llara.train.autograd.GradientAccumulator;
 import io.llara.train.model.TrainedModel;
-import io.llara.train.pretrain.HeadGradient;
+import io.llara.train.pretrain.Bag;
 import io.llara.train.pretrain.Loss;
 import io.llara.train.pretrain.VocabularyProjection;
 import io.llara.train.run.Lanes;
@@ -77,20 +77,16 @@ final class TrainingStep implements AutoCloseable {
     AttentionMask mask = AttentionMaskFactory.create(prompts, Layout.packed());
     int[] ids = mask.rowIds();
     // Each row predicts the next; the last of a sequence predicts the first of the one after it.
-    int[] targets = new int[ids.length];
-    for (int i = 0; i < ids.length; i++) {
-      targets[i] = ids[(i + 1) % ids.length];
-    }
+    List<Bag> targets =
+        IntStream.range(0, ids.length).mapToObj(i -> Bag.of(ids[(i + 1) % ids.length])).toList();
     double[] sum = new double[1];
     model.differentiate(
         mask,
         IntStream.range(0, ids.length).toArray(),
         recompute,
-        (hidden, tokens) -> {
-          HeadGradient head =
-              tokens.headSum().map(HeadGradient::full).orElseGet(HeadGradient::none);
+        (hidden, head) -> {
           Loss loss =
-              new VocabularyProjection(model.head()).nextToken(hidden, targets, 1.0 / rows, head);
+              new VocabularyProjection(model.head()).loss(hidden, 1, targets, 1.0 / rows, head);
           sum[0] = loss.sum();
           return loss.hiddenGradient();
         },

@@ -16,7 +16,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.stream.Collectors;
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.global.torch;
 
 /**
  * InfoNCE over the pairs of a data set. A batch is cut by processes; a query's negatives are its
@@ -151,16 +150,16 @@ final class ContrastiveObjective implements Objective {
       long passages = (long) queries * group;
       long first = communicator.rank() * passages;
       Tensor all = communicator.allGather(embeddings.narrow(0, queries, passages));
-      Tensor allGradient = torch.empty_like(all);
-      sums =
-          loss.losses(
+      InfoNce.Differentiated result =
+          loss.differentiate(
               embeddings.narrow(0, 0, queries),
               all,
               new InfoNce.Targets(Math.toIntExact(first), group),
-              scale,
-              gradient.narrow(0, 0, queries),
-              allGradient);
-      // What the queries of the other processes ask of this one's passages.
+              scale);
+      sums = result.sums();
+      gradient.narrow(0, 0, queries).copy_(result.queryGradient());
+      Tensor allGradient = result.passageGradient();
+      // The queries of the other processes have gradients by this one's passages, too.
       communicator.allReduce(allGradient);
       gradient.narrow(0, queries, passages).copy_(allGradient.narrow(0, first, passages));
     }

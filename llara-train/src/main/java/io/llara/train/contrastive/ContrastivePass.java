@@ -67,7 +67,7 @@ final class ContrastivePass {
         markers.mask,
         markers.rows(),
         recompute,
-        (hidden, tokens) ->
+        (hidden, head) ->
             markers.backward(loss.apply(markers.mean(hidden)), hidden.scalar_type().intern()),
         sink);
   }

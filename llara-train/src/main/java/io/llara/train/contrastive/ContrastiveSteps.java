@@ -136,20 +136,14 @@ public final class ContrastiveSteps extends TrainingSteps {
       long passages = embeddings.size(0) - queries;
       Tensor q = embeddings.narrow(0, 0, queries);
       Tensor p = embeddings.narrow(0, queries, passages);
-      double sum =
-          loss.losses(
-                  q,
-                  p,
-                  targets,
-                  1.0 / queries,
-                  gradient.narrow(0, 0, queries),
-                  gradient.narrow(0, queries, passages))
-              .loss();
+      InfoNce.Differentiated result = loss.differentiate(q, p, targets, 1.0 / queries);
+      gradient.narrow(0, 0, queries).copy_(result.queryGradient());
+      gradient.narrow(0, queries, passages).copy_(result.passageGradient());
       Tensor unitQueries = loss.embeddings(q);
       Tensor unitPassages = loss.embeddings(p);
       outcome =
           new Outcome(
-              sum / queries,
+              result.sums().loss() / queries,
               Tensors.toFloats(unitQueries),
               Tensors.toFloats(unitPassages),
               Tensors.toFloats(loss.scores(unitQueries, unitPassages)));

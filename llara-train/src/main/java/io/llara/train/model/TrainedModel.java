@@ -83,10 +83,10 @@ public final class TrainedModel implements AutoCloseable {
      * Differentiates the loss.
      *
      * @param hidden the final hidden states of the wanted rows, {@code [rows, hidden]}
-     * @param tokens takes the gradient of the projection on the vocabulary, where that trains
+     * @param head takes the gradient of the projection on the vocabulary, where that trains
      * @return the gradient by {@code hidden}, of its shape and type
      */
-    Tensor differentiate(Tensor hidden, EmbeddingGradient tokens);
+    Tensor differentiate(Tensor hidden, HeadGradient head);
   }
 
   private TrainedModel(
@@ -245,7 +245,7 @@ public final class TrainedModel implements AutoCloseable {
       try (StagedBackward layers = new StagedBackward(stages(pass), recompute)) {
         Tensor embedded = pass.embed();
         Tensor hidden = layers.forward(embedded);
-        Tensor gradient = loss.differentiate(hidden, tokens);
+        Tensor gradient = loss.differentiate(hidden, tokens.head());
         tokens.deliverHead(sink);
         scope.free(hidden);
         scope.free(embedded);

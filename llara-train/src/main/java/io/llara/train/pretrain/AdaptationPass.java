@@ -10,11 +10,10 @@ import io.llara.prompt.TokenRange;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
 import io.llara.train.autograd.GradientSink;
-import io.llara.train.model.EmbeddingGradient;
+import io.llara.train.model.HeadGradient;
 import io.llara.train.model.TrainedModel;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.stream.IntStream;
 import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
@@ -62,9 +61,13 @@ final class AdaptationPass {
         rows.mask,
         rows.all(),
         recompute,
-        (hidden, tokens) -> {
+        (hidden, head) -> {
           Tensor gradient = torch.zeros_like(hidden);
-          sums[0] = rows.losses(hidden, scales, headGradient(tokens), gradient);
+          sums[0] =
+              new LossTerms(
+                  rows.tokens.loss(hidden, scales.tokens(), head, gradient),
+                  rows.self.loss(hidden, scales.self(), head, gradient),
+                  rows.next.loss(hidden, scales.next(), head, gradient));
           return gradient;
         },
         sink);
@@ -79,7 +82,9 @@ final class AdaptationPass {
     }
     try (NoGradGuard noGrad = new NoGradGuard();
         TensorScope scope = new TensorScope()) {
-      return rows.losses(model.model().forward(rows.mask, rows.all(), () -> {}));
+      Tensor hidden = model.model().forward(rows.mask, rows.all(), () -> {});
+      return new LossTerms(
+          rows.tokens.loss(hidden), rows.self.loss(hidden), rows.next.loss(hidden));
     }
   }
 
@@ -92,133 +97,88 @@ final class AdaptationPass {
     return model.model().forward(mask, mask.queryRowsAsKeys(), () -> {});
   }
 
-  private static HeadGradient headGradient(EmbeddingGradient tokens) {
-    return tokens
-        .headSum()
-        .map(
-            sum ->
-                tokens
-                    .headRows()
-                    .map(ids -> HeadGradient.rows(ids, sum))
-                    .orElseGet(() -> HeadGradient.full(sum)))
-        .orElseGet(HeadGradient::none);
-  }
-
-  /** The rows of a packed batch that losses read, and what they must predict. */
+  /** The rows of a packed batch that losses read. */
   private final class Rows {
     final AttentionMask mask;
+    final Term tokens = new Term();
+    final Term self = new Term();
+    final Term next = new Term();
     private final List<Integer> all = new ArrayList<>();
-    private final Group tokens = new Group();
-    private final Group self = new Group();
-    private final Group next = new Group();
-    private final List<Integer> targets = new ArrayList<>();
-    private final List<Bag> selfBags = new ArrayList<>();
-    private final List<Bag> nextBags = new ArrayList<>();
-
-    /** Places in {@link #all} that one term reads. */
-    private final class Group {
-      final List<Integer> places = new ArrayList<>();
-
-      void add(int row) {
-        places.add(all.size());
-        all.add(row);
-      }
-
-      Tensor of(Tensor hidden) {
-        return hidden.index_select(0, Tensors.ofInts(Ints.toArray(places)));
-      }
-
-      double put(Loss loss, Tensor gradient) {
-        gradient.index_copy_(0, Tensors.ofInts(Ints.toArray(places)), loss.hiddenGradient());
-        return loss.sum();
-      }
-    }
 
     Rows(List<Prepared> examples) {
-      List<Prompt> prompts = examples.stream().map(Prepared::prompt).toList();
-      mask = AttentionMaskFactory.create(prompts, layout);
+      mask = AttentionMaskFactory.create(examples.stream().map(Prepared::prompt).toList(), layout);
       for (int i = 0; i < examples.size(); i++) {
         Prepared example = examples.get(i);
         if (weights.token() > 0) {
           addTokens(example, mask.tokens(i).begin());
         }
         if (weights.self() > 0) {
-          addBag(example.self(), mask.pooled(i, Mode.SELF), self, selfBags);
+          self.add(mask.pooled(i, Mode.SELF), example.self());
         }
         if (weights.next() > 0) {
-          addBag(example.next(), mask.pooled(i, Mode.NEXT), next, nextBags);
+          next.add(mask.pooled(i, Mode.NEXT), example.next());
         }
       }
     }
 
+    /** Each token is predicted by the row before it. */
     private void addTokens(Prepared example, int begin) {
       Prompt prompt = example.prompt();
       int[] ids = prompt.ids();
       for (int i = prompt.textEnd() - example.labelledTokens(); i < prompt.textEnd(); i++) {
-        tokens.add(begin + i - 1);
-        targets.add(ids[i]);
+        tokens.add(new TokenRange(begin + i - 1, begin + i), Bag.of(ids[i]));
       }
     }
 
-    private void addBag(Bag bag, TokenRange markers, Group group, List<Bag> bags) {
-      if (!bag.isEmpty()) {
-        IntStream.range(markers.begin(), markers.end()).forEach(group::add);
-        bags.add(bag);
-      }
-    }
-
-    /** All rows that are read, ascending. */
+    /** Returns all rows that are read, ascending. */
     int[] all() {
       return Ints.toArray(all);
     }
 
-    /** Computes the sums alone. */
-    LossTerms losses(Tensor hidden) {
-      return new LossTerms(
-          targets.isEmpty()
-              ? 0
-              : projection.nextTokenLoss(tokens.of(hidden), Ints.toArray(targets)),
-          selfBags.isEmpty()
-              ? 0
-              : projection.bagsLoss(self.of(hidden), markers(self, selfBags), selfBags),
-          nextBags.isEmpty()
-              ? 0
-              : projection.bagsLoss(next.of(hidden), markers(next, nextBags), nextBags));
-    }
+    /** The rows of one term, by their places among all, and what they must predict. */
+    final class Term {
+      private final List<Integer> places = new ArrayList<>();
+      private final List<Bag> bags = new ArrayList<>();
 
-    /**
-     * Computes the sums and what they ask of the hidden states.
-     *
-     * @param hidden {@code [all rows, hidden]}
-     * @param gradient where the gradient of {@code hidden} goes; zero so far
-     */
-    LossTerms losses(Tensor hidden, LossTerms scales, HeadGradient head, Tensor gradient) {
-      return new LossTerms(
-          targets.isEmpty()
-              ? 0
-              : tokens.put(
-                  projection.nextToken(
-                      tokens.of(hidden), Ints.toArray(targets), scales.tokens(), head),
-                  gradient),
-          bags(self, selfBags, hidden, scales.self(), head, gradient),
-          bags(next, nextBags, hidden, scales.next(), head, gradient));
-    }
+      void add(TokenRange rows, Bag bag) {
+        if (!bag.isEmpty()) {
+          for (int row = rows.begin(); row < rows.end(); row++) {
+            places.add(all.size());
+            all.add(row);
+          }
+          bags.add(bag);
+        }
+      }
 
-    private double bags(
-        Group group,
-        List<Bag> bags,
-        Tensor hidden,
-        double scale,
-        HeadGradient head,
-        Tensor gradient) {
-      return bags.isEmpty()
-          ? 0
-          : group.put(
-              projection.bags(group.of(hidden), markers(group, bags), bags, scale, head), gradient);
-    }
+      /** Computes the sum alone. */
+      double loss(Tensor hidden) {
+        return bags.isEmpty()
+            ? 0
+            : projection.loss(hidden.index_select(0, index()), rowsEach(), bags);
+      }
 
-    private int markers(Group group, List<Bag> bags) {
-      return group.places.size() / bags.size();
+      /**
+       * Computes the sum and its gradient.
+       *
+       * @param hidden {@code [all rows, hidden]}
+       * @param gradient takes the gradient by {@code hidden} at this term's rows
+       */
+      double loss(Tensor hidden, double scale, HeadGradient head, Tensor gradient) {
+        if (bags.isEmpty()) {
+          return 0;
+        }
+        Loss loss = projection.loss(hidden.index_select(0, index()), rowsEach(), bags, scale, head);
+        gradient.index_copy_(0, index(), loss.hiddenGradient());
+        return loss.sum();
+      }
+
+      private Tensor index() {
+        return Tensors.ofInts(Ints.toArray(places));
+      }
+
+      private int rowsEach() {
+        return places.size() / bags.size();
+      }
     }
   }
 }

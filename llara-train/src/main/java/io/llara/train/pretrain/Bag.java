@@ -43,6 +43,11 @@ public final class Bag {
     return new Bag(Arrays.stream(ids).sorted().toArray());
   }
 
+  /** Returns the bag of a row that predicts a single token. */
+  public static Bag of(int id) {
+    return new Bag(new int[] {id});
+  }
+
   /** Returns whether there is nothing to predict: such a bag has no loss. */
   public boolean isEmpty() {
     return ids.length == 0;

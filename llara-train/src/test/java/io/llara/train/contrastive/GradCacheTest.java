@@ -99,15 +99,15 @@ class GradCacheTest {
     GradCache.Loss loss =
         (embeddings, gradient) -> {
           met.run();
-          sum[0] =
-              LOSS.losses(
-                      embeddings.narrow(0, 0, queries),
-                      embeddings.narrow(0, queries, passages),
-                      new Targets(0, PAIRS.group()),
-                      1.0 / queries,
-                      gradient.narrow(0, 0, queries),
-                      gradient.narrow(0, queries, passages))
-                  .loss();
+          InfoNce.Differentiated result =
+              LOSS.differentiate(
+                  embeddings.narrow(0, 0, queries),
+                  embeddings.narrow(0, queries, passages),
+                  new Targets(0, PAIRS.group()),
+                  1.0 / queries);
+          gradient.narrow(0, 0, queries).copy_(result.queryGradient());
+          gradient.narrow(0, queries, passages).copy_(result.passageGradient());
+          sum[0] = result.sums().loss();
         };
     try (NoGradGuard noGrad = new NoGradGuard();
         TensorScope scope = new TensorScope();

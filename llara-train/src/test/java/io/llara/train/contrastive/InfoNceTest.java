@@ -13,9 +13,7 @@ import io.llara.train.testing.NativeThreads;
 import io.llara.train.testing.Numbers;
 import java.util.Arrays;
 import org.bytedeco.pytorch.NoGradGuard;
-import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.global.torch;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -38,11 +36,12 @@ class InfoNceTest {
         TensorScope scope = new TensorScope()) {
       Tensor q = Tensors.ofFloats(queries, queries.length / HIDDEN, HIDDEN);
       Tensor p = Tensors.ofFloats(passages, passages.length / HIDDEN, HIDDEN);
-      Tensor dq = torch.full(q.shape(), new Scalar(7.0));
-      Tensor dp = torch.full(p.shape(), new Scalar(7.0));
-      Sums sums = loss.losses(q, p, targets, scale, dq, dp);
-      assertThat(loss.losses(q, p, targets)).isEqualTo(sums);
-      return new Result(sums, Tensors.toFloats(dq), Tensors.toFloats(dp));
+      InfoNce.Differentiated result = loss.differentiate(q, p, targets, scale);
+      assertThat(loss.losses(q, p, targets)).isEqualTo(result.sums());
+      return new Result(
+          result.sums(),
+          Tensors.toFloats(result.queryGradient()),
+          Tensors.toFloats(result.passageGradient()));
     }
   }
 

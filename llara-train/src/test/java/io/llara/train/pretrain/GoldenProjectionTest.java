@@ -17,6 +17,7 @@ import io.llara.tensor.Libtorch;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
 import io.llara.testing.Shared;
+import io.llara.train.model.HeadGradient;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -55,14 +56,14 @@ class GoldenProjectionTest {
 
       int length = labels[0].length;
       List<Integer> labelled = new ArrayList<>();
-      List<Integer> targets = new ArrayList<>();
+      List<Bag> targets = new ArrayList<>();
       List<Integer> self = new ArrayList<>();
       List<Integer> next = new ArrayList<>();
       for (int i = 0; i < labels.length; i++) {
         for (int column = 0; column + 1 < length; column++) {
           if (labels[i][column + 1] >= 0) {
             labelled.add(i * length + column);
-            targets.add(labels[i][column + 1]);
+            targets.add(Bag.of(labels[i][column + 1]));
           }
         }
         for (int marker = 0; marker < MARKERS; marker++) {
@@ -82,11 +83,9 @@ class GoldenProjectionTest {
       int count = targets.size();
       double share = 0.5 / 10 / labels.length;
       double tokens =
-          projection
-              .nextToken(select(hidden, labelled), Ints.toArray(targets), 1.0 / count, sink)
-              .sum();
-      double ofSelf = projection.bags(select(hidden, self), MARKERS, selfBags, share, sink).sum();
-      double ofNext = projection.bags(select(hidden, next), MARKERS, nextBags, share, sink).sum();
+          projection.loss(select(hidden, labelled), 1, targets, 1.0 / count, sink).sum();
+      double ofSelf = projection.loss(select(hidden, self), MARKERS, selfBags, share, sink).sum();
+      double ofNext = projection.loss(select(hidden, next), MARKERS, nextBags, share, sink).sum();
 
       JsonObject scalars = basic.getAsJsonObject("scalars_f64");
       assertThat(tokens / count).isEqualTo(scalars.get("ar_loss").getAsDouble(), within(2e-6));

@@ -9,7 +9,9 @@ import io.llara.tensor.Libtorch;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
 import io.llara.testing.Leaks;
+import io.llara.train.model.HeadGradient;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
 import java.util.concurrent.ExecutorService;
@@ -78,6 +80,10 @@ class VocabularyProjectionTest {
     return random.ints(count, 0, VOCABULARY).toArray();
   }
 
+  private static List<Bag> tokens(int[] ids) {
+    return Arrays.stream(ids).mapToObj(Bag::of).toList();
+  }
+
   private List<Bag> drawBags(int count) {
     List<Bag> bags = new ArrayList<>();
     for (int i = 0; i < count; i++) {
@@ -129,7 +135,7 @@ class VocabularyProjectionTest {
 
     Loss loss =
         projection(tensor(weight), 4)
-            .nextToken(tensor(hidden), targets, SCALE, HeadGradient.full(weightGradient));
+            .loss(tensor(hidden), 1, tokens(targets), SCALE, HeadGradient.full(weightGradient));
 
     ReferenceLosses.Function expected = () -> ReferenceLosses.nextToken(weight, hidden, targets);
     assertThat(loss.sum()).isEqualTo(expected.value(), within(1e-5));
@@ -147,7 +153,7 @@ class VocabularyProjectionTest {
 
     Loss loss =
         projection(tensor(weight), 2 * k)
-            .bags(tensor(markers), k, bags, SCALE, HeadGradient.full(weightGradient));
+            .loss(tensor(markers), k, bags, SCALE, HeadGradient.full(weightGradient));
 
     ReferenceLosses.Function expected = () -> ReferenceLosses.bags(weight, markers, k, bags);
     assertThat(loss.sum()).isEqualTo(expected.value(), within(1e-5));
@@ -214,7 +220,7 @@ class VocabularyProjectionTest {
 
     Loss loss =
         projection(weight, rows)
-            .nextToken(hidden, targets, SCALE, HeadGradient.full(weightGradient));
+            .loss(hidden, 1, tokens(targets), SCALE, HeadGradient.full(weightGradient));
 
     assertThat(loss.sum()).isEqualTo(recorded.sum(), within(2e-5));
     assertClose(loss.hiddenGradient(), recorded.hiddenGradient(), 2e-6);
@@ -232,7 +238,7 @@ class VocabularyProjectionTest {
       Recorded recorded = recordBags(weight, markers, k, bags);
 
       Loss loss =
-          projection(weight, rows).bags(markers, k, bags, SCALE, HeadGradient.full(weightGradient));
+          projection(weight, rows).loss(markers, k, bags, SCALE, HeadGradient.full(weightGradient));
 
       assertThat(loss.sum()).isEqualTo(recorded.sum(), within(2e-5));
       assertClose(loss.hiddenGradient(), recorded.hiddenGradient(), 2e-6);
@@ -259,7 +265,7 @@ class VocabularyProjectionTest {
     Tensor hiddenFloats = hidden.to(ScalarType.Float);
 
     Recorded tokens = recordNextToken(weightFloats, hiddenFloats, targets);
-    Loss loss = projection.nextToken(hidden, targets, SCALE, head);
+    Loss loss = projection.loss(hidden, 1, tokens(targets), SCALE, head);
     assertThat(loss.hiddenGradient().scalar_type().intern()).isEqualTo(ScalarType.BFloat16);
     assertThat(loss.sum()).isEqualTo(tokens.sum(), within(0.01 * Math.abs(tokens.sum())));
     assertThat(relative(loss.hiddenGradient(), tokens.hiddenGradient())).isLessThan(0.01);
@@ -267,7 +273,7 @@ class VocabularyProjectionTest {
 
     weightGradient.zero_();
     Recorded ofBags = recordBags(weightFloats, hiddenFloats, k, bags);
-    Loss bagLoss = projection.bags(hidden, k, bags, SCALE, head);
+    Loss bagLoss = projection.loss(hidden, k, bags, SCALE, head);
     assertThat(bagLoss.sum()).isEqualTo(ofBags.sum(), within(0.01 * Math.abs(ofBags.sum())));
     // Rounded logits tie, and another marker is the first of the largest.
     assertThat(relative(bagLoss.hiddenGradient(), ofBags.hiddenGradient())).isLessThan(0.03);
@@ -292,7 +298,7 @@ class VocabularyProjectionTest {
 
     float[] gradient =
         Tensors.toFloats(
-            projection.bags(tensor(markers), 4, bags, 1, HeadGradient.none()).hiddenGradient());
+            projection.loss(tensor(markers), 4, bags, 1, HeadGradient.none()).hiddenGradient());
 
     assertThat(norm(gradient, 0)).isPositive();
     assertThat(norm(gradient, 1)).isPositive(); // Where the logit of high is negative.
@@ -302,7 +308,7 @@ class VocabularyProjectionTest {
     for (int tied = 5; tied < 8; tied++) {
       assertThat(norm(gradient, tied)).isZero();
     }
-    assertThat(projection.bagsLoss(tensor(markers), 4, bags))
+    assertThat(projection.loss(tensor(markers), 4, bags))
         .isCloseTo(ReferenceLosses.bags(doubles(weight), markers, 4, bags), within(1e-5));
   }
 
@@ -334,10 +340,10 @@ class VocabularyProjectionTest {
     List<Bag> bags = drawBags(3);
     VocabularyProjection projection = projection(weight, 10);
 
-    assertThat(projection.nextTokenLoss(hidden, targets))
-        .isEqualTo(projection.nextToken(hidden, targets, 1, HeadGradient.none()).sum());
-    assertThat(projection.bagsLoss(hidden, 8, bags))
-        .isEqualTo(projection.bags(hidden, 8, bags, 1, HeadGradient.none()).sum());
+    assertThat(projection.loss(hidden, 1, tokens(targets)))
+        .isEqualTo(projection.loss(hidden, 1, tokens(targets), 1, HeadGradient.none()).sum());
+    assertThat(projection.loss(hidden, 8, bags))
+        .isEqualTo(projection.loss(hidden, 8, bags, 1, HeadGradient.none()).sum());
   }
 
   @Test
@@ -346,27 +352,23 @@ class VocabularyProjectionTest {
     Tensor hidden = Tensors.ofFloats(new float[] {200, -200}, 2, 1);
     VocabularyProjection projection = projection(weight, 1000);
 
-    Loss loss = projection.nextToken(hidden, new int[] {0, 3}, 1, HeadGradient.none());
+    Loss loss = projection.loss(hidden, 1, tokens(new int[] {0, 3}), 1, HeadGradient.none());
 
     assertThat(loss.sum()).isEqualTo(1200, within(1e-3));
     assertThat(Tensors.toFloats(loss.hiddenGradient())).containsExactly(3, -3);
-    assertThat(projection.bagsLoss(hidden, 1, List.of(bag(0), bag(3))))
+    assertThat(projection.loss(hidden, 1, List.of(Bag.of(0), Bag.of(3))))
         .isEqualTo(1200, within(1e-3));
   }
 
-  private static Bag bag(int id) {
-    return Bag.ofTokens(new int[] {id});
-  }
-
   @Test
-  void hiddenStatesThatAreNoNumbersMakeALossThatIsNone() {
+  void hiddenStatesThatAreNotNumbersMakeALossThatIsNotOne() {
     Tensor weight = tensor(normal(VOCABULARY, WIDTH));
     double[][] hidden = normal(8, WIDTH);
     hidden[5][2] = Double.NaN;
     VocabularyProjection projection = projection(weight, 3);
 
-    assertThat(projection.nextTokenLoss(tensor(hidden), ids(8))).isNaN();
-    assertThat(projection.bagsLoss(tensor(hidden), 8, drawBags(1))).isNaN();
+    assertThat(projection.loss(tensor(hidden), 1, tokens(ids(8)))).isNaN();
+    assertThat(projection.loss(tensor(hidden), 8, drawBags(1))).isNaN();
   }
 
   @Test
@@ -378,8 +380,8 @@ class VocabularyProjectionTest {
           throw new AssertionError();
         };
 
-    Loss tokens = projection.nextToken(zeros(0, WIDTH), new int[0], SCALE, untouched);
-    Loss bags = projection.bags(zeros(0, WIDTH), 8, List.of(), SCALE, untouched);
+    Loss tokens = projection.loss(zeros(0, WIDTH), 1, tokens(new int[0]), SCALE, untouched);
+    Loss bags = projection.loss(zeros(0, WIDTH), 8, List.of(), SCALE, untouched);
 
     for (Loss loss : List.of(tokens, bags)) {
       assertThat(loss.sum()).isZero();
@@ -395,7 +397,7 @@ class VocabularyProjectionTest {
     Tensor weightGradient = zeros(VOCABULARY, WIDTH);
 
     Loss loss =
-        projection(weight, 2).nextToken(hidden, ids(3), 0, HeadGradient.full(weightGradient));
+        projection(weight, 2).loss(hidden, 1, tokens(ids(3)), 0, HeadGradient.full(weightGradient));
 
     assertThat(loss.sum()).isPositive();
     assertClose(loss.hiddenGradient(), zeros(3, WIDTH), 0);
@@ -408,11 +410,11 @@ class VocabularyProjectionTest {
     Tensor hidden = tensor(normal(3, WIDTH));
     int[] targets = ids(3);
     VocabularyProjection projection = projection(weight, 2);
-    double before = projection.nextTokenLoss(hidden, targets);
+    double before = projection.loss(hidden, 1, tokens(targets));
 
     weight.zero_();
 
-    assertThat(projection.nextTokenLoss(hidden, targets))
+    assertThat(projection.loss(hidden, 1, tokens(targets)))
         .isNotEqualTo(before)
         .isEqualTo(3 * Math.log(VOCABULARY), within(1e-5));
   }
@@ -425,8 +427,9 @@ class VocabularyProjectionTest {
     int[] targets = ids(6);
     VocabularyProjection projection = projection(weight, 4);
 
-    Loss ofView = projection.nextToken(view, targets, SCALE, HeadGradient.none());
-    Loss ofCopy = projection.nextToken(view.contiguous(), targets, SCALE, HeadGradient.none());
+    Loss ofView = projection.loss(view, 1, tokens(targets), SCALE, HeadGradient.none());
+    Loss ofCopy =
+        projection.loss(view.contiguous(), 1, tokens(targets), SCALE, HeadGradient.none());
 
     assertThat(ofView.sum()).isEqualTo(ofCopy.sum(), within(1e-5));
     assertClose(ofView.hiddenGradient(), ofCopy.hiddenGradient(), 1e-6);
@@ -445,11 +448,11 @@ class VocabularyProjectionTest {
     Tensor bagsOnly = zeros(VOCABULARY, WIDTH);
     Tensor both = zeros(VOCABULARY, WIDTH);
 
-    projection.nextToken(hidden, targets, 1, HeadGradient.full(tokensOnly));
-    projection.bags(hidden, 8, bags, 0.5, HeadGradient.full(bagsOnly));
+    projection.loss(hidden, 1, tokens(targets), 1, HeadGradient.full(tokensOnly));
+    projection.loss(hidden, 8, bags, 0.5, HeadGradient.full(bagsOnly));
     HeadGradient head = HeadGradient.full(both);
-    projection.nextToken(hidden, targets, 1, head);
-    projection.bags(hidden, 8, bags, 0.5, head);
+    projection.loss(hidden, 1, tokens(targets), 1, head);
+    projection.loss(hidden, 8, bags, 0.5, head);
 
     assertClose(both, tokensOnly.add(bagsOnly), 2e-6);
   }
@@ -476,8 +479,8 @@ class VocabularyProjectionTest {
     Tensor whole = zeros(VOCABULARY, WIDTH);
     Tensor some = zeros(3, WIDTH);
 
-    projection.nextToken(hidden, targets, SCALE, HeadGradient.full(whole));
-    projection.nextToken(hidden, targets, SCALE, HeadGradient.rows(rows, some));
+    projection.loss(hidden, 1, tokens(targets), SCALE, HeadGradient.full(whole));
+    projection.loss(hidden, 1, tokens(targets), SCALE, HeadGradient.rows(rows, some));
 
     assertClose(some, whole.index_select(0, Tensors.ofInts(rows)), 1e-6);
   }
@@ -492,8 +495,8 @@ class VocabularyProjectionTest {
     Tensor whole = zeros(VOCABULARY, WIDTH);
     Tensor some = zeros(2, WIDTH);
 
-    projection.nextToken(hidden, targets, SCALE, HeadGradient.full(whole));
-    projection.nextToken(hidden, targets, SCALE, HeadGradient.rows(rows, some));
+    projection.loss(hidden, 1, tokens(targets), SCALE, HeadGradient.full(whole));
+    projection.loss(hidden, 1, tokens(targets), SCALE, HeadGradient.rows(rows, some));
 
     assertThat(relative(some, whole.index_select(0, Tensors.ofInts(rows)))).isLessThan(0.01);
   }
@@ -525,11 +528,12 @@ class VocabularyProjectionTest {
 
     for (int id : new int[] {-1, -100, VOCABULARY, Integer.MAX_VALUE}) {
       assertThatIllegalArgumentException()
-          .isThrownBy(() -> projection.nextToken(hidden, new int[] {0, id}, 1, untouched))
+          .isThrownBy(() -> projection.loss(hidden, 1, tokens(new int[] {0, id}), 1, untouched))
           .withMessageContaining("id " + id)
           .withMessageContaining("37");
       assertThatIllegalArgumentException()
-          .isThrownBy(() -> projection.bags(hidden, 1, List.of(bag(0), bag(id)), 1, untouched))
+          .isThrownBy(
+              () -> projection.loss(hidden, 1, List.of(Bag.of(0), Bag.of(id)), 1, untouched))
           .withMessageContaining("id " + id);
     }
   }
@@ -541,20 +545,19 @@ class VocabularyProjectionTest {
     Tensor narrow = tensor(normal(8, WIDTH - 1));
 
     assertThatIllegalArgumentException()
-        .isThrownBy(() -> projection.nextTokenLoss(hidden, new int[7]))
+        .isThrownBy(() -> projection.loss(hidden, 1, tokens(new int[7])))
         .withMessageContaining("[8, 8]")
         .withMessageContaining("[7, 8]");
     assertThatIllegalArgumentException()
-        .isThrownBy(() -> projection.nextTokenLoss(narrow, new int[8]));
+        .isThrownBy(() -> projection.loss(narrow, 1, tokens(new int[8])));
     assertThatIllegalArgumentException()
-        .isThrownBy(() -> projection.nextTokenLoss(hidden.view(-1), new int[64]));
+        .isThrownBy(() -> projection.loss(hidden.view(-1), 1, tokens(new int[64])));
+    assertThatIllegalArgumentException().isThrownBy(() -> projection.loss(hidden, 8, drawBags(2)));
     assertThatIllegalArgumentException()
-        .isThrownBy(() -> projection.bagsLoss(hidden, 8, drawBags(2)));
-    assertThatIllegalArgumentException()
-        .isThrownBy(() -> projection.bagsLoss(hidden, 0, drawBags(2)))
+        .isThrownBy(() -> projection.loss(hidden, 0, drawBags(2)))
         .withMessageContaining("k is 0");
     assertThatIllegalArgumentException()
-        .isThrownBy(() -> projection.nextTokenLoss(hidden.to(ScalarType.BFloat16), new int[8]))
+        .isThrownBy(() -> projection.loss(hidden.to(ScalarType.BFloat16), 1, tokens(new int[8])))
         .withMessageContaining("BFloat16");
   }
 
@@ -565,11 +568,12 @@ class VocabularyProjectionTest {
     Tensor hidden = tensor(normal(1, WIDTH));
 
     assertThatIllegalArgumentException()
-        .isThrownBy(() -> projection.bagsLoss(hidden, 1, List.of(Bag.ofSet(new int[] {1, 2}))))
+        .isThrownBy(() -> projection.loss(hidden, 1, List.of(Bag.ofSet(new int[] {1, 2}))))
         .withMessageContaining("empty");
     for (double scale : new double[] {Double.NaN, Double.POSITIVE_INFINITY}) {
       assertThatIllegalArgumentException()
-          .isThrownBy(() -> projection.nextToken(hidden, new int[1], scale, HeadGradient.none()))
+          .isThrownBy(
+              () -> projection.loss(hidden, 1, tokens(new int[1]), scale, HeadGradient.none()))
           .withMessageContaining("scale is " + scale);
     }
     assertThatIllegalArgumentException().isThrownBy(() -> new VocabularyProjection(weight, 0));
@@ -581,17 +585,17 @@ class VocabularyProjectionTest {
         .withMessageContaining("Double");
   }
 
-  // ---- threads, recording, native memory
+  // ---- threads, gradient mode, native memory
 
   @Test
-  void nothingIsRecordedAndTheThreadsModeStays() {
+  void gradientsHaveNoGraphAndTheGradientModeStays() {
     Tensor weight = tensor(normal(VOCABULARY, WIDTH)).requires_grad_(true);
     Tensor hidden = tensor(normal(8, WIDTH)).requires_grad_(true);
     VocabularyProjection projection = projection(weight, 3);
 
     try (AutoGradMode grad = new AutoGradMode(true)) {
-      Loss tokens = projection.nextToken(hidden, ids(8), 1, HeadGradient.none());
-      Loss bags = projection.bags(hidden, 8, drawBags(1), 1, HeadGradient.none());
+      Loss tokens = projection.loss(hidden, 1, tokens(ids(8)), 1, HeadGradient.none());
+      Loss bags = projection.loss(hidden, 8, drawBags(1), 1, HeadGradient.none());
 
       assertThat(tokens.hiddenGradient().requires_grad()).isFalse();
       assertThat(bags.hiddenGradient().requires_grad()).isFalse();
@@ -606,8 +610,8 @@ class VocabularyProjectionTest {
     int[] targets = ids(40);
     List<Bag> bags = drawBags(5);
     VocabularyProjection projection = projection(weight, 8);
-    double tokens = projection.nextTokenLoss(hidden, targets);
-    double ofBags = projection.bagsLoss(hidden, 8, bags);
+    double tokens = projection.loss(hidden, 1, tokens(targets));
+    double ofBags = projection.loss(hidden, 8, bags);
 
     ExecutorService threads = Executors.newFixedThreadPool(2);
     try {
@@ -617,8 +621,8 @@ class VocabularyProjectionTest {
             threads.submit(
                 () -> {
                   for (int i = 0; i < 50; i++) {
-                    assertThat(projection.nextTokenLoss(hidden, targets)).isEqualTo(tokens);
-                    assertThat(projection.bagsLoss(hidden, 8, bags)).isEqualTo(ofBags);
+                    assertThat(projection.loss(hidden, 1, tokens(targets))).isEqualTo(tokens);
+                    assertThat(projection.loss(hidden, 8, bags)).isEqualTo(ofBags);
                   }
                 }));
       }
@@ -649,17 +653,19 @@ class VocabularyProjectionTest {
           for (int i = 0; i < 3; i++) {
             try (TensorScope inner = new TensorScope()) {
               VocabularyProjection projection = projection(weight, 3);
-              projection.nextToken(hidden, new int[8], 1, HeadGradient.full(buffer));
-              projection.bags(hidden, 8, bags, 1, HeadGradient.rows(new int[1], rowBuffer));
-              projection(half, 3).nextToken(halfHidden, new int[8], 1, HeadGradient.full(buffer));
-              projection(half, 3).bags(halfHidden, 8, bags, 1, HeadGradient.full(buffer));
+              projection.loss(hidden, 1, tokens(new int[8]), 1, HeadGradient.full(buffer));
+              projection.loss(hidden, 8, bags, 1, HeadGradient.rows(new int[1], rowBuffer));
+              projection(half, 3)
+                  .loss(halfHidden, 1, tokens(new int[8]), 1, HeadGradient.full(buffer));
+              projection(half, 3).loss(halfHidden, 8, bags, 1, HeadGradient.full(buffer));
             }
-            projection(weight, 3).nextTokenLoss(hidden, new int[8]);
-            projection(weight, 3).bagsLoss(hidden, 8, bags);
+            projection(weight, 3).loss(hidden, 1, tokens(new int[8]));
+            projection(weight, 3).loss(hidden, 8, bags);
             assertThatIllegalArgumentException()
-                .isThrownBy(() -> projection(weight, 3).nextTokenLoss(hidden, new int[9]));
+                .isThrownBy(() -> projection(weight, 3).loss(hidden, 1, tokens(new int[9])));
             assertThatIllegalStateException()
-                .isThrownBy(() -> projection(weight, 3).nextToken(hidden, new int[8], 1, failing));
+                .isThrownBy(
+                    () -> projection(weight, 3).loss(hidden, 1, tokens(new int[8]), 1, failing));
           }
         });
   }
