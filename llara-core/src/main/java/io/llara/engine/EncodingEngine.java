@@ -161,7 +161,7 @@ public final class EncodingEngine implements AutoCloseable {
     }
   }
 
-  private <T> List<Work<T>> submit(List<Prompt> prompts, Pooler<T> pooler) {
+  <T> List<Work<T>> submit(List<Prompt> prompts, Pooler<T> pooler) {
     List<Work<T>> works = prompts.stream().map(prompt -> work(prompt, pooler)).toList();
     queue.add(Work.inRunningOrder(works));
     return works;

@@ -16,6 +16,7 @@ import io.llara.checkpoint.SafetensorsWriter;
 import io.llara.checkpoint.StorageType;
 import io.llara.prompt.Prompt;
 import io.llara.prompt.PromptBuilder;
+import io.llara.prompt.TokenRange;
 import io.llara.testing.Leaks;
 import io.llara.testing.RandomCheckpoint;
 import io.llara.testing.Vectors;
@@ -249,6 +250,29 @@ class EncodingEngineTest {
         .isInstanceOf(LlaraException.class)
         .hasMessageContaining("interrupted");
     assertThat(Thread.interrupted()).isTrue();
+    assertThat(vectors(engine, manyPrompts())).isNotEmpty();
+  }
+
+  @Test
+  void lanesOutliveWhateverABatchThrows() {
+    Pooler<String> broken =
+        new Pooler<>() {
+          @Override
+          public List<TokenRange> tokens(Prompt prompt) {
+            return Pooler.NONE.tokens(prompt);
+          }
+
+          @Override
+          public String pool(Prompt prompt, float[] states, int begin, int hidden) {
+            throw new StackOverflowError("too deep");
+          }
+        };
+    for (int i = 0; i < 3 * engine.lanes(); i++) {
+      assertThatThrownBy(() -> Work.await(engine.submit(Prompts.plain(9), broken)))
+          .isInstanceOf(LlaraException.class)
+          .hasMessageContaining("too deep")
+          .hasCauseInstanceOf(StackOverflowError.class);
+    }
     assertThat(vectors(engine, manyPrompts())).isNotEmpty();
   }
 

@@ -144,26 +144,26 @@ class PromptTemplateTest {
       delimiter = '|',
       quoteCharacter = '`',
       value = {
-        "{ | not JSON",
-        "[] | not an object",
-        "{'name':'x'} | not JSON",
-        "{\"name\":\"x\",\"pooling\":\"last_token\",\"self\":{},\"next\":{}} x | not JSON",
-        "{\"name\":\"x\",\"pooling\":\"last_token\",\"self\":{},\"next\":{},\"poolin\":1} | \"poolin\"",
-        "{\"name\":\"x\",\"pooling\":\"last_token\",\"self\":{\"sufix\":[]},\"next\":{}} | \"sufix\" in \"self\"",
-        "{\"name\":\"x\",\"pooling\":\"last_token\",\"self\":{},\"next\":{\"suffix\":[{\"txt\":\"a\"}]}} | \"txt\" in a part of \"next\"",
-        "{\"pooling\":\"last_token\",\"self\":{},\"next\":{}} | \"name\" is missing",
-        "{\"name\":3,\"pooling\":\"last_token\",\"self\":{},\"next\":{}} | \"name\" is 3, not a string",
+        "{ | not valid JSON",
+        "[] | holds a list; expected a JSON object",
+        "{'name':'x'} | not valid JSON",
+        "{\"name\":\"x\",\"pooling\":\"last_token\",\"self\":{},\"next\":{}} x | not valid JSON",
+        "{\"name\":\"x\",\"pooling\":\"last_token\",\"self\":{},\"next\":{},\"poolin\":1} | unknown key 'poolin'",
+        "{\"name\":\"x\",\"pooling\":\"last_token\",\"self\":{\"sufix\":[]},\"next\":{}} | unknown key 'self.sufix'",
+        "{\"name\":\"x\",\"pooling\":\"last_token\",\"self\":{},\"next\":{\"suffix\":[{\"txt\":\"a\"}]}} | unknown key 'next.suffix[0].txt'",
+        "{\"pooling\":\"last_token\",\"self\":{},\"next\":{}} | key 'name' is missing",
+        "{\"name\":3,\"pooling\":\"last_token\",\"self\":{},\"next\":{}} | key 'name' is 3; expected a string",
         "{\"name\":\"\",\"pooling\":\"last_token\",\"self\":{},\"next\":{}} | needs a name",
-        "{\"name\":\"x\",\"self\":{},\"next\":{}} | \"pooling\" is missing",
-        "{\"name\":\"x\",\"pooling\":\"cls\",\"self\":{},\"next\":{}} | [last_token, mean_of_markers]",
+        "{\"name\":\"x\",\"self\":{},\"next\":{}} | key 'pooling' is missing",
+        "{\"name\":\"x\",\"pooling\":\"cls\",\"self\":{},\"next\":{}} | 'cls'; expected last_token or mean_of_markers",
         "{\"name\":\"x\",\"pooling\":\"mean_of_markers\",\"self\":{},\"next\":{}} | SELF does not end",
-        "{\"name\":\"x\",\"pooling\":\"last_token\",\"next\":{}} | \"self\" is missing",
-        "{\"name\":\"x\",\"pooling\":\"last_token\",\"self\":[],\"next\":{}} | \"self\" is not an object",
-        "{\"name\":\"x\",\"pooling\":\"last_token\",\"self\":{\"prefix\":\"a\"},\"next\":{}} | lists of parts",
-        "{\"name\":\"x\",\"pooling\":\"last_token\",\"self\":{\"prefix\":[\"a\"]},\"next\":{}} | not an object",
+        "{\"name\":\"x\",\"pooling\":\"last_token\",\"next\":{}} | key 'self' is missing",
+        "{\"name\":\"x\",\"pooling\":\"last_token\",\"self\":[],\"next\":{}} | key 'self' is a list; expected an object",
+        "{\"name\":\"x\",\"pooling\":\"last_token\",\"self\":{\"prefix\":\"a\"},\"next\":{}} | key 'self.prefix' is the string 'a'; expected a list",
+        "{\"name\":\"x\",\"pooling\":\"last_token\",\"self\":{\"prefix\":[\"a\"]},\"next\":{}} | key 'self.prefix[0]' is the string 'a'; expected an object",
         "{\"name\":\"x\",\"pooling\":\"last_token\",\"self\":{\"prefix\":[{}]},\"next\":{}} | has 0 keys",
         "{\"name\":\"x\",\"pooling\":\"last_token\",\"self\":{\"prefix\":[{\"text\":\"\"}]},\"next\":{}} | must not be empty",
-        "{\"name\":\"x\",\"pooling\":\"last_token\",\"self\":{\"prefix\":[{\"eos\":false}]},\"next\":{}} | is false, not true",
+        "{\"name\":\"x\",\"pooling\":\"last_token\",\"self\":{\"prefix\":[{\"eos\":false}]},\"next\":{}} | key 'self.prefix[0].eos' is false; expected true",
       })
   void badJsonIsRefusedInWords(String json, String expected) {
     assertThatThrownBy(() -> PromptTemplate.fromJson(json))
@@ -176,7 +176,7 @@ class PromptTemplateTest {
   void deeplyNestedJsonIsRefused() {
     assertThatThrownBy(() -> PromptTemplate.fromJson("[".repeat(100_000)))
         .isInstanceOf(ModelLoadException.class)
-        .hasMessageContaining("not JSON");
+        .hasMessageContaining("not valid JSON");
   }
 
   @Provide
