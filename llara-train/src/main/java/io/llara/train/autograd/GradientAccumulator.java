@@ -1,11 +1,12 @@
 package io.llara.train.autograd;
 
-import static java.util.Objects.requireNonNull;
-
 import com.google.common.collect.ImmutableMap;
 import com.google.common.collect.Maps;
 import io.llara.tensor.TensorScope;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
+import java.util.Optional;
 import java.util.function.ObjIntConsumer;
 import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Tensor;
@@ -21,64 +22,30 @@ import org.jspecify.annotations.Nullable;
  * the step.
  */
 public final class GradientAccumulator implements AutoCloseable {
-  private final List<Parameter> parameters;
+  /** In the order of the parameters. */
   private final ImmutableMap<Parameter, Slot> slots;
+
   private final ObjIntConsumer<Tensor> whenComplete;
   private int contributors;
-
-  /** The gradient of one parameter as far as it has come. */
-  private static final class Slot {
-    final int index;
-    @Nullable Tensor total;
-    int next;
-    @Nullable Tensor[] waiting = new Tensor[0];
-    boolean[] arrived = new boolean[0];
-
-    Slot(int index) {
-      this.index = index;
-    }
-
-    void reset(int contributors) {
-      close();
-      next = 0;
-      waiting = new Tensor[contributors];
-      arrived = new boolean[contributors];
-    }
-
-    void close() {
-      if (total != null) {
-        total.close();
-        total = null;
-      }
-      for (int i = 0; i < waiting.length; i++) {
-        Tensor left = waiting[i];
-        if (left != null) {
-          left.close();
-          waiting[i] = null;
-        }
-      }
-    }
-  }
 
   /**
    * Makes an accumulator.
    *
-   * @param whenComplete told, with the parameter's place in the list, as soon as the last
+   * @param whenComplete gets the total of a parameter and its place in the list as soon as the last
    *     contributor gave its part; called by that contributor's thread, at most once a step for
-   *     each parameter, with the total, which stays the accumulator's. Parameters that no
-   *     contributor had a gradient for come with zeros
+   *     each parameter. The total stays the accumulator's. Parameters that no contributor had a
+   *     gradient for come with zeros
    */
   public GradientAccumulator(List<Parameter> parameters, ObjIntConsumer<Tensor> whenComplete) {
-    this.parameters = List.copyOf(parameters);
     this.whenComplete = whenComplete;
     int[] count = {0};
-    this.slots = Maps.toMap(this.parameters, parameter -> new Slot(count[0]++));
+    this.slots = Maps.toMap(parameters, parameter -> new Slot(parameter, count[0]++));
   }
 
   /** Begins a step: drops the sums of the last one. */
   public void begin(int contributors) {
     this.contributors = contributors;
-    slots.values().forEach(slot -> slot.reset(contributors));
+    slots.values().forEach(Slot::reset);
   }
 
   /**
@@ -88,69 +55,21 @@ public final class GradientAccumulator implements AutoCloseable {
    */
   public GradientSink contributor(int number) {
     return (parameter, gradient) -> {
+      Slot slot = slots.get(parameter);
+      if (slot == null) {
+        throw new IllegalArgumentException(parameter + " is not one of the parameters");
+      }
       try (NoGradGuard noGrad = new NoGradGuard();
           TensorScope scope = new TensorScope()) {
-        deliver(parameter, number, scope.own(gradient.to(ScalarType.Float).contiguous()));
+        slot.add(number, Optional.of(scope.own(gradient.to(ScalarType.Float).contiguous())));
       }
     };
   }
 
-  /** Says that a contributor has given all it has. Must be called once for each. */
+  /** Ends the contributions of one contributor. Must be called once for each. */
   public void finished(int number) {
     try (NoGradGuard noGrad = new NoGradGuard()) {
-      for (Parameter parameter : parameters) {
-        Slot slot = requireNonNull(slots.get(parameter));
-        boolean missing;
-        synchronized (slot) {
-          missing = !slot.arrived[number];
-        }
-        if (missing) {
-          deliver(parameter, number, null);
-        }
-      }
-    }
-  }
-
-  private void deliver(Parameter parameter, int number, @Nullable Tensor gradient) {
-    Slot slot = requireNonNull(slots.get(parameter), parameter.name());
-    synchronized (slot) {
-      if (slot.arrived[number]) {
-        throw new IllegalStateException(
-            "contributor %d gave a second gradient of %s".formatted(number, parameter));
-      }
-      slot.arrived[number] = true;
-      slot.waiting[number] = gradient;
-      while (slot.next < contributors && slot.arrived[slot.next]) {
-        Tensor part = slot.waiting[slot.next];
-        slot.waiting[slot.next] = null;
-        slot.next++;
-        if (part != null) {
-          add(slot, part);
-        }
-      }
-      if (slot.next == contributors) {
-        if (slot.total == null) {
-          slot.total = zeros(parameter);
-        }
-        whenComplete.accept(slot.total, slot.index);
-      }
-    }
-  }
-
-  private static void add(Slot slot, Tensor part) {
-    if (slot.total == null) {
-      slot.total = part;
-      return;
-    }
-    try (TensorScope scope = new TensorScope()) {
-      slot.total.add_(part);
-    }
-    part.close();
-  }
-
-  private static Tensor zeros(Parameter parameter) {
-    try (TensorScope scope = new TensorScope()) {
-      return scope.own(torch.zeros_like(parameter.master()).detach());
+      slots.values().forEach(slot -> slot.finish(number));
     }
   }
 
@@ -161,20 +80,92 @@ public final class GradientAccumulator implements AutoCloseable {
    * @throws IllegalStateException if a contributor has not finished
    */
   public List<Tensor> totals() {
-    return parameters.stream()
-        .map(
-            parameter -> {
-              Slot slot = requireNonNull(slots.get(parameter));
-              if (slot.total == null || slot.next != contributors) {
-                throw new IllegalStateException("the gradient of " + parameter + " is not final");
-              }
-              return slot.total;
-            })
-        .toList();
+    return slots.values().stream().map(Slot::total).toList();
   }
 
   @Override
   public void close() {
-    slots.values().forEach(Slot::close);
+    slots.values().forEach(Slot::reset);
+  }
+
+  /** The gradient of one parameter so far. */
+  private final class Slot {
+    private final Parameter parameter;
+    private final int index;
+    private @Nullable Tensor total;
+
+    /** The contributor whose turn it is. */
+    private int next;
+
+    /** What contributors gave before their turn; empty if they had nothing. */
+    private final Map<Integer, Optional<Tensor>> early = new HashMap<>();
+
+    Slot(Parameter parameter, int index) {
+      this.parameter = parameter;
+      this.index = index;
+    }
+
+    synchronized void add(int contributor, Optional<Tensor> part) {
+      if (has(contributor)) {
+        part.ifPresent(Tensor::close);
+        throw new IllegalStateException(
+            "contributor %d gave a second gradient of %s".formatted(contributor, parameter));
+      }
+      early.put(contributor, part);
+      for (var ready = early.remove(next); ready != null; ready = early.remove(next)) {
+        ready.ifPresent(this::accumulate);
+        next++;
+      }
+      if (next == contributors) {
+        if (total == null) {
+          total = zeros();
+        }
+        whenComplete.accept(total, index);
+      }
+    }
+
+    synchronized void finish(int contributor) {
+      if (!has(contributor)) {
+        add(contributor, Optional.empty());
+      }
+    }
+
+    private boolean has(int contributor) {
+      return contributor < next || early.containsKey(contributor);
+    }
+
+    private void accumulate(Tensor part) {
+      if (total == null) {
+        total = part;
+        return;
+      }
+      try (TensorScope scope = new TensorScope()) {
+        total.add_(part);
+      }
+      part.close();
+    }
+
+    private Tensor zeros() {
+      try (TensorScope scope = new TensorScope()) {
+        return scope.own(torch.zeros_like(parameter.master()).detach());
+      }
+    }
+
+    synchronized Tensor total() {
+      if (total == null || next != contributors) {
+        throw new IllegalStateException("the gradient of " + parameter + " is not final");
+      }
+      return total;
+    }
+
+    synchronized void reset() {
+      if (total != null) {
+        total.close();
+        total = null;
+      }
+      early.values().forEach(part -> part.ifPresent(Tensor::close));
+      early.clear();
+      next = 0;
+    }
   }
 }

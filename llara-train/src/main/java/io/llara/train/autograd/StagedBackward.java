@@ -6,7 +6,6 @@ import java.util.Deque;
 import java.util.List;
 import org.bytedeco.pytorch.AutoGradMode;
 import org.bytedeco.pytorch.BoolOptional;
-import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
@@ -76,19 +75,12 @@ public final class StagedBackward implements AutoCloseable {
 
   private Tensor run(Stage stage, Tensor input) {
     try (TensorScope scope = new TensorScope()) {
-      // Another handle of the same memory: whether it records is its own.
-      Tensor leaf = input.detach();
       boolean record = !recompute || kept.size() >= stages.size() - RECORDED_LAST;
+      // Another handle of the same memory, with a requires_grad of its own.
+      Tensor leaf = input.detach().requires_grad_(record);
       Tensor output;
-      if (record) {
-        leaf.requires_grad_(true);
-        try (AutoGradMode grad = new AutoGradMode(true)) {
-          output = stage.run(leaf);
-        }
-      } else {
-        try (NoGradGuard noGrad = new NoGradGuard()) {
-          output = stage.run(leaf);
-        }
+      try (AutoGradMode mode = new AutoGradMode(record)) {
+        output = stage.function().apply(leaf);
       }
       kept.push(new Kept(stage, scope.own(leaf), record ? scope.own(output) : null));
       return scope.keep(output.detach());
@@ -130,7 +122,7 @@ public final class StagedBackward implements AutoCloseable {
       if (output == null) {
         last.input().requires_grad_(true);
         try (AutoGradMode grad = new AutoGradMode(true)) {
-          output = last.stage().run(last.input());
+          output = last.stage().function().apply(last.input());
         }
       }
       List<Parameter> parameters = last.stage().parameters();

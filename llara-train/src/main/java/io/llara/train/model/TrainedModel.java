@@ -273,17 +273,7 @@ public final class TrainedModel implements AutoCloseable {
         parameters.values().stream()
             .filter(parameter -> parameter.name().startsWith(prefix))
             .toList();
-    return new Stage() {
-      @Override
-      public Tensor run(Tensor input) {
-        return part.apply(input);
-      }
-
-      @Override
-      public List<Parameter> parameters() {
-        return own;
-      }
-    };
+    return new Stage(part, own);
   }
 
   /** Brings what the model computes with up to date after parameters changed. */

@@ -1,6 +1,7 @@
 package io.llara.train.optim;
 
 import io.llara.LlaraException;
+import io.llara.tensor.Operator;
 import io.llara.tensor.TensorScope;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -9,7 +10,8 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.function.Function;
-import java.util.stream.LongStream;
+import org.bytedeco.pytorch.GenericList;
+import org.bytedeco.pytorch.IValue;
 import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
@@ -31,6 +33,12 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
  * whatever the number of threads. Not thread-safe, and bound to no thread.
  */
 public final class AdamW implements AutoCloseable {
+  /**
+   * One pass over parameter, gradient and both moments. The CPU kernel walks bare memory in the
+   * order of the parameter, so everything it gets must be contiguous and of one type.
+   */
+  private static final Operator FUSED = new Operator("aten::_fused_adamw_", "");
+
   private static final String FIRST = "exp_avg/";
   private static final String SECOND = "exp_avg_sq/";
 
@@ -38,7 +46,6 @@ public final class AdamW implements AutoCloseable {
   private final List<Tensor> parameters;
   private final List<Tensor> firstMoments = new ArrayList<>();
   private final List<Tensor> secondMoments = new ArrayList<>();
-  private final List<long[]> shapes = new ArrayList<>();
   private long steps;
   private boolean closed;
 
@@ -55,7 +62,7 @@ public final class AdamW implements AutoCloseable {
     public static final Settings DEFAULT = new Settings(0.9, 0.999, 1e-8, 0);
 
     /**
-     * Checks the numbers.
+     * Checks the values.
      *
      * @throws IllegalArgumentException if one is out of range
      */
@@ -87,12 +94,11 @@ public final class AdamW implements AutoCloseable {
     try (TensorScope scope = new TensorScope();
         NoGradGuard noGrad = new NoGradGuard()) {
       for (Tensor parameter : this.parameters) {
-        requireFloats(parameter, "parameter", shapes.size());
+        int index = firstMoments.size();
+        requireFloats(parameter, "parameter", index);
         if (!parameter.is_contiguous()) {
-          throw new IllegalArgumentException(
-              "parameter %d is not contiguous".formatted(shapes.size()));
+          throw new IllegalArgumentException("parameter %d is not contiguous".formatted(index));
         }
-        shapes.add(shape(parameter));
         firstMoments.add(scope.own(torch.zeros_like(parameter)));
         secondMoments.add(scope.own(torch.zeros_like(parameter)));
       }
@@ -124,25 +130,44 @@ public final class AdamW implements AutoCloseable {
       for (Tensor gradient : gradients) {
         int index = contiguous.size();
         requireFloats(gradient, "gradient", index);
-        requireShape(gradient, "gradient", index);
+        requireShape(gradient, index);
         contiguous.add(gradient.contiguous());
       }
       steps++;
       // One count serves all: the kernel only reads it.
       Tensor count =
           torch.full(new long[0], new Scalar((double) steps), parameters.get(0).options());
-      FusedAdamW.step(
-          FusedAdamW.list(parameters),
-          FusedAdamW.list(contiguous),
-          FusedAdamW.list(firstMoments),
-          FusedAdamW.list(secondMoments),
-          FusedAdamW.list(Collections.nCopies(parameters.size(), count)),
-          learningRate,
-          settings);
+      FUSED.run(
+          list(parameters),
+          list(contiguous),
+          list(firstMoments),
+          list(secondMoments),
+          list(List.of()), // maxima of the second moments: AMSGrad's
+          list(Collections.nCopies(parameters.size(), count)),
+          new IValue(learningRate),
+          new IValue(settings.beta1()),
+          new IValue(settings.beta2()),
+          new IValue(settings.weightDecay()),
+          new IValue(settings.eps()),
+          new IValue(false), // AMSGrad
+          new IValue(false), // maximise
+          new IValue(), // scale of the gradients
+          new IValue()); // whether an infinity was found
     }
   }
 
-  /** Returns how often the parameters have moved, over resumed runs too. */
+  /** Makes a list of tensors as an argument, in the caller's innermost scope. */
+  private static IValue list(List<Tensor> tensors) {
+    IValue list = FUSED.emptyList(0);
+    try (TensorScope scope = new TensorScope()) {
+      GenericList elements = list.toList(); // The same list, not a copy.
+      elements.reserve(tensors.size());
+      tensors.forEach(tensor -> elements.push_back(new IValue(tensor)));
+    }
+    return list;
+  }
+
+  /** Returns the number of steps, those of earlier runs included. */
   public long steps() {
     return steps;
   }
@@ -187,12 +212,12 @@ public final class AdamW implements AutoCloseable {
     }
     int index = 0;
     for (Map.Entry<String, Tensor> entry : state(names).entrySet()) {
-      long[] shape = shapes.get(index++ / 2);
+      long[] shape = parameters.get(index++ / 2).shape();
       try (TensorScope scope = new TensorScope();
           NoGradGuard noGrad = new NoGradGuard()) {
         Tensor loaded = load.apply(entry.getKey());
         try {
-          long[] found = shape(loaded);
+          long[] found = loaded.shape();
           ScalarType type = loaded.scalar_type().intern();
           if (type != ScalarType.Float || !Arrays.equals(found, shape)) {
             throw new LlaraException(
@@ -217,23 +242,20 @@ public final class AdamW implements AutoCloseable {
     }
   }
 
-  private void requireShape(Tensor tensor, String what, int index) {
-    long[] found = shape(tensor);
-    if (!Arrays.equals(found, shapes.get(index))) {
+  private void requireShape(Tensor gradient, int index) {
+    long[] found = gradient.shape();
+    long[] expected = parameters.get(index).shape();
+    if (!Arrays.equals(found, expected)) {
       throw new IllegalArgumentException(
-          "%s %d has shape %s; its parameter has %s"
-              .formatted(what, index, Arrays.toString(found), Arrays.toString(shapes.get(index))));
+          "gradient %d has shape %s; its parameter has %s"
+              .formatted(index, Arrays.toString(found), Arrays.toString(expected)));
     }
-  }
-
-  private static long[] shape(Tensor tensor) {
-    return LongStream.range(0, tensor.dim()).map(tensor::size).toArray();
   }
 
   private static void requireNotNegative(String name, double value) {
     if (!(value >= 0 && value < Double.POSITIVE_INFINITY)) {
       throw new IllegalArgumentException(
-          name + " is " + value + "; expected a number that is 0 or more");
+          name + " is " + value + "; expected a finite number, 0 or more");
     }
   }
 

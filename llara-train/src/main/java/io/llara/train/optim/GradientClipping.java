@@ -9,7 +9,12 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 
-/** The length of all gradients taken as one vector, and a bound on it. Thread-safe. */
+/**
+ * The length of all gradients taken as one vector, and a bound on it.
+ *
+ * <p>libtorch's own {@code clip_grad_norm_} sums in float32, differently for each number of
+ * threads, and spoils all gradients when one is not finite. Thread-safe.
+ */
 public final class GradientClipping {
   /**
    * Elements whose squares are summed in float32. Short runs lose nothing that matters, and each is
@@ -26,14 +31,28 @@ public final class GradientClipping {
    * Returns the Euclidean norm over all elements of all gradients; not finite if an element is not.
    */
   public static double globalNorm(List<Tensor> gradients) {
-    double sum = 0;
-    for (Tensor gradient : gradients) {
-      try (TensorScope scope = new TensorScope();
-          NoGradGuard noGrad = new NoGradGuard()) {
-        sum += sumOfSquares(gradient.reshape(-1));
+    double squares = 0;
+    try (NoGradGuard noGrad = new NoGradGuard()) {
+      for (Tensor gradient : gradients) {
+        try (TensorScope scope = new TensorScope()) {
+          Tensor flat = gradient.reshape(-1);
+          long runs = flat.numel() / RUN;
+          long rest = flat.numel() % RUN;
+          squares += squares(flat.narrow(0, 0, runs * RUN).view(runs, RUN));
+          squares += squares(flat.narrow(0, runs * RUN, rest).view(1, rest));
+        }
       }
     }
-    return Math.sqrt(sum);
+    return Math.sqrt(squares);
+  }
+
+  /** Returns the sum of squares: in float32 over a row, in float64 over the rows. */
+  private static double squares(Tensor rows) {
+    Tensor norms =
+        torch.linalg_vector_norm(
+            rows, new Scalar(2.0), new long[] {1}, false, new ScalarTypeOptional());
+    Tensor exact = norms.to(ScalarType.Double);
+    return exact.dot(exact).item_double();
   }
 
   /**
@@ -52,34 +71,11 @@ public final class GradientClipping {
     double norm = globalNorm(gradients);
     double scale = maxNorm / (norm + EPSILON);
     if (scale < 1 && Double.isFinite(norm)) {
-      for (Tensor gradient : gradients) {
-        try (TensorScope scope = new TensorScope();
-            NoGradGuard noGrad = new NoGradGuard()) {
-          gradient.mul_(new Scalar(scale));
-        }
+      try (NoGradGuard noGrad = new NoGradGuard();
+          TensorScope scope = new TensorScope()) {
+        gradients.forEach(gradient -> gradient.mul_(new Scalar(scale)));
       }
     }
     return norm;
-  }
-
-  private static double sumOfSquares(Tensor flat) {
-    long whole = flat.numel() / RUN * RUN;
-    double sum = 0;
-    if (whole > 0) {
-      sum += sumOfSquaresOfRows(flat.narrow(0, 0, whole).view(-1, RUN));
-    }
-    if (whole < flat.numel()) {
-      sum += sumOfSquaresOfRows(flat.narrow(0, whole, flat.numel() - whole).view(1, -1));
-    }
-    return sum;
-  }
-
-  private static double sumOfSquaresOfRows(Tensor rows) {
-    Tensor norms =
-        torch
-            .linalg_vector_norm(
-                rows, new Scalar(2.0), new long[] {1}, false, new ScalarTypeOptional())
-            .to(ScalarType.Double);
-    return norms.dot(norms).item_double();
   }
 }

@@ -26,7 +26,7 @@ public record LearningRateSchedule(
   }
 
   /**
-   * Checks the numbers.
+   * Checks the values.
    *
    * @throws IllegalArgumentException if one is out of range
    */
@@ -34,7 +34,7 @@ public record LearningRateSchedule(
     Objects.requireNonNull(decay, "decay");
     if (!(peak >= 0 && peak < Double.POSITIVE_INFINITY)) {
       throw new IllegalArgumentException(
-          "learning rate is " + peak + "; expected a number that is 0 or more");
+          "learning rate is " + peak + "; expected a finite number, 0 or more");
     }
     if (totalSteps < 1) {
       throw new IllegalArgumentException("steps is " + totalSteps + "; expected 1 or more");

@@ -234,7 +234,7 @@ class GradientAccumulatorTest {
         NoGradGuard noGrad = new NoGradGuard()) {
       gradients.begin(1);
       assertThatThrownBy(() -> gradients.contributor(0).add(parameters.get(2), tensor(part(2, 0))))
-          .hasMessage("p2");
+          .hasMessage("p2 is not one of the parameters");
     }
   }
 

@@ -55,30 +55,18 @@ class StagedBackwardTest {
   }
 
   /** {@code x → tanh(x Wᵀ) + c x} with W and c trained. */
-  private final class Toy implements Stage {
-    final String name;
-    final Parameter weight;
-    final Parameter factor;
-
-    Toy(String name, long seed) {
-      this.name = name;
-      weight = parameter(name + ".weight", seed, WIDTH, WIDTH);
-      factor = parameter(name + ".factor", seed + 1, 1);
-    }
-
-    @Override
-    public Tensor run(Tensor input) {
-      events.add("run " + name + (GradMode.is_enabled() ? " recorded" : ""));
-      if (name.equals(broken)) {
-        throw new IllegalArgumentException("broken");
-      }
-      return input.matmul(weight.leaf().t()).tanh().add(input.mul(factor.leaf()));
-    }
-
-    @Override
-    public List<Parameter> parameters() {
-      return List.of(weight, factor);
-    }
+  private Stage toy(String name, long seed) {
+    Parameter weight = parameter(name + ".weight", seed, WIDTH, WIDTH);
+    Parameter factor = parameter(name + ".factor", seed + 1, 1);
+    return new Stage(
+        input -> {
+          events.add("run " + name + (GradMode.is_enabled() ? " recorded" : ""));
+          if (name.equals(broken)) {
+            throw new IllegalArgumentException("broken");
+          }
+          return input.matmul(weight.leaf().t()).tanh().add(input.mul(factor.leaf()));
+        },
+        List.of(weight, factor));
   }
 
   private Parameter parameter(String name, long seed, long... shape) {
@@ -93,7 +81,7 @@ class StagedBackwardTest {
   }
 
   private List<Stage> toys(int count) {
-    return IntStream.range(0, count).<Stage>mapToObj(i -> new Toy("s" + i, 10 * i)).toList();
+    return IntStream.range(0, count).mapToObj(i -> toy("s" + i, 10 * i)).toList();
   }
 
   private static Tensor rows(long seed) {
@@ -162,7 +150,7 @@ class StagedBackwardTest {
 
   @ParameterizedTest
   @ValueSource(booleans = {false, true})
-  void neitherInputNorOutputRecords(boolean recompute) {
+  void neitherInputNorOutputRequiresAGradient(boolean recompute) {
     try (StagedBackward pass = new StagedBackward(toys(2), recompute)) {
       Tensor input = rows(1);
       Tensor output = pass.forward(input);
@@ -218,7 +206,7 @@ class StagedBackwardTest {
               .hasMessage("broken");
           broken = "";
         });
-    assertThat(GradMode.is_enabled()).as("recording is off again").isFalse();
+    assertThat(GradMode.is_enabled()).as("the gradient mode is off again").isFalse();
   }
 
   @Test
@@ -231,7 +219,7 @@ class StagedBackwardTest {
               .hasMessage("broken");
           broken = "";
         });
-    assertThat(GradMode.is_enabled()).as("recording is off again").isFalse();
+    assertThat(GradMode.is_enabled()).as("the gradient mode is off again").isFalse();
   }
 
   private static void runAndClose(

@@ -133,7 +133,7 @@ class StagedModelTest {
       Tensor output = input;
       try (AutoGradMode grad = new AutoGradMode(true)) {
         for (Stage stage : model.stages(pass)) {
-          output = stage.run(output);
+          output = stage.function().apply(output);
         }
       }
       List<Parameter> parameters = parameters(model.stages(pass));
@@ -193,21 +193,15 @@ class StagedModelTest {
   }
 
   private static Stage join(List<Stage> parts) {
-    return new Stage() {
-      @Override
-      public Tensor run(Tensor input) {
-        Tensor x = input;
-        for (Stage part : parts) {
-          x = part.run(x);
-        }
-        return x;
-      }
-
-      @Override
-      public List<Parameter> parameters() {
-        return StagedModelTest.parameters(parts);
-      }
-    };
+    return new Stage(
+        input -> {
+          Tensor x = input;
+          for (Stage part : parts) {
+            x = part.function().apply(x);
+          }
+          return x;
+        },
+        parameters(parts));
   }
 
   static Stream<Arguments> kinds() {

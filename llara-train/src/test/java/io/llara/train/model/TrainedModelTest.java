@@ -73,7 +73,7 @@ class TrainedModelTest {
       LlamaModel.Pass pass = model.model().pass(mask, rows);
       Tensor hidden = pass.embed();
       for (Stage stage : model.stages(pass)) {
-        hidden = stage.run(hidden);
+        hidden = stage.function().apply(hidden);
       }
       return Tensors.toFloats(hidden);
     }

@@ -254,7 +254,7 @@ class LoraGradientTest {
         LlamaModel.Pass pass = model.model().pass(mask, rows);
         Tensor hidden = pass.embed();
         for (Stage stage : model.stages(pass)) {
-          hidden = stage.run(hidden);
+          hidden = stage.function().apply(hidden);
         }
         states.add(Tensors.toFloats(hidden));
       }
