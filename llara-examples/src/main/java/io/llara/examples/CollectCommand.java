@@ -2,7 +2,6 @@ package io.llara.examples;
 
 import io.llara.tokenize.Tokenizer;
 import io.llara.train.data.PassageSplitter;
-import io.llara.train.data.TextSource;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -83,11 +82,11 @@ final class CollectCommand implements Callable<Integer> {
       throw Usage.error(command, "--passage-tokens needs --model, whose tokenizer measures them");
     }
     int tokens = passageTokens.orElse(DEFAULT_PASSAGE_TOKENS);
-    if (tokens < TextSource.MIN_PASSAGE_TOKENS) {
+    if (tokens < PassageSplitter.MIN_TOKENS) {
       throw Usage.error(
           command,
           "--passage-tokens is %d; expected at least %d"
-              .formatted(tokens, TextSource.MIN_PASSAGE_TOKENS));
+              .formatted(tokens, PassageSplitter.MIN_TOKENS));
     }
     TextFolder.Report report;
     try (CleanStop stop = new CleanStop(streams, Thread.currentThread()::interrupt)) {
@@ -105,8 +104,7 @@ final class CollectCommand implements Callable<Integer> {
 
   private TextFolder.Report collect(Path directory, int tokens) {
     try (Tokenizer tokenizer = Tokenizer.load(directory)) {
-      return collect(
-          Optional.of(new PassageSplitter(text -> tokenizer.encodeText(text).length, tokens)));
+      return collect(Optional.of(new PassageSplitter(tokenizer, tokens)));
     }
   }
 

@@ -7,7 +7,8 @@ import io.llara.retrieval.Bm25Options;
 import io.llara.retrieval.Corpus;
 import io.llara.retrieval.HnswOptions;
 import io.llara.train.data.BadLines;
-import io.llara.train.data.PairSource;
+import io.llara.train.data.Dataset;
+import io.llara.train.data.TrainingPair;
 import io.llara.train.mining.EmbeddingSearch;
 import io.llara.train.mining.HardNegativeMiner;
 import io.llara.train.mining.MiningListener;
@@ -233,8 +234,8 @@ final class MineCommand implements Callable<Integer> {
     if (!window.matches()) {
       throw refusal("--ranks is %s; expected two ranks as in 10-200".formatted(ranks));
     }
-    PairSource source =
-        PairSource.builder(pairs).badLines(skipBadLines ? BadLines.SKIP : BadLines.REFUSE).build();
+    Dataset<TrainingPair> source =
+        Dataset.ofPairs(pairs).badLines(skipBadLines ? BadLines.SKIP : BadLines.REFUSE);
     HardNegativeMiner.Builder builder =
         HardNegativeMiner.builder(source)
             .ranks(Integer.parseInt(window.group(1)), Integer.parseInt(window.group(2)))

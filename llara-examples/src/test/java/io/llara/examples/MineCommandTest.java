@@ -5,8 +5,9 @@ import static org.assertj.core.api.Assertions.assertThat;
 import com.google.gson.JsonArray;
 import com.google.gson.JsonObject;
 import com.google.gson.JsonParser;
-import io.llara.train.data.PairSource;
-import io.llara.train.data.PairStream;
+import io.llara.train.data.Dataset;
+import io.llara.train.data.DatasetReader;
+import io.llara.train.data.TrainingPair;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -99,7 +100,7 @@ class MineCommandTest {
     CommandRun second = mineByModel(options);
     assertThat(Files.readAllBytes(out)).isEqualTo(mined);
     assertThat(second.out()).isEqualTo(first.out());
-    try (PairStream stream = PairSource.builder(List.of(out)).build().open()) {
+    try (DatasetReader<TrainingPair> stream = Dataset.ofPairs(List.of(out)).open()) {
       assertThat(stream.next().query()).isEqualTo("What is a llama?");
     }
 

@@ -9,9 +9,11 @@ import com.google.gson.JsonParser;
 import io.llara.LlaraException;
 import io.llara.testing.Stories;
 import io.llara.tokenize.Tokenizer;
+import io.llara.train.data.Dataset;
+import io.llara.train.data.DatasetReader;
 import io.llara.train.data.PassageSplitter;
-import io.llara.train.data.TextSource;
-import io.llara.train.data.TextStream;
+import io.llara.train.data.StopWords;
+import io.llara.train.data.TextFormat;
 import io.llara.train.data.TrainingText;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
@@ -161,10 +163,7 @@ class TextFolderTest {
     file("b.txt", "The end.");
     TextFolder.Report report;
     try (Tokenizer tokenizer = Tokenizer.load(Stories.dir())) {
-      report =
-          collect(
-              false,
-              Optional.of(new PassageSplitter(text -> tokenizer.encodeText(text).length, 12)));
+      report = collect(false, Optional.of(new PassageSplitter(tokenizer, 12)));
     }
 
     assertThat(report).isEqualTo(new TextFolder.Report(2, 4, 0, 0, 0));
@@ -182,9 +181,14 @@ class TextFolderTest {
     collect();
 
     try (Tokenizer tokenizer = Tokenizer.load(Stories.dir())) {
-      TextSource source =
-          TextSource.builder(List.of(out)).tokenizer(tokenizer).passageTokens(16).build();
-      try (TextStream texts = source.open()) {
+      Dataset<TrainingText> source =
+          Dataset.ofTexts(
+              List.of(out),
+              new TextFormat(
+                  Optional.of(new PassageSplitter(tokenizer, 16)),
+                  Optional.of(StopWords.english()),
+                  false));
+      try (DatasetReader<TrainingText> texts = source.open()) {
         assertThat(texts)
             .toIterable()
             .containsExactly(

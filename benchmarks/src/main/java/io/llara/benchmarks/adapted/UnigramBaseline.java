@@ -1,19 +1,24 @@
 package io.llara.benchmarks.adapted;
 
+import com.google.common.primitives.ImmutableIntArray;
 import io.llara.prompt.PromptBuilder;
 import io.llara.prompt.PromptTemplate;
 import io.llara.prompt.Reserve;
 import io.llara.tokenize.Tokenizer;
 import io.llara.train.data.Collator;
+import io.llara.train.data.Dataset;
+import io.llara.train.data.DatasetReader;
 import io.llara.train.data.Example;
-import io.llara.train.data.Shuffled;
-import io.llara.train.data.TextSource;
-import io.llara.train.data.TextStream;
+import io.llara.train.data.PassageSplitter;
+import io.llara.train.data.ShuffleBuffer;
+import io.llara.train.data.StopWords;
+import io.llara.train.data.TextFormat;
 import io.llara.train.data.TrainingText;
 import io.llara.train.pretrain.Bag;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 import java.util.function.Function;
 
 /**
@@ -47,26 +52,31 @@ public final class UnigramBaseline {
           PromptBuilder.create(PromptTemplate.LLAMA2VEC, tokenizer)
               .withReserve(Reserve.BOTH_SUFFIXES);
       Collator collator = Collator.joint(prompts, tokenizer, maxTokens);
-      TextSource.Builder source =
-          TextSource.builder(files)
-              .tokenizer(tokenizer)
-              .passageTokens(maxTokens - prompts.minimumTokens() + 1);
+      Dataset<TrainingText> all =
+          Dataset.ofTexts(
+              files,
+              new TextFormat(
+                  Optional.of(
+                      new PassageSplitter(tokenizer, maxTokens - prompts.minimumTokens() + 1)),
+                  Optional.of(StopWords.english()),
+                  false));
       double[] counts = new double[tokenizer.vocabularySize()];
       double total = counts.length;
       Arrays.fill(counts, 1);
-      try (TextStream texts = source.heldOut(heldOut, false).build().open()) {
+      try (DatasetReader<TrainingText> texts = all.heldOut(heldOut, false).open()) {
         for (int i = 0; i < TRAINING_TEXTS && texts.hasNext(); i++) {
-          Bag bag = Bag.ofSet(collator.example(texts.next()).selfTargets());
+          Bag bag = Bag.ofSet(collator.example(texts.next()).selfTargets().toArray());
           for (int t = 0; t < bag.size(); t++) {
             counts[bag.id(t)]++;
             total++;
           }
         }
       }
-      double all = total;
+      double counted = total;
       for (boolean self : new boolean[] {true, false}) {
-        Function<Example, int[]> targets = self ? Example::selfTargets : Example::nextTargets;
-        double loss = loss(source, heldOut, collator, targets, counts, all);
+        Function<Example, ImmutableIntArray> targets =
+            self ? Example::selfTargets : Example::nextTargets;
+        double loss = loss(all.heldOut(heldOut, true), collator, targets, counts, counted);
         System.out.printf(
             "%s: %.4f nats a target, %.4f divided by ten%n",
             self ? "SELF" : "NEXT", loss, loss / 10);
@@ -75,19 +85,17 @@ public final class UnigramBaseline {
   }
 
   private static double loss(
-      TextSource.Builder source,
-      double heldOut,
+      Dataset<TrainingText> heldOut,
       Collator collator,
-      Function<Example, int[]> targets,
+      Function<Example, ImmutableIntArray> targets,
       double[] counts,
       double total) {
     double sum = 0;
     int bags = 0;
-    TextSource held = source.heldOut(heldOut, true).build();
     // The same texts as a run evaluates.
-    try (Shuffled<TrainingText> texts = Shuffled.create(held, BUFFER, 0, 1)) {
+    try (ShuffleBuffer<TrainingText> texts = new ShuffleBuffer<>(heldOut, BUFFER, 0, 1)) {
       for (int i = 0; i < HELD_OUT_TEXTS && texts.hasNext(); i++) {
-        Bag bag = Bag.ofSet(targets.apply(collator.example(texts.next())));
+        Bag bag = Bag.ofSet(targets.apply(collator.example(texts.next())).toArray());
         if (!bag.isEmpty()) {
           bags++;
           for (int t = 0; t < bag.size(); t++) {

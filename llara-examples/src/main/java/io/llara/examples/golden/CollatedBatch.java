@@ -108,7 +108,6 @@ record CollatedBatch(GoldenJson json, PaddedRows rows, List<int[]> labels) {
                     text(row).ids(),
                     withoutPadding(self.get(row)),
                     withoutPadding(next.get(row)),
-                    new int[0],
                     Integer.MAX_VALUE))
         .toList();
   }

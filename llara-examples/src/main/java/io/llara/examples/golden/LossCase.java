@@ -1,5 +1,6 @@
 package io.llara.examples.golden;
 
+import com.google.common.primitives.Ints;
 import io.llara.LlaraException;
 import io.llara.Mode;
 import io.llara.prompt.Prompt;
@@ -55,15 +56,23 @@ record LossCase(GoldenFile file, GoldenJson json) implements GoldenCase.Replay {
     int maxTokens = json.integer("cutoff_len");
     return IntStream.range(0, texts.size())
         .mapToObj(
-            i -> Collator.fromIds(prompts, texts.get(i), self.get(i), next.get(i), bos, maxTokens))
+            i ->
+                Collator.fromIds(
+                    prompts,
+                    texts.get(i),
+                    Ints.concat(bos, self.get(i)),
+                    Ints.concat(bos, next.get(i)),
+                    maxTokens))
         .toList();
   }
 
   private boolean compareBatch(CollatedBatch batch, List<Example> examples, Comparison comparison) {
     List<Prompt> prompts = examples.stream().map(Example::prompt).toList();
     PaddedRows ours = PaddedRows.of(prompts, json.integer("pad_to_multiple_of"));
-    List<int[]> self = CollatedBatch.padded(examples.stream().map(Example::selfTargets).toList());
-    List<int[]> next = CollatedBatch.padded(examples.stream().map(Example::nextTargets).toList());
+    List<int[]> self =
+        CollatedBatch.padded(examples.stream().map(one -> one.selfTargets().toArray()).toList());
+    List<int[]> next =
+        CollatedBatch.padded(examples.stream().map(one -> one.nextTargets().toArray()).toList());
     return batch.rows().compare("", ours, comparison)
         & batch.compare("labels", CollatedBatch.labels(prompts, ours), comparison)
         & batch.compare("output_summarize_ids", self, comparison)

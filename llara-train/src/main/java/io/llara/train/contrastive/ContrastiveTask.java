@@ -8,9 +8,9 @@ import io.llara.prompt.PromptTemplate;
 import io.llara.tokenize.Tokenizer;
 import io.llara.train.checkpoint.ModelDirectory;
 import io.llara.train.data.BadLines;
+import io.llara.train.data.Dataset;
 import io.llara.train.data.GroupSampler;
-import io.llara.train.data.PairSource;
-import io.llara.train.data.Shuffled;
+import io.llara.train.data.ShuffleBuffer;
 import io.llara.train.data.TrainingPair;
 import io.llara.train.distributed.Communicator;
 import io.llara.train.model.AdapterDirectory;
@@ -38,7 +38,7 @@ final class ContrastiveTask implements TrainingTask {
   private final PromptTemplate template;
   private final PairCollator collator;
   private final GroupSampler groups;
-  private final PairSource training;
+  private final Dataset<TrainingPair> training;
 
   ContrastiveTask(
       ContrastiveSettings settings, CheckpointDirectory checkpoint, Tokenizer tokenizer) {
@@ -70,12 +70,10 @@ final class ContrastiveTask implements TrainingTask {
                     : PromptTemplate.PAPER);
   }
 
-  private PairSource source(boolean heldOut) {
-    return PairSource.builder(options.data())
+  private Dataset<TrainingPair> source(boolean heldOut) {
+    return Dataset.ofPairs(options.data(), groups.minNegatives())
         .badLines(options.badLines())
-        .leastNegatives(groups.leastNegatives())
-        .heldOut(options.heldOut(), heldOut)
-        .build();
+        .heldOut(options.heldOut(), heldOut);
   }
 
   @Override
@@ -142,7 +140,7 @@ final class ContrastiveTask implements TrainingTask {
                         refresh,
                         options.out(),
                         training,
-                        groups.leastNegatives(),
+                        groups.minNegatives(),
                         communicator,
                         new Refreshes.Parts(
                             dir -> write(model, lanes, dir),
@@ -173,16 +171,13 @@ final class ContrastiveTask implements TrainingTask {
     };
   }
 
-  private Shuffled<TrainingPair> shuffled(PairSource pairs) {
-    return Shuffled.create(pairs, options.shuffleBuffer(), options.seed());
+  private ShuffleBuffer<TrainingPair> shuffled(Dataset<TrainingPair> pairs) {
+    return new ShuffleBuffer<>(pairs, options.shuffleBuffer(), options.seed());
   }
 
   /** Refreshed pairs are those of training alone, and whole. */
-  private PairSource refreshed(Path pairs) {
-    return PairSource.builder(List.of(pairs))
-        .badLines(BadLines.REFUSE)
-        .leastNegatives(groups.leastNegatives())
-        .build();
+  private Dataset<TrainingPair> refreshed(Path pairs) {
+    return Dataset.ofPairs(List.of(pairs), groups.minNegatives()).badLines(BadLines.REFUSE);
   }
 
   /** Writes the model as it is. The lanes have nothing else to do meanwhile. */
@@ -207,11 +202,12 @@ final class ContrastiveTask implements TrainingTask {
     if (options.heldOut() == 0) {
       return List.of();
     }
-    PairSource heldOut = source(true);
+    Dataset<TrainingPair> heldOut = source(true);
     heldOut.requireExamples();
     List<PairExample> examples = new ArrayList<>();
     // Drawn from all of them, not from the first ones.
-    try (Shuffled<TrainingPair> some = Shuffled.create(heldOut, options.shuffleBuffer(), 0, 1)) {
+    try (ShuffleBuffer<TrainingPair> some =
+        new ShuffleBuffer<>(heldOut, options.shuffleBuffer(), 0, 1)) {
       while (examples.size() < options.evaluationTexts() && some.hasNext()) {
         examples.add(collator.example(groups.sample(some.next(), examples.size())));
       }

@@ -40,12 +40,12 @@ import java.util.Optional;
  * }</pre>
  *
  * <p>A line of data is {@code {"query": …, "pos": […], "neg": […]}}, see {@link
- * io.llara.train.data.PairSource}. For each query one positive and {@code negatives} negatives are
- * drawn. With similarities {@code s = q · p}, the loss is InfoNCE: {@code −log (exp(s⁺ / T) / Σ
- * exp(s / T))}, where the sum is over all passages of the batch, averaged over its queries. The
- * embeddings have length 1 unless {@link Builder#normalize} says otherwise; then {@code s} is a
- * plain dot product, divided by the temperature all the same. ({@code accuracy} is the share of
- * queries whose positive has the highest similarity.)
+ * io.llara.train.data.Dataset<TrainingPair>}. For each query one positive and {@code negatives}
+ * negatives are drawn. With similarities {@code s = q · p}, the loss is InfoNCE: {@code −log
+ * (exp(s⁺ / T) / Σ exp(s / T))}, where the sum is over all passages of the batch, averaged over its
+ * queries. The embeddings have length 1 unless {@link Builder#normalize} says otherwise; then
+ * {@code s} is a plain dot product, divided by the temperature all the same. ({@code accuracy} is
+ * the share of queries whose positive has the highest similarity.)
  *
  * <p>The output directory gets what a {@link io.llara.train.pretrain.Pretrainer}'s gets: metrics,
  * settings, manifest, checkpoints, and at the end the trained model, updates merged, with a {@code
@@ -86,7 +86,7 @@ public final class ContrastiveTrainer implements Trainer {
    * Begins to describe a run.
    *
    * @param model the checkpoint to begin with, with the markers of its prompt; best an adapted one
-   * @param pairs JSONL files, see {@link io.llara.train.data.PairSource}
+   * @param pairs JSONL files, see {@link io.llara.train.data.Dataset<TrainingPair>}
    * @param out the directory of the run; made if it does not exist
    */
   public static Builder builder(Path model, List<Path> pairs, Path out) {

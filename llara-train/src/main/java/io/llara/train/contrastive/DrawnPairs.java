@@ -1,6 +1,6 @@
 package io.llara.train.contrastive;
 
-import io.llara.train.data.Shuffled;
+import io.llara.train.data.ShuffleBuffer;
 import io.llara.train.data.TrainingPair;
 import java.util.List;
 
@@ -11,10 +11,10 @@ import java.util.List;
  * <p>Not thread-safe.
  */
 final class DrawnPairs implements AutoCloseable {
-  private Shuffled<TrainingPair> shuffled;
+  private ShuffleBuffer<TrainingPair> shuffled;
 
   /** Takes over what is drawn from. */
-  DrawnPairs(Shuffled<TrainingPair> shuffled) {
+  DrawnPairs(ShuffleBuffer<TrainingPair> shuffled) {
     this.shuffled = shuffled;
   }
 
@@ -38,7 +38,7 @@ final class DrawnPairs implements AutoCloseable {
    *
    * @param others taken over; nothing was drawn from it yet
    */
-  void use(Shuffled<TrainingPair> others) {
+  void use(ShuffleBuffer<TrainingPair> others) {
     long position = position();
     shuffled.close();
     shuffled = others;

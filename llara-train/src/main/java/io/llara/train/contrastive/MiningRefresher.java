@@ -4,7 +4,8 @@ import io.llara.ComputeType;
 import io.llara.Encoder;
 import io.llara.EncoderBuilder;
 import io.llara.retrieval.Corpus;
-import io.llara.train.data.PairSource;
+import io.llara.train.data.Dataset;
+import io.llara.train.data.TrainingPair;
 import io.llara.train.mining.EmbeddingSearch;
 import io.llara.train.mining.HardNegativeMiner;
 import java.nio.file.Path;
@@ -58,7 +59,7 @@ public final class MiningRefresher implements NegativeRefresher {
   }
 
   @Override
-  public void refresh(Path model, PairSource pairs, Path out) {
+  public void refresh(Path model, Dataset<TrainingPair> pairs, Path out) {
     try (Encoder encoder = encoder(model)) {
       miner(pairs, encoder).mine(out);
     }
@@ -72,7 +73,7 @@ public final class MiningRefresher implements NegativeRefresher {
     return builder.build();
   }
 
-  private HardNegativeMiner miner(PairSource pairs, Encoder encoder) {
+  private HardNegativeMiner miner(Dataset<TrainingPair> pairs, Encoder encoder) {
     HardNegativeMiner.Builder miner =
         HardNegativeMiner.builder(pairs)
             .embeddings(EmbeddingSearch.of(encoder).withModes(modes.query(), modes.passage()))

@@ -1,6 +1,7 @@
 package io.llara.train.contrastive;
 
-import io.llara.train.data.PairSource;
+import io.llara.train.data.Dataset;
+import io.llara.train.data.TrainingPair;
 import java.nio.file.Path;
 
 /**
@@ -19,11 +20,11 @@ public interface NegativeRefresher {
    * @param model a directory with the model as trained so far, for {@link io.llara.Encoder#load};
    *     gone when this returns
    * @param pairs the pairs as they are trained on
-   * @param out the JSONL file to write, as {@link PairSource} reads it: the same queries with the
-   *     same positives in the same order. A pair with too few negatives for a group keeps those it
-   *     had. The folder is there and other files may be left in it
+   * @param out the JSONL file to write, as {@link Dataset#ofPairs} reads it: the same queries with
+   *     the same positives in the same order. A pair with too few negatives for a group keeps those
+   *     it had. The folder is there and other files may be left in it
    */
-  void refresh(Path model, PairSource pairs, Path out);
+  void refresh(Path model, Dataset<TrainingPair> pairs, Path out);
 
   /**
    * Says what decides the negatives, for the settings that a run must go on with: two refreshers

@@ -6,8 +6,7 @@ import io.llara.TokenizationException;
 import io.llara.prompt.Prompt;
 import io.llara.prompt.PromptBuilder;
 import io.llara.prompt.Reserve;
-import io.llara.train.data.TrainingGroup;
-import java.util.List;
+import io.llara.train.data.TrainingPair;
 
 /**
  * Turns queries and passages into prompts and cuts them to length.
@@ -53,24 +52,24 @@ public final class PairCollator {
   }
 
   /**
-   * Returns the prompts of a group of texts.
+   * Returns the prompts of a query and of its passages, positives first.
    *
    * @throws LlaraException if a text cannot be tokenised or gives no token; names where it was read
    * @throws IllegalStateException if the builder has no tokenizer, or it is closed
    */
-  public PairExample example(TrainingGroup group) {
+  public PairExample example(TrainingPair pair) {
     try {
       return new PairExample(
-          prompts.build(group.query(), modes.query(), queryMaxTokens),
-          group.passages().stream()
+          prompts.build(pair.query(), modes.query(), queryMaxTokens),
+          pair.passages().stream()
               .map(passage -> prompts.build(passage, modes.passage(), passageMaxTokens))
               .toList(),
-          group.origin());
+          pair.origin());
     } catch (TokenizationException e) {
-      throw new TokenizationException(group.origin() + ": " + e.getMessage(), e);
+      throw new TokenizationException(pair.origin() + ": " + e.getMessage(), e);
     } catch (IllegalArgumentException e) {
       // Room there is; what is left is a text without a token.
-      throw new LlaraException(group.origin() + ": " + e.getMessage(), e);
+      throw new LlaraException(pair.origin() + ": " + e.getMessage(), e);
     }
   }
 
@@ -95,10 +94,5 @@ public final class PairCollator {
   /** Returns the modes. */
   public TextModes modes() {
     return modes;
-  }
-
-  /** Returns the examples of groups, in their order. */
-  List<PairExample> examples(List<TrainingGroup> groups) {
-    return groups.stream().map(this::example).toList();
   }
 }

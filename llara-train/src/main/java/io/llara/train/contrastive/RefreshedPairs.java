@@ -7,8 +7,8 @@ import io.llara.io.AtomicFiles;
 import io.llara.io.JsonSection;
 import io.llara.io.StrictJson;
 import io.llara.io.TemporaryPath;
-import io.llara.train.data.PairSource;
-import io.llara.train.data.PairStream;
+import io.llara.train.data.Dataset;
+import io.llara.train.data.DatasetReader;
 import io.llara.train.data.TrainingPair;
 import io.llara.train.run.Manifest;
 import java.io.BufferedWriter;
@@ -107,7 +107,7 @@ final class RefreshedPairs {
    * @param least how many negatives a pair needs; one with fewer keeps those it had
    * @throws LlaraException if the file is no file of these pairs; it is left as it is then
    */
-  void take(PairSource before, int least) {
+  void take(Dataset<TrainingPair> before, int least) {
     Counts counts = new Counts();
     AtomicFiles.write(
         pairs(),
@@ -133,9 +133,10 @@ final class RefreshedPairs {
     long kept;
   }
 
-  private void merge(PairSource before, int least, Writer text, Counts counts) throws IOException {
-    try (PairStream old = before.open();
-        PairStream mined = PairSource.builder(List.of(mined())).build().open()) {
+  private void merge(Dataset<TrainingPair> before, int least, Writer text, Counts counts)
+      throws IOException {
+    try (DatasetReader<TrainingPair> old = before.open();
+        DatasetReader<TrainingPair> mined = Dataset.ofPairs(List.of(mined())).open()) {
       while (old.hasNext() && mined.hasNext()) {
         TrainingPair was = old.next();
         TrainingPair is = mined.next();

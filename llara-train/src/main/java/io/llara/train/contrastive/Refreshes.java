@@ -3,7 +3,8 @@ package io.llara.train.contrastive;
 import com.google.common.util.concurrent.Uninterruptibles;
 import io.llara.LlaraException;
 import io.llara.train.TrainingListener;
-import io.llara.train.data.PairSource;
+import io.llara.train.data.Dataset;
+import io.llara.train.data.TrainingPair;
 import io.llara.train.distributed.Communicator;
 import io.llara.train.run.Interlude;
 import java.nio.file.Path;
@@ -28,10 +29,10 @@ final class Refreshes implements Interlude {
 
   private final Refresh refresh;
   private final Path out;
-  private final int leastNegatives;
+  private final int minNegatives;
   private final Communicator communicator;
   private final Parts parts;
-  private PairSource current;
+  private Dataset<TrainingPair> current;
 
   /**
    * What a refresh takes and gives.
@@ -43,8 +44,8 @@ final class Refreshes implements Interlude {
    */
   record Parts(
       Consumer<Path> write,
-      Function<Path, PairSource> open,
-      Consumer<PairSource> use,
+      Function<Path, Dataset<TrainingPair>> open,
+      Consumer<Dataset<TrainingPair>> use,
       TrainingListener listener) {}
 
   /**
@@ -52,19 +53,19 @@ final class Refreshes implements Interlude {
    *
    * @param out the directory of the run
    * @param pairs those that the run begins with
-   * @param leastNegatives how many negatives a pair must have
+   * @param minNegatives how many negatives a pair must have
    */
   Refreshes(
       Refresh refresh,
       Path out,
-      PairSource pairs,
-      int leastNegatives,
+      Dataset<TrainingPair> pairs,
+      int minNegatives,
       Communicator communicator,
       Parts parts) {
     this.refresh = refresh;
     this.out = out;
     this.current = pairs;
-    this.leastNegatives = leastNegatives;
+    this.minNegatives = minNegatives;
     this.communicator = communicator;
     this.parts = parts;
   }
@@ -186,7 +187,7 @@ final class Refreshes implements Interlude {
         try {
           parts.write().accept(pairs.model());
           refresh.refresher().refresh(pairs.model(), current, pairs.mined());
-          pairs.take(current, leastNegatives);
+          pairs.take(current, minNegatives);
         } finally {
           pairs.removeModel();
         }

@@ -47,8 +47,9 @@ public final class Collator {
       throw new IllegalArgumentException(
           "this prompt template has no joint prompt: both modes need a suffix, and the same prefix");
     }
-    requireRoom(maxTokens, builder.withReserve(Reserve.BOTH_SUFFIXES).minimumTokens());
-    return new Collator(builder, tokenizer, maxTokens);
+    PromptBuilder joint = builder.withReserve(Reserve.BOTH_SUFFIXES);
+    requireRoom(maxTokens, joint.minimumTokens());
+    return new Collator(joint, tokenizer, maxTokens);
   }
 
   /**
@@ -91,8 +92,11 @@ public final class Collator {
     // Targets that are not stripped are the text itself.
     int[] selfIds =
         text.selfTarget().equals(text.text()) ? textIds : encode(text.selfTarget(), text);
-    int[] nextIds = encode(text.nextTarget(), text);
-    return fromIds(builder, textIds, selfIds, nextIds, bosIds, maxTokens, text.origin());
+    return new Example(
+        builder.jointFromIds(textIds, maxTokens),
+        cut(bosIds, selfIds, maxTokens),
+        cut(bosIds, encode(text.nextTarget(), text), maxTokens),
+        text.origin());
   }
 
   private int[] encode(String words, TrainingText text) {
@@ -108,41 +112,26 @@ public final class Collator {
    *
    * @param builder makes the prompt; what it {@linkplain Reserve reserves} does not matter
    * @param textIds the ids of the text, without BOS; at least one
-   * @param selfWordIds the ids of the words that SELF must predict, without BOS; may be empty
-   * @param nextWordIds the ids of the words that NEXT must predict, without BOS; may be empty
-   * @param bosIds what the tokenizer puts before a target
+   * @param selfTargets the ids that SELF must predict, BOS among them; may be empty
+   * @param nextTargets the ids that NEXT must predict, BOS among them; may be empty
    * @param maxTokens the most ids in the prompt, and in a target
    * @throws IllegalArgumentException if there is no text id, an id is negative, or {@code
    *     maxTokens} leaves no room for a text
    * @throws IllegalStateException if the builder's modes cannot be joined
    */
   public static Example fromIds(
-      PromptBuilder builder,
-      int[] textIds,
-      int[] selfWordIds,
-      int[] nextWordIds,
-      int[] bosIds,
-      int maxTokens) {
-    for (int[] ids : new int[][] {selfWordIds, nextWordIds, bosIds}) {
+      PromptBuilder builder, int[] textIds, int[] selfTargets, int[] nextTargets, int maxTokens) {
+    for (int[] ids : new int[][] {selfTargets, nextTargets}) {
       if (Arrays.stream(ids).anyMatch(id -> id < 0)) {
         throw new IllegalArgumentException("a target id is negative: " + Arrays.toString(ids));
       }
     }
-    ImmutableIntArray bos = ImmutableIntArray.copyOf(bosIds);
-    return fromIds(builder, textIds, selfWordIds, nextWordIds, bos, maxTokens, "given ids");
-  }
-
-  private static Example fromIds(
-      PromptBuilder builder,
-      int[] textIds,
-      int[] selfWordIds,
-      int[] nextWordIds,
-      ImmutableIntArray bosIds,
-      int maxTokens,
-      String origin) {
-    Prompt prompt = builder.withReserve(Reserve.BOTH_SUFFIXES).jointFromIds(textIds, maxTokens);
+    ImmutableIntArray none = ImmutableIntArray.of();
     return new Example(
-        prompt, cut(bosIds, selfWordIds, maxTokens), cut(bosIds, nextWordIds, maxTokens), origin);
+        builder.withReserve(Reserve.BOTH_SUFFIXES).jointFromIds(textIds, maxTokens),
+        cut(none, selfTargets, maxTokens),
+        cut(none, nextTargets, maxTokens),
+        "given ids");
   }
 
   private static ImmutableIntArray cut(ImmutableIntArray bosIds, int[] ids, int maxTokens) {

@@ -1,6 +1,5 @@
 package io.llara.train.data;
 
-import com.google.common.hash.Hashing;
 import io.llara.LlaraException;
 import java.util.ArrayList;
 import java.util.List;
@@ -38,39 +37,36 @@ public record GroupSampler(int negatives, FewNegatives few, long seed) {
     return 1 + negatives;
   }
 
-  /** Returns how many negatives a pair must have; for {@link PairSource.Builder#leastNegatives}. */
-  public int leastNegatives() {
+  /** Returns how many negatives a pair must have; for {@link Dataset#ofPairs(List, int)}. */
+  public int minNegatives() {
     return few == FewNegatives.REPEAT ? Math.min(1, negatives) : negatives;
   }
 
   /**
-   * Draws a group.
+   * Returns the pair with one of its positives and as many negatives as a group has.
    *
    * @param position how many pairs were drawn before it since the run began
    * @throws LlaraException if the pair has too few negatives; names where it was read
    */
-  public TrainingGroup sample(TrainingPair pair, long position) {
+  public TrainingPair sample(TrainingPair pair, long position) {
     List<String> available = pair.negatives();
-    if (available.size() < leastNegatives()) {
+    if (available.size() < minNegatives()) {
       throw new LlaraException(
           "%s: %d negatives for a group of %d; at least %d are needed"
-              .formatted(pair.origin(), available.size(), negatives, leastNegatives()));
+              .formatted(pair.origin(), available.size(), negatives, minNegatives()));
     }
-    Random random =
-        new Random(
-            Hashing.murmur3_128().newHasher().putLong(seed).putLong(position).hash().asLong());
-    List<String> passages = new ArrayList<>();
-    passages.add(pair.positives().get(random.nextInt(pair.positives().size())));
+    Random random = ShuffleBuffer.random(seed, position);
+    String positive = pair.positives().get(random.nextInt(pair.positives().size()));
     List<String> pool = new ArrayList<>();
     do {
       pool.addAll(available);
     } while (pool.size() < negatives);
+    List<String> drawn = new ArrayList<>();
     for (int i = 0; i < negatives; i++) {
       int last = pool.size() - 1;
-      int drawn = random.nextInt(pool.size());
-      passages.add(pool.set(drawn, pool.get(last)));
+      drawn.add(pool.set(random.nextInt(pool.size()), pool.get(last)));
       pool.remove(last);
     }
-    return new TrainingGroup(pair.query(), passages, pair.origin());
+    return new TrainingPair(pair.query(), List.of(positive), drawn, pair.origin());
   }
 }

@@ -11,12 +11,16 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.Locale;
 import java.util.Set;
+import java.util.regex.MatchResult;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 
 /**
  * Words that say little of what a text is about, and are left out of its targets. Immutable and
  * thread-safe.
  */
 public final class StopWords {
+  private static final Pattern WORD = Pattern.compile("[\\p{L}\\p{N}]+");
   private static final StopWords NONE = new StopWords(ImmutableSet.of());
 
   private final ImmutableSet<String> words;
@@ -90,43 +94,11 @@ public final class StopWords {
    * letter), and a word is dropped if its lower case is in the list.
    */
   public String strip(String text) {
-    StringBuilder kept = new StringBuilder(text.length());
-    int length = text.length();
-    int end = 0;
-    while (end < length) {
-      int begin = end;
-      while (end < length && isWordAt(text, end)) {
-        end += Character.charCount(text.codePointAt(end));
-      }
-      if (end > begin) {
-        String word = text.substring(begin, end);
-        if (!words.contains(lower(word))) {
-          if (kept.length() > 0) {
-            kept.append(' ');
-          }
-          kept.append(word);
-        }
-      } else {
-        end += Character.charCount(text.codePointAt(end));
-      }
-    }
-    return kept.toString();
-  }
-
-  private static boolean isWordAt(String text, int index) {
-    int character = text.codePointAt(index);
-    return switch (Character.getType(character)) {
-      case Character.UPPERCASE_LETTER,
-          Character.LOWERCASE_LETTER,
-          Character.TITLECASE_LETTER,
-          Character.MODIFIER_LETTER,
-          Character.OTHER_LETTER,
-          Character.DECIMAL_DIGIT_NUMBER,
-          Character.LETTER_NUMBER,
-          Character.OTHER_NUMBER ->
-          true;
-      default -> false;
-    };
+    return WORD.matcher(text)
+        .results()
+        .map(MatchResult::group)
+        .filter(word -> !words.contains(lower(word)))
+        .collect(Collectors.joining(" "));
   }
 
   private static String lower(String word) {

@@ -26,4 +26,9 @@ public record TrainingPair(
       throw new IllegalArgumentException(origin + ": the query has no positive passage");
     }
   }
+
+  /** Returns all passages: the positives, then the negatives. */
+  public List<String> passages() {
+    return ImmutableList.<String>builder().addAll(positives).addAll(negatives).build();
+  }
 }

@@ -3,7 +3,8 @@ package io.llara.train.mining;
 import io.llara.LlaraException;
 import io.llara.retrieval.Bm25Options;
 import io.llara.retrieval.Corpus;
-import io.llara.train.data.PairSource;
+import io.llara.train.data.Dataset;
+import io.llara.train.data.TrainingPair;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -17,7 +18,7 @@ import org.jspecify.annotations.Nullable;
  * that are none of its known positives (ANCE, arXiv 2007.00808).
  *
  * <pre>{@code
- * PairSource pairs = PairSource.builder(List.of(Path.of("medquad.jsonl.gz"))).build();
+ * Dataset<TrainingPair> pairs = Dataset.ofPairs(List.of(Path.of("medquad.jsonl.gz")));
  * try (Encoder encoder = Encoder.load(Path.of("adapted"))) {
  *   MiningReport report =
  *       HardNegativeMiner.builder(pairs)
@@ -47,7 +48,7 @@ import org.jspecify.annotations.Nullable;
  * such are counted.
  *
  * <p><b>Output.</b> A line for each pair, in their order: {@code query}, {@code pos} and {@code
- * neg}, as {@link PairSource} reads them, and {@code pos_ids}, {@code neg_ids} (ids in the
+ * neg}, as {@link Dataset#ofPairs} reads them, and {@code pos_ids}, {@code neg_ids} (ids in the
  * collection, null for a text that is not in it) and {@code neg_scores} (null for negatives that
  * were there before). Other keys of the input are not carried over. The file is written aside and
  * renamed, gzipped if its name ends in {@code .gz}; a report stands beside it, see {@link
@@ -84,7 +85,7 @@ public final class HardNegativeMiner {
    *
    * @param pairs the pairs that get negatives
    */
-  public static Builder builder(PairSource pairs) {
+  public static Builder builder(Dataset<TrainingPair> pairs) {
     return new Builder(pairs);
   }
 
@@ -111,7 +112,7 @@ public final class HardNegativeMiner {
 
   /** Collects the settings. Not thread-safe. */
   public static final class Builder {
-    private final PairSource pairs;
+    private final Dataset<TrainingPair> pairs;
     private Optional<Corpus> corpus = Optional.empty();
     private MiningSettings.@Nullable Search search;
     private int from = DEFAULT_FROM;
@@ -126,7 +127,7 @@ public final class HardNegativeMiner {
     private boolean keepNegatives;
     private MiningListener listener = MiningListener.NONE;
 
-    private Builder(PairSource pairs) {
+    private Builder(Dataset<TrainingPair> pairs) {
       this.pairs = pairs;
     }
 

@@ -1,7 +1,8 @@
 package io.llara.train.mining;
 
 import io.llara.retrieval.Corpus;
-import io.llara.train.data.PairSource;
+import io.llara.train.data.Dataset;
+import io.llara.train.data.TrainingPair;
 import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
@@ -10,7 +11,7 @@ import java.util.OptionalDouble;
 
 /** What a {@link HardNegativeMiner} was told, checked and with every default filled in. */
 record MiningSettings(
-    PairSource pairs,
+    Dataset<TrainingPair> pairs,
     Optional<Corpus> corpus,
     Search search,
     CandidateFilter.Rules rules,

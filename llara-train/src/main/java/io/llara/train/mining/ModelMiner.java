@@ -1,7 +1,8 @@
 package io.llara.train.mining;
 
 import io.llara.Encoder;
-import io.llara.train.data.PairSource;
+import io.llara.train.data.Dataset;
+import io.llara.train.data.TrainingPair;
 import java.nio.file.Path;
 import java.util.function.Function;
 import java.util.function.UnaryOperator;
@@ -37,7 +38,7 @@ public record ModelMiner(
    * @return what was found, dropped and kept
    * @throws RuntimeException as {@link HardNegativeMiner#mine}, or what the encoder throws
    */
-  public MiningReport mine(Path model, PairSource pairs, Path out) {
+  public MiningReport mine(Path model, Dataset<TrainingPair> pairs, Path out) {
     try (Encoder open = encoder.apply(model)) {
       return settings
           .apply(HardNegativeMiner.builder(pairs))

@@ -5,8 +5,8 @@ import com.google.common.hash.Hashing;
 import com.google.common.primitives.Ints;
 import io.llara.LlaraException;
 import io.llara.train.data.DataStatistics;
-import io.llara.train.data.PairSource;
-import io.llara.train.data.PairStream;
+import io.llara.train.data.Dataset;
+import io.llara.train.data.DatasetReader;
 import io.llara.train.data.TrainingPair;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -20,7 +20,7 @@ import java.util.function.Consumer;
 final class PairTexts {
   private static final int[] NONE = {};
 
-  private final PairSource source;
+  private final Dataset<TrainingPair> source;
   private final KeyTable texts = new KeyTable();
 
   /** By the number of a query; a text that is no query has none. */
@@ -30,7 +30,7 @@ final class PairTexts {
   private long queries;
   private String digest = "";
 
-  private PairTexts(PairSource source) {
+  private PairTexts(Dataset<TrainingPair> source) {
     this.source = source;
   }
 
@@ -38,9 +38,9 @@ final class PairTexts {
    * Reads the pairs.
    *
    * @param also takes each
-   * @throws LlaraException if there is none, or as {@link PairStream#hasNext}
+   * @throws LlaraException if there is none, or as {@link DatasetReader#hasNext}
    */
-  static PairTexts read(PairSource source, Consumer<TrainingPair> also) {
+  static PairTexts read(Dataset<TrainingPair> source, Consumer<TrainingPair> also) {
     PairTexts read = new PairTexts(source);
     source.requireExamples();
     read.digest =
@@ -65,7 +65,7 @@ final class PairTexts {
 
   private String pass(Consumer<TrainingPair> receiver) {
     Hasher hasher = Hashing.murmur3_128().newHasher();
-    try (PairStream pairs = source.open()) {
+    try (DatasetReader<TrainingPair> pairs = source.open()) {
       while (pairs.hasNext()) {
         TrainingPair pair = pairs.next();
         hasher.putUnencodedChars(pair.query()).putInt(pair.query().length());

@@ -4,7 +4,7 @@ import com.google.common.collect.Lists;
 import io.llara.LlaraException;
 import io.llara.train.autograd.GradientAccumulator;
 import io.llara.train.data.Collator;
-import io.llara.train.data.Shuffled;
+import io.llara.train.data.ShuffleBuffer;
 import io.llara.train.data.TrainingText;
 import io.llara.train.lora.Dropout;
 import io.llara.train.run.Lanes;
@@ -53,7 +53,7 @@ final class AdaptationObjective implements Objective {
   }
 
   /** Where examples come from. */
-  record Texts(Shuffled<TrainingText> shuffled, Collator collator, int bosTokens) {
+  record Texts(ShuffleBuffer<TrainingText> shuffled, Collator collator, int bosTokens) {
     Prepared prepare(TrainingText text, Recipe recipe) {
       return Prepared.of(collator.example(text), recipe, bosTokens);
     }

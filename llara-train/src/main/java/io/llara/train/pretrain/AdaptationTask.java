@@ -8,8 +8,10 @@ import io.llara.prompt.PromptTemplate;
 import io.llara.prompt.Reserve;
 import io.llara.tokenize.Tokenizer;
 import io.llara.train.data.Collator;
-import io.llara.train.data.Shuffled;
-import io.llara.train.data.TextSource;
+import io.llara.train.data.Dataset;
+import io.llara.train.data.PassageSplitter;
+import io.llara.train.data.ShuffleBuffer;
+import io.llara.train.data.TextFormat;
 import io.llara.train.data.TrainingText;
 import io.llara.train.distributed.Communicator;
 import io.llara.train.model.TrainedModel;
@@ -31,16 +33,16 @@ final class AdaptationTask implements TrainingTask {
   private final Tokenizer tokenizer;
   private final Optional<PromptBuilder> prompts;
   private final Collator collator;
-  private final TextSource.Builder source;
-  private final TextSource training;
+  private final Dataset<TrainingText> texts;
+  private final Dataset<TrainingText> training;
 
   AdaptationTask(PretrainSettings settings, Tokenizer tokenizer) {
     this.settings = settings;
     this.options = settings.options();
     this.tokenizer = tokenizer;
     this.prompts = settings.recipe().template().map(this::prompts);
-    this.source = source();
-    this.training = source.heldOut(options.heldOut(), false).build();
+    this.texts = texts();
+    this.training = texts.heldOut(options.heldOut(), false);
     training.requireExamples();
     this.collator =
         prompts
@@ -57,21 +59,20 @@ final class AdaptationTask implements TrainingTask {
         .withReserve(Reserve.BOTH_SUFFIXES);
   }
 
-  private TextSource.Builder source() {
+  private Dataset<TrainingText> texts() {
     int room =
         settings.maxTokens()
             - prompts.map(builder -> builder.minimumTokens() - 1).orElse(tokenizer.bosIds().length);
-    int passage = settings.passageTokens() == 0 ? Math.max(8, room) : settings.passageTokens();
-    return TextSource.builder(options.data())
-        .badLines(options.badLines())
-        .tokenizer(tokenizer)
-        .passageTokens(passage)
-        .stopWords(settings.stopWords())
-        .stripTargets(settings.stripTargets())
-        .documentsAs(
-            settings.recipe() == Recipe.LM
-                ? TextSource.Kind.PLAIN_TEXTS
-                : TextSource.Kind.PASSAGE_PAIRS);
+    int passage =
+        settings.passageTokens() == 0
+            ? Math.max(PassageSplitter.MIN_TOKENS, room)
+            : settings.passageTokens();
+    TextFormat format =
+        new TextFormat(
+            Optional.of(new PassageSplitter(tokenizer, passage)),
+            settings.stripTargets() ? Optional.of(settings.stopWords()) : Optional.empty(),
+            settings.recipe() == Recipe.LM);
+    return Dataset.ofTexts(options.data(), format).badLines(options.badLines());
   }
 
   @Override
@@ -112,8 +113,8 @@ final class AdaptationTask implements TrainingTask {
 
   @Override
   public Course begin(TrainedModel model, Lanes lanes, Communicator communicator) {
-    Shuffled<TrainingText> shuffled =
-        Shuffled.create(training, options.shuffleBuffer(), options.seed());
+    ShuffleBuffer<TrainingText> shuffled =
+        new ShuffleBuffer<>(training, options.shuffleBuffer(), options.seed());
     AdaptationObjective.Texts texts =
         new AdaptationObjective.Texts(shuffled, collator, tokenizer.bosIds().length);
     Objective objective =
@@ -162,11 +163,12 @@ final class AdaptationTask implements TrainingTask {
     if (options.heldOut() == 0) {
       return List.of();
     }
-    TextSource heldOut = source.heldOut(options.heldOut(), true).build();
+    Dataset<TrainingText> heldOut = this.texts.heldOut(options.heldOut(), true);
     heldOut.requireExamples();
     List<Prepared> mine = new ArrayList<>();
     // Drawn from all held-out documents, not from the first ones.
-    try (Shuffled<TrainingText> some = Shuffled.create(heldOut, options.shuffleBuffer(), 0, 1)) {
+    try (ShuffleBuffer<TrainingText> some =
+        new ShuffleBuffer<>(heldOut, options.shuffleBuffer(), 0, 1)) {
       for (int i = 0; i < options.evaluationTexts() && some.hasNext(); i++) {
         if (i % options.ranks() == options.rank()) {
           mine.add(texts.prepare(some.next(), settings.recipe()));

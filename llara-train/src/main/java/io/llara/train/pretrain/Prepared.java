@@ -9,8 +9,8 @@ record Prepared(Example example, Bag self, Bag next) {
   static Prepared of(Example example, Recipe recipe, int bosTokens) {
     return new Prepared(
         example,
-        recipe.bag(example.selfTargets(), bosTokens),
-        recipe.bag(example.nextTargets(), bosTokens));
+        recipe.bag(example.selfTargets().toArray(), bosTokens),
+        recipe.bag(example.nextTargets().toArray(), bosTokens));
   }
 
   Prompt prompt() {

@@ -64,7 +64,7 @@ public final class Pretrainer implements Trainer {
    * Begins to describe a run.
    *
    * @param model the checkpoint to begin with
-   * @param data JSONL files, see {@link io.llara.train.data.TextSource}
+   * @param data JSONL files, see {@link io.llara.train.data.TextFormat}
    * @param out the directory of the run; made if it does not exist
    */
   public static Builder builder(Path model, List<Path> data, Path out) {

@@ -16,10 +16,10 @@ import io.llara.train.autograd.GradientAccumulator;
 import io.llara.train.autograd.Parameter;
 import io.llara.train.contrastive.ContrastiveObjective.Batching;
 import io.llara.train.contrastive.ContrastiveObjective.Pairs;
+import io.llara.train.data.Dataset;
 import io.llara.train.data.FewNegatives;
 import io.llara.train.data.GroupSampler;
-import io.llara.train.data.PairSource;
-import io.llara.train.data.Shuffled;
+import io.llara.train.data.ShuffleBuffer;
 import io.llara.train.data.TrainingPair;
 import io.llara.train.distributed.Communicator;
 import io.llara.train.distributed.GradientBuckets;
@@ -100,7 +100,7 @@ class ContrastiveObjectiveTest {
     final Communicator communicator;
     final Lanes lanes;
     final TrainedModel trained;
-    final Shuffled<TrainingPair> shuffled;
+    final ShuffleBuffer<TrainingPair> shuffled;
     final GradientBuckets buckets;
     final GradientAccumulator gradients;
     final ContrastiveObjective objective;
@@ -109,7 +109,7 @@ class ContrastiveObjectiveTest {
       this.communicator = communicator;
       lanes = new Lanes(laneCount);
       trained = load(dropout);
-      shuffled = Shuffled.create(PairSource.builder(List.of(data)).build(), 8, 3);
+      shuffled = new ShuffleBuffer<>(Dataset.ofPairs(List.of(data)), 8, 3);
       List<Parameter> parameters = trained.parameters();
       buckets =
           new GradientBuckets(
@@ -145,8 +145,8 @@ class ContrastiveObjectiveTest {
 
     private static List<PairExample> heldOut(Pairs pairs) {
       List<PairExample> heldOut = new ArrayList<>();
-      try (Shuffled<TrainingPair> some =
-          Shuffled.create(PairSource.builder(List.of(data)).build(), 1, 0, 1)) {
+      try (ShuffleBuffer<TrainingPair> some =
+          new ShuffleBuffer<>(Dataset.ofPairs(List.of(data)), 1, 0, 1)) {
         for (int i = 0; i < 11; i++) {
           heldOut.add(pairs.prepare(some.next(), i));
         }
@@ -284,8 +284,8 @@ class ContrastiveObjectiveTest {
   void dataThatEndsIsAnError() {
     try (Lanes lanes = new Lanes(1);
         TrainedModel trained = Process.load(0);
-        Shuffled<TrainingPair> once =
-            Shuffled.create(PairSource.builder(List.of(data)).build(), 8, 3, 1)) {
+        ShuffleBuffer<TrainingPair> once =
+            new ShuffleBuffer<>(Dataset.ofPairs(List.of(data)), 8, 3, 1)) {
       ContrastiveObjective objective =
           new ContrastiveObjective(
               new Pairs(new DrawnPairs(once), SAMPLER, collator()),

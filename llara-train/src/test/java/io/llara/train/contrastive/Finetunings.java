@@ -5,8 +5,8 @@ import com.google.common.io.MoreFiles;
 import com.google.gson.JsonArray;
 import com.google.gson.JsonObject;
 import io.llara.ComputeType;
-import io.llara.train.data.PairSource;
-import io.llara.train.data.PairStream;
+import io.llara.train.data.Dataset;
+import io.llara.train.data.DatasetReader;
 import io.llara.train.data.TrainingPair;
 import io.llara.train.lora.LoraOptions;
 import io.llara.train.testing.TrainingRuns;
@@ -122,9 +122,10 @@ final class Finetunings {
   }
 
   /** Writes pairs with other negatives. */
-  static void write(Path out, PairSource pairs, Function<TrainingPair, List<String>> negatives) {
+  static void write(
+      Path out, Dataset<TrainingPair> pairs, Function<TrainingPair, List<String>> negatives) {
     List<String> lines = new ArrayList<>();
-    try (PairStream stream = pairs.open()) {
+    try (DatasetReader<TrainingPair> stream = pairs.open()) {
       stream.forEachRemaining(
           pair -> lines.add(pair(pair.query(), pair.positives(), negatives.apply(pair))));
     }

@@ -5,7 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException
 
 import io.llara.ComputeType;
 import io.llara.retrieval.Corpus;
-import io.llara.train.data.PairSource;
+import io.llara.train.data.Dataset;
 import io.llara.train.data.TrainingPair;
 import io.llara.train.testing.NativeThreads;
 import io.llara.train.testing.TrainingRuns;
@@ -41,7 +41,7 @@ class MiningRefresherTest {
 
   private static List<TrainingPair> read(Path file) {
     List<TrainingPair> pairs = new ArrayList<>();
-    try (var stream = PairSource.builder(List.of(file)).build().open()) {
+    try (var stream = Dataset.ofPairs(List.of(file)).open()) {
       stream.forEachRemaining(pairs::add);
     }
     return pairs;

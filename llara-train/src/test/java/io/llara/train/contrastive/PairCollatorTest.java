@@ -11,7 +11,7 @@ import io.llara.prompt.PromptTemplate;
 import io.llara.prompt.Reserve;
 import io.llara.testing.Stories;
 import io.llara.tokenize.Tokenizer;
-import io.llara.train.data.TrainingGroup;
+import io.llara.train.data.TrainingPair;
 import io.llara.train.testing.TinyLlama;
 import java.util.List;
 import org.junit.jupiter.api.Test;
@@ -73,7 +73,8 @@ class PairCollatorTest {
       PairCollator collator = new PairCollator(builder, TextModes.N2S, 100, 100);
       PairExample example =
           collator.example(
-              new TrainingGroup("Where is the dog?", List.of("In the park.", "A cat."), "f:3"));
+              new TrainingPair(
+                  "Where is the dog?", List.of("In the park."), List.of("A cat."), "f:3"));
       assertThat(example.query()).isEqualTo(builder.build("Where is the dog?", Mode.NEXT, 100));
       assertThat(example.passages())
           .containsExactly(
@@ -93,7 +94,8 @@ class PairCollatorTest {
               example.passages().get(0),
               example.passages().get(1));
 
-      assertThatThrownBy(() -> collator.example(new TrainingGroup("q", List.of(" "), "f:7")))
+      assertThatThrownBy(
+              () -> collator.example(new TrainingPair("q", List.of(" "), List.of(), "f:7")))
           .isInstanceOf(LlaraException.class)
           .hasMessageStartingWith("f:7: ");
     }

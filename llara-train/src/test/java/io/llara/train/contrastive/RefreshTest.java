@@ -10,7 +10,7 @@ import io.llara.LlaraException;
 import io.llara.train.TrainingListener;
 import io.llara.train.TrainingResult;
 import io.llara.train.TrainingResult.Outcome;
-import io.llara.train.data.PairSource;
+import io.llara.train.data.Dataset;
 import io.llara.train.data.TrainingPair;
 import io.llara.train.run.CheckpointStore;
 import io.llara.train.testing.NativeThreads;
@@ -292,8 +292,8 @@ class RefreshTest {
             Finetunings.write(
                 file, pairs, pair -> pair.query().endsWith("7") ? List.of() : List.of("red"));
     TrainingRuns.complete(builder(out, few));
-    PairSource before = PairSource.builder(List.of(data)).build();
-    PairSource after = PairSource.builder(List.of(folder(out, 6).resolve("pairs.jsonl"))).build();
+    Dataset<TrainingPair> before = Dataset.ofPairs(List.of(data));
+    Dataset<TrainingPair> after = Dataset.ofPairs(List.of(folder(out, 6).resolve("pairs.jsonl")));
     try (var old = before.open();
         var now = after.open()) {
       while (old.hasNext()) {

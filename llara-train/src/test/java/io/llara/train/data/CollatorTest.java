@@ -50,9 +50,9 @@ class CollatorTest {
 
     assertThat(example.prompt()).isEqualTo(builder.buildJoint("Once upon a time.", 256));
     assertThat(example.prompt().isJoint()).isTrue();
-    assertThat(example.selfTargets())
+    assertThat(example.selfTargets().toArray())
         .isEqualTo(Ints.concat(tokenizer.bosIds(), tokenizer.encodeText("upon time")));
-    assertThat(example.nextTargets())
+    assertThat(example.nextTargets().toArray())
         .isEqualTo(Ints.concat(tokenizer.bosIds(), tokenizer.encodeText("dog ran")));
     assertThat(example.origin()).isEqualTo("data.jsonl:7");
     assertThat(example.toString()).contains("data.jsonl:7");
@@ -65,9 +65,9 @@ class CollatorTest {
 
     Example example = Collator.joint(builder, tokenizer, 256).example(text);
 
-    assertThat(example.selfTargets())
+    assertThat(example.selfTargets().toArray())
         .isEqualTo(Ints.concat(tokenizer.bosIds(), tokenizer.encodeText("A dog.")));
-    assertThat(example.nextTargets()).isEqualTo(tokenizer.bosIds());
+    assertThat(example.nextTargets().toArray()).isEqualTo(tokenizer.bosIds());
   }
 
   @Test
@@ -79,8 +79,8 @@ class CollatorTest {
 
     assertThat(whole.prompt()).isEqualTo(Prompt.plain(all));
     assertThat(cut.prompt()).isEqualTo(Prompt.plain(Arrays.copyOf(all, 4)));
-    assertThat(whole.selfTargets()).isEmpty();
-    assertThat(whole.nextTargets()).isEmpty();
+    assertThat(whole.selfTargets().toArray()).isEmpty();
+    assertThat(whole.nextTargets().toArray()).isEmpty();
   }
 
   @Property
@@ -93,7 +93,9 @@ class CollatorTest {
     int[] selfIds = IntStream.range(200, 200 + self).toArray();
     int[] nextIds = IntStream.range(300, 300 + next).toArray();
 
-    Example example = Collator.fromIds(OF_IDS, textIds, selfIds, nextIds, BOS, maxTokens);
+    Example example =
+        Collator.fromIds(
+            OF_IDS, textIds, Ints.concat(BOS, selfIds), Ints.concat(BOS, nextIds), maxTokens);
 
     int kept = Math.min(text, maxTokens - 7);
     assertThat(example.prompt().ids())
@@ -104,21 +106,10 @@ class CollatorTest {
     assertThat(example.prompt().truncatedTokens()).isEqualTo(text - kept);
     int[] selfWithBos = Ints.concat(BOS, selfIds);
     int[] nextWithBos = Ints.concat(BOS, nextIds);
-    assertThat(example.selfTargets())
+    assertThat(example.selfTargets().toArray())
         .isEqualTo(Arrays.copyOf(selfWithBos, Math.min(self + 1, maxTokens)));
-    assertThat(example.nextTargets())
+    assertThat(example.nextTargets().toArray())
         .isEqualTo(Arrays.copyOf(nextWithBos, Math.min(next + 1, maxTokens)));
-  }
-
-  @Test
-  void changingWhatWasHandedOutChangesNothing() {
-    Example example =
-        Collator.fromIds(OF_IDS, new int[] {5}, new int[] {6}, new int[] {7}, BOS, 20);
-    example.selfTargets()[0] = 99;
-    example.nextTargets()[1] = 99;
-
-    assertThat(example.selfTargets()).containsExactly(1, 6);
-    assertThat(example.nextTargets()).containsExactly(1, 7);
   }
 
   @Test
@@ -156,12 +147,12 @@ class CollatorTest {
         .hasMessageContaining("at least " + least);
     assertThat(Collator.plain(tokenizer, least).example(TEXT).prompt().length()).isEqualTo(least);
     int[] none = {};
-    assertThatThrownBy(() -> Collator.fromIds(OF_IDS, none, none, none, BOS, 20))
+    assertThatThrownBy(() -> Collator.fromIds(OF_IDS, none, none, none, 20))
         .isInstanceOf(IllegalArgumentException.class);
-    assertThatThrownBy(() -> Collator.fromIds(OF_IDS, new int[] {5}, new int[] {-1}, none, BOS, 20))
+    assertThatThrownBy(() -> Collator.fromIds(OF_IDS, new int[] {5}, new int[] {-1}, none, 20))
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessageContaining("negative");
-    assertThatThrownBy(() -> Collator.fromIds(OF_IDS, new int[] {5}, none, none, BOS, 7))
+    assertThatThrownBy(() -> Collator.fromIds(OF_IDS, new int[] {5}, none, none, 7))
         .isInstanceOf(IllegalArgumentException.class);
   }
 }

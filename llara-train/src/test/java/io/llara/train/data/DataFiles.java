@@ -8,6 +8,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.zip.GZIPOutputStream;
 
 /** Data files and their lines, for tests. */
@@ -53,12 +54,18 @@ final class DataFiles {
     return write(file, lines);
   }
 
-  static List<TrainingText> readAll(TextSource source) {
-    List<TrainingText> texts = new ArrayList<>();
-    try (TextStream stream = source.open()) {
-      stream.forEachRemaining(texts::add);
+  /** Returns the texts of files of pairs, their targets stripped of English stop words. */
+  static Dataset<TrainingText> texts(Path... files) {
+    return Dataset.ofTexts(
+        List.of(files), new TextFormat(Optional.empty(), Optional.of(StopWords.english()), false));
+  }
+
+  static <T> List<T> readAll(Dataset<T> dataset) {
+    List<T> examples = new ArrayList<>();
+    try (DatasetReader<T> reader = dataset.open()) {
+      reader.forEachRemaining(examples::add);
     }
-    return texts;
+    return examples;
   }
 
   static List<String> texts(List<TrainingText> texts) {

@@ -2,6 +2,7 @@ package io.llara.train.data;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import com.google.common.primitives.Ints;
 import com.google.gson.Gson;
 import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
@@ -62,7 +63,13 @@ class GoldenCollatorTest {
     int multiple = golden.get("pad_to_multiple_of").getAsInt();
     Example[] examples = new Example[texts.length];
     for (int i = 0; i < texts.length; i++) {
-      examples[i] = Collator.fromIds(BUILDER, texts[i], self[i], next[i], new int[] {1}, cutoff);
+      examples[i] =
+          Collator.fromIds(
+              BUILDER,
+              texts[i],
+              Ints.concat(new int[] {1}, self[i]),
+              Ints.concat(new int[] {1}, next[i]),
+              cutoff);
     }
 
     JsonObject batch = golden.getAsJsonObject("batch");
@@ -73,8 +80,8 @@ class GoldenCollatorTest {
         .isDeepEqualTo(rows(batch, "attention_mask"));
     assertThat(padded(each(examples, GoldenCollatorTest::labels), IGNORED, width))
         .isDeepEqualTo(rows(batch, "labels"));
-    int[][] selfBags = each(examples, Example::selfTargets);
-    int[][] nextBags = each(examples, Example::nextTargets);
+    int[][] selfBags = each(examples, example -> example.selfTargets().toArray());
+    int[][] nextBags = each(examples, example -> example.nextTargets().toArray());
     assertThat(padded(selfBags, 0, longest(selfBags)))
         .isDeepEqualTo(rows(batch, "output_summarize_ids"));
     assertThat(padded(nextBags, 0, longest(nextBags)))

@@ -31,7 +31,7 @@ class GroupSamplerTest {
       @ForAll long seed,
       @ForAll @LongRange(min = 0) long position) {
     GroupSampler sampler = new GroupSampler(wanted, FewNegatives.REPEAT, seed);
-    TrainingGroup group = sampler.sample(pair(positives, available), position);
+    TrainingPair group = sampler.sample(pair(positives, available), position);
 
     assertThat(group.passages()).hasSize(sampler.size()).hasSize(wanted + 1);
     assertThat(group.passages().get(0)).startsWith("p");
@@ -52,7 +52,7 @@ class GroupSamplerTest {
   @Test
   void anotherPositionOrSeedDrawsOthers() {
     TrainingPair pair = pair(5, 20);
-    Set<TrainingGroup> drawn = new HashSet<>();
+    Set<TrainingPair> drawn = new HashSet<>();
     for (int i = 0; i < 50; i++) {
       drawn.add(new GroupSampler(7, FewNegatives.REFUSE, 1).sample(pair, i));
       drawn.add(new GroupSampler(7, FewNegatives.REFUSE, 2).sample(pair, i));
@@ -73,14 +73,14 @@ class GroupSamplerTest {
   @Test
   void tooFewNegativesAreRepeatedOrRefused() {
     GroupSampler refusing = new GroupSampler(3, FewNegatives.REFUSE, 1);
-    assertThat(refusing.leastNegatives()).isEqualTo(3);
+    assertThat(refusing.minNegatives()).isEqualTo(3);
     assertThat(refusing.sample(pair(1, 3), 0).passages())
         .containsExactlyInAnyOrder("p0", "n0", "n1", "n2");
     assertThatThrownBy(() -> refusing.sample(pair(1, 2), 0))
         .isInstanceOf(LlaraException.class)
         .hasMessage("f:1: 2 negatives for a group of 3; at least 3 are needed");
     GroupSampler repeating = new GroupSampler(3, FewNegatives.REPEAT, 1);
-    assertThat(repeating.leastNegatives()).isEqualTo(1);
+    assertThat(repeating.minNegatives()).isEqualTo(1);
     assertThat(repeating.sample(pair(1, 1), 0).passages()).containsExactly("p0", "n0", "n0", "n0");
     assertThatThrownBy(() -> repeating.sample(pair(1, 0), 0)).isInstanceOf(LlaraException.class);
   }
@@ -89,7 +89,7 @@ class GroupSamplerTest {
   void aGroupMayBeThePositiveAlone() {
     for (FewNegatives few : FewNegatives.values()) {
       GroupSampler sampler = new GroupSampler(0, few, 1);
-      assertThat(sampler.leastNegatives()).isZero();
+      assertThat(sampler.minNegatives()).isZero();
       assertThat(sampler.sample(pair(1, 0), 5).passages()).containsExactly("p0");
     }
     assertThatThrownBy(() -> new GroupSampler(-1, FewNegatives.REPEAT, 1))

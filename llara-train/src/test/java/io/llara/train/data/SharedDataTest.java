@@ -6,7 +6,6 @@ import com.google.gson.JsonObject;
 import com.google.gson.JsonParser;
 import io.llara.testing.Shared;
 import io.llara.tokenize.Tokenizer;
-import io.llara.train.data.TextSource.Kind;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStreamReader;
@@ -16,6 +15,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import java.util.zip.GZIPInputStream;
@@ -33,7 +33,9 @@ class SharedDataTest {
     StopWords stopWords = StopWords.read(data().resolve("stopwords-en.txt"));
 
     List<TrainingText> texts =
-        DataFiles.readAll(TextSource.builder(List.of(file)).stopWords(stopWords).build());
+        DataFiles.readAll(
+            Dataset.ofTexts(
+                List.of(file), new TextFormat(Optional.empty(), Optional.of(stopWords), false)));
 
     List<String> lines = Files.readAllLines(file);
     assertThat(texts).hasSize(11).hasSameSizeAs(lines);
@@ -57,15 +59,14 @@ class SharedDataTest {
     Path file = data().resolve("text/wikipedia-en-sample.jsonl.gz");
     List<String> documents = firstDocuments(file, 30);
     try (Tokenizer tokenizer = Tokenizer.load(data().resolve("tokenizers/llama2"))) {
-      TextSource source =
-          TextSource.builder(List.of(file))
-              .tokenizer(tokenizer)
-              .passageTokens(128)
-              .documentsAs(Kind.PLAIN_TEXTS)
-              .build();
+      Dataset<TrainingText> source =
+          Dataset.ofTexts(
+              List.of(file),
+              new TextFormat(
+                  Optional.of(new PassageSplitter(tokenizer, 128)), Optional.empty(), true));
       List<List<String>> passages =
           Stream.<List<String>>generate(ArrayList::new).limit(30).collect(Collectors.toList());
-      try (TextStream stream = source.open()) {
+      try (DatasetReader<TrainingText> stream = source.open()) {
         while (true) {
           TrainingText text = stream.next();
           int line = Integer.parseInt(text.origin().replaceAll(".*:(\\d+) passage.*", "$1"));
@@ -103,9 +104,8 @@ class SharedDataTest {
     assertThat(count(data().resolve("llara-toy/toy_finetune_data.jsonl"), 15)).isEqualTo(11);
   }
 
-  private static long count(Path file, int leastNegatives) {
-    DataStatistics found =
-        PairSource.builder(List.of(file)).leastNegatives(leastNegatives).build().count();
+  private static long count(Path file, int minNegatives) {
+    DataStatistics found = Dataset.ofPairs(List.of(file), minNegatives).count();
     assertThat(found.badLines()).isZero();
     return found.examples();
   }

@@ -8,7 +8,8 @@ import io.llara.retrieval.Bm25Options;
 import io.llara.retrieval.Corpus;
 import io.llara.retrieval.Hits;
 import io.llara.testing.ChildJvm;
-import io.llara.train.data.PairSource;
+import io.llara.train.data.Dataset;
+import io.llara.train.data.TrainingPair;
 import java.io.BufferedWriter;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -55,7 +56,7 @@ class Bm25MiningTest {
                         texts.get(random.nextInt(300)),
                         i % 4 == 0 ? "zebra " + i : texts.get(random.nextInt(300))))
             .toList();
-    PairSource pairs =
+    Dataset<TrainingPair> pairs =
         MiningFiles.pairs(
             folder.resolve("p"),
             IntStream.range(0, 40)
@@ -123,7 +124,7 @@ class Bm25MiningTest {
     documents.add(MiningFiles.document("far", "dog " + "elk ".repeat(200)));
     documents.add(MiningFiles.document("farther", "dog " + "elk ".repeat(300)));
     Corpus corpus = MiningFiles.corpus(documents.toArray(String[]::new));
-    PairSource pairs =
+    Dataset<TrainingPair> pairs =
         MiningFiles.pairs(
             folder.resolve("p"),
             MiningFiles.pair("cat dog", "dog " + "elk ".repeat(200)),
@@ -180,7 +181,7 @@ class Bm25MiningTest {
 
     public static void main(String[] args) {
       MiningReport report =
-          HardNegativeMiner.builder(PairSource.builder(List.of(Path.of(args[0]))).build())
+          HardNegativeMiner.builder(Dataset.ofPairs(List.of(Path.of(args[0]))))
               .corpus(Corpus.of(Path.of(args[1])))
               .bm25(Bm25Options.DEFAULT)
               .ranks(1, 20)

@@ -14,7 +14,8 @@ import io.llara.retrieval.CorpusVectors.CachePlace;
 import io.llara.retrieval.HnswOptions;
 import io.llara.testing.Leaks;
 import io.llara.testing.Stories;
-import io.llara.train.data.PairSource;
+import io.llara.train.data.Dataset;
+import io.llara.train.data.TrainingPair;
 import io.llara.train.testing.NativeThreads;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -87,7 +88,7 @@ class EmbeddingMiningTest {
     return i % 3 == 0 ? "Lily said: " + i : texts.get(i);
   }
 
-  private PairSource pairs() throws IOException {
+  private Dataset<TrainingPair> pairs() throws IOException {
     return MiningFiles.pairs(
         folder.resolve("pairs.jsonl"),
         IntStream.range(0, PAIRS)

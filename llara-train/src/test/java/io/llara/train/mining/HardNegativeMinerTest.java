@@ -14,8 +14,8 @@ import io.llara.LlaraException;
 import io.llara.retrieval.Bm25Options;
 import io.llara.retrieval.Corpus;
 import io.llara.train.data.BadLines;
-import io.llara.train.data.PairSource;
-import io.llara.train.data.PairStream;
+import io.llara.train.data.Dataset;
+import io.llara.train.data.DatasetReader;
 import io.llara.train.data.TrainingPair;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -44,7 +44,7 @@ class HardNegativeMinerTest {
         .toArray(String[]::new);
   }
 
-  private static HardNegativeMiner.Builder miner(PairSource pairs, Corpus corpus) {
+  private static HardNegativeMiner.Builder miner(Dataset<TrainingPair> pairs, Corpus corpus) {
     return HardNegativeMiner.builder(pairs)
         .corpus(corpus)
         .search(new FakeSearch())
@@ -66,7 +66,8 @@ class HardNegativeMinerTest {
 
   @Test
   void takesTheBestThatAreNoPositives() throws IOException {
-    PairSource pairs = pairs(file("p"), pair("q", "text 1"), pair("r", "text 0", "text 2"));
+    Dataset<TrainingPair> pairs =
+        pairs(file("p"), pair("q", "text 1"), pair("r", "text 0", "text 2"));
     Path out = file("mined.jsonl");
     MiningReport report = miner(pairs, corpus(documents(9))).negatives(3).build().mine(out);
     List<JsonObject> lines = MiningFiles.read(out);
@@ -91,7 +92,7 @@ class HardNegativeMinerTest {
 
   @Test
   void positivesOfOtherLinesWithTheQueryAreExcludedWhateverTheWhiteSpace() throws IOException {
-    PairSource pairs =
+    Dataset<TrainingPair> pairs =
         pairs(
             file("p"),
             pair("the  query", "text 1"),
@@ -114,7 +115,8 @@ class HardNegativeMinerTest {
             document("b", "Alpaca", "An animal."),
             document("c", "", "Llama An animal."),
             document("d", "Cow", "Another animal."));
-    PairSource pairs = pairs(file("p"), pair("q", "An animal."), pair("r", "Llama An animal."));
+    Dataset<TrainingPair> pairs =
+        pairs(file("p"), pair("q", "An animal."), pair("r", "Llama An animal."));
     Path out = file("mined.jsonl");
     MiningReport report = miner(pairs, corpus).build().mine(out);
     List<JsonObject> lines = MiningFiles.read(out);
@@ -133,7 +135,7 @@ class HardNegativeMinerTest {
             document("b", "A cow."),
             document("c", "A  cow. "),
             document("d", "A hen."));
-    PairSource pairs = pairs(file("p"), pair("What is a llama?", "It is an animal."));
+    Dataset<TrainingPair> pairs = pairs(file("p"), pair("What is a llama?", "It is an animal."));
     Path out = file("mined.jsonl");
     MiningReport report = miner(pairs, corpus).build().mine(out);
     assertThat(strings(MiningFiles.read(out).get(0), "neg_ids")).containsExactly("b", "d");
@@ -146,7 +148,7 @@ class HardNegativeMinerTest {
 
   @Test
   void withoutACollectionItIsTheDistinctPassagesOfThePairs() throws IOException {
-    PairSource pairs =
+    Dataset<TrainingPair> pairs =
         pairs(
             file("p"),
             pair("q", List.of("one", "two"), List.of("three", " one")),
@@ -170,7 +172,8 @@ class HardNegativeMinerTest {
 
   @Test
   void negativesThatWereThereStayInFrontIfWanted() throws IOException {
-    PairSource pairs = pairs(file("p"), pair("q", List.of("text 0"), List.of("text 2", "other")));
+    Dataset<TrainingPair> pairs =
+        pairs(file("p"), pair("q", List.of("text 0"), List.of("text 2", "other")));
     List<JsonObject> replaced = mined(miner(pairs, corpus(documents(5))).negatives(2));
     assertThat(strings(replaced.get(0), "neg")).containsExactly("text 1", "text 2");
 
@@ -188,7 +191,8 @@ class HardNegativeMinerTest {
 
   @Test
   void fewerThanAskedForAreNotFilledUp() throws IOException {
-    PairSource pairs = pairs(file("p"), pair("q", "text 0"), pair("r", "text 1", "text 2"));
+    Dataset<TrainingPair> pairs =
+        pairs(file("p"), pair("q", "text 0"), pair("r", "text 1", "text 2"));
     Path out = file("mined.jsonl");
     MiningReport report =
         miner(pairs, corpus(documents(3))).ranks(1, 3).negatives(3).build().mine(out);
@@ -202,7 +206,7 @@ class HardNegativeMinerTest {
   @Test
   void marginsAreMeasuredFromTheWorstPositiveOfThePair() throws IOException {
     // Scores: 10 to 1.
-    PairSource pairs =
+    Dataset<TrainingPair> pairs =
         pairs(
             file("p"),
             pair("q", "text 1", "text 4"),
@@ -233,7 +237,7 @@ class HardNegativeMinerTest {
 
   @Test
   void scoresOfPositivesAreNotAskedForWithoutMargins() throws IOException {
-    PairSource pairs = pairs(file("p"), pair("q", "nowhere"));
+    Dataset<TrainingPair> pairs = pairs(file("p"), pair("q", "nowhere"));
     FakeSearch search =
         new FakeSearch() {
           @Override
@@ -282,14 +286,14 @@ class HardNegativeMinerTest {
 
   @Test
   void packsAFileWhoseNameSaysSoAndIsReadAsPairs() throws IOException {
-    PairSource pairs = pairs(file("p"), pair("q \"\n\u2028 ü 🦙", "text 0"));
+    Dataset<TrainingPair> pairs = pairs(file("p"), pair("q \"\n\u2028 ü 🦙", "text 0"));
     Path plain = file("mined.jsonl");
     Path packed = file("mined.jsonl.GZ");
     miner(pairs, corpus(documents(4))).build().mine(plain);
     miner(pairs, corpus(documents(4))).build().mine(packed);
     List<TrainingPair> read = new ArrayList<>();
     for (Path file : List.of(plain, packed)) {
-      try (PairStream stream = PairSource.builder(List.of(file)).build().open()) {
+      try (DatasetReader<TrainingPair> stream = Dataset.ofPairs(List.of(file)).open()) {
         stream.forEachRemaining(read::add);
       }
     }
@@ -304,7 +308,7 @@ class HardNegativeMinerTest {
 
   @Test
   void theReportStandsBeside() throws IOException {
-    PairSource pairs = pairs(file("p"), pair("q", "text 0"));
+    Dataset<TrainingPair> pairs = pairs(file("p"), pair("q", "text 0"));
     Path out = file("mined.jsonl");
     MiningReport report =
         miner(pairs, corpus(document("blank", " "), document("x", "text 0"), document("y", "z")))
@@ -327,7 +331,7 @@ class HardNegativeMinerTest {
 
   @Test
   void aLowRecallIsSaidToBeLow() throws IOException {
-    PairSource pairs = pairs(file("p"), pair("q", "text 0"));
+    Dataset<TrainingPair> pairs = pairs(file("p"), pair("q", "text 0"));
     for (double recall : new double[] {0.25, 0.95}) {
       MiningReport report =
           miner(pairs, corpus(documents(4)))
@@ -352,16 +356,14 @@ class HardNegativeMinerTest {
         Files.write(file("p"), List.of(pair("q", "text 0"), "{\"query\": \"r\", \"pos\": []}"));
     assertThatThrownBy(
             () ->
-                miner(PairSource.builder(List.of(file)).build(), corpus(documents(2)))
+                miner(Dataset.ofPairs(List.of(file)), corpus(documents(2)))
                     .build()
                     .mine(file("mined.jsonl")))
         .isInstanceOf(LlaraException.class)
         .hasMessageContaining(file + ":2")
         .hasMessageContaining("key 'pos' is an empty list");
     MiningReport report =
-        miner(
-                PairSource.builder(List.of(file)).badLines(BadLines.SKIP).build(),
-                corpus(documents(2)))
+        miner(Dataset.ofPairs(List.of(file)).badLines(BadLines.SKIP), corpus(documents(2)))
             .build()
             .mine(file("mined.jsonl"));
     assertThat(report.badLines()).isEqualTo(1);
@@ -370,7 +372,7 @@ class HardNegativeMinerTest {
 
   @Test
   void refusesACollectionItCannotUse() throws IOException {
-    PairSource pairs = pairs(file("p"), pair("q", "text 0"));
+    Dataset<TrainingPair> pairs = pairs(file("p"), pair("q", "text 0"));
     assertThatThrownBy(
             () ->
                 miner(pairs, corpus(document("a", "x"), document("b", "y"), document("a", "z")))
@@ -394,7 +396,7 @@ class HardNegativeMinerTest {
 
   @Test
   void refusesScoresThatAreNoNumbers() throws IOException {
-    PairSource pairs = pairs(file("p"), pair("q", "text 0"), pair("r", "text 0"));
+    Dataset<TrainingPair> pairs = pairs(file("p"), pair("q", "text 0"), pair("r", "text 0"));
     FakeSearch broken =
         new FakeSearch() {
           @Override
@@ -430,7 +432,7 @@ class HardNegativeMinerTest {
   @ParameterizedTest
   @ValueSource(strings = {"PAIRS", "COLLECTION", "SEARCH", "TEXTS", "WRITE"})
   void anInterruptAtAnyTimeLeavesWhatWasThere(String stage) throws IOException {
-    PairSource pairs = pairs(file("p"), pair("q", "text 0"), pair("r", "text 1"));
+    Dataset<TrainingPair> pairs = pairs(file("p"), pair("q", "text 0"), pair("r", "text 1"));
     Path out = file("mined.jsonl");
     Files.writeString(out, "old");
     List<Path> temporary = temporaryFiles();
@@ -473,7 +475,7 @@ class HardNegativeMinerTest {
 
   @Test
   void inputThatChangesWhileItIsReadIsRefused() throws IOException {
-    PairSource pairs = pairs(file("p"), pair("q", "text 0"));
+    Dataset<TrainingPair> pairs = pairs(file("p"), pair("q", "text 0"));
     FakeSearch changing =
         new FakeSearch() {
           @Override
@@ -499,7 +501,7 @@ class HardNegativeMinerTest {
 
   @Test
   void refusesWhereItCannotWriteBeforeItBegins() throws IOException {
-    PairSource pairs = pairs(file("p"), pair("q", "text 0"));
+    Dataset<TrainingPair> pairs = pairs(file("p"), pair("q", "text 0"));
     FakeSearch search = new FakeSearch();
     HardNegativeMiner miner = miner(pairs, corpus(documents(5))).search(search).build();
     assertThatThrownBy(() -> miner.mine(file("none").resolve("mined.jsonl")))
@@ -513,7 +515,7 @@ class HardNegativeMinerTest {
 
   @Test
   void namesAllSettingsThatAreWrong() throws IOException {
-    PairSource pairs = pairs(file("p"), pair("q", "text 0"));
+    Dataset<TrainingPair> pairs = pairs(file("p"), pair("q", "text 0"));
     assertThatThrownBy(
             () ->
                 HardNegativeMiner.builder(pairs)

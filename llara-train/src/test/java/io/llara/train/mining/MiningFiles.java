@@ -4,7 +4,8 @@ import com.google.gson.JsonArray;
 import com.google.gson.JsonObject;
 import com.google.gson.JsonParser;
 import io.llara.retrieval.Corpus;
-import io.llara.train.data.PairSource;
+import io.llara.train.data.Dataset;
+import io.llara.train.data.TrainingPair;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStream;
@@ -37,8 +38,8 @@ final class MiningFiles {
     return array;
   }
 
-  static PairSource pairs(Path file, String... lines) throws IOException {
-    return PairSource.builder(List.of(Files.write(file, List.of(lines)))).build();
+  static Dataset<TrainingPair> pairs(Path file, String... lines) throws IOException {
+    return Dataset.ofPairs(List.of(Files.write(file, List.of(lines))));
   }
 
   static String document(String id, String title, String text) {

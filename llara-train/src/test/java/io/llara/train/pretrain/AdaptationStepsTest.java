@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 import static org.assertj.core.api.Assertions.within;
 
+import com.google.common.primitives.Ints;
 import io.llara.ComputeType;
 import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.LlamaTensors;
@@ -37,7 +38,12 @@ class AdaptationStepsTest {
   private Path model;
 
   private static Example example(int[] text, int[] self, int[] next) {
-    return Collator.fromIds(PROMPTS, text, self, next, new int[] {1}, POSITIONS);
+    return Collator.fromIds(
+        PROMPTS,
+        text,
+        Ints.concat(new int[] {1}, self),
+        Ints.concat(new int[] {1}, next),
+        POSITIONS);
   }
 
   @BeforeEach

@@ -3,6 +3,7 @@ package io.llara.train.pretrain;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
+import com.google.common.primitives.Ints;
 import io.llara.Mode;
 import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.LlamaTensors;
@@ -152,9 +153,8 @@ class GradientCheckTest {
           Collator.fromIds(
               TinyLlama.prompts(recipe == Recipe.PAPER ? 1 : 2),
               text,
-              self[i],
-              next[i],
-              new int[] {BOS},
+              Ints.concat(new int[] {BOS}, self[i]),
+              Ints.concat(new int[] {BOS}, next[i]),
               TinyLlama.POSITIONS));
     }
     return examples;
@@ -191,12 +191,12 @@ class GradientCheckTest {
           ReferenceLosses.nextToken(
               head, Arrays.copyOfRange(hidden, from, from + targets.length), targets);
       tokens += targets.length;
-      Bag self = bag(recipe, example.selfTargets());
+      Bag self = bag(recipe, example.selfTargets().toArray());
       if (!self.isEmpty()) {
         selfSum += bagLoss(head, hidden, prompt.pooled(Mode.SELF), self);
         selfBags++;
       }
-      Bag next = bag(recipe, example.nextTargets());
+      Bag next = bag(recipe, example.nextTargets().toArray());
       if (!next.isEmpty()) {
         nextSum += bagLoss(head, hidden, prompt.pooled(Mode.NEXT), next);
         nextBags++;

@@ -106,9 +106,8 @@ class LoraGradientTest {
           Collator.fromIds(
               TinyLlama.prompts(2),
               text,
-              TinyLlama.ids(random, 4),
-              i == 1 ? new int[0] : new int[] {ROWS[3], 40},
-              new int[] {1},
+              Ints.concat(new int[] {1}, TinyLlama.ids(random, 4)),
+              i == 1 ? new int[] {1} : new int[] {1, ROWS[3], 40},
               TinyLlama.POSITIONS));
     }
     return examples;

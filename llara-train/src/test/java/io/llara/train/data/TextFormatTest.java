@@ -6,42 +6,53 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import com.google.common.base.Strings;
 import io.llara.LlaraException;
 import io.llara.io.LineReader;
-import io.llara.train.data.DataLine.Targets;
+import io.llara.train.data.LineFormat.Line;
 import java.io.ByteArrayInputStream;
+import java.io.IOException;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.Optional;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
-class DataLineTest {
-  private static DataLine parse(String json) {
+class TextFormatTest {
+  private static final TextFormat FORMAT =
+      new TextFormat(
+          Optional.of(new PassageSplitter(String::length, 1000)), Optional.empty(), true);
+
+  private static Line<TrainingText> parse(String json) {
     return parse(json.getBytes(StandardCharsets.UTF_8));
   }
 
-  private static DataLine parse(byte[] bytes) {
+  private static Line<TrainingText> parse(byte[] bytes) {
     try (LineReader lines = new LineReader("here", () -> new ByteArrayInputStream(bytes))) {
       lines.advance();
-      return DataLine.of(lines.json());
+      return FORMAT.read(lines.json());
     }
+  }
+
+  private static String text(Line<TrainingText> line) {
+    return line.examples().get().get(0).text();
   }
 
   @Test
   void readsBothForms() {
-    assertThat(parse("{\"input\":\"T\",\"output_summarize\":\"s\",\"output_predict\":\"\"}"))
-        .isEqualTo(new DataLine("T", new Targets("s", ""), null));
-    assertThat(parse("{\"id\":\"e1\",\"title\":\"x\",\"text\":\"A.\\nB.\"}"))
-        .isEqualTo(new DataLine("A.\nB.", null, "e1"));
-    assertThat(parse(" {\"text\":\"caf\u00e9\"}\r"))
-        .isEqualTo(new DataLine("caf\u00e9", null, null));
+    String pair = "{\"input\":\"T\",\"output_summarize\":\"s\",\"output_predict\":\"\"}";
+    assertThat(text(parse(pair))).isEqualTo("T");
+    assertThat(text(parse("{\"id\":\"e1\",\"title\":\"x\",\"text\":\"A.\\nB.\"}")))
+        .isEqualTo("A. B.");
+    assertThat(text(parse(" {\"text\":\"caf\u00e9\"}\r"))).isEqualTo("caf\u00e9");
   }
 
   @Test
   void readsIdsOfSeveralTypesAndPassesOverOtherKeys() {
-    assertThat(parse("{\"id\":12,\"text\":\"x\",\"meta\":{\"a\":[1,null,true]}}").id())
+    assertThat(parse("{\"id\":12,\"text\":\"x\",\"meta\":{\"a\":[1,null,true]}}").splitKey())
         .isEqualTo("12");
-    assertThat(parse("{\"id\":null,\"title\":7,\"text\":\"x\"}").id()).isNull();
-    assertThat(parse("{\"id\":\"\",\"text\":\"x\"}").id()).isNull();
+    assertThat(parse("{\"id\":null,\"title\":7,\"text\":\"x\"}").splitKey()).isEqualTo("x");
+    assertThat(parse("{\"id\":\"\",\"text\":\"x\"}").splitKey()).isEqualTo("x");
   }
 
   @ParameterizedTest
@@ -122,7 +133,7 @@ class DataLineTest {
         line[random.nextInt(line.length)] = (byte) random.nextInt(256);
       }
       try {
-        assertThat(parse(line).text()).isNotBlank();
+        assertThat(text(parse(line))).isNotBlank();
       } catch (LlaraException e) {
         assertThat(e.getMessage()).isNotBlank();
         refused++;
@@ -134,24 +145,25 @@ class DataLineTest {
   @Test
   void splitFollowsTheIdAndElseTheText() {
     for (int i = 0; i < 50; i++) {
-      boolean side = parse(DataFiles.document("d" + i, "One text.")).isHeldOut(0.5);
-      assertThat(parse(DataFiles.document("d" + i, "Another.")).isHeldOut(0.5)).isEqualTo(side);
-      String pair = DataFiles.pair("text " + i, "a", "b");
-      assertThat(parse(pair).isHeldOut(0.5))
-          .isEqualTo(parse("{\"text\":\"text " + i + "\"}").isHeldOut(0.5));
+      assertThat(parse(DataFiles.document("d" + i, "One text.")).splitKey()).isEqualTo("d" + i);
+      assertThat(parse(DataFiles.pair("text " + i, "a", "b")).splitKey()).isEqualTo("text " + i);
     }
   }
 
   @Test
-  void splitHoldsOutItsFractionAndGrowsWithIt() {
+  void splitHoldsOutItsFractionAndGrowsWithIt(@TempDir Path dir) throws IOException {
+    Dataset<TrainingText> all = DataFiles.texts(DataFiles.pairs(dir.resolve("a.jsonl"), 1));
+    Dataset<TrainingText> few = all.heldOut(0.02, true);
+    Dataset<TrainingText> many = all.heldOut(0.3, true);
     int small = 0;
     int large = 0;
     for (int i = 0; i < 20_000; i++) {
-      DataLine line = parse(DataFiles.document("enwiki-" + i, "x"));
-      small += line.isHeldOut(0.02) ? 1 : 0;
-      large += line.isHeldOut(0.3) ? 1 : 0;
-      assertThat(!line.isHeldOut(0.02) || line.isHeldOut(0.3)).isTrue();
-      assertThat(line.isHeldOut(0)).isFalse();
+      String key = "enwiki-" + i;
+      small += few.holds(key) ? 1 : 0;
+      large += many.holds(key) ? 1 : 0;
+      assertThat(!few.holds(key) || many.holds(key)).isTrue();
+      assertThat(all.holds(key)).isTrue();
+      assertThat(all.heldOut(0.3, false).holds(key)).isNotEqualTo(many.holds(key));
     }
     // Five standard deviations of a binomial.
     assertThat(small).isBetween(300, 500);

@@ -6,28 +6,19 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import io.llara.LlaraException;
 import java.io.IOException;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
-class PairSourceTest {
+class PairFormatTest {
   private static final String PAIR = "{\"query\":\"Why?\",\"pos\":[\"So.\"],\"neg\":[\"No.\"]}";
 
   @TempDir Path dir;
 
-  private static List<TrainingPair> readAll(PairSource source) {
-    List<TrainingPair> pairs = new ArrayList<>();
-    try (PairStream stream = source.open()) {
-      stream.forEachRemaining(pairs::add);
-    }
-    return pairs;
-  }
-
-  private static PairSource.Builder source(Path... files) {
-    return PairSource.builder(List.of(files));
+  private static Dataset<TrainingPair> source(Path... files) {
+    return Dataset.ofPairs(List.of(files));
   }
 
   @Test
@@ -43,9 +34,9 @@ class PairSourceTest {
         DataFiles.write(
             dir.resolve("b.jsonl.gz"), "{\"query\":\"q\",\"pos\":[\"a\"],\"neg\":null}");
 
-    PairSource source = source(first, second).build();
+    Dataset<TrainingPair> source = source(first, second);
 
-    assertThat(readAll(source))
+    assertThat(DataFiles.readAll(source))
         .containsExactly(
             new TrainingPair("Why?", List.of("So."), List.of("No."), first + ":1"),
             new TrainingPair("q", List.of("a", "b"), List.of(), first + ":2"),
@@ -81,28 +72,28 @@ class PairSourceTest {
       })
   void refusesWhatIsNoPair(String line, String reason) throws IOException {
     Path file = DataFiles.write(dir.resolve("a.jsonl"), PAIR, line, PAIR);
-    try (PairStream stream = source(file).build().open()) {
+    try (DatasetReader<TrainingPair> stream = source(file).open()) {
       stream.next();
       assertThatThrownBy(stream::next)
           .isInstanceOf(LlaraException.class)
           .hasMessageContaining(file + ":2: ")
           .hasMessageContaining(reason);
     }
-    assertThat(source(file).badLines(BadLines.SKIP).build().count())
+    assertThat(source(file).badLines(BadLines.SKIP).count())
         .isEqualTo(new DataStatistics(3, 2, 1, 0, 0));
   }
 
   @Test
   void aLineWithTooFewNegativesIsABadOne() throws IOException {
     Path file = DataFiles.write(dir.resolve("a.jsonl"), "{\"query\":\"q\",\"pos\":[\"a\"]}", PAIR);
-    assertThatThrownBy(() -> source(file).leastNegatives(1).build().count())
+    assertThatThrownBy(() -> Dataset.ofPairs(List.of(file), 1).count())
         .isInstanceOf(LlaraException.class)
         .hasMessage(file + ":1: key 'neg' is a list of 0 passages; expected at least 1");
-    PairSource skipping = source(file).leastNegatives(2).badLines(BadLines.SKIP).build();
+    Dataset<TrainingPair> skipping = Dataset.ofPairs(List.of(file), 2).badLines(BadLines.SKIP);
     assertThat(skipping.count()).isEqualTo(new DataStatistics(2, 0, 2, 0, 0));
     assertThatThrownBy(skipping::requireExamples)
         .hasMessage(file + ": no usable pair in 2 lines: 2 bad");
-    assertThatThrownBy(() -> source(file).leastNegatives(-1).build())
+    assertThatThrownBy(() -> Dataset.ofPairs(List.of(file), -1))
         .isInstanceOf(IllegalArgumentException.class);
   }
 
@@ -115,19 +106,18 @@ class PairSourceTest {
     }
     Path file = DataFiles.write(dir.resolve("a.jsonl"), lines);
 
-    List<String> training = queries(source(file).heldOut(0.2, false).build());
-    List<String> heldOut = queries(source(file).heldOut(0.2, true).build());
+    List<String> training = queries(source(file).heldOut(0.2, false));
+    List<String> heldOut = queries(source(file).heldOut(0.2, true));
 
     assertThat(training).doesNotContainAnyElementsOf(heldOut).hasSize(1000 - heldOut.size());
     assertThat(heldOut).hasSizeBetween(120, 280);
-    assertThat(source(file).heldOut(0.2, true).build().count().otherPart())
-        .isEqualTo(training.size());
-    assertThatThrownBy(() -> source(file).heldOut(1e-9, true).build().requireExamples())
+    assertThat(source(file).heldOut(0.2, true).count().otherPart()).isEqualTo(training.size());
+    assertThatThrownBy(() -> source(file).heldOut(1e-9, true).requireExamples())
         .hasMessage(file + ": no usable pair in 1000 lines: 1000 for training, none held out");
   }
 
-  private static List<String> queries(PairSource source) {
-    return readAll(source).stream().map(TrainingPair::query).toList();
+  private static List<String> queries(Dataset<TrainingPair> source) {
+    return DataFiles.readAll(source).stream().map(TrainingPair::query).toList();
   }
 
   @Test
@@ -138,11 +128,10 @@ class PairSourceTest {
       lines[i] = "{\"query\":\"text %d\",\"pos\":[\"p\"]}".formatted(i);
     }
     DataFiles.write(file, lines);
-    PairSource pairs = source(file).build();
-    TextSource texts =
-        TextSource.builder(List.of(DataFiles.pairs(dir.resolve("b.jsonl"), 10))).build();
-    try (Shuffled<TrainingPair> ours = Shuffled.create(pairs, 4, 1);
-        Shuffled<TrainingText> theirs = Shuffled.create(texts, 4, 1)) {
+    Dataset<TrainingPair> pairs = source(file);
+    Dataset<TrainingText> texts = DataFiles.texts(DataFiles.pairs(dir.resolve("b.jsonl"), 10));
+    try (ShuffleBuffer<TrainingPair> ours = new ShuffleBuffer<>(pairs, 4, 1);
+        ShuffleBuffer<TrainingText> theirs = new ShuffleBuffer<>(texts, 4, 1)) {
       ours.skip(3);
       theirs.skip(3);
       for (int i = 0; i < 20; i++) {

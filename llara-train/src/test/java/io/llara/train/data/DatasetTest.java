@@ -7,7 +7,6 @@ import io.llara.LlaraException;
 import io.llara.retrieval.Corpus;
 import io.llara.testing.Stories;
 import io.llara.tokenize.Tokenizer;
-import io.llara.train.data.TextSource.Kind;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
@@ -17,12 +16,13 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.NoSuchElementException;
+import java.util.Optional;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-class TextSourceTest {
+class DatasetTest {
   private static final String PAIR = DataFiles.pair("The text.", "The self words.", "Next, of it!");
   private static final String THREE_SENTENCES =
       "The little dog ran to the big tree.\nHe saw a red ball on the grass. The sun was very hot.";
@@ -41,23 +41,30 @@ class TextSourceTest {
     tokenizer.close();
   }
 
-  private static TextSource.Builder source(Path... files) {
-    return TextSource.builder(List.of(files)).tokenizer(tokenizer).passageTokens(16);
+  private static Dataset<TrainingText> source(Path... files) {
+    return source(Optional.of(StopWords.english()), false, files);
+  }
+
+  private static Dataset<TrainingText> source(
+      Optional<StopWords> stopWords, boolean plain, Path... files) {
+    return Dataset.ofTexts(
+        List.of(files),
+        new TextFormat(Optional.of(new PassageSplitter(tokenizer, 16)), stopWords, plain));
   }
 
   @Test
   void readsPairsAndStripsTheirTargets() throws IOException {
     Path file = DataFiles.write(dir.resolve("a.jsonl"), PAIR);
 
-    assertThat(DataFiles.readAll(TextSource.builder(List.of(file)).build()))
+    assertThat(DataFiles.readAll(DataFiles.texts(file)))
         .containsExactly(new TrainingText("The text.", "self words", "Next", file + ":1"));
-    assertThat(DataFiles.readAll(source(file).stripTargets(false).build()))
+    assertThat(DataFiles.readAll(source(Optional.empty(), false, file)))
         .containsExactly(
             new TrainingText("The text.", "The self words.", "Next, of it!", file + ":1"));
-    assertThat(DataFiles.readAll(source(file).stopWords(StopWords.none()).build()))
+    assertThat(DataFiles.readAll(source(Optional.of(StopWords.none()), false, file)))
         .containsExactly(
             new TrainingText("The text.", "The self words", "Next of it", file + ":1"));
-    assertThat(DataFiles.readAll(source(file).documentsAs(Kind.PLAIN_TEXTS).build()))
+    assertThat(DataFiles.readAll(source(Optional.empty(), true, file)))
         .containsExactly(new TrainingText("The text.", "", "", file + ":1"));
   }
 
@@ -65,7 +72,7 @@ class TextSourceTest {
   void pairsOfADocumentAreItsPassagesAndTheirNext() throws IOException {
     Path file = DataFiles.write(dir.resolve("a.jsonl"), DataFiles.document("1", THREE_SENTENCES));
 
-    assertThat(DataFiles.readAll(source(file).build()))
+    assertThat(DataFiles.readAll(source(file)))
         .containsExactly(
             new TrainingText(
                 "The little dog ran to the big tree.",
@@ -77,7 +84,7 @@ class TextSourceTest {
                 "saw red ball grass",
                 "sun hot",
                 file + ":1 passage 2"));
-    assertThat(DataFiles.readAll(source(file).documentsAs(Kind.PLAIN_TEXTS).build()))
+    assertThat(DataFiles.readAll(source(Optional.empty(), true, file)))
         .containsExactly(
             new TrainingText("The little dog ran to the big tree.", "", "", file + ":1 passage 1"),
             new TrainingText("He saw a red ball on the grass.", "", "", file + ":1 passage 2"),
@@ -92,7 +99,7 @@ class TextSourceTest {
     Path second =
         DataFiles.write(
             dir.resolve("b.jsonl.gz"), DataFiles.document("2", THREE_SENTENCES), PAIR, PAIR);
-    TextSource source = source(first, second).build();
+    Dataset<TrainingText> source = source(first, second);
 
     List<TrainingText> texts = DataFiles.readAll(source);
 
@@ -111,7 +118,7 @@ class TextSourceTest {
   @Test
   void refusesTheFirstBadLineNamingIt() throws IOException {
     Path file = DataFiles.write(dir.resolve("a.jsonl"), PAIR, "{\"text\": 3}", PAIR);
-    try (TextStream stream = source(file).build().open()) {
+    try (DatasetReader<TrainingText> stream = source(file).open()) {
       stream.next();
       assertThatThrownBy(stream::next)
           .isInstanceOf(LlaraException.class)
@@ -129,7 +136,7 @@ class TextSourceTest {
     lines.writeBytes(new byte[] {'"', (byte) 0xFF, '"', '\n', '\n'});
     lines.writeBytes(PAIR.getBytes(StandardCharsets.UTF_8));
     Path file = Files.write(dir.resolve("a.jsonl"), lines.toByteArray());
-    TextSource source = source(file).badLines(BadLines.SKIP).build();
+    Dataset<TrainingText> source = source(file).badLines(BadLines.SKIP);
 
     List<TrainingText> texts = DataFiles.readAll(source);
 
@@ -148,7 +155,7 @@ class TextSourceTest {
       for (String name : List.of("corpus.jsonl", "corpus.jsonl.gz")) {
         Path file = Files.write(dir.resolve(name), bytes);
         assertThat(Corpus.of(file).summarize().documents()).isEqualTo(1);
-        assertThat(DataFiles.readAll(source(file).build())).hasSize(2);
+        assertThat(DataFiles.readAll(source(file))).hasSize(2);
       }
     }
   }
@@ -157,7 +164,7 @@ class TextSourceTest {
   void aGzipFileCutOffIsRefusedEvenWhenBadLinesAreSkipped() throws IOException {
     byte[] whole = DataFiles.packed((PAIR + "\n").repeat(2000).getBytes(StandardCharsets.UTF_8));
     Path file = Files.write(dir.resolve("a.jsonl.gz"), Arrays.copyOf(whole, whole.length - 20));
-    TextSource source = source(file).badLines(BadLines.SKIP).build();
+    Dataset<TrainingText> source = source(file).badLines(BadLines.SKIP);
 
     assertThatThrownBy(source::count)
         .isInstanceOf(LlaraException.class)
@@ -176,25 +183,24 @@ class TextSourceTest {
             DataFiles.document("2", "A dog."),
             "{}");
 
-    assertThatThrownBy(() -> source(empty).build().requireExamples())
+    assertThatThrownBy(() -> source(empty).requireExamples())
         .isInstanceOf(LlaraException.class)
         .hasMessage(empty + ": no usable pair: there is no line in it");
-    assertThatThrownBy(
-            () -> source(short2, empty).badLines(BadLines.SKIP).build().requireExamples())
+    assertThatThrownBy(() -> source(short2, empty).badLines(BadLines.SKIP).requireExamples())
         .isInstanceOf(LlaraException.class)
         .hasMessage(
             "%s, %s: no usable pair in 3 lines: 1 bad, 2 too short for two passages of up to 16 tokens"
                 .formatted(short2, empty));
-    source(short2).badLines(BadLines.SKIP).documentsAs(Kind.PLAIN_TEXTS).build().requireExamples();
+    source(Optional.empty(), true, short2).badLines(BadLines.SKIP).requireExamples();
   }
 
   @Test
   void saysWhenThePartThatIsWantedIsEmpty() throws IOException {
     Path file = DataFiles.pairs(dir.resolve("a.jsonl"), 3);
 
-    assertThatThrownBy(() -> source(file).heldOut(1e-9, true).build().requireExamples())
+    assertThatThrownBy(() -> source(file).heldOut(1e-9, true).requireExamples())
         .hasMessage(file + ": no usable pair in 3 lines: 3 for training, none held out");
-    assertThatThrownBy(() -> source(file).heldOut(1 - 1e-9, false).build().requireExamples())
+    assertThatThrownBy(() -> source(file).heldOut(1 - 1e-9, false).requireExamples())
         .hasMessage(file + ": no usable pair in 3 lines: 3 held out");
   }
 
@@ -202,16 +208,13 @@ class TextSourceTest {
   void partsAreDisjointAndComplete() throws IOException {
     Path file = DataFiles.pairs(dir.resolve("a.jsonl"), 1000);
 
-    List<String> training =
-        DataFiles.texts(DataFiles.readAll(source(file).heldOut(0.2, false).build()));
-    List<String> heldOut =
-        DataFiles.texts(DataFiles.readAll(source(file).heldOut(0.2, true).build()));
+    List<String> training = DataFiles.texts(DataFiles.readAll(source(file).heldOut(0.2, false)));
+    List<String> heldOut = DataFiles.texts(DataFiles.readAll(source(file).heldOut(0.2, true)));
 
     assertThat(training).doesNotContainAnyElementsOf(heldOut).hasSize(1000 - heldOut.size());
     assertThat(heldOut).hasSizeBetween(140, 260);
-    assertThat(source(file).heldOut(0.2, true).build().count().otherPart())
-        .isEqualTo(training.size());
-    assertThat(DataFiles.readAll(source(file).heldOut(0, false).build())).hasSize(1000);
+    assertThat(source(file).heldOut(0.2, true).count().otherPart()).isEqualTo(training.size());
+    assertThat(DataFiles.readAll(source(file).heldOut(0, false))).hasSize(1000);
   }
 
   @Test
@@ -224,7 +227,7 @@ class TextSourceTest {
 
     List<String> sides = new ArrayList<>();
     for (boolean heldOut : new boolean[] {false, true}) {
-      List<TrainingText> texts = DataFiles.readAll(source(file).heldOut(0.5, heldOut).build());
+      List<TrainingText> texts = DataFiles.readAll(source(file).heldOut(0.5, heldOut));
       List<String> documents =
           texts.stream()
               .map(text -> text.origin().replaceAll(" passage.*", ""))
@@ -237,43 +240,46 @@ class TextSourceTest {
   }
 
   @Test
-  void documentsNeedATokenizerAndPairsDoNot() throws IOException {
+  void documentsNeedASplitterAndPairsDoNot() throws IOException {
     Path file = DataFiles.write(dir.resolve("a.jsonl"), PAIR, DataFiles.document("1", "A. B."));
-    try (TextStream stream = TextSource.builder(List.of(file)).build().open()) {
+    try (DatasetReader<TrainingText> stream = DataFiles.texts(file).open()) {
       assertThat(stream.next().text()).isEqualTo("The text.");
       assertThatThrownBy(stream::hasNext)
           .isInstanceOf(IllegalStateException.class)
-          .hasMessageContaining("without a tokenizer");
+          .hasMessageContaining("no splitter");
     }
   }
 
   @Test
-  void buildNamesAllThatIsWrong() throws IOException {
+  void wrongSettingsAreNamed() throws IOException {
     Path missing = dir.resolve("missing.jsonl");
     Path file = DataFiles.write(dir.resolve("a.jsonl"), PAIR);
 
-    assertThatThrownBy(
-            () -> TextSource.builder(List.of()).passageTokens(7).heldOut(Double.NaN, true).build())
+    assertThatThrownBy(() -> Dataset.ofPairs(List.of()))
         .isInstanceOf(IllegalArgumentException.class)
-        .hasMessageContaining("no data file")
-        .hasMessageContaining("passageTokens is 7")
+        .hasMessageContaining("no data file");
+    assertThatThrownBy(() -> new PassageSplitter(tokenizer, 7))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageContaining("up to 7 tokens");
+    assertThatThrownBy(() -> source(file).heldOut(Double.NaN, true))
+        .isInstanceOf(IllegalArgumentException.class)
         .hasMessageContaining("NaN");
     for (double fraction : new double[] {-0.1, 1, Double.POSITIVE_INFINITY}) {
-      assertThatThrownBy(() -> source(file).heldOut(fraction, false).build())
+      assertThatThrownBy(() -> source(file).heldOut(fraction, false))
           .isInstanceOf(IllegalArgumentException.class);
     }
-    assertThatThrownBy(() -> source(file).heldOut(0, true).build())
+    assertThatThrownBy(() -> source(file).heldOut(0, true))
         .isInstanceOf(IllegalArgumentException.class);
-    assertThatThrownBy(() -> source(file, missing, dir).build())
+    assertThatThrownBy(() -> source(file, missing, dir))
         .isInstanceOf(LlaraException.class)
         .hasMessageContaining(missing + ": no such file")
-        .hasMessageContaining(dir + ": is no regular file");
+        .hasMessageContaining(dir + ": not a regular file");
   }
 
   @Test
   void aFileThatIsGoneLaterIsNamed() throws IOException {
     Path file = DataFiles.write(dir.resolve("a.jsonl"), PAIR);
-    TextSource source = source(file).build();
+    Dataset<TrainingText> source = source(file);
     Files.delete(file);
 
     assertThatThrownBy(source::count)
@@ -283,7 +289,8 @@ class TextSourceTest {
 
   @Test
   void streamEndsAndCloses() throws IOException {
-    TextStream stream = source(DataFiles.write(dir.resolve("a.jsonl"), PAIR)).build().open();
+    DatasetReader<TrainingText> stream =
+        source(DataFiles.write(dir.resolve("a.jsonl"), PAIR)).open();
     stream.next();
 
     assertThat(stream.hasNext()).isFalse();

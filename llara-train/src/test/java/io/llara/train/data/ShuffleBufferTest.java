@@ -17,18 +17,18 @@ import net.jqwik.api.constraints.IntRange;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-class ShuffledTest {
+class ShuffleBufferTest {
   @TempDir Path dir;
 
-  private TextSource source(int texts) throws IOException {
+  private Dataset<TrainingText> source(int texts) throws IOException {
     return source(dir, texts);
   }
 
-  private static TextSource source(Path dir, int texts) throws IOException {
-    return TextSource.builder(List.of(DataFiles.pairs(dir.resolve("a.jsonl"), texts))).build();
+  private static Dataset<TrainingText> source(Path dir, int texts) throws IOException {
+    return DataFiles.texts(DataFiles.pairs(dir.resolve("a.jsonl"), texts));
   }
 
-  private static List<String> take(Shuffled<TrainingText> texts, int count) {
+  private static List<String> take(ShuffleBuffer<TrainingText> texts, int count) {
     List<String> taken = new ArrayList<>();
     for (int i = 0; i < count; i++) {
       taken.add(texts.next().text());
@@ -39,7 +39,7 @@ class ShuffledTest {
   @Test
   void everyPassHandsOutEachTextOnceInAnotherOrder() throws IOException {
     List<String> inOrder = DataFiles.texts(DataFiles.readAll(source(100)));
-    try (Shuffled<TrainingText> texts = Shuffled.create(source(100), 30, 5)) {
+    try (ShuffleBuffer<TrainingText> texts = new ShuffleBuffer<>(source(100), 30, 5)) {
       List<String> first = take(texts, 100);
       assertThat(texts.epoch()).isEqualTo(1);
       List<String> second = take(texts, 100);
@@ -48,15 +48,14 @@ class ShuffledTest {
       assertThat(second).containsExactlyInAnyOrderElementsOf(inOrder).isNotEqualTo(first);
       assertThat(texts.position()).isEqualTo(200);
       assertThat(texts.hasNext()).isTrue();
-      assertThat(texts.statistics()).isEqualTo(new DataStatistics(100, 100, 0, 0, 0));
     }
   }
 
   @Test
   void orderIsThatOfTheSeed() throws IOException {
-    try (Shuffled<TrainingText> a = Shuffled.create(source(50), 20, 5);
-        Shuffled<TrainingText> b = Shuffled.create(source(50), 20, 5);
-        Shuffled<TrainingText> c = Shuffled.create(source(50), 20, 6)) {
+    try (ShuffleBuffer<TrainingText> a = new ShuffleBuffer<>(source(50), 20, 5);
+        ShuffleBuffer<TrainingText> b = new ShuffleBuffer<>(source(50), 20, 5);
+        ShuffleBuffer<TrainingText> c = new ShuffleBuffer<>(source(50), 20, 6)) {
       List<String> first = take(a, 120);
       assertThat(take(b, 120)).isEqualTo(first);
       assertThat(take(c, 120)).isNotEqualTo(first);
@@ -66,7 +65,7 @@ class ShuffledTest {
   /** A change here breaks the resuming of runs that an earlier version began. */
   @Test
   void orderStaysAsItIs() throws IOException {
-    try (Shuffled<TrainingText> texts = Shuffled.create(source(10), 4, 1)) {
+    try (ShuffleBuffer<TrainingText> texts = new ShuffleBuffer<>(source(10), 4, 1)) {
       assertThat(take(texts, 12).stream().map(text -> text.replace("text ", "")))
           .containsExactly("3", "1", "2", "4", "7", "6", "5", "0", "9", "8", "2", "4");
     }
@@ -74,14 +73,14 @@ class ShuffledTest {
 
   @Test
   void aBufferOfOneKeepsTheOrder() throws IOException {
-    try (Shuffled<TrainingText> texts = Shuffled.create(source(10), 1, 5)) {
+    try (ShuffleBuffer<TrainingText> texts = new ShuffleBuffer<>(source(10), 1, 5)) {
       assertThat(take(texts, 10)).isEqualTo(DataFiles.texts(DataFiles.readAll(source(10))));
     }
   }
 
   @Test
   void neighboursAreSpreadOverTheBuffer() throws IOException {
-    try (Shuffled<TrainingText> texts = Shuffled.create(source(1000), 500, 5)) {
+    try (ShuffleBuffer<TrainingText> texts = new ShuffleBuffer<>(source(1000), 500, 5)) {
       List<String> order = take(texts, 1000);
       int together = 0;
       for (int i = 0; i < 999; i++) {
@@ -95,8 +94,8 @@ class ShuffledTest {
 
   @Test
   void batchesGoOnAcrossPasses() throws IOException {
-    try (Shuffled<TrainingText> batches = Shuffled.create(source(10), 4, 5);
-        Shuffled<TrainingText> single = Shuffled.create(source(10), 4, 5)) {
+    try (ShuffleBuffer<TrainingText> batches = new ShuffleBuffer<>(source(10), 4, 5);
+        ShuffleBuffer<TrainingText> single = new ShuffleBuffer<>(source(10), 4, 5)) {
       for (int i = 0; i < 5; i++) {
         List<TrainingText> batch = batches.nextBatch(7);
         assertThat(DataFiles.texts(batch)).hasSize(7).isEqualTo(take(single, 7));
@@ -108,7 +107,7 @@ class ShuffledTest {
 
   @Test
   void endsAfterTheLastPass() throws IOException {
-    try (Shuffled<TrainingText> texts = Shuffled.create(source(10), 4, 5, 2)) {
+    try (ShuffleBuffer<TrainingText> texts = new ShuffleBuffer<>(source(10), 4, 5, 2)) {
       assertThat(texts.nextBatch(16)).hasSize(16);
       assertThat(texts.nextBatch(16)).hasSize(4);
       assertThat(texts.nextBatch(16)).isEmpty();
@@ -126,8 +125,9 @@ class ShuffledTest {
       @ForAll long seed)
       throws IOException {
     Path own = Directories.temporary();
-    try (Shuffled<TrainingText> whole = Shuffled.create(source(own, size), buffer, seed);
-        Shuffled<TrainingText> resumed = Shuffled.create(source(own, size), buffer, seed)) {
+    try (ShuffleBuffer<TrainingText> whole = new ShuffleBuffer<>(source(own, size), buffer, seed);
+        ShuffleBuffer<TrainingText> resumed =
+            new ShuffleBuffer<>(source(own, size), buffer, seed)) {
       take(whole, before + skipped);
       take(resumed, before);
       resumed.skip(skipped);
@@ -142,7 +142,7 @@ class ShuffledTest {
 
   @Test
   void jumpsOverWholePasses() throws IOException {
-    try (Shuffled<TrainingText> texts = Shuffled.create(source(10), 4, 5)) {
+    try (ShuffleBuffer<TrainingText> texts = new ShuffleBuffer<>(source(10), 4, 5)) {
       texts.skip(10_000_000_000_003L);
       assertThat(texts.position()).isEqualTo(10_000_000_000_003L);
       assertThat(texts.epoch()).isEqualTo(1_000_000_000_000L);
@@ -153,7 +153,7 @@ class ShuffledTest {
 
   @Test
   void skippingBeyondTheEndIsRefused() throws IOException {
-    try (Shuffled<TrainingText> texts = Shuffled.create(source(10), 4, 5, 3)) {
+    try (ShuffleBuffer<TrainingText> texts = new ShuffleBuffer<>(source(10), 4, 5, 3)) {
       texts.skip(30);
       assertThat(texts.hasNext()).isFalse();
       assertThatThrownBy(() -> texts.skip(1))
@@ -161,7 +161,7 @@ class ShuffledTest {
           .hasMessageContaining("have only 30");
       assertThatThrownBy(() -> texts.skip(-1)).isInstanceOf(IllegalArgumentException.class);
     }
-    try (Shuffled<TrainingText> texts = Shuffled.create(source(10), 4, 5, 3)) {
+    try (ShuffleBuffer<TrainingText> texts = new ShuffleBuffer<>(source(10), 4, 5, 3)) {
       assertThatThrownBy(() -> texts.skip(31)).isInstanceOf(LlaraException.class);
     }
   }
@@ -169,8 +169,7 @@ class ShuffledTest {
   @Test
   void aSourceWithoutTextsIsAnErrorAndNoEndlessLoop() throws IOException {
     Path file = Files.createFile(dir.resolve("empty.jsonl"));
-    try (Shuffled<TrainingText> texts =
-        Shuffled.create(TextSource.builder(List.of(file)).build(), 4, 5)) {
+    try (ShuffleBuffer<TrainingText> texts = new ShuffleBuffer<>(DataFiles.texts(file), 4, 5)) {
       assertThatThrownBy(texts::next)
           .isInstanceOf(LlaraException.class)
           .hasMessageContaining(file + ": no usable pair");
@@ -179,12 +178,12 @@ class ShuffledTest {
 
   @Test
   void refusesBadArgumentsAndUseAfterClose() throws IOException {
-    TextSource source = source(3);
-    assertThatThrownBy(() -> Shuffled.create(source, 0, 1))
+    Dataset<TrainingText> source = source(3);
+    assertThatThrownBy(() -> new ShuffleBuffer<>(source, 0, 1))
         .isInstanceOf(IllegalArgumentException.class);
-    assertThatThrownBy(() -> Shuffled.create(source, 1, 1, 0))
+    assertThatThrownBy(() -> new ShuffleBuffer<>(source, 1, 1, 0))
         .isInstanceOf(IllegalArgumentException.class);
-    Shuffled<TrainingText> texts = Shuffled.create(source, 2, 1);
+    ShuffleBuffer<TrainingText> texts = new ShuffleBuffer<>(source, 2, 1);
     texts.next();
     texts.close();
     texts.close();

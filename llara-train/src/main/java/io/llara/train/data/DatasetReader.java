@@ -1,0 +1,122 @@
+package io.llara.train.data;
+
+import io.llara.LlaraException;
+import io.llara.io.JsonSection;
+import io.llara.io.LineReader;
+import java.nio.file.Path;
+import java.util.Iterator;
+import java.util.List;
+import java.util.NoSuchElementException;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * One pass over a {@link Dataset}, in the order of its files and lines, one line at a time. Not
+ * thread-safe.
+ *
+ * @param <T> the examples
+ */
+public final class DatasetReader<T> implements Iterator<T>, AutoCloseable {
+  private final Dataset<T> dataset;
+  private final Iterator<Path> files;
+  private Iterator<T> ready = List.<T>of().iterator();
+  private @Nullable LineReader file;
+  private boolean closed;
+
+  private long lines;
+  private long examples;
+  private long badLines;
+  private long shortDocuments;
+  private long otherPart;
+
+  DatasetReader(Dataset<T> dataset) {
+    this.dataset = dataset;
+    this.files = dataset.files().iterator();
+  }
+
+  /**
+   * Returns whether there is another example; reads on if need be.
+   *
+   * @throws LlaraException if a file cannot be read (a gzip file that is cut off among them), or a
+   *     line cannot be used and {@link BadLines#REFUSE} is set; names file and line
+   * @throws IllegalStateException if this reader is closed, or meets a document and has no splitter
+   */
+  @Override
+  public boolean hasNext() {
+    if (closed) {
+      throw new IllegalStateException("this reader of a dataset is closed");
+    }
+    while (!ready.hasNext()) {
+      LineReader line = nextLine();
+      if (line == null) {
+        return false;
+      }
+      lines++;
+      try {
+        read(line.json());
+      } catch (LlaraException e) {
+        badLines++;
+        dataset.bad(e);
+      }
+    }
+    return true;
+  }
+
+  private void read(JsonSection json) {
+    LineFormat.Line<T> line = dataset.format().read(json);
+    if (!dataset.holds(line.splitKey())) {
+      otherPart++;
+      return;
+    }
+    ready = line.examples().get().iterator();
+    if (!ready.hasNext()) {
+      shortDocuments++;
+    }
+  }
+
+  /** Goes to the next line, of the next file if need be. */
+  private @Nullable LineReader nextLine() {
+    while (file == null || !file.advance()) {
+      closeFile();
+      if (!files.hasNext()) {
+        return null;
+      }
+      file = new LineReader(files.next());
+    }
+    return file;
+  }
+
+  /**
+   * Returns the next example.
+   *
+   * @throws NoSuchElementException if there is none
+   * @throws LlaraException as {@link #hasNext}
+   * @throws IllegalStateException as {@link #hasNext}
+   */
+  @Override
+  public T next() {
+    if (!hasNext()) {
+      throw new NoSuchElementException("all %ss have been read".formatted(dataset.format().noun()));
+    }
+    examples++;
+    return ready.next();
+  }
+
+  /** Returns what this pass has met so far. */
+  public DataStatistics statistics() {
+    return new DataStatistics(lines, examples, badLines, shortDocuments, otherPart);
+  }
+
+  private void closeFile() {
+    if (file != null) {
+      file.close();
+      file = null;
+    }
+  }
+
+  /** Closes the file at hand. Closing twice is harmless. */
+  @Override
+  public void close() {
+    closed = true;
+    closeFile();
+  }
+}

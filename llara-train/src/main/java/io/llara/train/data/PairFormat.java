@@ -1,0 +1,46 @@
+package io.llara.train.data;
+
+import io.llara.io.JsonSection;
+import java.util.List;
+
+/** Lines of queries with passages; see {@link Dataset#ofPairs}. */
+record PairFormat(int minNegatives) implements LineFormat<TrainingPair> {
+  private static final String POSITIVES = "pos";
+  private static final String NEGATIVES = "neg";
+
+  PairFormat {
+    if (minNegatives < 0) {
+      throw new IllegalArgumentException(
+          "minNegatives is %d; expected 0 or more".formatted(minNegatives));
+    }
+  }
+
+  @Override
+  public Line<TrainingPair> read(JsonSection json) {
+    String query = json.requiredText("query");
+    List<String> positives =
+        json.texts(POSITIVES).orElseThrow(() -> json.missing(POSITIVES, "a list of passages"));
+    if (positives.isEmpty()) {
+      throw json.invalid(POSITIVES, "an empty list", "at least one passage that answers the query");
+    }
+    // Null is what tools write for a list that is not there.
+    List<String> negatives = json.texts(NEGATIVES).orElse(List.of());
+    TrainingPair pair = new TrainingPair(query, positives, negatives, json.place());
+    return new Line<>(
+        query,
+        () -> {
+          if (negatives.size() < minNegatives) {
+            throw json.invalid(
+                NEGATIVES,
+                "a list of %d passages".formatted(negatives.size()),
+                "at least %d".formatted(minNegatives));
+          }
+          return List.of(pair);
+        });
+  }
+
+  @Override
+  public String noun() {
+    return "pair";
+  }
+}
