@@ -30,7 +30,7 @@ public final class EncoderBuilder {
   private final Path dir;
   private final EngineBuilder engine = EncodingEngine.builder();
   private @Nullable PromptTemplate template;
-  private @Nullable String templateName;
+  private @Nullable String unknownTemplate;
   private @Nullable Integer maxTokens;
   private @Nullable Integer dimension;
   private @Nullable Boolean normalize;
@@ -49,7 +49,7 @@ public final class EncoderBuilder {
    */
   public EncoderBuilder template(PromptTemplate template) {
     this.template = requireNonNull(template, "template");
-    this.templateName = null;
+    this.unknownTemplate = null;
     return this;
   }
 
@@ -58,8 +58,8 @@ public final class EncoderBuilder {
    * llara-paper}.
    */
   public EncoderBuilder template(String name) {
-    this.templateName = requireNonNull(name, "name");
-    this.template = null;
+    this.template = PromptTemplate.byName(requireNonNull(name, "name")).orElse(null);
+    this.unknownTemplate = template == null ? name : null;
     return this;
   }
 
@@ -185,9 +185,9 @@ public final class EncoderBuilder {
   private void requireValid() {
     List<String> problems = engine.problems();
     EngineBuilder.requireWithin("dimension", dimension, Integer.MAX_VALUE, problems);
-    if (templateName != null && PromptTemplate.byName(templateName).isEmpty()) {
+    if (unknownTemplate != null) {
       String known = String.join(", ", PromptTemplate.names());
-      problems.add("template is \"" + templateName + "\"; known are " + known);
+      problems.add("template is \"" + unknownTemplate + "\"; known are " + known);
     }
     if (!problems.isEmpty()) {
       throw new IllegalArgumentException(String.join("; ", problems));
@@ -236,9 +236,6 @@ public final class EncoderBuilder {
   private PromptTemplate resolveTemplate(@Nullable LlaraJson trained, Tokenizer tokenizer) {
     if (template != null) {
       return template;
-    }
-    if (templateName != null) {
-      return PromptTemplate.byName(templateName).orElseThrow();
     }
     if (trained != null) {
       return trained.template();

@@ -20,6 +20,7 @@ import java.util.Spliterator;
 import java.util.Spliterators;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.atomic.LongAdder;
+import java.util.function.Supplier;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
@@ -171,7 +172,8 @@ final class LlamaEncoder implements Encoder {
             throw new InterruptedException();
           }
           PooledVectors vectors = window.works().get(i).join();
-          sink.accept(done, window.texts().get(i), finish(vectors, mode, "text ", done));
+          float[] embedding = named("text " + done, () -> finish(vectors.get(mode)));
+          sink.accept(done, window.texts().get(i), embedding);
           done++;
         }
       }
@@ -205,8 +207,12 @@ final class LlamaEncoder implements Encoder {
     long tokenize = 0;
     while (source.hasNext() && windowTexts.size() < limit && rows < limit * TOKENS_PER_TEXT) {
       String text = source.next();
+      String name = "text " + (first + windowTexts.size());
+      if (text == null) {
+        throw new IllegalArgumentException(name + ": it is null");
+      }
       long begin = System.nanoTime();
-      Prompt prompt = numberedPrompt(text, mode, first + windowTexts.size());
+      Prompt prompt = named(name, () -> prompt(text, mode));
       tokenize += System.nanoTime() - begin;
       windowTexts.add(text);
       windowPrompts.add(prompt);
@@ -215,17 +221,16 @@ final class LlamaEncoder implements Encoder {
     return new Window(windowTexts, engine.submit(windowPrompts), tokenize);
   }
 
-  private Prompt numberedPrompt(@Nullable String text, Mode mode, long index) {
-    String place = "text " + index + ": ";
-    if (text == null) {
-      throw new IllegalArgumentException(place + "it is null");
-    }
+  /** Takes a step with one of many texts and names the text in what goes wrong. */
+  private static <T> T named(String name, Supplier<T> step) {
     try {
-      return prompt(text, mode);
+      return step.get();
     } catch (IllegalArgumentException e) {
-      throw new IllegalArgumentException(place + e.getMessage(), e);
+      throw new IllegalArgumentException(name + ": " + e.getMessage(), e);
     } catch (TokenizationException e) {
-      throw new TokenizationException(place + e.getMessage(), e);
+      throw new TokenizationException(name + ": " + e.getMessage(), e);
+    } catch (LlaraException e) {
+      throw new LlaraException(name + ": " + e.getMessage(), e);
     }
   }
 
@@ -281,16 +286,8 @@ final class LlamaEncoder implements Encoder {
 
   private List<float[]> finish(List<PooledVectors> vectors, String what, Mode mode) {
     return IntStream.range(0, vectors.size())
-        .mapToObj(i -> finish(vectors.get(i), mode, what, i))
+        .mapToObj(i -> named(what + i, () -> finish(vectors.get(i).get(mode))))
         .collect(Collectors.toCollection(ArrayList::new));
-  }
-
-  private float[] finish(PooledVectors vectors, Mode mode, String what, long index) {
-    try {
-      return finish(vectors.get(mode));
-    } catch (LlaraException e) {
-      throw new LlaraException(what + index + ": " + e.getMessage(), e);
-    }
   }
 
   /** Cuts a pooled vector to the dimension of this encoder and scales it to length 1, in place. */

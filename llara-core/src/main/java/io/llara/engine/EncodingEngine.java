@@ -10,7 +10,6 @@ import io.llara.checkpoint.LlamaConfig;
 import io.llara.kernels.Projection;
 import io.llara.model.LlamaModel;
 import io.llara.prompt.Prompt;
-import io.llara.prompt.TokenRange;
 import io.llara.tensor.Libtorch;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
@@ -168,7 +167,7 @@ public final class EncodingEngine implements AutoCloseable {
   }
 
   private <T> Work<T> work(Prompt prompt, Pooler<T> pooler) {
-    if (pooler.tokens(prompt).stream().allMatch(TokenRange::isEmpty)) {
+    if (pooler.tokens(prompt).findAny().isEmpty()) {
       throw new IllegalArgumentException("the prompt has no suffix to pool");
     }
     // In a joint prompt the two suffixes stand at the same positions: what counts is the longest
@@ -227,21 +226,14 @@ public final class EncodingEngine implements AutoCloseable {
     batch.forEach(Work::start);
     AttentionMask mask =
         AttentionMaskFactory.create(batch.stream().map(Work::prompt).toList(), Layout.packed());
-    IntStream.Builder rows = IntStream.builder();
-    int[] begins = new int[batch.size() + 1];
-    for (int i = 0; i < batch.size(); i++) {
-      int first = mask.sequenceBegin(i);
-      begins[i + 1] = begins[i];
-      for (TokenRange range : batch.get(i).pooler().tokens(batch.get(i).prompt())) {
-        IntStream.range(first + range.begin(), first + range.end()).forEach(rows);
-        begins[i + 1] += range.length();
-      }
-    }
-    float[] states =
-        Tensors.toFloats(model.forward(mask, rows.build().toArray(), () -> leaveIfUnwanted(batch)));
-    int hidden = config().hiddenSize();
-    for (int i = 0; i < batch.size(); i++) {
-      batch.get(i).finish(states, begins[i] * hidden, hidden);
+    int[] rows =
+        IntStream.range(0, batch.size())
+            .flatMap(i -> batch.get(i).tokens().map(token -> mask.sequenceBegin(i) + token))
+            .toArray();
+    float[] states = Tensors.toFloats(model.forward(mask, rows, () -> leaveIfUnwanted(batch)));
+    int begin = 0;
+    for (Work<?> work : batch) {
+      begin = work.finish(states, begin, config().hiddenSize());
     }
   }
 

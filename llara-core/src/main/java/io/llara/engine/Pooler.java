@@ -1,9 +1,8 @@
 package io.llara.engine;
 
 import io.llara.prompt.Prompt;
-import io.llara.prompt.TokenRange;
 import java.util.Arrays;
-import java.util.List;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -18,7 +17,7 @@ interface Pooler<T> {
   Pooler<float[]> NONE = new None();
 
   /** Returns the tokens of a prompt whose hidden states are needed, ascending. */
-  List<TokenRange> tokens(Prompt prompt);
+  IntStream tokens(Prompt prompt);
 
   /**
    * Pools the hidden states of those tokens.
@@ -31,8 +30,8 @@ interface Pooler<T> {
   /** See {@link #MEAN}. */
   final class Mean implements Pooler<PooledVectors> {
     @Override
-    public List<TokenRange> tokens(Prompt prompt) {
-      return List.of(prompt.pooledSelf(), prompt.pooledNext());
+    public IntStream tokens(Prompt prompt) {
+      return IntStream.concat(prompt.pooledSelf().stream(), prompt.pooledNext().stream());
     }
 
     @Override
@@ -62,8 +61,8 @@ interface Pooler<T> {
   /** See {@link #NONE}. */
   final class None implements Pooler<float[]> {
     @Override
-    public List<TokenRange> tokens(Prompt prompt) {
-      return List.of(new TokenRange(0, prompt.length()));
+    public IntStream tokens(Prompt prompt) {
+      return IntStream.range(0, prompt.length());
     }
 
     @Override

@@ -10,6 +10,7 @@ import java.util.Comparator;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
+import java.util.stream.IntStream;
 
 /**
  * A prompt on its way through an engine: the future of its result. Cancelling it drops the prompt.
@@ -34,8 +35,9 @@ public class Work<T> extends CompletableFuture<T> {
     return prompt;
   }
 
-  Pooler<T> pooler() {
-    return pooler;
+  /** Returns the tokens whose hidden states the result is made of. */
+  IntStream tokens() {
+    return pooler.tokens(prompt);
   }
 
   int rows() {
@@ -61,11 +63,15 @@ public class Work<T> extends CompletableFuture<T> {
     started = System.nanoTime();
   }
 
-  /** Takes this prompt's hidden states, {@code [rows, hidden]} row-major from {@code begin} on. */
-  void finish(float[] states, int begin, int hidden) {
+  /**
+   * Takes the hidden states of {@link #tokens}, {@code [tokens, hidden]} row-major from {@code
+   * begin} on, and returns where they end.
+   */
+  int finish(float[] states, int begin, int hidden) {
     T result = pooler.pool(prompt, states, begin, hidden);
     ended = System.nanoTime();
     complete(result);
+    return begin + (int) tokens().count() * hidden;
   }
 
   /**

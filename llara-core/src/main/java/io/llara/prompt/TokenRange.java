@@ -1,5 +1,7 @@
 package io.llara.prompt;
 
+import java.util.stream.IntStream;
+
 /**
  * Consecutive tokens of a prompt, or rows of a batch: from {@code begin} to before {@code end}.
  *
@@ -13,6 +15,11 @@ public record TokenRange(int begin, int end) {
       throw new IllegalArgumentException(
           "a range needs 0 <= begin <= end, not [" + begin + ", " + end + ")");
     }
+  }
+
+  /** Returns {@code begin} and all between it and {@code end}. */
+  public IntStream stream() {
+    return IntStream.range(begin, end);
   }
 
   /** Returns the number of tokens. */

@@ -16,7 +16,6 @@ import io.llara.checkpoint.SafetensorsWriter;
 import io.llara.checkpoint.StorageType;
 import io.llara.prompt.Prompt;
 import io.llara.prompt.PromptBuilder;
-import io.llara.prompt.TokenRange;
 import io.llara.testing.Leaks;
 import io.llara.testing.RandomCheckpoint;
 import io.llara.testing.Vectors;
@@ -258,7 +257,7 @@ class EncodingEngineTest {
     Pooler<String> broken =
         new Pooler<>() {
           @Override
-          public List<TokenRange> tokens(Prompt prompt) {
+          public IntStream tokens(Prompt prompt) {
             return Pooler.NONE.tokens(prompt);
           }
 
