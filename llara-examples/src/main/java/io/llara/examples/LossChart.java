@@ -21,8 +21,6 @@ import java.util.Collection;
 import java.util.Collections;
 import java.util.Comparator;
 import java.util.EnumSet;
-import java.util.Iterator;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -152,7 +150,7 @@ final class LossChart {
     double top = Double.POSITIVE_INFINITY;
     for (Term term : losses) {
       double median = median(training.row(term).values());
-      if (median * SAME_PANEL < top || panels.isEmpty()) {
+      if (median * SAME_PANEL < top) {
         panels.add(EnumSet.noneOf(Term.class));
         top = median;
       }
@@ -183,34 +181,34 @@ final class LossChart {
                         .formatted(2 * radius + 1))
             .yAxisTitle(terms.contains(Term.ACCURACY) ? "accuracy" : "loss (nats)")
             .build();
-    List<Double> shown = new ArrayList<>();
     // Dots lie below all lines, and diamonds above them.
     for (Term term : terms) {
-      Map<Double, Double> points = training.row(term);
-      XYSeries dots = add(chart, term + " dots", points, marker(SeriesMarkers.CIRCLE, 6, 0));
+      XYSeries dots = add(chart, term + " dots", training.row(term), 0);
+      dots.setMarker(marker(SeriesMarkers.CIRCLE, 6, 0));
       dots.setMarkerColor(new Color(term.rgb | FAINT, true));
       dots.setLineStyle(SeriesLines.NONE);
       dots.setShowInLegend(false);
-      int cut = (int) (points.size() * OUTLIERS);
-      shown.addAll(points.values().stream().sorted().toList().subList(cut, points.size() - cut));
     }
     for (Term term : terms) {
-      Map<Double, Double> points = smooth(training.row(term), radius);
-      boolean few = points.size() <= FEW_POINTS;
-      Marker marker = few ? marker(SeriesMarkers.CIRCLE, 12, 0) : SeriesMarkers.NONE;
-      XYSeries line = add(chart, term.title, points, marker);
+      XYSeries line = add(chart, term.title, training.row(term), radius);
+      boolean few = training.row(term).size() <= FEW_POINTS;
+      line.setMarker(few ? marker(SeriesMarkers.CIRCLE, 12, 0) : SeriesMarkers.NONE);
       line.setMarkerColor(new Color(term.rgb));
       line.setLineColor(new Color(term.rgb));
       line.setLineStyle(new BasicStroke(4, BasicStroke.CAP_ROUND, BasicStroke.JOIN_ROUND));
-      shown.addAll(points.values());
     }
     for (Term term : Sets.intersection(terms, heldOut.rowKeySet())) {
-      Map<Double, Double> points = heldOut.row(term);
-      Marker marker = marker(SeriesMarkers.DIAMOND, 18, 4);
-      XYSeries diamonds = add(chart, term.title + ", held-out", points, marker);
+      XYSeries diamonds = add(chart, term.title + ", held-out", heldOut.row(term), 0);
+      diamonds.setMarker(marker(SeriesMarkers.DIAMOND, 18, 4));
       diamonds.setMarkerColor(new Color(term.rgb));
       diamonds.setLineStyle(SeriesLines.NONE);
-      shown.addAll(points.values());
+    }
+    List<Double> shown = new ArrayList<>();
+    for (XYSeries series : chart.getSeriesMap().values()) {
+      double[] values = series.getYData().clone();
+      Arrays.sort(values);
+      int cut = series.isShowInLegend() ? 0 : (int) (values.length * OUTLIERS);
+      shown.addAll(Doubles.asList(values).subList(cut, values.length - cut));
     }
     XYStyler styler = chart.getStyler();
     style(styler);
@@ -220,21 +218,33 @@ final class LossChart {
     return chart;
   }
 
-  /** Adds every n-th point, and the last. */
-  private static XYSeries add(
-      XYChart chart, String name, Map<Double, Double> points, Marker marker) {
-    List<Double> steps = new ArrayList<>(points.keySet());
-    List<Double> values = new ArrayList<>(points.values());
-    int last = steps.size() - 1;
+  /** Adds every n-th point, and the last, smoothed over a radius. */
+  private static XYSeries add(XYChart chart, String name, Map<Double, Double> points, int radius) {
+    double[] steps = Doubles.toArray(points.keySet());
+    double[] values = Doubles.toArray(points.values());
+    int last = steps.length - 1;
     int stride = last / MOST_POINTS + 1;
     int[] kept = IntStream.rangeClosed(0, last).filter(i -> i % stride == 0 || i == last).toArray();
-    XYSeries series =
-        chart.addSeries(
-            name,
-            Arrays.stream(kept).mapToDouble(steps::get).toArray(),
-            Arrays.stream(kept).mapToDouble(values::get).toArray());
-    series.setMarker(marker);
-    return series;
+    return chart.addSeries(
+        name,
+        Arrays.stream(kept).mapToDouble(i -> steps[i]).toArray(),
+        Arrays.stream(kept).mapToDouble(i -> smooth(values, i, radius)).toArray());
+  }
+
+  /**
+   * Returns a weighted mean around a value, with weights that fall linearly from it. Near the start
+   * as few values after it count as before it, so that a steep start stays as high as it is.
+   */
+  static double smooth(double[] values, int index, int radius) {
+    int reach = Math.min(radius, index);
+    double sum = 0;
+    double weights = 0;
+    for (int i = index - reach; i <= Math.min(index + reach, values.length - 1); i++) {
+      double weight = reach + 1 - Math.abs(i - index);
+      sum += weight * values[i];
+      weights += weight;
+    }
+    return sum / weights;
   }
 
   /** Leaves some room on both sides, and never makes an axis of a single value. */
@@ -245,34 +255,6 @@ final class LossChart {
     double room = least < greatest ? PADDING * (greatest - least) : 0.5;
     low.accept(least - room);
     high.accept(greatest + room);
-  }
-
-  /**
-   * Returns a weighted mean around each point, heaviest at the point: a mean of means. Near the
-   * start as few values after a point count as before it, so that a steep start stays as high as it
-   * is.
-   */
-  static Map<Double, Double> smooth(Map<Double, Double> points, int radius) {
-    double[] values = Doubles.toArray(points.values());
-    double[] smooth = means(means(values, radius / 2), radius - radius / 2);
-    Iterator<Double> each = Doubles.asList(smooth).iterator();
-    Map<Double, Double> result = new LinkedHashMap<>(points);
-    result.replaceAll((step, value) -> each.next());
-    return result;
-  }
-
-  private static double[] means(double[] values, int radius) {
-    double[] sums = new double[values.length + 1];
-    for (int i = 0; i < values.length; i++) {
-      sums[i + 1] = sums[i] + values[i];
-    }
-    double[] means = new double[values.length];
-    for (int i = 0; i < means.length; i++) {
-      int first = i - Math.min(radius, i);
-      int last = Math.min(i + Math.min(radius, i), values.length - 1);
-      means[i] = (sums[last + 1] - sums[first]) / (last + 1 - first);
-    }
-    return means;
   }
 
   private static void style(XYStyler styler) {

@@ -17,6 +17,7 @@ class LlaraTest {
         "import",
         "init",
         "add-markers",
+        "collect",
         "pretrain",
         "finetune",
         "mine",
@@ -42,6 +43,7 @@ class LlaraTest {
             "import",
             "init",
             "add-markers",
+            "collect",
             "pretrain",
             "finetune",
             "mine",
@@ -62,6 +64,7 @@ class LlaraTest {
     assertRefused(CommandRun.of("import"), "FILE.gguf");
     assertRefused(CommandRun.of("init"), "--config");
     assertRefused(CommandRun.of("add-markers"), "--model");
+    assertRefused(CommandRun.of("collect"), "FOLDER");
     assertRefused(CommandRun.of("pretrain"), "--data");
     assertRefused(CommandRun.of("finetune"), "--pairs");
     assertRefused(CommandRun.of("mine"), "--pairs");

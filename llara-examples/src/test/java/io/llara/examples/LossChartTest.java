@@ -17,7 +17,6 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
-import java.util.TreeMap;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import javax.imageio.ImageIO;
@@ -125,15 +124,13 @@ class LossChartTest {
 
   @Test
   void smoothingKeepsTheStartAndALevel() {
-    Map<Double, Double> level = new TreeMap<>();
-    Map<Double, Double> falling = new TreeMap<>();
-    for (double step = 0; step < 100; step++) {
-      level.put(step, 2.0);
-      falling.put(step, 50 - step / 2);
-    }
-    assertThat(LossChart.smooth(level, 7)).isEqualTo(level);
-    assertThat(LossChart.smooth(falling, 9).get(0.0)).isEqualTo(50);
-    assertThat(LossChart.smooth(falling, 9).get(40.0)).isEqualTo(30, within(1e-9));
+    double[] level = new double[100];
+    Arrays.fill(level, 2);
+    assertThat(LossChart.smooth(level, 3, 7)).isEqualTo(2);
+    assertThat(LossChart.smooth(level, 99, 7)).isEqualTo(2);
+    double[] falling = IntStream.range(0, 100).mapToDouble(step -> 50 - step / 2.0).toArray();
+    assertThat(LossChart.smooth(falling, 0, 9)).isEqualTo(50);
+    assertThat(LossChart.smooth(falling, 40, 9)).isEqualTo(30, within(1e-9));
   }
 
   @Test
