@@ -11,7 +11,7 @@ import java.util.stream.Stream;
 import org.bytedeco.javacpp.Loader;
 import org.bytedeco.pytorch.global.torch;
 
-/** What numbers were measured on: it stands above them. */
+/** The machine that results were measured on; printed above them. */
 final class Machine {
   private static final Path CPU = Path.of("/proc/cpuinfo");
 

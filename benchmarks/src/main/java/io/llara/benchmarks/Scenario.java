@@ -84,7 +84,7 @@ record Scenario(Shape shape, ComputeType type, String work) {
   private int number(int group) {
     Matcher matcher = BATCH.matcher(work);
     if (!matcher.matches()) {
-      throw new IllegalStateException(this + " is no batch");
+      throw new IllegalStateException(this + " is not a batch");
     }
     return Integer.parseInt(matcher.group(group));
   }

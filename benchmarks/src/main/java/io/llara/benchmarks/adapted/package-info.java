@@ -1,4 +1,4 @@
-/** What adaptation does to a model, in numbers and words: {@code docs/adaptation.md}. */
+/** What adaptation does to a model, in figures and words: {@code docs/adaptation.md}. */
 @NullMarked
 package io.llara.benchmarks.adapted;
 
