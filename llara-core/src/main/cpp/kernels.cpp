@@ -1,6 +1,6 @@
 // The operations of a LLaMA layer that surround its matrix products, for x86 processors: root mean square norm, rotary
 // embedding, the gate of SwiGLU, and attention. Bound by io.llara.kernels.NativeKernels, which says what arguments mean and
-// has checked them. Lengths and strides are counted in numbers, scratch memory in bytes.
+// has checked them. Lengths and strides are counted in elements, scratch memory in bytes.
 //
 // Each operation reads its rows once and writes them once; attention keeps a few rows of scores in the cache. That is
 // what libtorch's operators, one elementary step each, cannot do. Compiled once for each level of instructions, freely
@@ -15,8 +15,8 @@ using int64 = __INT64_TYPE__;
 using uint16 = __UINT16_TYPE__;
 using uint32 = __UINT32_TYPE__;
 
-// How many numbers a register holds, and how many registers wide a tile of products is: with kTileRows rows of
-// accumulators there are enough left for one row of the right factor and a number of the left one.
+// How many float32 a register holds, and how many registers wide a tile of products is: with kTileRows rows of
+// accumulators there are enough left for one row of the right factor and an element of the left one.
 #if defined(__AVX512F__)
 constexpr int kLanes = 16;
 constexpr int kTileVectors = 4;
@@ -38,7 +38,7 @@ inline V loadBits(const void* from) {
   return value;
 }
 
-// A register of which so many numbers are there; the others are zero.
+// Loads the first `count` elements of a register; the others are zero.
 template <class V, class E>
 inline V loadBits(const E* from, int64 count) {
   constexpr int64 whole = sizeof(V) / sizeof(E);
@@ -85,7 +85,7 @@ struct BFloat16 {
   static Floats load(const Stored* from) {
     return (Floats)(__builtin_convertvector(loadBits<Halves>(from), Words) << 16);
   }
-  // To nearest, ties to even; what is not a number stays so.
+  // To nearest, ties to even; NaN stays NaN.
   static void store(Stored* to, Floats x) {
 #if defined(__AVX512BF16__)
     storeBits(to, _mm512_cvtneps_pbh(x));
@@ -98,7 +98,7 @@ struct BFloat16 {
   }
 };
 
-// The first count < kLanes numbers of a register; the others are zero.
+// The first count < kLanes elements of a register; the others are zero.
 template <class T>
 inline Floats loadSome(const typename T::Stored* from, int count) {
   typename T::Stored some[kLanes] = {};
@@ -127,7 +127,7 @@ struct Some {
   void store(typename T::Stored* to, Floats x) const { storeSome<T>(to, x, count); }
 };
 
-// Calls body(index, access) for count numbers, a register at a time; the last may be a part of one.
+// Calls body(index, access) for count elements, a register at a time; the last may be a part of one.
 template <class T, class Body>
 inline void forEach(int64 count, Body body) {
   int64 i = 0;
@@ -135,8 +135,8 @@ inline void forEach(int64 count, Body body) {
   if (i < count) body(i, Some<T>{(int)(count - i)});
 }
 
-// e to the power of x, to two units in the last place; below -87 it is taken for -87, above 88 for 88. The exponent is
-// split into a power of two and a rest within ±ln 2 / 2, for which a polynomial fitted to the relative error stands.
+// e to the power of x, to two units in the last place; x is clamped to [-87, 88]. The exponent is split into a power of
+// two and a remainder within ±ln 2 / 2, for which there is a polynomial fitted to the relative error.
 inline Floats exponential(Floats x) {
   x = x < -87.0f ? splat(-87.0f) : x;
   x = x > 88.0f ? splat(88.0f) : x;
@@ -184,13 +184,13 @@ template <class T>
 void rotary(const typename T::Stored* x, const typename T::Stored* cos, const typename T::Stored* sin,
             typename T::Stored* out, int64 rows, int64 heads, int64 width) {
   int64 half = width / 2;
-  for (int64 row = 0; row < rows; row++, cos += width, sin += half) {
+  for (int64 row = 0; row < rows; row++, cos += width, sin += width) {
     for (int64 head = 0; head < heads; head++, x += width, out += width) {
       forEach<T>(half, [&](int64 at, auto access) {
         Floats first = access.load(x + at);
         Floats second = access.load(x + half + at);
         Floats c = access.load(cos + at);
-        Floats s = access.load(sin + at);
+        Floats s = access.load(sin + half + at);
         access.store(out + at, first * c - second * s);
         access.store(out + half + at, second * c + first * s);
       });
@@ -209,15 +209,15 @@ void gate(typename T::Stored* open, const typename T::Stored* up, int64 count) {
 // ---- attention
 //
 // Matrices are multiplied tile by tile: kTileRows rows of the left factor, as they lie, by a panel of the right one,
-// which was packed: the columns of a panel side by side for each step of the inner dimension. A step is one number, or,
+// which was packed: the columns of a panel side by side for each step of the inner dimension. A step is one float32, or,
 // where the processor multiplies them natively, a pair of bfloat16: 32 bits in any case.
 
 template <class T, T... I>
 struct Sequence {};
 template <int N>
-using Numbers = __make_integer_seq<Sequence, int, N>;
+using Indices = __make_integer_seq<Sequence, int, N>;
 
-// The numbers of two registers in turn, beginning with number `First` of each; N in all.
+// Interleaves the elements of two registers from element `First` of each on; N in all.
 template <int First, int N, class V, int... I>
 inline auto zip(V a, V b, Sequence<int, I...>) {
   constexpr int count = sizeof(V) / sizeof(a[0]);
@@ -225,7 +225,7 @@ inline auto zip(V a, V b, Sequence<int, I...>) {
 }
 template <int First, int N, class V>
 inline auto zip(V a, V b) {
-  return zip<First, N>(a, b, Numbers<N>{});
+  return zip<First, N>(a, b, Indices<N>{});
 }
 
 // Turns rows into columns. Each step takes the first and second half of the rows in turn.
@@ -245,11 +245,11 @@ struct Singles {
   using Stored = typename T::Stored;
   using Packed = float;
   static constexpr int kStep = 1;
-  // One register of steps of a row, of which `count` numbers are there.
+  // One register of steps of a row, of which `count` elements are there.
   static Words steps(const Stored* from, int64 count) {
     return (Words)(count >= kLanes ? T::load(from) : loadSome<T>(from, (int)count));
   }
-  // A register of columns of kStep rows, each column a step; so many numbers are there in each row.
+  // A register of columns of kStep rows, each column a step; `counts` says how many elements each row has.
   static Words columns(const Stored* const (&rows)[kStep], const int64 (&counts)[kStep], int64 at) {
     return steps(rows[0] + at, counts[0] - at);
   }
@@ -467,9 +467,9 @@ struct Head {
     }
   }
 
-  // Turns a row of scores into shares that are not divided by their sum yet, zero where nothing is seen; the sum.
+  // Replaces a row of scores by shares not yet divided by their sum, zero where nothing is seen; returns the sum.
   float softmax(int row, int64 visible, int64 columns, float scale) {
-    static constexpr auto numbers = [] {
+    static constexpr auto indices = [] {
       struct {
         int32 at[kLanes];
       } n{};
@@ -479,7 +479,7 @@ struct Head {
     float* score = scores + row * paddedKeys;
     Packed* share = shares + row * paddedKeys;
     int64 whole = visible / kLanes * kLanes;
-    auto seen = loadBits<Ints>(numbers.at) < (int32)(visible - whole);
+    auto seen = loadBits<Ints>(indices.at) < (int32)(visible - whole);
     Floats most = splat(-__builtin_inff());
     for (int64 i = 0; i < whole; i += kLanes) {
       Floats s = loadBits<Floats>(score + i);

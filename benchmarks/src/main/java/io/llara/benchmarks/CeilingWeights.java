@@ -7,7 +7,7 @@ import io.llara.kernels.PackedProjection;
 import io.llara.kernels.PlainProjection;
 import io.llara.kernels.Projection;
 import io.llara.model.WeightSource;
-import io.llara.tensor.NumberTypes;
+import io.llara.tensor.Cpu;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -58,7 +58,7 @@ final class CeilingWeights implements AutoCloseable {
 
   CeilingWeights(LlamaConfig config, ComputeType computeType) {
     this.config = config;
-    this.type = NumberTypes.of(computeType);
+    this.type = Cpu.scalarType(computeType);
     WeightSource source = new RandomWeights();
     Map<String, long[]> shapes = LlamaTensors.required(config);
     for (int i = 0; i < config.layers(); i++) {

@@ -2,7 +2,7 @@ package io.llara.benchmarks;
 
 import io.llara.ComputeType;
 import io.llara.checkpoint.LlamaConfig;
-import io.llara.tensor.NumberTypes;
+import io.llara.tensor.Cpu;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -57,10 +57,10 @@ final class TrainingSides implements AutoCloseable {
     dir = Files.createTempDirectory("training-throughput");
     step =
         new TrainingStep(
-            CONFIG, NumberTypes.of(work.type()), work.sequences(), work.length(), lanes, dir);
+            CONFIG, Cpu.scalarType(work.type()), work.sequences(), work.length(), lanes, dir);
     ceiling =
         new TrainingCeiling(
-            CONFIG, NumberTypes.of(work.type()), work.sequences(), work.length(), lanes);
+            CONFIG, Cpu.scalarType(work.type()), work.sequences(), work.length(), lanes);
     check();
   }
 

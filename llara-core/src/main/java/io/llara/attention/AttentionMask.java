@@ -10,27 +10,14 @@ import java.util.List;
  * Which rows of a batch may attend to which, as spans; also the rows' token ids and positions. An
  * immutable value made by {@link AttentionMaskFactory}; thread-safe.
  *
- * <p>Queries and keys are rows of the batch. At first both are all rows, {@code [rows]}; {@link
- * #restrictTo} keeps some query rows only, numbered anew from 0, while the keys stay all rows. That
- * is the last layer of a model, where only pooled rows are wanted.
- *
- * <p>A query row that no span covers is padding: it may see nothing, and what a kernel leaves there
- * means nothing.
+ * <p>A row that no span covers is padding: it may see nothing, and what a kernel leaves there means
+ * nothing.
  */
 public final class AttentionMask {
   private final ImmutableList<Span> spans;
-
-  /** First key row of each sequence, padding included, and the number of key rows. */
-  private final int[] starts;
-
-  private final TokenRange[] real;
-  private final TokenRange[] pooledSelf;
-  private final TokenRange[] pooledNext;
-  private final int[] keyIds;
-  private final int[] keyPositions;
-
-  /** The key row of each query row, ascending; the numbers 0, 1, 2… when nothing is left out. */
-  private final int[] queryRows;
+  private final ImmutableList<Sequence> sequences;
+  private final int[] ids;
+  private final int[] positions;
 
   /**
    * Consecutive key rows, from {@code begin} to before {@code end}.
@@ -94,13 +81,27 @@ public final class AttentionMask {
       return count(keys);
     }
 
-    /** Returns how many of the concatenated keys a query row sees: so many from their beginning. */
+    /** Returns how many of the concatenated keys, counted from the first, a query row sees. */
     public int visibleKeys(int queryRow) {
       if (queryRow < queryBegin || queryRow >= queryEnd) {
         throw new IllegalArgumentException(
             "row " + queryRow + " is not in [" + queryBegin + ", " + queryEnd + ")");
       }
       return causal ? keyCount() - (queryEnd - 1 - queryRow) : keyCount();
+    }
+
+    /** Returns the keys that a query row sees. */
+    public List<KeyRange> keysOf(int queryRow) {
+      ImmutableList.Builder<KeyRange> seen = ImmutableList.builder();
+      int left = visibleKeys(queryRow);
+      for (KeyRange range : keys) {
+        int length = Math.min(left, range.length());
+        if (length > 0) {
+          seen.add(new KeyRange(range.begin, range.begin + length));
+        }
+        left -= length;
+      }
+      return seen.build();
     }
 
     private static int count(List<KeyRange> keys) {
@@ -112,41 +113,23 @@ public final class AttentionMask {
     }
   }
 
-  /** Takes over the arrays; query rows are all rows. */
+  /**
+   * The rows of one prompt.
+   *
+   * @param rows all of them, padding included
+   * @param tokens without padding
+   * @param self those pooled for {@link Mode#SELF}; may be empty
+   * @param next those pooled for {@link Mode#NEXT}; may be empty
+   */
+  record Sequence(TokenRange rows, TokenRange tokens, TokenRange self, TokenRange next) {}
+
+  /** Takes over the arrays, {@code [rows]}. */
   AttentionMask(
-      ImmutableList<Span> spans,
-      int[] starts,
-      TokenRange[] real,
-      TokenRange[] pooledSelf,
-      TokenRange[] pooledNext,
-      int[] keyIds,
-      int[] keyPositions) {
-    this(spans, starts, real, pooledSelf, pooledNext, keyIds, keyPositions, all(keyIds.length));
-  }
-
-  private AttentionMask(
-      ImmutableList<Span> spans,
-      int[] starts,
-      TokenRange[] real,
-      TokenRange[] pooledSelf,
-      TokenRange[] pooledNext,
-      int[] keyIds,
-      int[] keyPositions,
-      int[] queryRows) {
+      ImmutableList<Span> spans, ImmutableList<Sequence> sequences, int[] ids, int[] positions) {
     this.spans = spans;
-    this.starts = starts;
-    this.real = real;
-    this.pooledSelf = pooledSelf;
-    this.pooledNext = pooledNext;
-    this.keyIds = keyIds;
-    this.keyPositions = keyPositions;
-    this.queryRows = queryRows;
-  }
-
-  private static int[] all(int rows) {
-    int[] numbers = new int[rows];
-    Arrays.setAll(numbers, row -> row);
-    return numbers;
+    this.sequences = sequences;
+    this.ids = ids;
+    this.positions = positions;
   }
 
   /** Returns the spans, by ascending query rows; no query row is in two of them. */
@@ -154,154 +137,122 @@ public final class AttentionMask {
     return spans;
   }
 
-  /** Returns the number of query rows. */
-  public int queryRows() {
-    return queryRows.length;
-  }
-
-  /** Returns the number of key rows: all rows of the batch, padding included. */
-  public int keyRows() {
-    return keyIds.length;
-  }
-
-  /** Returns the number of prompts. */
-  public int sequences() {
-    return starts.length - 1;
-  }
-
-  /** Returns the key row where the part of prompt {@code sequence} begins, padding included. */
-  public int sequenceBegin(int sequence) {
-    return starts[check(sequence)];
-  }
-
-  /** Returns the key row where the part of prompt {@code sequence} ends, padding included. */
-  public int sequenceEnd(int sequence) {
-    return starts[check(sequence) + 1];
-  }
-
-  /** Returns the key rows of the tokens of prompt {@code sequence}, padding left out. */
-  public TokenRange tokens(int sequence) {
-    return real[check(sequence)];
-  }
-
   /**
-   * Returns the query rows pooled for {@code mode} in prompt {@code sequence}, in this mask's
-   * numbering; empty if that prompt has not this mode, shorter if {@link #restrictTo} left some
-   * out.
-   */
-  public TokenRange pooled(int sequence, Mode mode) {
-    TokenRange range = (mode == Mode.SELF ? pooledSelf : pooledNext)[check(sequence)];
-    return new TokenRange(firstQueryFrom(range.begin()), firstQueryFrom(range.end()));
-  }
-
-  /** Returns all query rows pooled for any mode in any prompt, ascending: for restrictTo. */
-  public int[] pooledRows() {
-    boolean[] pooled = new boolean[queryRows.length];
-    for (int sequence = 0; sequence < sequences(); sequence++) {
-      for (Mode mode : Mode.values()) {
-        TokenRange range = pooled(sequence, mode);
-        Arrays.fill(pooled, range.begin(), range.end(), true);
-      }
-    }
-    int count = 0;
-    int[] rows = new int[pooled.length];
-    for (int row = 0; row < pooled.length; row++) {
-      if (pooled[row]) {
-        rows[count++] = row;
-      }
-    }
-    return Arrays.copyOf(rows, count);
-  }
-
-  /** Returns the token id of each query row {@code [queryRows]}, the pad id where it is padding. */
-  public int[] rowIds() {
-    return gather(keyIds);
-  }
-
-  /** Returns the position of each query row {@code [queryRows]}, for the rotary embedding. */
-  public int[] positions() {
-    return gather(keyPositions);
-  }
-
-  /** Returns the position of each key row {@code [keyRows]}, for the rotary embedding. */
-  public int[] keyPositions() {
-    return keyPositions.clone();
-  }
-
-  /** Returns the key row that each query row is {@code [queryRows]}, ascending. */
-  public int[] queryRowsAsKeys() {
-    return queryRows.clone();
-  }
-
-  /**
-   * Returns the mask for some of the query rows, numbered anew 0, 1, 2…; the keys stay the same.
+   * Returns the spans of some of the rows, as queries numbered anew 0, 1, 2…; the keys are still
+   * all rows. That is what the last layer of a model needs, where only some rows are wanted.
    *
    * <p>Rows that follow one another within a span become one span, its keys cut after those that
    * its last row sees.
    *
-   * @param sortedRows query rows of this mask, strictly ascending
-   * @throws IllegalArgumentException if the rows do not ascend or are not rows of this mask
+   * @param queryRows strictly ascending
+   * @throws IllegalArgumentException if the rows do not ascend or are not rows of this batch
    */
-  public AttentionMask restrictTo(int[] sortedRows) {
-    int[] kept = new int[sortedRows.length];
-    for (int i = 0; i < kept.length; i++) {
-      int row = sortedRows[i];
-      if (row < 0 || row >= queryRows.length || (i > 0 && row <= sortedRows[i - 1])) {
+  public List<Span> spans(int[] queryRows) {
+    for (int i = 0; i < queryRows.length; i++) {
+      if (queryRows[i] < 0
+          || queryRows[i] >= rows()
+          || (i > 0 && queryRows[i] <= queryRows[i - 1])) {
         throw new IllegalArgumentException(
-            "rows must ascend within [0, "
-                + queryRows.length
-                + "), but number "
-                + i
-                + " is "
-                + row
-                + (i > 0 ? " after " + sortedRows[i - 1] : ""));
+            "rows must ascend within [0, %d), but number %d is %d%s"
+                .formatted(rows(), i, queryRows[i], i > 0 ? " after " + queryRows[i - 1] : ""));
       }
-      kept[i] = queryRows[row];
     }
-    ImmutableList.Builder<Span> restricted = ImmutableList.builder();
+    ImmutableList.Builder<Span> found = ImmutableList.builder();
     int i = 0;
     for (Span span : spans) {
-      while (i < kept.length && sortedRows[i] < span.queryBegin) {
-        i++;
+      while (i < queryRows.length && queryRows[i] < span.queryBegin) {
+        i++; // Padding.
       }
-      while (i < kept.length && sortedRows[i] < span.queryEnd) {
-        int run = i + 1;
+      while (i < queryRows.length && queryRows[i] < span.queryEnd) {
+        int end = i + 1;
         // Without causality all rows see the same keys, so gaps do not matter.
-        while (run < kept.length
-            && sortedRows[run] < span.queryEnd
-            && (!span.causal || sortedRows[run] == sortedRows[run - 1] + 1)) {
-          run++;
+        while (end < queryRows.length
+            && queryRows[end] < span.queryEnd
+            && (!span.causal || queryRows[end] == queryRows[end - 1] + 1)) {
+          end++;
         }
-        int visible = span.visibleKeys(sortedRows[run - 1]);
-        restricted.add(new Span(i, run, first(span.keys, visible), span.causal));
-        i = run;
+        found.add(new Span(i, end, span.keysOf(queryRows[end - 1]), span.causal));
+        i = end;
       }
     }
-    return new AttentionMask(
-        restricted.build(), starts, real, pooledSelf, pooledNext, keyIds, keyPositions, kept);
+    return found.build();
+  }
+
+  /** Returns the number of rows, padding included. */
+  public int rows() {
+    return ids.length;
+  }
+
+  /** Returns the number of prompts. */
+  public int sequences() {
+    return sequences.size();
+  }
+
+  /** Returns the row where the part of prompt {@code sequence} begins, padding included. */
+  public int sequenceBegin(int sequence) {
+    return sequence(sequence).rows().begin();
+  }
+
+  /** Returns the row where the part of prompt {@code sequence} ends, padding included. */
+  public int sequenceEnd(int sequence) {
+    return sequence(sequence).rows().end();
+  }
+
+  /** Returns the rows of the tokens of prompt {@code sequence}, padding left out. */
+  public TokenRange tokens(int sequence) {
+    return sequence(sequence).tokens();
   }
 
   /**
-   * Returns the visibility of one prompt as a matrix {@code [its query rows][its key rows]},
-   * padding included: true where the query may attend to the key.
+   * Returns the rows pooled for {@code mode} in prompt {@code sequence}; empty if there are none.
+   */
+  public TokenRange pooled(int sequence, Mode mode) {
+    return mode == Mode.SELF ? sequence(sequence).self() : sequence(sequence).next();
+  }
+
+  /** Returns the token id of each row {@code [rows]}, the pad id where it is padding. */
+  public int[] rowIds() {
+    return ids.clone();
+  }
+
+  /** Returns the position of each row {@code [rows]}, for the rotary embedding. */
+  public int[] positions() {
+    return positions.clone();
+  }
+
+  /**
+   * Returns the visibility within one prompt as a matrix {@code [its rows][its rows]}, padding
+   * included: true where the row may attend to the one of that column.
    */
   public boolean[][] dense(int sequence) {
-    int begin = firstQueryFrom(sequenceBegin(sequence));
-    int end = firstQueryFrom(sequenceEnd(sequence));
-    return dense(begin, end, sequenceBegin(sequence), sequenceEnd(sequence));
+    return dense(sequence(sequence).rows());
   }
 
   /**
-   * Returns the visibility of the whole batch as one matrix {@code [queryRows][keyRows]}. It grows
-   * with the square of the batch: for small ones, and for packed kernels that want one matrix.
+   * Returns the visibility of the whole batch as one matrix {@code [rows][rows]}. It grows with the
+   * square of the batch: for small ones, and for packed kernels that want one matrix.
    */
   public boolean[][] dense() {
-    return dense(0, queryRows.length, 0, keyIds.length);
+    return dense(new TokenRange(0, rows()));
+  }
+
+  private boolean[][] dense(TokenRange rows) {
+    boolean[][] matrix = new boolean[rows.length()][rows.length()];
+    for (Span span : spans) {
+      int end = Math.min(rows.end(), span.queryEnd);
+      for (int row = Math.max(rows.begin(), span.queryBegin); row < end; row++) {
+        for (KeyRange keys : span.keysOf(row)) {
+          boolean[] line = matrix[row - rows.begin()];
+          Arrays.fill(line, keys.begin - rows.begin(), keys.end - rows.begin(), true);
+        }
+      }
+    }
+    return matrix;
   }
 
   /**
    * Returns {@link #dense(int)} in additive form: 0 where the query may attend to the key, negative
-   * infinity elsewhere. A softmax over a row of padding, which sees nothing, is not a number.
+   * infinity elsewhere. A softmax over a row of padding, which sees nothing, is NaN.
    */
   public float[][] additive(int sequence) {
     return additive(dense(sequence));
@@ -312,96 +263,44 @@ public final class AttentionMask {
     return additive(dense());
   }
 
+  private static float[][] additive(boolean[][] dense) {
+    float[][] matrix = new float[dense.length][dense.length];
+    for (int row = 0; row < dense.length; row++) {
+      for (int column = 0; column < dense.length; column++) {
+        matrix[row][column] = dense[row][column] ? 0 : Float.NEGATIVE_INFINITY;
+      }
+    }
+    return matrix;
+  }
+
   /**
-   * Returns {@link #dense(int)} as one string a query row, {@code 1} where the query may attend to
-   * the key of that column and {@code 0} elsewhere.
+   * Returns {@link #dense(int)} as one string a row, {@code 1} where it may attend to the row of
+   * that column and {@code 0} elsewhere.
    */
   public String[] visibility(int sequence) {
     boolean[][] dense = dense(sequence);
     String[] lines = new String[dense.length];
     for (int row = 0; row < dense.length; row++) {
-      char[] line = new char[dense[row].length];
-      for (int column = 0; column < line.length; column++) {
-        line[column] = dense[row][column] ? '1' : '0';
+      StringBuilder line = new StringBuilder();
+      for (boolean visible : dense[row]) {
+        line.append(visible ? '1' : '0');
       }
-      lines[row] = new String(line);
+      lines[row] = line.toString();
     }
     return lines;
   }
 
   @Override
   public String toString() {
-    return "AttentionMask["
-        + sequences()
-        + " sequences, "
-        + queryRows()
-        + " query rows, "
-        + keyRows()
-        + " key rows, "
-        + spans.size()
-        + " spans]";
+    return "AttentionMask[%d sequences, %d rows, %d spans]"
+        .formatted(sequences(), rows(), spans.size());
   }
 
-  private boolean[][] dense(int queryBegin, int queryEnd, int keyBegin, int keyEnd) {
-    boolean[][] matrix = new boolean[queryEnd - queryBegin][keyEnd - keyBegin];
-    for (Span span : spans) {
-      int begin = Math.max(queryBegin, span.queryBegin);
-      int end = Math.min(queryEnd, span.queryEnd);
-      for (int row = begin; row < end; row++) {
-        for (KeyRange range : first(span.keys, span.visibleKeys(row))) {
-          Arrays.fill(matrix[row - queryBegin], range.begin - keyBegin, range.end - keyBegin, true);
-        }
-      }
-    }
-    return matrix;
-  }
-
-  private static float[][] additive(boolean[][] dense) {
-    float[][] matrix = new float[dense.length][];
-    for (int row = 0; row < dense.length; row++) {
-      float[] line = new float[dense[row].length];
-      for (int column = 0; column < line.length; column++) {
-        line[column] = dense[row][column] ? 0 : Float.NEGATIVE_INFINITY;
-      }
-      matrix[row] = line;
-    }
-    return matrix;
-  }
-
-  /** The first {@code count} of the concatenated keys. */
-  private static List<KeyRange> first(List<KeyRange> keys, int count) {
-    ImmutableList.Builder<KeyRange> cut = ImmutableList.builder();
-    int left = count;
-    for (KeyRange range : keys) {
-      if (left <= 0) {
-        break;
-      }
-      int length = Math.min(left, range.length());
-      cut.add(new KeyRange(range.begin, range.begin + length));
-      left -= length;
-    }
-    return cut.build();
-  }
-
-  /** The first query row that is key row {@code keyRow} or behind it. */
-  private int firstQueryFrom(int keyRow) {
-    int found = Arrays.binarySearch(queryRows, keyRow);
-    return found >= 0 ? found : -found - 1;
-  }
-
-  private int[] gather(int[] perKey) {
-    int[] gathered = new int[queryRows.length];
-    for (int i = 0; i < gathered.length; i++) {
-      gathered[i] = perKey[queryRows[i]];
-    }
-    return gathered;
-  }
-
-  private int check(int sequence) {
-    if (sequence < 0 || sequence >= sequences()) {
+  private Sequence sequence(int number) {
+    if (number < 0 || number >= sequences.size()) {
       throw new IllegalArgumentException(
-          "there are " + sequences() + " sequences, none is number " + sequence);
+          "there are " + sequences.size() + " sequences, none is number " + number);
     }
-    return sequence;
+    return sequences.get(number);
   }
 }

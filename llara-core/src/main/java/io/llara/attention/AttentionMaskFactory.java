@@ -1,10 +1,14 @@
 package io.llara.attention;
 
 import com.google.common.collect.ImmutableList;
+import com.google.common.math.LongMath;
+import io.llara.Mode;
 import io.llara.attention.AttentionMask.KeyRange;
+import io.llara.attention.AttentionMask.Sequence;
 import io.llara.attention.AttentionMask.Span;
 import io.llara.prompt.Prompt;
 import io.llara.prompt.TokenRange;
+import java.math.RoundingMode;
 import java.util.Arrays;
 import java.util.List;
 
@@ -30,41 +34,46 @@ public final class AttentionMaskFactory {
     if (prompts.isEmpty()) {
       throw new IllegalArgumentException("an attention mask needs at least one prompt");
     }
-    int count = prompts.size();
     int[] starts = starts(prompts, layout);
-    int rows = starts[count];
+    int rows = starts[prompts.size()];
     int[] ids = new int[rows];
     int[] positions = new int[rows];
     Arrays.fill(ids, layout.padId());
-    ImmutableList.Builder<Span> spans = ImmutableList.builderWithExpectedSize(count);
-    TokenRange[] real = new TokenRange[count];
-    TokenRange[] pooledSelf = new TokenRange[count];
-    TokenRange[] pooledNext = new TokenRange[count];
-    for (int i = 0; i < count; i++) {
+    ImmutableList.Builder<Span> spans = ImmutableList.builder();
+    ImmutableList.Builder<Sequence> sequences = ImmutableList.builder();
+    for (int i = 0; i < prompts.size(); i++) {
       Prompt prompt = prompts.get(i);
-      int width = starts[i + 1] - starts[i];
-      int lead = layout.padding() == Layout.Padding.LEFT ? width - prompt.length() : 0;
-      int begin = starts[i] + lead;
-      if (layout.positionsCountPadding()) {
-        for (int column = 0; column < width; column++) {
-          positions[starts[i] + column] = column;
-        }
-      }
+      TokenRange all = new TokenRange(starts[i], starts[i + 1]);
+      int lead = layout.padding() == Layout.Padding.LEFT ? all.length() - prompt.length() : 0;
+      int begin = all.begin() + lead;
       prompt.copyIdsTo(ids, begin);
-      int first = layout.positionsCountPadding() ? lead : 0;
+      int first = 0;
+      if (layout.positionsCountPadding()) {
+        first = lead;
+        count(positions, all, 0);
+      }
+      TokenRange tokens = new TokenRange(begin, begin + prompt.length());
       if (layout.selfVisible()) {
-        for (int column = 0; column < prompt.length(); column++) {
-          positions[begin + column] = first + column;
-        }
+        count(positions, tokens, first);
       } else {
         prompt.copyPositionsTo(positions, begin, first);
       }
-      real[i] = new TokenRange(begin, begin + prompt.length());
-      pooledSelf[i] = shift(prompt.pooledSelf(), begin);
-      pooledNext[i] = shift(prompt.pooledNext(), begin);
       addSpans(prompt, begin, layout.selfVisible(), spans);
+      sequences.add(
+          new Sequence(
+              all,
+              tokens,
+              shift(prompt.pooled(Mode.SELF), begin),
+              shift(prompt.pooled(Mode.NEXT), begin)));
     }
-    return new AttentionMask(spans.build(), starts, real, pooledSelf, pooledNext, ids, positions);
+    return new AttentionMask(spans.build(), sequences.build(), ids, positions);
+  }
+
+  /** Numbers rows from {@code first} on. */
+  private static void count(int[] positions, TokenRange rows, int first) {
+    for (int i = 0; i < rows.length(); i++) {
+      positions[rows.begin() + i] = first + i;
+    }
   }
 
   private static void addSpans(
@@ -83,11 +92,9 @@ public final class AttentionMaskFactory {
   /** The first row of each prompt's part of the batch, padding included, and the row count. */
   private static int[] starts(List<Prompt> prompts, Layout layout) {
     boolean packed = layout.padding() == Layout.Padding.NONE;
-    long width = 0;
-    for (Prompt prompt : prompts) {
-      width = Math.max(width, prompt.length());
-    }
-    width = (width + layout.multipleOf() - 1) / layout.multipleOf() * layout.multipleOf();
+    long longest = prompts.stream().mapToLong(Prompt::length).max().orElse(0);
+    long width =
+        LongMath.divide(longest, layout.multipleOf(), RoundingMode.CEILING) * layout.multipleOf();
     int[] starts = new int[prompts.size() + 1];
     long row = 0;
     for (int i = 0; i < prompts.size(); i++) {

@@ -17,7 +17,6 @@ import io.llara.model.WeightSource;
 import io.llara.tensor.Cpu;
 import io.llara.tensor.Libtorch;
 import io.llara.tensor.Memory;
-import io.llara.tensor.NumberTypes;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -166,7 +165,7 @@ public final class EngineBuilder {
       LOG.warn(
           "this processor does not multiply bfloat16 natively; float32 would be several times faster");
     }
-    ScalarType type = NumberTypes.of(resolved);
+    ScalarType type = Cpu.scalarType(resolved);
     boolean packed = packs(config, weights, type);
     // Measured: fewer rows read the weights more often, more rows fall out of the processor's cache
     // between two operations. Rows of half the size, multiplied faster, want twice as many.

@@ -1,12 +1,10 @@
 package io.llara.kernels;
 
-import io.llara.attention.AttentionMask;
 import io.llara.attention.AttentionMask.KeyRange;
 import io.llara.attention.AttentionMask.Span;
 import io.llara.tensor.Cpu;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.IntStream;
@@ -18,12 +16,12 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 /**
  * Kernels of this project's own, compiled to native code, for inference on CPU: each operation
  * reads its rows once and writes them once, and what is in between stays in registers. They equal
- * {@link LibtorchKernels} but for rounding; within an operation numbers are float32.
+ * {@link LibtorchKernels} but for rounding; within an operation values are float32.
  *
  * <p>On a thread for which libtorch uses several, large operations are shared with the common pool.
  */
 public final class FusedKernels implements Kernels {
-  /** So many numbers, or scores, are worth being handed to another thread. */
+  /** How many elements, or scores, are worth handing to another thread. */
   private static final long WORTH_A_PART = 1 << 17;
 
   private final LibtorchKernels libtorch;
@@ -46,9 +44,8 @@ public final class FusedKernels implements Kernels {
    * @throws IllegalArgumentException if that property has a value that means nothing
    */
   public static Kernels orLibtorch() {
-    return NativeKernels.load().isPresent()
-        ? new FusedKernels(Cpu.multipliesTiles())
-        : new LibtorchKernels();
+    boolean tiles = Cpu.multipliesTiles();
+    return NativeKernels.load().isPresent() ? new FusedKernels(tiles) : new LibtorchKernels(tiles);
   }
 
   /**
@@ -60,22 +57,12 @@ public final class FusedKernels implements Kernels {
   }
 
   @Override
-  public boolean differentiable() {
-    return false;
-  }
-
-  @Override
-  public int paddedRows(int rows) {
-    return libtorch.paddedRows(rows); // For the sake of the projections, which are libtorch's.
-  }
-
-  @Override
   public Tensor rmsNorm(Tensor x, Tensor weight, double eps) {
     try (TensorScope scope = new TensorScope()) {
       long width = x.size(1);
-      Numbers in = new Numbers(x);
-      Numbers scale = in.alike(weight, width);
-      Numbers out = in.another();
+      Operand in = new Operand(x);
+      Operand scale = in.matching(weight, width);
+      Operand out = in.emptyLike();
       share(
           x.size(0),
           width,
@@ -93,15 +80,15 @@ public final class FusedKernels implements Kernels {
   }
 
   @Override
-  public Tensor rotary(Tensor x, Rotation table) {
+  public Tensor rotary(Tensor x, Rotation rotation) {
     try (TensorScope scope = new TensorScope()) {
       long rows = x.size(0);
       long heads = x.size(1);
       long width = x.size(2);
-      Numbers in = new Numbers(x);
-      Numbers cos = in.alike(table.cos(), rows * width);
-      Numbers sin = in.alike(table.sin(), rows * (width / 2));
-      Numbers out = in.another();
+      Operand in = new Operand(x);
+      Operand cos = in.matching(rotation.cos(), rows * width);
+      Operand sin = in.matching(rotation.sin(), rows * width);
+      Operand out = in.emptyLike();
       share(
           rows,
           heads * width,
@@ -110,7 +97,7 @@ public final class FusedKernels implements Kernels {
                   in.type,
                   in.at(begin * heads * width),
                   cos.at(begin * width),
-                  sin.at(begin * (width / 2)),
+                  sin.at(begin * width),
                   out.at(begin * heads * width),
                   end - begin,
                   heads,
@@ -122,8 +109,8 @@ public final class FusedKernels implements Kernels {
   @Override
   public Tensor swiGlu(Tensor x, Projection gate, Projection up) {
     try (TensorScope scope = new TensorScope()) {
-      Numbers open = new Numbers(gate.apply(x));
-      Numbers other = open.alike(up.apply(x), open.count);
+      Operand open = new Operand(gate.apply(x));
+      Operand other = open.matching(up.apply(x), open.count);
       share(
           open.count,
           1,
@@ -134,21 +121,20 @@ public final class FusedKernels implements Kernels {
   }
 
   @Override
-  public Tensor attention(Tensor q, Tensor k, Tensor v, AttentionMask mask) {
+  public Tensor attention(Tensor q, Tensor k, Tensor v, List<Span> spans) {
     if (suitsLibtorch(q)) {
-      return libtorch.attention(q, k, v, mask);
+      return libtorch.attention(q, k, v, spans);
     }
     try (TensorScope scope = new TensorScope()) {
       long rows = q.size(0);
       long heads = q.size(1);
       long kvHeads = k.size(1);
       long width = q.size(2);
-      List<Span> spans = mask.spans();
-      Numbers queries = new Numbers(q);
-      Numbers keys = queries.alike(k, k.size(0) * kvHeads * width);
-      Numbers values = queries.alike(v, keys.count);
-      Numbers out = queries.another();
-      long spanNumbers = address(Tensors.ofInts(numbers(spans, rows, k.size(0))));
+      Operand queries = new Operand(q);
+      Operand keys = queries.matching(k, k.size(0) * kvHeads * width);
+      Operand values = queries.matching(v, keys.count);
+      Operand out = queries.emptyLike();
+      long encodedSpans = address(Tensors.ofInts(encode(spans, rows, k.size(0))));
       long longest = spans.stream().mapToLong(Span::keyCount).max().orElse(0);
       long scores =
           spans.stream().mapToLong(span -> (long) span.queryCount() * span.keyCount()).sum();
@@ -170,7 +156,7 @@ public final class FusedKernels implements Kernels {
                   begin,
                   end,
                   width,
-                  spanNumbers,
+                  encodedSpans,
                   spans.size(),
                   scratch + part * scratchBytes,
                   (float) (1 / Math.sqrt(width))));
@@ -180,15 +166,15 @@ public final class FusedKernels implements Kernels {
 
   /**
    * Whether libtorch's attention is faster, or can do what this one cannot: where a matrix unit
-   * multiplies bfloat16, and for heads whose numbers do not come in pairs.
+   * multiplies bfloat16, and for heads of odd width.
    */
   private boolean suitsLibtorch(Tensor q) {
     return (tiles && q.scalar_type().intern() == ScalarType.BFloat16) || q.size(2) % 2 != 0;
   }
 
-  /** The spans as {@link NativeKernels#attention} wants them, checked to lie within the rows. */
-  private static int[] numbers(List<Span> spans, long queryRows, long keyRows) {
-    List<Integer> numbers = new ArrayList<>();
+  /** Encodes spans for {@link NativeKernels#attention} and checks that they lie within the rows. */
+  private static int[] encode(List<Span> spans, long queryRows, long keyRows) {
+    IntStream.Builder encoded = IntStream.builder();
     int covered = 0;
     for (Span span : spans) {
       List<KeyRange> keys = span.keys();
@@ -200,17 +186,11 @@ public final class FusedKernels implements Kernels {
                 .formatted(span, queryRows, keyRows));
       }
       covered = span.queryEnd();
-      numbers.add(span.queryBegin());
-      numbers.add(span.queryEnd());
-      numbers.add(span.causal() ? 1 : 0);
-      numbers.add(span.keyCount());
-      numbers.add(keys.size());
-      for (KeyRange range : keys) {
-        numbers.add(range.begin());
-        numbers.add(range.end());
-      }
+      encoded.add(span.queryBegin()).add(span.queryEnd()).add(span.causal() ? 1 : 0);
+      encoded.add(span.keyCount()).add(keys.size());
+      keys.forEach(range -> encoded.add(range.begin()).add(range.end()));
     }
-    return numbers.stream().mapToInt(Integer::intValue).toArray();
+    return encoded.build().toArray();
   }
 
   private static Tensor bytes(long count) {
@@ -231,7 +211,7 @@ public final class FusedKernels implements Kernels {
   /**
    * Shares {@code units} of work among as many threads as libtorch uses for this one, at most.
    *
-   * @param size how many numbers a unit has
+   * @param size how many elements a unit has
    */
   private static void share(long units, long size, Part work) {
     long worth = units * size / WORTH_A_PART;
@@ -245,8 +225,8 @@ public final class FusedKernels implements Kernels {
     }
   }
 
-  /** A tensor whose numbers lie one after the other, of a type that the kernels know. */
-  private static final class Numbers {
+  /** An argument or result of a native kernel: a contiguous tensor of a type that it knows. */
+  private static final class Operand {
     final Tensor tensor;
     final int type;
     final long count;
@@ -257,7 +237,7 @@ public final class FusedKernels implements Kernels {
      *
      * @throws IllegalArgumentException if it is neither float32 nor bfloat16
      */
-    Numbers(Tensor tensor) {
+    Operand(Tensor tensor) {
       this.tensor = tensor.is_contiguous() ? tensor : tensor.contiguous();
       ScalarType scalarType = tensor.scalar_type().intern();
       this.type =
@@ -272,31 +252,27 @@ public final class FusedKernels implements Kernels {
       this.address = FusedKernels.address(this.tensor);
     }
 
-    /**
-     * Takes another tensor, which has to be of this one's type.
-     *
-     * @param count how many numbers it has to have
-     */
-    Numbers alike(Tensor other, long count) {
-      Numbers numbers = new Numbers(other);
-      if (numbers.type != type || numbers.count != count) {
+    /** Takes another tensor, which must have this one's type and {@code count} elements. */
+    Operand matching(Tensor other, long count) {
+      Operand operand = new Operand(other);
+      if (operand.type != type || operand.count != count) {
         throw new IllegalArgumentException(
-            "expected %d numbers of type %s, not %d of type %s"
+            "expected %d elements of type %s, not %d of type %s"
                 .formatted(
                     count,
                     tensor.scalar_type().intern(),
-                    numbers.count,
+                    operand.count,
                     other.scalar_type().intern()));
       }
-      return numbers;
+      return operand;
     }
 
     /** Makes a tensor of this shape and type for results. */
-    Numbers another() {
-      return new Numbers(torch.empty_like(tensor));
+    Operand emptyLike() {
+      return new Operand(torch.empty_like(tensor));
     }
 
-    /** The address of a number. */
+    /** Returns the address of an element. */
     long at(long index) {
       return address + index * (type == NativeKernels.FLOAT32 ? Float.BYTES : Short.BYTES);
     }

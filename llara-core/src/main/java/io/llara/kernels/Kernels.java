@@ -1,6 +1,7 @@
 package io.llara.kernels;
 
-import io.llara.attention.AttentionMask;
+import io.llara.attention.AttentionMask.Span;
+import java.util.List;
 import org.bytedeco.pytorch.Tensor;
 
 /**
@@ -11,19 +12,6 @@ import org.bytedeco.pytorch.Tensor;
  * caller's innermost scope; arguments are left as they are.
  */
 public interface Kernels {
-
-  /** Returns whether autograd may record these operations. */
-  boolean differentiable();
-
-  /**
-   * Returns how many rows a batch is to be padded to with rows that no span covers; at least {@code
-   * rows}. Kernels that are compiled for a number of rows keep that set of numbers small by it.
-   *
-   * @param rows the rows of the batch
-   */
-  default int paddedRows(int rows) {
-    return rows;
-  }
 
   /**
    * Root mean square normalisation (arXiv 1910.07467): {@code x / sqrt(mean(x²) + eps) · weight};
@@ -39,22 +27,21 @@ public interface Kernels {
    * checkpoints: the pair of a component {@code i < headDim / 2} is {@code i + headDim / 2}.
    *
    * @param x {@code [rows, heads, headDim]}
-   * @param table the cosines and sines of the rows' positions
    */
-  Tensor rotary(Tensor x, Rotation table);
+  Tensor rotary(Tensor x, Rotation rotation);
 
   /**
-   * Scaled dot-product attention, {@code softmax(q kᵀ / sqrt(headDim)) v}, over the spans of a
-   * mask.
+   * Scaled dot-product attention, {@code softmax(q kᵀ / sqrt(headDim)) v}, over spans.
    *
-   * @param q {@code [queries, heads, headDim]}, the mask's query rows
-   * @param k {@code [keys, kvHeads, headDim]}, the mask's key rows; query head {@code h} reads key
-   *     head {@code h · kvHeads / heads}
+   * @param q {@code [queries, heads, headDim]}
+   * @param k {@code [keys, kvHeads, headDim]}; query head {@code h} reads key head {@code h ·
+   *     kvHeads / heads}
    * @param v {@code [keys, kvHeads, headDim]}
-   * @return {@code [queries, heads · headDim]}; rows that no span covers, padding at the end among
-   *     them, are zero
+   * @param spans by ascending query rows
+   * @return {@code [queries, heads · headDim]}; rows that no span covers, padding among them, are
+   *     zero
    */
-  Tensor attention(Tensor q, Tensor k, Tensor v, AttentionMask mask);
+  Tensor attention(Tensor q, Tensor k, Tensor v, List<Span> spans);
 
   /**
    * The gated half of a SwiGLU feed-forward block (arXiv 2002.05202): {@code silu(gate(x)) ·
@@ -65,10 +52,21 @@ public interface Kernels {
   Tensor swiGlu(Tensor x, Projection gate, Projection up);
 
   /**
-   * Cosines and sines for the rows of a batch.
+   * Cosines and sines of the rows of a batch: {@code x} is rotated to {@code x · cos + swapped(x) ·
+   * sin}, where {@code swapped} exchanges the halves of a head.
    *
    * @param cos {@code [rows, 1, headDim]}, both halves alike
-   * @param sin {@code [rows, 1, headDim / 2]}
+   * @param sin {@code [rows, 1, headDim]}, the first half negated
    */
-  record Rotation(Tensor cos, Tensor sin) {}
+  record Rotation(Tensor cos, Tensor sin) {
+    /** Returns the rotation of some of the rows, given their indices. */
+    public Rotation of(Tensor indices) {
+      return new Rotation(cos.index_select(0, indices), sin.index_select(0, indices));
+    }
+
+    /** Returns the width of a head. */
+    public long headDim() {
+      return cos.size(2);
+    }
+  }
 }

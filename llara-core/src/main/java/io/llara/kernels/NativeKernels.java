@@ -126,7 +126,7 @@ final class NativeKernels {
    *
    * @param x {@code [rows, heads, width]}
    * @param cos {@code [rows, width]}
-   * @param sin {@code [rows, width / 2]}
+   * @param sin {@code [rows, width]}, of which the second half is read
    * @param out {@code [rows, heads, width]}
    */
   static native void rotary(

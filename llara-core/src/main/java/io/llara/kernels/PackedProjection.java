@@ -10,13 +10,11 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * A projection whose weight lies in oneDNN's own blocked layout, so that no call rearranges it
- * again, and which adds a residual while the result is still in registers. For inference on CPU
- * only: autograd does not know it.
+ * again. For inference on CPU only: autograd does not know it.
  */
 public final class PackedProjection implements Projection {
   private static final Operator REORDER = new Operator("mkldnn::_reorder_linear_weight", "");
-  private static final Operator UNARY = new Operator("mkldnn::_linear_pointwise", "");
-  private static final Operator BINARY = new Operator("mkldnn::_linear_pointwise", "binary");
+  private static final Operator LINEAR = new Operator("mkldnn::_linear_pointwise", "");
 
   /** Says whether oneDNN multiplies bfloat16 on this processor. */
   private static final Operator BFLOAT16 = new Operator("mkldnn::_is_mkldnn_bf16_supported", "");
@@ -38,8 +36,7 @@ public final class PackedProjection implements Projection {
   public static boolean available(ScalarType type) {
     return torch.hasMKLDNN()
         && REORDER.exists()
-        && UNARY.exists()
-        && BINARY.exists()
+        && LINEAR.exists()
         && (type != ScalarType.BFloat16 || BFLOAT16.exists() && BFLOAT16.test());
   }
 
@@ -59,23 +56,13 @@ public final class PackedProjection implements Projection {
 
   @Override
   public Tensor apply(Tensor x) {
-    return UNARY.call(
+    return LINEAR.call(
         new IValue(x),
         new IValue(weight),
-        bias(),
+        bias == null ? new IValue() : new IValue(bias),
         new IValue("none"),
-        UNARY.emptyList(4),
+        LINEAR.emptyList(4),
         new IValue());
-  }
-
-  @Override
-  public Tensor applyAndAdd(Tensor x, Tensor residual) {
-    return BINARY.call(
-        new IValue(x), new IValue(residual), new IValue(weight), bias(), new IValue("add"));
-  }
-
-  private IValue bias() {
-    return bias == null ? new IValue() : new IValue(bias);
   }
 
   @Override

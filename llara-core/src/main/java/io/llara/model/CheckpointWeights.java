@@ -4,8 +4,6 @@ import io.llara.ModelLoadException;
 import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.LoraAdapter;
 import io.llara.checkpoint.TensorEntry;
-import io.llara.tensor.NumberTypes;
-import io.llara.tensor.StoredTensors;
 import io.llara.tensor.TensorScope;
 import java.util.Map;
 import org.bytedeco.pytorch.Scalar;
@@ -49,7 +47,7 @@ public final class CheckpointWeights implements WeightSource, AutoCloseable {
     if (pair != null) {
       return merge(entry, pair, type);
     }
-    ScalarType storedType = NumberTypes.of(entry.type());
+    ScalarType storedType = StoredTensors.scalarType(entry.type());
     if (storedType == type) {
       return use == Use.KEPT && !copy ? stored.map(entry) : stored.read(entry);
     }
@@ -60,7 +58,7 @@ public final class CheckpointWeights implements WeightSource, AutoCloseable {
 
   @Override
   public ScalarType storedType(String name, ScalarType preferred) {
-    return pairs.containsKey(name) ? preferred : NumberTypes.of(entry(name).type());
+    return pairs.containsKey(name) ? preferred : StoredTensors.scalarType(entry(name).type());
   }
 
   private TensorEntry entry(String name) {

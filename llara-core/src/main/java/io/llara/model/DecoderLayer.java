@@ -1,14 +1,12 @@
 package io.llara.model;
 
-import io.llara.attention.AttentionMask;
-import io.llara.kernels.Kernels;
 import io.llara.tensor.TensorScope;
+import java.util.function.Supplier;
 import org.bytedeco.pytorch.Tensor;
-import org.jspecify.annotations.Nullable;
 
 /**
- * One layer of a LLaMA decoder (arXiv 2302.13971, section 2.2): attention and feed-forward, each
- * normalised before and added to the residual stream after.
+ * One layer of a LLaMA decoder (arXiv 2302.13971, section 2.2): {@code h = hidden +
+ * attention(norm(hidden))}, then {@code h + feedForward(norm(h))}.
  */
 final class DecoderLayer implements AutoCloseable {
   private final RmsNorm attentionNorm;
@@ -28,49 +26,27 @@ final class DecoderLayer implements AutoCloseable {
     this.feedForward = feedForward;
   }
 
-  /** Runs the layer on all rows, {@code [rows, hidden]}. */
-  Tensor apply(Tensor hidden, Kernels.Rotation rotation, AttentionMask mask) {
-    return run(hidden, null, rotation, rotation, mask);
+  /**
+   * Runs the layer.
+   *
+   * @param hidden all rows of the batch, {@code [rows, hidden]}
+   * @param rows those to compute
+   * @return {@code [queries, hidden]}
+   */
+  Tensor apply(Tensor hidden, Rows rows) {
+    try (TensorScope scope = new TensorScope()) {
+      Tensor h = add(rows.of(hidden), () -> attention.apply(attentionNorm.apply(hidden), rows));
+      return scope.keep(add(h, () -> feedForward.apply(feedForwardNorm.apply(h))));
+    }
   }
 
   /**
-   * Runs the layer for a selection of rows only; keys and values still come from all of them.
-   *
-   * @param rows indices of the rows that the mask's queries are, {@code [queries]}
-   * @return {@code [queries, hidden]}
+   * Adds what a block returns to the residual stream. What the block made on its way is freed at
+   * once: its memory is still in the processor's cache for what comes next.
    */
-  Tensor apply(
-      Tensor hidden,
-      Tensor rows,
-      Kernels.Rotation rotation,
-      Kernels.Rotation rowRotation,
-      AttentionMask mask) {
-    return run(hidden, rows, rotation, rowRotation, mask);
-  }
-
-  private Tensor run(
-      Tensor hidden,
-      @Nullable Tensor rows,
-      Kernels.Rotation keyRotation,
-      Kernels.Rotation queryRotation,
-      AttentionMask mask) {
-    // What is dead is freed at once: its memory is still in the processor's cache for what comes
-    // next.
+  private static Tensor add(Tensor residual, Supplier<Tensor> block) {
     try (TensorScope scope = new TensorScope()) {
-      Tensor attended;
-      try (TensorScope attentionScope = new TensorScope()) {
-        Tensor normed = attentionNorm.apply(hidden);
-        attended =
-            attentionScope.keep(
-                attention.applyAndAdd(
-                    normed,
-                    rows == null ? normed : normed.index_select(0, rows),
-                    rows == null ? hidden : hidden.index_select(0, rows),
-                    keyRotation,
-                    queryRotation,
-                    mask));
-      }
-      return scope.keep(feedForward.applyAndAdd(feedForwardNorm.apply(attended), attended));
+      return scope.keep(block.get().add_(residual));
     }
   }
 

@@ -1,7 +1,7 @@
 package io.llara.model;
 
-import io.llara.attention.AttentionMask;
 import io.llara.kernels.Kernels;
+import io.llara.kernels.Kernels.Rotation;
 import io.llara.kernels.Projection;
 import io.llara.tensor.TensorScope;
 import org.bytedeco.pytorch.Tensor;
@@ -16,57 +16,43 @@ final class GroupedQueryAttention implements AutoCloseable {
   private final Projection key;
   private final Projection value;
   private final Projection output;
-  private final int headDim;
 
   /** Takes ownership of the projections. */
   GroupedQueryAttention(
-      Kernels kernels,
-      Projection query,
-      Projection key,
-      Projection value,
-      Projection output,
-      int headDim) {
+      Kernels kernels, Projection query, Projection key, Projection value, Projection output) {
     this.kernels = kernels;
     this.query = query;
     this.key = key;
     this.value = value;
     this.output = output;
-    this.headDim = headDim;
   }
 
   /**
-   * Returns {@code residual + attention}, for the rows of {@code queries} over the keys of {@code
-   * x}.
+   * Attends from some rows to the keys of all rows.
    *
-   * @param x all rows of the batch, normalised, {@code [keys, hidden]}
-   * @param queries the mask's query rows of {@code x}, {@code [queries, hidden]}; in all layers but
-   *     the last the same tensor
-   * @param residual {@code [queries, hidden]}
+   * @param x all rows of the batch, normalised, {@code [rows, hidden]}
+   * @param rows the queries
+   * @return {@code [queries, hidden]}
    */
-  Tensor applyAndAdd(
-      Tensor x,
-      Tensor queries,
-      Tensor residual,
-      Kernels.Rotation keyRotation,
-      Kernels.Rotation queryRotation,
-      AttentionMask mask) {
+  Tensor apply(Tensor x, Rows rows) {
     try (TensorScope scope = new TensorScope()) {
-      Tensor q = rotated(query, queries, queryRotation);
-      Tensor k = rotated(key, x, keyRotation);
-      Tensor v = heads(value.apply(x));
-      return scope.keep(output.applyAndAdd(kernels.attention(q, k, v, mask), residual));
+      Tensor q = rotated(query, rows.of(x), rows.queryRotation());
+      Tensor k = rotated(key, x, rows.keyRotation());
+      Tensor v = splitHeads(value.apply(x), rows.keyRotation().headDim());
+      return scope.keep(output.apply(kernels.attention(q, k, v, rows.spans())));
     }
   }
 
-  private Tensor rotated(Projection projection, Tensor x, Kernels.Rotation rotation) {
+  private Tensor rotated(Projection projection, Tensor x, Rotation rotation) {
     try (TensorScope scope = new TensorScope()) {
-      return scope.keep(kernels.rotary(heads(projection.apply(x)), rotation));
+      Tensor heads = splitHeads(projection.apply(x), rotation.headDim());
+      return scope.keep(kernels.rotary(heads, rotation));
     }
   }
 
-  /** {@code [rows, heads · headDim]} as {@code [rows, heads, headDim]}. */
-  private Tensor heads(Tensor rows) {
-    return rows.view(rows.size(0), -1, headDim);
+  /** Views {@code [rows, heads · headDim]} as {@code [rows, heads, headDim]}. */
+  private static Tensor splitHeads(Tensor x, long headDim) {
+    return x.view(x.size(0), -1, headDim);
   }
 
   @Override

@@ -8,7 +8,6 @@ import io.llara.kernels.PlainProjection;
 import io.llara.kernels.Projection;
 import java.util.ArrayList;
 import java.util.List;
-import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /** Wires a model from a configuration and parts: the only place that knows both. */
@@ -79,14 +78,14 @@ public final class LlamaFactory {
   }
 
   private LlamaModel model(int positions) {
-    Tensor embedding = track(parts.embedding());
+    TokenEmbedding embedding = track(new TokenEmbedding(parts.embedding(), type));
     RotaryEmbedding rotary = track(RotaryEmbedding.create(config, positions, type));
     List<DecoderLayer> layers = new ArrayList<>();
     for (int i = 0; i < config.layers(); i++) {
       layers.add(layer("layers." + i + "."));
     }
     return new LlamaModel(
-        config, kernels, type, embedding, rotary, layers, norm(LlamaTensors.FINAL_NORM));
+        config, parts.rowPadding(), embedding, rotary, layers, norm(LlamaTensors.FINAL_NORM));
   }
 
   private DecoderLayer layer(String name) {
@@ -97,8 +96,7 @@ public final class LlamaFactory {
             projection(name + "self_attn.q_proj"),
             projection(name + "self_attn.k_proj"),
             projection(name + "self_attn.v_proj"),
-            projection(name + "self_attn.o_proj"),
-            config.headDim()),
+            projection(name + "self_attn.o_proj")),
         norm(name + "post_attention_layernorm.weight"),
         new SwiGluFeedForward(
             kernels,

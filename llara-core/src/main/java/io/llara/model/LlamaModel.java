@@ -1,15 +1,15 @@
 package io.llara.model;
 
 import io.llara.attention.AttentionMask;
+import io.llara.attention.AttentionMask.Span;
 import io.llara.checkpoint.LlamaConfig;
-import io.llara.kernels.Kernels;
+import io.llara.kernels.Kernels.Rotation;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
 import java.util.Arrays;
 import java.util.List;
+import java.util.function.IntUnaryOperator;
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.global.torch.ScalarType;
-import org.jspecify.annotations.Nullable;
 
 /**
  * The forward pass of a LLaMA decoder (arXiv 2302.13971; grouped-query attention and biases as the
@@ -21,9 +21,8 @@ import org.jspecify.annotations.Nullable;
  */
 public final class LlamaModel implements AutoCloseable {
   private final LlamaConfig config;
-  private final Kernels kernels;
-  private final ScalarType computeType;
-  private final Tensor embedding;
+  private final IntUnaryOperator rowPadding;
+  private final TokenEmbedding embedding;
   private final RotaryEmbedding rotary;
   private final List<DecoderLayer> layers;
   private final RmsNorm norm;
@@ -31,19 +30,17 @@ public final class LlamaModel implements AutoCloseable {
   /**
    * Takes ownership of the parts.
    *
-   * @param embedding {@code [vocabulary, hidden]}, in any floating type
+   * @param rowPadding how many rows a batch is padded to, given its own
    */
   LlamaModel(
       LlamaConfig config,
-      Kernels kernels,
-      ScalarType computeType,
-      Tensor embedding,
+      IntUnaryOperator rowPadding,
+      TokenEmbedding embedding,
       RotaryEmbedding rotary,
       List<DecoderLayer> layers,
       RmsNorm norm) {
     this.config = config;
-    this.kernels = kernels;
-    this.computeType = computeType;
+    this.rowPadding = rowPadding;
     this.embedding = embedding;
     this.rotary = rotary;
     this.layers = List.copyOf(layers);
@@ -93,35 +90,27 @@ public final class LlamaModel implements AutoCloseable {
 
   /** One batch on its way: {@link #embed}, every {@link #layer} in turn, {@link #finish}. */
   public final class Pass {
-    private final AttentionMask batch;
     private final int[] ids;
     private final int wanted;
-    private final Kernels.Rotation rotation;
+    private final Rows all;
+    private final Rows last;
 
-    /** The mask, rows and rotation of the last layer's queries; null if they are all rows. */
-    private final @Nullable AttentionMask lastBatch;
-
-    private final @Nullable Tensor lastRows;
-    private final Kernels.Rotation lastRotation;
-
-    private Pass(AttentionMask batch, int[] rows) {
-      this.batch = batch;
-      this.wanted = rows.length;
-      requireKnown(batch.rowIds());
+    private Pass(AttentionMask batch, int[] wanted) {
+      int[] tokens = batch.rowIds();
+      requireKnown(tokens);
       // Rows of padding hold token 0 at position 0; no span covers them, and nobody reads them.
-      int padded = kernels.paddedRows(batch.keyRows());
-      this.ids = Arrays.copyOf(batch.rowIds(), padded);
-      this.rotation = rotary.at(Arrays.copyOf(batch.keyPositions(), padded));
-      if (rows.length == batch.queryRows()) {
-        this.lastBatch = null;
-        this.lastRows = null;
-        this.lastRotation = rotation;
-      } else {
-        int lastPadded = kernels.paddedRows(rows.length);
-        this.lastBatch = batch.restrictTo(rows);
-        this.lastRows = Tensors.ofInts(Arrays.copyOf(rows, lastPadded));
-        this.lastRotation = rotary.at(Arrays.copyOf(lastBatch.positions(), lastPadded));
-      }
+      int padded = rowPadding.applyAsInt(batch.rows());
+      this.ids = Arrays.copyOf(tokens, padded);
+      this.wanted = wanted.length;
+      Rotation rotation = rotary.at(Arrays.copyOf(batch.positions(), padded));
+      this.all = new Rows(null, rotation, rotation, batch.spans());
+      this.last = wanted.length == batch.rows() ? all : select(wanted, batch, rotation);
+    }
+
+    private Rows select(int[] wanted, AttentionMask batch, Rotation rotation) {
+      List<Span> spans = batch.spans(wanted);
+      Tensor indices = Tensors.ofInts(Arrays.copyOf(wanted, rowPadding.applyAsInt(wanted.length)));
+      return new Rows(indices, rotation.of(indices), rotation, spans);
     }
 
     /** Returns the token ids of the rows, padding included. */
@@ -136,9 +125,7 @@ public final class LlamaModel implements AutoCloseable {
 
     /** Looks the tokens up, {@code [rows, hidden]}, padding included. */
     public Tensor embed() {
-      try (TensorScope scope = new TensorScope()) {
-        return scope.keep(embedding.index_select(0, Tensors.ofInts(ids)).to(computeType));
-      }
+      return embedding.apply(ids);
     }
 
     /**
@@ -148,11 +135,7 @@ public final class LlamaModel implements AutoCloseable {
      * @return {@code [rows, hidden]}; of the last layer, the wanted rows alone
      */
     public Tensor layer(int index, Tensor hidden) {
-      DecoderLayer layer = layers.get(index);
-      if (index < layers.size() - 1 || lastBatch == null || lastRows == null) {
-        return layer.apply(hidden, rotation, batch);
-      }
-      return layer.apply(hidden, lastRows, rotation, lastRotation, lastBatch);
+      return layers.get(index).apply(hidden, index == layers.size() - 1 ? last : all);
     }
 
     /** Applies the final norm and leaves padding behind: {@code [wanted rows, hidden]}. */
@@ -169,15 +152,7 @@ public final class LlamaModel implements AutoCloseable {
    * @throws IllegalArgumentException if an id is not in the vocabulary
    */
   public void requireKnown(int[] ids) {
-    for (int id : ids) {
-      if (id < 0 || id >= config.vocabularySize()) {
-        throw new IllegalArgumentException(
-            "token id "
-                + id
-                + " is outside of the model's vocabulary of "
-                + config.vocabularySize());
-      }
-    }
+    embedding.requireKnown(ids);
   }
 
   @Override

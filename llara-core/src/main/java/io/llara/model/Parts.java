@@ -1,12 +1,13 @@
 package io.llara.model;
 
 import io.llara.kernels.Projection;
+import java.util.function.IntUnaryOperator;
 import org.bytedeco.pytorch.Tensor;
 
 /**
- * Where a model gets the parts that hold weights: as they are stored, packed for a processor, or
- * recorded for training. Asked once for each part, in the order a forward pass meets them, by one
- * thread. The model owns what it is given.
+ * Where a model gets the parts that hold weights: as they are stored, packed for a processor, or to
+ * be trained. Called once for each part, in the order a forward pass meets them, by one thread. The
+ * model owns what it is given.
  */
 public interface Parts {
 
@@ -27,4 +28,10 @@ public interface Parts {
    *     layers.0.self_attn.q_proj}
    */
   Projection projection(String module);
+
+  /**
+   * Returns how many rows a batch is padded to, given its own. Projections that are compiled for a
+   * number of rows, and kept, keep the set of these numbers small by it.
+   */
+  IntUnaryOperator rowPadding();
 }

@@ -5,7 +5,6 @@ import io.llara.checkpoint.RopeScaling;
 import io.llara.kernels.Kernels.Rotation;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
-import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
@@ -13,40 +12,39 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
  * checkpoints; a table up to a fixed position.
  */
 public final class RotaryEmbedding implements AutoCloseable {
-  private final Tensor cos;
-  private final Tensor sin;
-  private final int positions;
+  private final Rotation table;
 
-  private RotaryEmbedding(Tensor cos, Tensor sin, int positions) {
-    this.cos = cos;
-    this.sin = sin;
-    this.positions = positions;
+  private RotaryEmbedding(Rotation table) {
+    this.table = table;
   }
 
   /**
    * Makes the table.
    *
-   * @param positions how many positions, from 0 on, may be asked for
+   * @param positions the number of positions, from 0 on
    */
   static RotaryEmbedding create(LlamaConfig config, int positions, ScalarType type) {
     double[] frequencies = inverseFrequencies(config);
     int half = frequencies.length;
-    float[] cos = new float[Math.multiplyExact(positions, 2 * half)];
-    float[] sin = new float[positions * half];
+    int headDim = 2 * half;
+    float[] cos = new float[Math.multiplyExact(positions, headDim)];
+    float[] sin = new float[cos.length];
     for (int p = 0; p < positions; p++) {
       for (int i = 0; i < half; i++) {
+        int first = p * headDim + i;
+        int second = first + half;
         double angle = p * frequencies[i];
-        float c = (float) Math.cos(angle);
-        cos[p * 2 * half + i] = c;
-        cos[p * 2 * half + half + i] = c;
-        sin[p * half + i] = (float) Math.sin(angle);
+        cos[second] = (float) Math.cos(angle);
+        sin[second] = (float) Math.sin(angle);
+        cos[first] = cos[second];
+        sin[first] = -sin[second];
       }
     }
     try (TensorScope scope = new TensorScope()) {
       return new RotaryEmbedding(
-          scope.own(Tensors.ofFloats(cos, positions, 1, 2L * half).to(type)),
-          scope.own(Tensors.ofFloats(sin, positions, 1, half).to(type)),
-          positions);
+          new Rotation(
+              scope.own(Tensors.ofFloats(cos, positions, 1, headDim).to(type)),
+              scope.own(Tensors.ofFloats(sin, positions, 1, headDim).to(type))));
     }
   }
 
@@ -90,26 +88,23 @@ public final class RotaryEmbedding implements AutoCloseable {
    * @throws IllegalArgumentException if a position lies beyond the table
    */
   Rotation at(int[] rowPositions) {
+    long positions = table.cos().size(0);
     for (int position : rowPositions) {
       if (position < 0 || position >= positions) {
         throw new IllegalArgumentException(
-            "position "
-                + position
-                + " is outside of the "
-                + positions
-                + " this model was loaded for");
+            "position %d is outside of the %d this model was loaded for"
+                .formatted(position, positions));
       }
     }
     try (TensorScope scope = new TensorScope()) {
-      Tensor index = Tensors.ofInts(rowPositions);
-      return new Rotation(
-          scope.keep(cos.index_select(0, index)), scope.keep(sin.index_select(0, index)));
+      Rotation rows = table.of(Tensors.ofInts(rowPositions));
+      return new Rotation(scope.keep(rows.cos()), scope.keep(rows.sin()));
     }
   }
 
   @Override
   public void close() {
-    cos.close();
-    sin.close();
+    table.cos().close();
+    table.sin().close();
   }
 }

@@ -2,13 +2,16 @@ package io.llara.model;
 
 import static java.util.Objects.requireNonNull;
 
+import com.google.common.math.IntMath;
 import io.llara.checkpoint.LlamaConfig;
 import io.llara.checkpoint.LlamaTensors;
 import io.llara.kernels.PackedProjection;
 import io.llara.kernels.PlainProjection;
 import io.llara.kernels.Projection;
 import io.llara.tensor.TensorScope;
+import java.math.RoundingMode;
 import java.util.Map;
+import java.util.function.IntUnaryOperator;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.jspecify.annotations.Nullable;
@@ -66,6 +69,19 @@ public final class StoredParts implements Parts {
       }
       throw e;
     }
+  }
+
+  /**
+   * oneDNN compiles a kernel for every number of rows it meets and keeps it: a megabyte for each,
+   * and milliseconds. Sixteen rows are one tile of a matrix unit, so that small batches lose
+   * little; large ones lose at most 31 rows.
+   */
+  @Override
+  public IntUnaryOperator rowPadding() {
+    return rows -> {
+      int multiple = rows <= 256 ? 16 : 32;
+      return IntMath.divide(rows, multiple, RoundingMode.CEILING) * multiple;
+    };
   }
 
   private Projection plain(String module, @Nullable Tensor bias) {

@@ -19,9 +19,9 @@ final class SwiGluFeedForward implements AutoCloseable {
     this.down = down;
   }
 
-  /** Returns {@code residual + block(x)}, {@code [rows, hidden]}. */
-  Tensor applyAndAdd(Tensor x, Tensor residual) {
-    return down.applyAndAdd(kernels.swiGlu(x, gate, up), residual);
+  /** Runs the block on rows, {@code [rows, hidden]}. */
+  Tensor apply(Tensor x) {
+    return down.apply(kernels.swiGlu(x, gate, up));
   }
 
   @Override

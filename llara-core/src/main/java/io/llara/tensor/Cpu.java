@@ -11,6 +11,7 @@ import java.util.Locale;
 import java.util.Set;
 import java.util.SortedSet;
 import java.util.stream.Stream;
+import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /** What the processor can do, as far as it decides how this library computes. */
 public final class Cpu {
@@ -68,6 +69,11 @@ public final class Cpu {
       return wanted;
     }
     return multipliesBfloat16() ? ComputeType.BFLOAT16 : ComputeType.FLOAT32;
+  }
+
+  /** Returns libtorch's name of a compute type, {@code AUTO} resolved. */
+  public static ScalarType scalarType(ComputeType type) {
+    return resolve(type) == ComputeType.BFLOAT16 ? ScalarType.BFloat16 : ScalarType.Float;
   }
 
   private static SortedSet<String> read() {

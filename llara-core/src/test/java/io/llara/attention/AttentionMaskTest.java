@@ -69,8 +69,7 @@ class AttentionMaskTest {
             List.of(SELF, JOINT, Prompt.plain(new int[] {7})), Layout.packed());
 
     assertThat(mask.sequences()).isEqualTo(3);
-    assertThat(mask.queryRows()).isEqualTo(14);
-    assertThat(mask.keyRows()).isEqualTo(14);
+    assertThat(mask.rows()).isEqualTo(14);
     assertThat(mask.rowIds()).containsExactly(1, 5, 6, 20, 21, 1, 5, 6, 20, 21, 30, 31, 32, 7);
     assertThat(mask.sequenceBegin(1)).isEqualTo(5);
     assertThat(mask.sequenceEnd(1)).isEqualTo(13);
@@ -80,7 +79,6 @@ class AttentionMaskTest {
     assertThat(mask.pooled(1, Mode.SELF)).isEqualTo(new TokenRange(9, 10));
     assertThat(mask.pooled(1, Mode.NEXT)).isEqualTo(new TokenRange(12, 13));
     assertThat(mask.pooled(2, Mode.SELF).isEmpty()).isTrue();
-    assertThat(mask.pooledRows()).containsExactly(4, 9, 12);
     boolean[][] dense = mask.dense();
     assertThat(dense[5])
         .containsExactly(
@@ -143,36 +141,28 @@ class AttentionMaskTest {
   }
 
   @Test
-  void restrictingToPooledRowsCutsKeysAfterTheLastThatIsSeen() {
+  void spansOfSomeRowsEndAtTheLastKeyThatIsSeen() {
     AttentionMask mask = AttentionMaskFactory.create(List.of(SELF, JOINT), Layout.packed());
 
-    AttentionMask last = mask.restrictTo(mask.pooledRows());
-
-    assertThat(last.queryRows()).isEqualTo(3);
-    assertThat(last.keyRows()).isEqualTo(13);
-    assertThat(last.queryRowsAsKeys()).containsExactly(4, 9, 12);
-    assertThat(last.positions()).containsExactly(4, 4, 5);
-    assertThat(last.keyPositions()).isEqualTo(mask.positions());
-    assertThat(last.rowIds()).containsExactly(21, 21, 32);
-    assertThat(last.pooled(0, Mode.SELF)).isEqualTo(new TokenRange(0, 1));
-    assertThat(last.pooled(1, Mode.SELF)).isEqualTo(new TokenRange(1, 2));
-    assertThat(last.pooled(1, Mode.NEXT)).isEqualTo(new TokenRange(2, 3));
-    assertThat(last.pooledRows()).containsExactly(0, 1, 2);
-    assertThat(last.visibility(1)).containsExactly("11111000", "11100111");
-    assertThat(mask.restrictTo(new int[] {6}).spans())
+    assertThat(mask.spans(new int[] {4, 9, 12}))
+        .containsExactly(
+            new Span(0, 1, List.of(new KeyRange(0, 5)), true),
+            new Span(1, 2, List.of(new KeyRange(5, 10)), true),
+            new Span(2, 3, List.of(new KeyRange(5, 8), new KeyRange(10, 13)), true));
+    assertThat(mask.spans(new int[] {6}))
         .containsExactly(new Span(0, 1, List.of(new KeyRange(5, 7)), true));
   }
 
   @Test
-  void restrictingKeepsRunsTogetherAndCutsWithinTheSecondRange() {
+  void spansOfSomeRowsKeepRunsTogetherAndCutWithinTheSecondRange() {
     AttentionMask mask = AttentionMaskFactory.create(List.of(JOINT), Layout.packed());
 
-    assertThat(mask.restrictTo(new int[] {1, 3, 4, 5, 6}).spans())
+    assertThat(mask.spans(new int[] {1, 3, 4, 5, 6}))
         .containsExactly(
             new Span(0, 1, List.of(new KeyRange(0, 2)), true),
             new Span(1, 3, List.of(new KeyRange(0, 5)), true),
             new Span(3, 5, List.of(new KeyRange(0, 3), new KeyRange(5, 7)), true));
-    assertThat(mask.restrictTo(new int[0]).spans()).isEmpty();
+    assertThat(mask.spans(new int[0])).isEmpty();
   }
 
   @Test
@@ -180,7 +170,7 @@ class AttentionMaskTest {
     AttentionMask mask = AttentionMaskFactory.create(List.of(SELF), Layout.packed());
 
     for (int[] rows : List.of(new int[] {-1}, new int[] {5}, new int[] {2, 2}, new int[] {3, 1})) {
-      assertThatThrownBy(() -> mask.restrictTo(rows))
+      assertThatThrownBy(() -> mask.spans(rows))
           .isInstanceOf(IllegalArgumentException.class)
           .hasMessageContaining("rows must ascend within [0, 5)");
     }
@@ -196,6 +186,7 @@ class AttentionMaskTest {
     Span span = new Span(2, 5, List.of(new KeyRange(0, 1)), false);
 
     assertThat(span.visibleKeys(2)).isEqualTo(1);
+    assertThat(span.keysOf(2)).isEqualTo(span.keys());
     assertThat(span.queryCount()).isEqualTo(3);
     assertThat(span.keyCount()).isEqualTo(1);
     assertThatThrownBy(() -> span.visibleKeys(5)).isInstanceOf(IllegalArgumentException.class);
@@ -241,13 +232,9 @@ class AttentionMaskTest {
 
     mask.rowIds()[0] = 99;
     mask.positions()[0] = 99;
-    mask.keyPositions()[0] = 99;
-    mask.queryRowsAsKeys()[0] = 99;
 
     assertThat(mask.rowIds()[0]).isEqualTo(1);
     assertThat(mask.positions()[0]).isZero();
-    assertThat(mask.keyPositions()[0]).isZero();
-    assertThat(mask.queryRowsAsKeys()[0]).isZero();
-    assertThat(mask.toString()).contains("1 sequences").contains("5 query rows");
+    assertThat(mask.toString()).contains("1 sequences").contains("5 rows");
   }
 }

@@ -1,9 +1,12 @@
 package io.llara.kernels;
 
 import io.llara.Mode;
+import io.llara.attention.AttentionMask;
 import io.llara.prompt.Prompt;
 import io.llara.prompt.PromptBuilder;
 import java.util.List;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
 
 /** Batches that attention must get right: of one row, of more than a block, joint, alike, mixed. */
 final class AttentionBatches {
@@ -34,5 +37,15 @@ final class AttentionBatches {
 
   private static Prompt single(int length, Mode mode) {
     return PROMPTS.fromIds(new int[length], mode);
+  }
+
+  /** Returns the rows that a model's last layer would compute, ascending; may be none. */
+  static int[] pooledRows(AttentionMask mask) {
+    return IntStream.range(0, mask.sequences())
+        .boxed()
+        .flatMap(i -> Stream.of(Mode.values()).map(mode -> mask.pooled(i, mode)))
+        .flatMapToInt(range -> IntStream.range(range.begin(), range.end()))
+        .sorted()
+        .toArray();
   }
 }

@@ -87,19 +87,19 @@ class FusedKernelsTest extends KernelsContract {
             List.of(
                 AttentionBatches.plain(5), AttentionBatches.plain(300), AttentionBatches.joint(40)),
             Layout.packed());
-    Tensor q = random(type, 1, among.queryRows(), 6, 32);
-    Tensor k = random(type, 1, among.keyRows(), 3, 32);
-    Tensor v = random(type, 1, among.keyRows(), 3, 32);
+    Tensor q = random(type, 1, among.rows(), 6, 32);
+    Tensor k = random(type, 1, among.rows(), 3, 32);
+    Tensor v = random(type, 1, among.rows(), 3, 32);
 
     float[] expected =
         Tensors.toFloats(
             kernels.attention(
-                q.narrow(0, 5, 300), k.narrow(0, 5, 300), v.narrow(0, 5, 300), alone));
-    assertThat(Tensors.toFloats(kernels.attention(q, k, v, among).narrow(0, 5, 300)))
+                q.narrow(0, 5, 300), k.narrow(0, 5, 300), v.narrow(0, 5, 300), alone.spans()));
+    assertThat(Tensors.toFloats(kernels.attention(q, k, v, among.spans()).narrow(0, 5, 300)))
         .isEqualTo(expected);
     for (int threads : new int[] {2, 3, 8}) {
       torch.set_num_threads(threads);
-      assertThat(Tensors.toFloats(kernels.attention(q, k, v, among).narrow(0, 5, 300)))
+      assertThat(Tensors.toFloats(kernels.attention(q, k, v, among.spans()).narrow(0, 5, 300)))
           .isEqualTo(expected);
     }
   }
@@ -111,8 +111,7 @@ class FusedKernelsTest extends KernelsContract {
     Tensor wide = x.flatten(1, 2);
     Tensor weight = random(type, 1, 280);
     Projection projection = new PlainProjection(random(type, 0.1, 300, 280), null);
-    Kernels.Rotation table =
-        new Kernels.Rotation(random(type, 1, 1031, 1, 70), random(type, 1, 1031, 1, 35));
+    Kernels.Rotation table = rotation(type, 1031, 70);
     List<float[]> expected = run(x, wide, weight, projection, table);
 
     torch.set_num_threads(3);
@@ -149,7 +148,7 @@ class FusedKernelsTest extends KernelsContract {
 
   @ParameterizedTest
   @EnumSource
-  void siluOfHugeNumbersIsTheirLimit(Type type) {
+  void siluOfHugeValuesIsTheirLimit(Type type) {
     float[] actual = gate(new float[] {-1e30f, -1000, 0, 1000, 1e30f}, type.torch);
 
     assertThat((double) actual[0]).isBetween(-1e-7, 0.0);
@@ -159,10 +158,10 @@ class FusedKernelsTest extends KernelsContract {
     assertThat((double) actual[4]).isCloseTo(1e30, within(1e28));
   }
 
-  /** What is not a number has to come through, so that the embedding is refused. */
+  /** NaN has to come through, so that the embedding is refused. */
   @ParameterizedTest
   @EnumSource
-  void whatIsNotANumberStaysSo(Type type) {
+  void nanStaysNan(Type type) {
     AttentionMask mask =
         AttentionMaskFactory.create(List.of(AttentionBatches.plain(9)), Layout.packed());
     Tensor fine = random(type, 1, 9, 1, 4);
@@ -174,9 +173,9 @@ class FusedKernelsTest extends KernelsContract {
         .endsWith(Float.NaN, Float.NaN, Float.NaN, Float.NaN);
     for (float[] result :
         List.of(
-            Tensors.toFloats(kernels.attention(broken, fine, fine, mask)),
-            Tensors.toFloats(kernels.attention(fine, broken, fine, mask)),
-            Tensors.toFloats(kernels.attention(fine, fine, broken, mask)))) {
+            Tensors.toFloats(kernels.attention(broken, fine, fine, mask.spans())),
+            Tensors.toFloats(kernels.attention(fine, broken, fine, mask.spans())),
+            Tensors.toFloats(kernels.attention(fine, fine, broken, mask.spans())))) {
       assertThat(result).endsWith(Float.NaN, Float.NaN, Float.NaN, Float.NaN);
     }
   }
@@ -218,23 +217,23 @@ class FusedKernelsTest extends KernelsContract {
 
     assertThatThrownBy(() -> kernels.rmsNorm(x, random(Type.FLOAT32, 1, 7), 1e-5))
         .isInstanceOf(IllegalArgumentException.class)
-        .hasMessage("expected 8 numbers of type Float, not 7 of type Float");
+        .hasMessage("expected 8 elements of type Float, not 7 of type Float");
     assertThatThrownBy(() -> kernels.rmsNorm(x, random(Type.BFLOAT16, 1, 8), 1e-5))
         .isInstanceOf(IllegalArgumentException.class)
-        .hasMessage("expected 8 numbers of type Float, not 8 of type BFloat16");
+        .hasMessage("expected 8 elements of type Float, not 8 of type BFloat16");
     Tensor doubles = x.to(ScalarType.Double);
     assertThatThrownBy(() -> kernels.rmsNorm(doubles, doubles, 1e-5))
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessage("expected float32 or bfloat16, not Double");
-    assertThatThrownBy(() -> kernels.attention(few, heads, heads, mask))
+    assertThatThrownBy(() -> kernels.attention(few, heads, heads, mask.spans()))
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessageContaining("exceeds 8 query rows and 9 key rows");
-    assertThatThrownBy(() -> kernels.attention(heads, few, few, mask))
+    assertThatThrownBy(() -> kernels.attention(heads, few, few, mask.spans()))
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessageContaining("exceeds 9 query rows and 8 key rows");
-    assertThatThrownBy(() -> kernels.attention(heads, heads, few, mask))
+    assertThatThrownBy(() -> kernels.attention(heads, heads, few, mask.spans()))
         .isInstanceOf(IllegalArgumentException.class);
-    assertThatThrownBy(() -> kernels.attention(heads, half, half, mask))
+    assertThatThrownBy(() -> kernels.attention(heads, half, half, mask.spans()))
         .isInstanceOf(IllegalArgumentException.class);
   }
 

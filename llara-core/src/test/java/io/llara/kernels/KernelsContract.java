@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
 import io.llara.attention.AttentionMask;
+import io.llara.attention.AttentionMask.Span;
 import io.llara.attention.AttentionMaskFactory;
 import io.llara.attention.Layout;
 import io.llara.prompt.Prompt;
@@ -11,6 +12,7 @@ import io.llara.tensor.Libtorch;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.stream.Stream;
 import org.bytedeco.pytorch.Tensor;
@@ -113,6 +115,24 @@ abstract class KernelsContract {
     }
   }
 
+  static Kernels.Rotation rotation(Type type, int rows, int dim) {
+    int half = dim / 2;
+    float[] cos = new float[rows * dim];
+    float[] sin = new float[rows * dim];
+    for (int i = 0; i < cos.length; i++) {
+      double angle = angle(i / dim, i % half);
+      cos[i] = (float) Math.cos(angle);
+      sin[i] = (float) Math.sin(i % dim < half ? -angle : angle);
+    }
+    return new Kernels.Rotation(
+        Tensors.ofFloats(cos, rows, 1, dim).to(type.torch),
+        Tensors.ofFloats(sin, rows, 1, dim).to(type.torch));
+  }
+
+  private static double angle(int row, int pair) {
+    return row * 3.7 / (pair + 1);
+  }
+
   @ParameterizedTest
   @EnumSource
   void rotaryTurnsPairsOfHalves(Type type) {
@@ -121,29 +141,16 @@ abstract class KernelsContract {
     for (int dim : new int[] {2, 6, 64}) {
       int half = dim / 2;
       Tensor x = random(type, 1, rows, heads, dim);
-      float[] cos = new float[rows * dim];
-      float[] sin = new float[rows * half];
-      for (int row = 0; row < rows; row++) {
-        for (int i = 0; i < half; i++) {
-          double angle = row * 3.7 / (i + 1);
-          cos[row * dim + i] = (float) Math.cos(angle);
-          cos[row * dim + half + i] = (float) Math.cos(angle);
-          sin[row * half + i] = (float) Math.sin(angle);
-        }
-      }
-      Kernels.Rotation table =
-          new Kernels.Rotation(
-              Tensors.ofFloats(cos, rows, 1, dim).to(type.torch),
-              Tensors.ofFloats(sin, rows, 1, half).to(type.torch));
 
-      float[] actual = Tensors.toFloats(kernels.rotary(x, table));
+      float[] actual = Tensors.toFloats(kernels.rotary(x, rotation(type, rows, dim)));
 
       float[] in = Tensors.toFloats(x);
       for (int i = 0; i < actual.length; i++) {
         int row = i / (heads * dim);
         int column = i % dim;
-        double c = cos[row * dim + column];
-        double s = sin[row * half + column % half];
+        double angle = angle(row, column % half);
+        double c = Math.cos(angle);
+        double s = Math.sin(angle);
         double expected =
             column < half ? in[i] * c - in[i + half] * s : in[i] * c + in[i - half] * s;
         assertThat((double) actual[i]).isCloseTo(expected, within(type.tolerance));
@@ -205,10 +212,7 @@ abstract class KernelsContract {
     for (Layout layout : List.of(Layout.packed(), Layout.leftPadded(8), Layout.rightPadded(4))) {
       AttentionMask mask = AttentionMaskFactory.create(batch, layout);
       checkAttention(mask, heads, kvHeads, 16, type);
-      int[] pooled = mask.pooledRows();
-      if (pooled.length > 0) {
-        checkAttention(mask.restrictTo(pooled), heads, kvHeads, 16, type);
-      }
+      checkAttention(mask, AttentionBatches.pooledRows(mask), heads, kvHeads, type);
     }
   }
 
@@ -231,32 +235,47 @@ abstract class KernelsContract {
             List.of(
                 AttentionBatches.plain(40), AttentionBatches.plain(200), AttentionBatches.joint(5)),
             Layout.packed());
-    Tensor q = random(type, 1000, mask.queryRows(), 2, 8);
-    Tensor k = random(type, 1000, mask.keyRows(), 2, 8);
-    Tensor v = random(type, 1, mask.keyRows(), 2, 8);
+    Tensor q = random(type, 1000, mask.rows(), 2, 8);
+    Tensor k = random(type, 1000, mask.rows(), 2, 8);
+    Tensor v = random(type, 1, mask.rows(), 2, 8);
 
-    for (float value : Tensors.toFloats(kernels.attention(q, k, v, mask))) {
+    for (float value : Tensors.toFloats(kernels.attention(q, k, v, mask.spans()))) {
       assertThat(value).isBetween(-10f, 10f);
     }
   }
 
   final void checkAttention(AttentionMask mask, int heads, int kvHeads, int dim, Type type) {
+    checkAttention(mask.spans(), mask.dense(), heads, kvHeads, dim, type);
+  }
+
+  /** As in the last layer of a model, for some of the rows. */
+  private void checkAttention(AttentionMask mask, int[] rows, int heads, int kvHeads, Type type) {
+    if (rows.length > 0) {
+      boolean[][] visible = mask.dense();
+      boolean[][] some =
+          Arrays.stream(rows).mapToObj(row -> visible[row]).toArray(boolean[][]::new);
+      checkAttention(mask.spans(rows), some, heads, kvHeads, 16, type);
+    }
+  }
+
+  private void checkAttention(
+      List<Span> spans, boolean[][] visible, int heads, int kvHeads, int dim, Type type) {
     try (TensorScope inner = new TensorScope()) {
-      Tensor q = random(type, 1, mask.queryRows(), heads, dim);
-      Tensor k = random(type, 1, mask.keyRows(), kvHeads, dim);
-      Tensor v = random(type, 1, mask.keyRows(), kvHeads, dim);
+      Tensor q = random(type, 1, visible.length, heads, dim);
+      Tensor k = random(type, 1, visible[0].length, kvHeads, dim);
+      Tensor v = random(type, 1, visible[0].length, kvHeads, dim);
       double[] expected =
           attention(
               Tensors.toFloats(q),
               Tensors.toFloats(k),
               Tensors.toFloats(v),
-              mask.dense(),
+              visible,
               heads,
               kvHeads,
               dim);
 
       for (Kernels some : kernels()) {
-        Tensor actual = some.attention(q, k, v, mask);
+        Tensor actual = some.attention(q, k, v, spans);
 
         assertThat(actual.size(1)).isEqualTo((long) heads * dim);
         assertThat(actual.scalar_type().intern()).isEqualTo(type.torch);
@@ -299,19 +318,15 @@ abstract class KernelsContract {
     AttentionMask mask =
         AttentionMaskFactory.create(
             List.of(AttentionBatches.joint(9), AttentionBatches.plain(130)), Layout.packed());
-    Tensor q = random(Type.FLOAT32, 1, mask.queryRows(), 2, 8);
+    Tensor q = random(Type.FLOAT32, 1, mask.rows(), 2, 8);
     Tensor x = random(Type.FLOAT32, 1, 4, 8);
     Tensor weight = random(Type.FLOAT32, 1, 8);
     float[] before = Tensors.toFloats(q);
     float[] rows = Tensors.toFloats(x);
 
-    kernels.attention(q, q, q, mask);
+    kernels.attention(q, q, q, mask.spans());
     kernels.rmsNorm(x, weight, 1e-5);
-    kernels.rotary(
-        q,
-        new Kernels.Rotation(
-            random(Type.FLOAT32, 1, mask.queryRows(), 1, 8),
-            random(Type.FLOAT32, 1, mask.queryRows(), 1, 4)));
+    kernels.rotary(q, rotation(Type.FLOAT32, mask.rows(), 8));
     Projection projection = new PlainProjection(random(Type.FLOAT32, 1, 5, 8), null);
     kernels.swiGlu(x, projection, projection);
 

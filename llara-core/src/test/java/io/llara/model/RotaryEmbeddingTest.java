@@ -72,13 +72,12 @@ class RotaryEmbeddingTest {
               (float) Math.cos(8),
               (float) Math.cos(0.08));
       assertThat(sin)
-          .containsExactly(
+          .startsWith(
+              (float) Math.sin(-8),
+              (float) Math.sin(-0.08),
               (float) Math.sin(8),
-              (float) Math.sin(0.08),
-              0,
-              0,
-              (float) Math.sin(8),
-              (float) Math.sin(0.08));
+              (float) Math.sin(0.08))
+          .endsWith((float) Math.sin(8), (float) Math.sin(0.08));
     }
   }
 

@@ -4,7 +4,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
 
 import io.llara.ComputeType;
-import io.llara.checkpoint.StorageType;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.junit.jupiter.api.AfterEach;
@@ -74,13 +73,8 @@ class TensorsTest {
         .isEqualTo(Cpu.multipliesBfloat16() ? ComputeType.BFLOAT16 : ComputeType.FLOAT32);
     assertThat(Cpu.resolve(ComputeType.BFLOAT16)).isEqualTo(ComputeType.BFLOAT16);
     assertThat(Cpu.resolve(ComputeType.FLOAT32)).isEqualTo(ComputeType.FLOAT32);
-  }
-
-  @Test
-  void storageTypesHaveNames() {
-    assertThat(NumberTypes.of(StorageType.F16)).isEqualTo(ScalarType.Half);
-    assertThat(NumberTypes.of(StorageType.BF16)).isEqualTo(ScalarType.BFloat16);
-    assertThat(NumberTypes.of(StorageType.F32)).isEqualTo(ScalarType.Float);
+    assertThat(Cpu.scalarType(ComputeType.AUTO))
+        .isEqualTo(Cpu.multipliesBfloat16() ? ScalarType.BFloat16 : ScalarType.Float);
   }
 
   @Test

@@ -1,13 +1,14 @@
 package io.llara.retrieval;
 
-import io.llara.checkpoint.StorageType;
-import io.llara.checkpoint.TensorEntry;
+import io.llara.LlaraException;
 import io.llara.tensor.Libtorch;
-import io.llara.tensor.StoredTensors;
+import io.llara.tensor.TensorFile;
+import java.io.IOException;
 import java.nio.file.Path;
 import java.util.concurrent.locks.ReentrantReadWriteLock;
 import org.bytedeco.javacpp.FloatPointer;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
  * Vectors in a file of a {@link VectorCache}, mapped into memory: blocks are views of the file, of
@@ -33,16 +34,10 @@ public final class StoredVectors implements VectorSet, AutoCloseable {
     this.count = count;
     this.dimension = dimension;
     Libtorch.load();
-    try (StoredTensors tensors = new StoredTensors()) {
-      vectors =
-          tensors.map(
-              new TensorEntry(
-                  "vectors",
-                  StorageType.F32,
-                  new long[] {count, dimension},
-                  file,
-                  offset,
-                  count * dimension * Float.BYTES));
+    try (TensorFile tensors = new TensorFile(file)) {
+      vectors = tensors.map(offset, ScalarType.Float, count, dimension);
+    } catch (IOException e) {
+      throw new LlaraException("%s: cannot be read: %s".formatted(file, e), e);
     }
   }
 

@@ -47,7 +47,7 @@ record PaddedRows(List<int[]> ids, List<int[]> mask) {
    */
   static PaddedRows of(List<Prompt> prompts, int multipleOf) {
     AttentionMask batch = AttentionMaskFactory.create(prompts, Layout.leftPadded(multipleOf));
-    int width = batch.queryRows() / prompts.size();
+    int width = batch.rows() / prompts.size();
     int[] ones = new int[batch.rowIds().length];
     for (int i = 0; i < prompts.size(); i++) {
       TokenRange tokens = batch.tokens(i);

@@ -11,9 +11,8 @@ import io.llara.checkpoint.StorageType;
 import io.llara.checkpoint.TensorEntry;
 import io.llara.io.AtomicFiles;
 import io.llara.io.TemporaryPath;
+import io.llara.model.StoredTensors;
 import io.llara.tensor.Libtorch;
-import io.llara.tensor.NumberTypes;
-import io.llara.tensor.TensorContents;
 import io.llara.tensor.TensorScope;
 import java.io.IOException;
 import java.nio.channels.WritableByteChannel;
@@ -144,7 +143,7 @@ public final class ModelDirectory {
       StorageType type,
       Optional<LlaraJson> settings) {
     Libtorch.load();
-    ScalarType stored = NumberTypes.of(type);
+    ScalarType stored = StoredTensors.scalarType(type);
     JsonObject config = TokenizerFiles.json(source.path().resolve(ModelFiles.CONFIG));
     ModelFiles.nameType(config, type);
     if (source.config().tieWordEmbeddings() || source.tensors().containsKey(LlamaTensors.HEAD)) {
@@ -186,7 +185,7 @@ public final class ModelDirectory {
             "the weight %s has values that are no finite numbers in %s; nothing was written"
                 .formatted(like.name(), type));
       }
-      TensorContents.of(weight, type).writeTo(out);
+      StoredTensors.content(weight, type).writeTo(out);
     }
   }
 

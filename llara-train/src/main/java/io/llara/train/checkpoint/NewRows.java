@@ -2,7 +2,7 @@ package io.llara.train.checkpoint;
 
 import io.llara.ModelLoadException;
 import io.llara.checkpoint.TensorEntry;
-import io.llara.tensor.StoredTensors;
+import io.llara.model.StoredTensors;
 import io.llara.tensor.TensorScope;
 import java.util.Random;
 import org.bytedeco.javacpp.DoublePointer;

@@ -13,9 +13,9 @@ import io.llara.checkpoint.SafetensorsFile;
 import io.llara.checkpoint.SafetensorsWriter;
 import io.llara.checkpoint.TensorEntry;
 import io.llara.io.AtomicFiles;
+import io.llara.model.StoredTensors;
 import io.llara.prompt.PromptTemplate;
 import io.llara.tensor.Libtorch;
-import io.llara.tensor.TensorContents;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
 import io.llara.tokenize.Tokenizer;
@@ -168,7 +168,7 @@ public final class VocabularyGrowth {
     long before = markers.oldSize() * hidden * entry.type().bytes();
     TokenizerFiles.copy(entry.file(), entry.offset(), before, out);
     try (TensorScope scope = new TensorScope()) {
-      TensorContents.of(Tensors.ofFloats(rows, markers.added().size(), hidden), entry.type())
+      StoredTensors.content(Tensors.ofFloats(rows, markers.added().size(), hidden), entry.type())
           .writeTo(out);
     }
     long resumed = before + (long) rows.length * entry.type().bytes();

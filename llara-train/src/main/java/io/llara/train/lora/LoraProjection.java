@@ -34,27 +34,17 @@ public final class LoraProjection implements Projection {
     this.place = place;
   }
 
-  @Override
-  public Tensor apply(Tensor x) {
-    try (TensorScope scope = new TensorScope()) {
-      return scope.keep(addUpdate(base.apply(x), x));
-    }
-  }
-
-  @Override
-  public Tensor applyAndAdd(Tensor x, Tensor residual) {
-    try (TensorScope scope = new TensorScope()) {
-      return scope.keep(addUpdate(base.applyAndAdd(x, residual), x));
-    }
-  }
-
   /**
    * The scale is applied to the narrow product and the sum rides along with the last one; autograd
    * does not need {@code y} as it was.
    */
-  private Tensor addUpdate(Tensor y, Tensor x) {
-    Tensor inner = torch.linear(dropout.apply(x, place), a).mul(new Scalar(scale));
-    return y.addmm_(inner, b.t());
+  @Override
+  public Tensor apply(Tensor x) {
+    try (TensorScope scope = new TensorScope()) {
+      Tensor y = base.apply(x);
+      Tensor inner = torch.linear(dropout.apply(x, place), a).mul(new Scalar(scale));
+      return scope.keep(y.addmm_(inner, b.t()));
+    }
   }
 
   @Override

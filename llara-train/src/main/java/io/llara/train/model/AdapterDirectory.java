@@ -10,7 +10,7 @@ import io.llara.checkpoint.StorageType;
 import io.llara.checkpoint.TensorEntry;
 import io.llara.io.AtomicFiles;
 import io.llara.io.TemporaryPath;
-import io.llara.tensor.TensorContents;
+import io.llara.model.StoredTensors;
 import io.llara.tensor.TensorScope;
 import io.llara.train.autograd.Parameter;
 import io.llara.train.lora.LoraOptions;
@@ -75,7 +75,7 @@ public final class AdapterDirectory {
         PREFIX + parameter.name(),
         StorageType.F32,
         shape,
-        TensorContents.of(parameter.master(), StorageType.F32));
+        StoredTensors.content(parameter.master(), StorageType.F32));
   }
 
   private static void addEmbedding(
@@ -86,7 +86,8 @@ public final class AdapterDirectory {
         stored.shape(),
         out -> {
           try (TensorScope scope = new TensorScope()) {
-            TensorContents.of(weights.weight(LlamaTensors.EMBEDDING), stored.type()).writeTo(out);
+            StoredTensors.content(weights.weight(LlamaTensors.EMBEDDING), stored.type())
+                .writeTo(out);
           }
         });
   }

@@ -2,6 +2,7 @@ package io.llara.train.model;
 
 import static java.util.Objects.requireNonNull;
 
+import com.google.common.math.IntMath;
 import io.llara.LlaraException;
 import io.llara.attention.AttentionMask;
 import io.llara.checkpoint.CheckpointDirectory;
@@ -9,9 +10,9 @@ import io.llara.checkpoint.LlamaConfig;
 import io.llara.checkpoint.LlamaTensors;
 import io.llara.checkpoint.LoraAdapter;
 import io.llara.checkpoint.TensorEntry;
+import io.llara.kernels.LibtorchKernels;
 import io.llara.kernels.PlainProjection;
 import io.llara.kernels.Projection;
-import io.llara.kernels.RecordingKernels;
 import io.llara.model.CheckpointWeights;
 import io.llara.model.LlamaFactory;
 import io.llara.model.LlamaModel;
@@ -26,11 +27,13 @@ import io.llara.train.autograd.StagedBackward;
 import io.llara.train.lora.Dropout;
 import io.llara.train.lora.LoraOptions;
 import io.llara.train.lora.LoraProjection;
+import java.math.RoundingMode;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.IntUnaryOperator;
 import java.util.function.UnaryOperator;
 import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Tensor;
@@ -154,7 +157,7 @@ public final class TrainedModel implements AutoCloseable {
         LlamaFactory.build(
             config,
             new TrainedParts(config, weights),
-            new RecordingKernels(settings.type() == ScalarType.Float ? 1 : HALF_PRECISION_ROWS),
+            new LibtorchKernels(),
             settings.type(),
             settings.positions());
     if (settings.head()) {
@@ -379,6 +382,18 @@ public final class TrainedModel implements AutoCloseable {
         base.close(); // No model owns it yet.
         throw e;
       }
+    }
+
+    /**
+     * oneDNN, which multiplies half precision, compiles a kernel for each number of rows it meets
+     * and keeps it: batches that are never of one size would fill the memory.
+     */
+    @Override
+    public IntUnaryOperator rowPadding() {
+      return settings.type() == ScalarType.Float
+          ? rows -> rows
+          : rows ->
+              IntMath.divide(rows, HALF_PRECISION_ROWS, RoundingMode.CEILING) * HALF_PRECISION_ROWS;
     }
 
     private Projection adapted(Projection base, String module, Updates.Update update, int place) {

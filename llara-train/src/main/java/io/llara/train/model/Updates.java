@@ -3,7 +3,7 @@ package io.llara.train.model;
 import io.llara.LlaraException;
 import io.llara.checkpoint.LoraAdapter;
 import io.llara.checkpoint.TensorEntry;
-import io.llara.tensor.StoredTensors;
+import io.llara.model.StoredTensors;
 import io.llara.tensor.TensorScope;
 import io.llara.train.lora.Dropout;
 import io.llara.train.lora.LoraOptions;

@@ -14,6 +14,7 @@ import io.llara.train.model.HeadGradient;
 import io.llara.train.model.TrainedModel;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.IntStream;
 import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
@@ -94,7 +95,7 @@ final class AdaptationPass {
    */
   Tensor hiddenStates(List<Prompt> prompts) {
     AttentionMask mask = AttentionMaskFactory.create(prompts, layout);
-    return model.model().forward(mask, mask.queryRowsAsKeys(), () -> {});
+    return model.model().forward(mask, IntStream.range(0, mask.rows()).toArray(), () -> {});
   }
 
   /** The rows of a packed batch that losses read. */

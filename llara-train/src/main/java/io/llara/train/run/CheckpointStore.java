@@ -8,8 +8,7 @@ import io.llara.checkpoint.StorageType;
 import io.llara.checkpoint.TensorEntry;
 import io.llara.io.AtomicFiles;
 import io.llara.io.TemporaryPath;
-import io.llara.tensor.StoredTensors;
-import io.llara.tensor.TensorContents;
+import io.llara.model.StoredTensors;
 import java.io.IOException;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
@@ -117,7 +116,7 @@ public final class CheckpointStore {
           "tensor %s is %s; a checkpoint holds Float".formatted(name, type));
     }
     long[] shape = LongStream.range(0, tensor.dim()).map(tensor::size).toArray();
-    writer.add(name, StorageType.F32, shape, TensorContents.of(tensor, StorageType.F32));
+    writer.add(name, StorageType.F32, shape, StoredTensors.content(tensor, StorageType.F32));
   }
 
   private static void fill(Path aside, TrainingState state, SafetensorsWriter writer) {

@@ -8,8 +8,8 @@ import io.llara.checkpoint.LlamaTensors;
 import io.llara.prompt.PromptBuilder;
 import io.llara.prompt.PromptTemplate;
 import io.llara.prompt.PromptTemplate.Token;
+import io.llara.tensor.Cpu;
 import io.llara.tensor.Libtorch;
-import io.llara.tensor.NumberTypes;
 import io.llara.tokenize.Tokenizer;
 import io.llara.train.TrainingResult;
 import io.llara.train.checkpoint.ModelDirectory;
@@ -208,7 +208,7 @@ public final class TrainingRun {
   private TrainedModel model(TrainingTask task) {
     TrainedModel.Settings settings =
         new TrainedModel.Settings(
-            NumberTypes.of(options.computeType()), maxTokens, task.needsHead());
+            Cpu.scalarType(options.computeType()), maxTokens, task.needsHead());
     if (options.lora().isEmpty()) {
       return TrainedModel.full(checkpoint, settings);
     }

@@ -115,8 +115,8 @@ class StagedModelTest {
 
   /** Every other row, and the last. */
   private static int[] rows(AttentionMask mask) {
-    return IntStream.range(0, mask.queryRows())
-        .filter(row -> row % 2 == 1 || row == mask.queryRows() - 1)
+    return IntStream.range(0, mask.rows())
+        .filter(row -> row % 2 == 1 || row == mask.rows() - 1)
         .toArray();
   }
 

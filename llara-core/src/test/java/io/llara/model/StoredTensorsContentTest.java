@@ -1,4 +1,4 @@
-package io.llara.tensor;
+package io.llara.model;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
@@ -6,6 +6,9 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import io.llara.checkpoint.SafetensorsFile;
 import io.llara.checkpoint.SafetensorsWriter;
 import io.llara.checkpoint.StorageType;
+import io.llara.tensor.Libtorch;
+import io.llara.tensor.TensorScope;
+import io.llara.tensor.Tensors;
 import io.llara.testing.Leaks;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -21,7 +24,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
-class TensorContentsTest {
+class StoredTensorsContentTest {
   @TempDir Path dir;
 
   @BeforeAll
@@ -51,7 +54,7 @@ class TensorContentsTest {
     float[] values = {1.5f, -0.25f, Float.POSITIVE_INFINITY, 3};
     try (TensorScope scope = new TensorScope()) {
       Path file = dir.resolve("t.safetensors");
-      write(file, Tensors.ofFloats(values, 4).to(NumberTypes.of(type)), type);
+      write(file, Tensors.ofFloats(values, 4).to(StoredTensors.scalarType(type)), type);
       assertThat(SafetensorsFile.open(file).readFloats("t")).isEqualTo(values);
     }
   }
@@ -147,7 +150,7 @@ class TensorContentsTest {
         () -> {
           try (TensorScope scope = new TensorScope()) {
             SafetensorsWriter.Content content =
-                TensorContents.of(Tensors.ofFloats(new float[] {1}, 1), StorageType.F16);
+                StoredTensors.content(Tensors.ofFloats(new float[] {1}, 1), StorageType.F16);
             assertThatThrownBy(() -> content.writeTo(broken)).hasMessage("no space left");
           }
         });
@@ -157,7 +160,7 @@ class TensorContentsTest {
   void otherTypesAreRefused() {
     try (TensorScope scope = new TensorScope()) {
       Tensor tensor = Tensors.ofFloats(new float[] {1}, 1);
-      assertThatThrownBy(() -> TensorContents.of(tensor, StorageType.I64))
+      assertThatThrownBy(() -> StoredTensors.content(tensor, StorageType.I64))
           .isInstanceOf(IllegalArgumentException.class)
           .hasMessageContaining("I64");
     }
@@ -165,7 +168,7 @@ class TensorContentsTest {
 
   private static void write(Path file, Tensor tensor, StorageType type) {
     new SafetensorsWriter()
-        .add("t", type, tensor.shape(), TensorContents.of(tensor, type))
+        .add("t", type, tensor.shape(), StoredTensors.content(tensor, type))
         .write(file);
   }
 

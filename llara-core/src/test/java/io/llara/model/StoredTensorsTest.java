@@ -1,4 +1,4 @@
-package io.llara.tensor;
+package io.llara.model;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
@@ -8,6 +8,8 @@ import io.llara.checkpoint.SafetensorsFile;
 import io.llara.checkpoint.SafetensorsWriter;
 import io.llara.checkpoint.StorageType;
 import io.llara.checkpoint.TensorEntry;
+import io.llara.tensor.Libtorch;
+import io.llara.tensor.Tensors;
 import io.llara.testing.Leaks;
 import java.io.RandomAccessFile;
 import java.nio.ByteBuffer;
@@ -18,6 +20,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -136,5 +139,12 @@ class StoredTensorsTest {
                 .hasMessageContaining("F32");
           }
         });
+  }
+
+  @Test
+  void storageTypesHaveNames() {
+    assertThat(StoredTensors.scalarType(StorageType.F16)).isEqualTo(ScalarType.Half);
+    assertThat(StoredTensors.scalarType(StorageType.BF16)).isEqualTo(ScalarType.BFloat16);
+    assertThat(StoredTensors.scalarType(StorageType.F32)).isEqualTo(ScalarType.Float);
   }
 }

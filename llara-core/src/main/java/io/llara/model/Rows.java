@@ -1,0 +1,24 @@
+package io.llara.model;
+
+import io.llara.attention.AttentionMask.Span;
+import io.llara.kernels.Kernels.Rotation;
+import java.util.List;
+import org.bytedeco.pytorch.Tensor;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The rows of a batch that a layer computes: its queries. Keys and values come from all rows.
+ *
+ * @param indices which rows they are, {@code [queries]}; null for all
+ * @param queryRotation the rotation of these rows
+ * @param keyRotation the rotation of all rows
+ * @param spans which keys each query sees
+ */
+record Rows(
+    @Nullable Tensor indices, Rotation queryRotation, Rotation keyRotation, List<Span> spans) {
+
+  /** Returns these rows of a tensor {@code [rows, …]}. */
+  Tensor of(Tensor all) {
+    return indices == null ? all : all.index_select(0, indices);
+  }
+}
