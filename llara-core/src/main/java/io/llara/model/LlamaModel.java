@@ -55,13 +55,13 @@ public final class LlamaModel implements AutoCloseable {
   /**
    * Runs the model.
    *
-   * @param batch the rows and who may see whom
+   * @param batch the rows and who may see whom; their token ids must be {@linkplain #requireKnown
+   *     known}
    * @param rows the rows whose hidden states are wanted, ascending; the last layer computes no
    *     others
    * @param betweenLayers called before each layer; may throw to abandon the pass, which leaks
    *     nothing
    * @return the hidden states after the final norm, {@code [rows.length, hidden]}
-   * @throws IllegalArgumentException if an id is not in the vocabulary
    */
   public Tensor forward(AttentionMask batch, int[] rows, Runnable betweenLayers) {
     try (TensorScope scope = new TensorScope()) {
@@ -81,8 +81,8 @@ public final class LlamaModel implements AutoCloseable {
    * Prepares a batch to be taken through the model layer by layer, by one thread. What the pass
    * holds belongs to the caller's innermost scope.
    *
+   * @param batch its token ids must be {@linkplain #requireKnown known}
    * @param rows the rows whose hidden states are wanted, ascending
-   * @throws IllegalArgumentException if an id is not in the vocabulary
    */
   public Pass pass(AttentionMask batch, int[] rows) {
     return new Pass(batch, rows);
@@ -97,7 +97,6 @@ public final class LlamaModel implements AutoCloseable {
 
     private Pass(AttentionMask batch, int[] wanted) {
       int[] tokens = batch.rowIds();
-      requireKnown(tokens);
       // Rows of padding hold token 0 at position 0; no span covers them, and nobody reads them.
       int padded = rowPadding.applyAsInt(batch.rows());
       this.ids = Arrays.copyOf(tokens, padded);
@@ -147,12 +146,19 @@ public final class LlamaModel implements AutoCloseable {
   }
 
   /**
-   * Checks token ids, so that one caller's mistake does not end a batch it shares with others.
+   * Checks token ids. It is done once, where prompts come in: one caller's mistake must not end a
+   * batch it shares with others. Works on a closed model.
    *
    * @throws IllegalArgumentException if an id is not in the vocabulary
    */
   public void requireKnown(int[] ids) {
-    embedding.requireKnown(ids);
+    int vocabulary = config.vocabularySize();
+    for (int id : ids) {
+      if (id < 0 || id >= vocabulary) {
+        throw new IllegalArgumentException(
+            "token id %d is outside of the model's vocabulary of %d".formatted(id, vocabulary));
+      }
+    }
   }
 
   @Override

@@ -28,21 +28,6 @@ final class TokenEmbedding implements AutoCloseable {
     }
   }
 
-  /**
-   * Checks token ids.
-   *
-   * @throws IllegalArgumentException if one is not in the vocabulary
-   */
-  void requireKnown(int[] ids) {
-    long vocabulary = matrix.size(0);
-    for (int id : ids) {
-      if (id < 0 || id >= vocabulary) {
-        throw new IllegalArgumentException(
-            "token id %d is outside of the model's vocabulary of %d".formatted(id, vocabulary));
-      }
-    }
-  }
-
   @Override
   public void close() {
     matrix.close();

@@ -150,11 +150,13 @@ class LlamaModelTest {
 
   @Test
   void refusesIdsOutsideOfTheVocabulary() {
-    try (TensorScope scope = new TensorScope();
-        LlamaModel model = build(new RandomWeights(99), false)) {
-      assertThatIllegalArgumentException()
-          .isThrownBy(() -> model.forward(mask(20), new int[] {0}, () -> {}))
-          .withMessageContaining("20");
+    try (LlamaModel model = build(new RandomWeights(99), false)) {
+      model.requireKnown(new int[] {0, 19});
+      for (int unknown : new int[] {-1, 20}) {
+        assertThatIllegalArgumentException()
+            .isThrownBy(() -> model.requireKnown(new int[] {3, unknown}))
+            .withMessageContaining(String.valueOf(unknown));
+      }
     }
   }
 
