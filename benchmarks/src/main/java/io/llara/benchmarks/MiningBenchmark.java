@@ -76,7 +76,7 @@ public class MiningBenchmark {
       asked = new InMemoryVectors(unitVectors(queries, random));
       folder = Files.createTempDirectory("mining");
       stored = store(random);
-      search = new ExactSearch(lanes);
+      search = new ExactSearch(stored, lanes);
       check();
       bare = new BareProducts(queries, passages, dimension, lanes);
       System.out.println();
@@ -148,7 +148,7 @@ public class MiningBenchmark {
               place[0] = index;
             }
           });
-      Hits hits = search.search(new InMemoryVectors(first), stored, k).get(0);
+      Hits hits = search.search(new InMemoryVectors(first), k).get(0);
       if (hits.indices().get(0) != place[0] || Math.abs(hits.scores().get(0) - best[0]) > 1e-9) {
         throw new IllegalStateException(
             "the search is wrong: found %d, not %d".formatted(hits.indices().get(0), place[0]));
@@ -157,7 +157,7 @@ public class MiningBenchmark {
 
     private List<Hits> mine(Counters counters) {
       long begin = System.nanoTime();
-      List<Hits> hits = search.search(asked, stored, k);
+      List<Hits> hits = search.search(asked, k);
       double seconds = (System.nanoTime() - begin) / 1e9;
       counters.add(seconds, bareSeconds);
       return hits;

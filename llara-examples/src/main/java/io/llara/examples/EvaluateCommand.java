@@ -2,24 +2,31 @@ package io.llara.examples;
 
 import static java.util.Objects.requireNonNull;
 
+import com.google.common.base.Ascii;
 import io.llara.Encoder;
 import io.llara.LlaraException;
 import io.llara.ProgressListener;
+import io.llara.examples.SearcherOptions.Kind;
+import io.llara.io.TemporaryPath;
 import io.llara.retrieval.CorpusVectors.CachePlace;
+import io.llara.retrieval.EmbeddingSearch;
+import io.llara.retrieval.Query;
+import io.llara.retrieval.SearchListener;
+import io.llara.retrieval.Searcher;
+import io.llara.retrieval.TextSet;
 import io.llara.retrieval.eval.BeirDataset;
 import io.llara.retrieval.eval.BeirEvaluator;
-import io.llara.retrieval.eval.BeirReport;
 import io.llara.retrieval.eval.Evaluation;
-import io.llara.retrieval.eval.EvaluationListener;
 import io.llara.retrieval.eval.Metric;
 import io.llara.retrieval.eval.PairedTest;
-import io.llara.retrieval.eval.TrecRun;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
@@ -35,8 +42,8 @@ import picocli.CommandLine.Option;
       "",
       "Prints a table of the means over the judged queries: nDCG, MAP, recall, MRR and precision,"
           + " equal to those of trec_eval -c. A query for which nothing is found counts 0. With"
-          + " --bm25 beside it the same of BM25 (k1 0.9, b 0.4, English analysis), and whether the"
-          + " difference is more than chance.",
+          + " several searchers, or --bm25, there is a column for each, and whether the first"
+          + " differs from the others by more than chance.",
       "",
       "The vectors are kept in the same cache as those of llara search.",
       ""
@@ -45,7 +52,13 @@ final class EvaluateCommand implements Callable<Integer> {
   private static final int NAME_WIDTH = 11;
   private static final int NUMBER_WIDTH = 8;
 
+  /** Down to this rank what an approximate search misses is measured. */
+  private static final int RECALLED = 100;
+
   private final Streams streams;
+
+  /** What is said below the table. */
+  private final List<String> remarks = new ArrayList<>();
 
   @Mixin private RetrievalOptions options = new RetrievalOptions();
   @Mixin private ProgressOptions progress = new ProgressOptions();
@@ -66,10 +79,24 @@ final class EvaluateCommand implements Callable<Integer> {
       description = "Whose judgements count (default: ${DEFAULT-VALUE}).")
   private String split = BeirEvaluator.DEFAULT_SPLIT;
 
+  @Option(
+      names = "--searcher",
+      paramLabel = SearcherOptions.KINDS,
+      split = ",",
+      description =
+          "One or more, a column each; "
+              + SearcherOptions.DESCRIPTION
+              + " (default: exact). With --no-cache the vectors are kept until the command ends.")
+  private List<Kind> searchers = new ArrayList<>();
+
+  @Mixin private SearcherOptions searcherOptions = new SearcherOptions();
+
   @Option(names = "--bm25", description = "Evaluate BM25 beside the model.")
   private boolean withBm25;
 
-  @Option(names = "--bm25-only", description = "Evaluate BM25, and no model.")
+  @Option(
+      names = "--bm25-only",
+      description = "Evaluate BM25, and no model; the same as --searcher bm25.")
   private boolean onlyBm25;
 
   @Option(
@@ -113,6 +140,7 @@ final class EvaluateCommand implements Callable<Integer> {
   public Integer call() {
     requireWritable("--json", json);
     requireWritable("--run", run);
+    Set<Kind> kinds = kinds();
     BeirEvaluator evaluator =
         BeirEvaluator.builder(requireNonNull(beir))
             .split(split)
@@ -121,23 +149,15 @@ final class EvaluateCommand implements Callable<Integer> {
             .build();
     BeirDataset dataset = evaluator.dataset();
     dataset.findings().warnings().forEach(warning -> streams.note(dataset.name() + ": " + warning));
-    List<Evaluation> evaluations = new ArrayList<>();
-    if (!onlyBm25) {
-      evaluations.add(evaluateModel(evaluator));
-    } else if (options.hasModel()) {
-      streams.note("--bm25-only: the model is not used");
-    }
-    if (withBm25 || onlyBm25) {
-      evaluations.add(evaluator.evaluateBm25());
-    }
+    List<Evaluation> evaluations = evaluate(evaluator, kinds);
     show(dataset, evaluations);
     if (json != null) {
-      new BeirReport(dataset.name(), evaluations).writeJson(json);
+      evaluator.writeJson(json, evaluations);
     }
     if (run != null) {
       for (Evaluation evaluation : evaluations) {
         boolean first = evaluation == evaluations.get(0);
-        TrecRun.write(first ? run : beside(run, evaluation.name()), evaluation.run());
+        evaluation.run().write(first ? run : beside(run, evaluation.name()));
       }
     }
     return Llara.OK;
@@ -165,23 +185,79 @@ final class EvaluateCommand implements Callable<Integer> {
     return file.resolveSibling(name.substring(0, place) + "." + word + name.substring(place));
   }
 
-  private Evaluation evaluateModel(BeirEvaluator evaluator) {
-    try (Bars bars = new Bars();
+  /** Returns the searchers, once the options that decide them fit together. */
+  private Set<Kind> kinds() {
+    if (searchers.contains(Kind.HYBRID)) {
+      // Refuses a weight out of range.
+      searcherOptions.fusion();
+    }
+    if (onlyBm25 && !searchers.isEmpty()) {
+      throw new LlaraException("--bm25-only and --searcher exclude each other");
+    }
+    Set<Kind> kinds = new LinkedHashSet<>(onlyBm25 ? List.of(Kind.BM25) : searchers);
+    if (kinds.isEmpty()) {
+      kinds.add(Kind.EXACT);
+    }
+    if (withBm25) {
+      kinds.add(Kind.BM25);
+    }
+    return kinds;
+  }
+
+  private List<Evaluation> evaluate(BeirEvaluator evaluator, Set<Kind> kinds) {
+    List<Evaluation> evaluations = new ArrayList<>();
+    if (kinds.stream().noneMatch(Kind::needsModel)) {
+      if (options.hasModel()) {
+        streams.note((onlyBm25 ? "--bm25-only" : "--searcher bm25") + ": the model is not used");
+      }
+      evaluations.add(evaluate(evaluator, Kind.BM25, Optional.empty(), SearchListener.NONE));
+      return evaluations;
+    }
+    try (TemporaryPath vectors = TemporaryPath.folder("llara-vectors");
+        Bars bars = new Bars();
         Encoder encoder = options.encoder(streams).progress(bars).build()) {
-      Optional<CachePlace> cache = options.cache();
-      Evaluation evaluation =
-          cache.isPresent()
-              ? evaluator.evaluate(encoder, cache.get(), bars)
-              : evaluator.evaluate(encoder, bars);
+      EmbeddingSearch search = options.search(encoder);
+      if (search.cache().isEmpty()) {
+        // All searchers use the same vectors.
+        search = search.withCache(new CachePlace(vectors.path(), "the model"));
+      }
+      for (Kind kind : kinds) {
+        evaluations.add(evaluate(evaluator, kind, Optional.of(search), bars));
+      }
       // A sentence would tear the bar.
       bars.close();
       EncoderOptions.noteCuts(streams, encoder);
-      return evaluation;
+    }
+    return evaluations;
+  }
+
+  private Evaluation evaluate(
+      BeirEvaluator evaluator,
+      Kind kind,
+      Optional<EmbeddingSearch> search,
+      SearchListener listener) {
+    String name = kind == Kind.EXACT ? "model" : Ascii.toLowerCase(kind.name());
+    BeirDataset dataset = evaluator.dataset();
+    try (Searcher searcher =
+        searcherOptions
+            .method(kind, search)
+            .open(TextSet.of(dataset.corpus(), dataset.summary()), listener)) {
+      searcher
+          .recall(dataset.queries().values().stream().map(Query::of).toList(), RECALLED)
+          .ifPresent(
+              recall ->
+                  remarks.add(
+                      "%s: recall@%d against exact search %s"
+                          .formatted(name, RECALLED, decimal("%.4f", recall))));
+      if (kind == Kind.HYBRID) {
+        remarks.add("hybrid: model and bm25, " + searcherOptions.fusion());
+      }
+      return evaluator.evaluate(name, searcher);
     }
   }
 
   /** A bar for the passages and one for the queries, unless they come from the cache. */
-  private final class Bars implements EvaluationListener, ProgressListener, AutoCloseable {
+  private final class Bars implements SearchListener, ProgressListener, AutoCloseable {
     private ProgressOptions.@Nullable Bar bar;
 
     @Override
@@ -230,9 +306,15 @@ final class EvaluateCommand implements Callable<Integer> {
                     .map(evaluation -> decimal("%.4f", evaluation.mean(metric)))
                     .toList()));
       }
-      if (evaluations.size() == 2) {
+      if (evaluations.size() > 1) {
         results.line("");
-        results.line(comparison(evaluations.get(0), evaluations.get(1)));
+        evaluations.stream()
+            .skip(1)
+            .forEach(other -> results.line(comparison(evaluations.get(0), other)));
+      }
+      if (!remarks.isEmpty()) {
+        results.line("");
+        remarks.forEach(results::line);
       }
     }
   }

@@ -3,16 +3,16 @@ package io.llara.examples;
 import io.llara.Encoder;
 import io.llara.Mode;
 import io.llara.ProgressListener;
-import io.llara.retrieval.Bm25Options;
+import io.llara.examples.SearcherOptions.Kind;
 import io.llara.retrieval.Corpus;
-import io.llara.retrieval.HnswOptions;
+import io.llara.retrieval.EmbeddingSearch;
 import io.llara.train.data.BadLines;
 import io.llara.train.data.Dataset;
 import io.llara.train.data.TrainingPair;
-import io.llara.train.mining.EmbeddingSearch;
 import io.llara.train.mining.HardNegativeMiner;
 import io.llara.train.mining.MiningListener;
 import io.llara.train.mining.MiningReport;
+import io.llara.train.mining.MiningReport.Count;
 import io.llara.train.mining.Sampling;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -20,6 +20,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -36,7 +37,7 @@ import picocli.CommandLine.Spec;
     name = "mine",
     customSynopsis = {
       "llara mine --bm25 --pairs FILE... --out FILE [OPTION...]",
-      "       llara mine --model DIR --pairs FILE... --out FILE [OPTION...]"
+      "       llara mine --model DIR [--searcher KIND] --pairs FILE... --out FILE [OPTION...]"
     },
     sortOptions = false,
     description = {
@@ -45,8 +46,8 @@ import picocli.CommandLine.Spec;
       "",
       "Of the ranking of each query a window of ranks is looked at. Known positives of the query in"
           + " any line, the query itself, repeated texts and scores out of bounds are dropped, and"
-          + " told by reason; of what remains some are taken. Nothing takes the place of what was"
-          + " dropped: a pair may get fewer negatives than asked for.",
+          + " counted by reason; of what remains some are taken. Nothing takes the place of what was"
+          + " dropped: a pair may get fewer negatives than wanted.",
       "",
       "The file is written when all is done, with a report beside it (FILE.report.json). The same"
           + " command gives the same file; after an interruption it begins anew, with the vectors"
@@ -98,8 +99,18 @@ final class MineCommand implements Callable<Integer> {
       names = "--hnsw",
       description =
           "With --model: search along a graph instead of looking at every passage; how much that"
-              + " misses is told.")
+              + " misses is measured.")
   private boolean hnsw;
+
+  @Option(
+      names = "--searcher",
+      paramLabel = SearcherOptions.KINDS,
+      description =
+          SearcherOptions.DESCRIPTION
+              + " (default: bm25 with --bm25, hnsw with --hnsw, exact with --model).")
+  private @Nullable Kind searcher;
+
+  @Mixin private SearcherOptions searchers = new SearcherOptions();
 
   @Option(
       names = "--query-mode",
@@ -180,12 +191,7 @@ final class MineCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException {
-    if (bm25 == (model != null)) {
-      throw refusal(bm25 ? "--bm25 and --model exclude each other" : "give --bm25 or --model DIR");
-    }
-    if (bm25 && (hnsw || options.adapter().isPresent())) {
-      throw refusal((hnsw ? "--hnsw" : "--adapter") + " is for --model");
-    }
+    Kind kind = kind();
     for (Path file : pairs) {
       if (Files.exists(out) && Files.exists(file) && Files.isSameFile(file, out)) {
         throw refusal("--out %s is a file of --pairs; give it a name of its own".formatted(out));
@@ -194,7 +200,7 @@ final class MineCommand implements Callable<Integer> {
     MiningReport report;
     try (Bars bars = new Bars();
         CleanStop stop = new CleanStop(streams, Thread.currentThread()::interrupt)) {
-      report = model == null ? mineByWords(bars) : mineByModel(model, bars);
+      report = model == null ? mine(kind, Optional.empty(), bars) : mineByModel(kind, model, bars);
       stop.done();
     }
     report.summary().forEach(streams::note);
@@ -204,29 +210,46 @@ final class MineCommand implements Callable<Integer> {
               Locale.ROOT,
               "%s: %d pairs, %d negatives mined",
               out,
-              report.pairs(),
-              report.mined()));
+              report.count(Count.PAIRS),
+              report.count(Count.MINED)));
     }
     return Llara.OK;
   }
 
-  private MiningReport mineByWords(Bars bars) {
-    return builder(bars).bm25(Bm25Options.DEFAULT).build().mine(out);
+  /** Returns how to search, once the options that decide it fit together. */
+  private Kind kind() {
+    if (searcher != null && (bm25 || hnsw)) {
+      throw refusal("--searcher and %s exclude each other".formatted(bm25 ? "--bm25" : "--hnsw"));
+    }
+    Kind kind = searcher != null ? searcher : bm25 ? Kind.BM25 : hnsw ? Kind.HNSW : Kind.EXACT;
+    if (kind.needsModel() && model == null) {
+      throw refusal("give --bm25 or --model DIR");
+    }
+    if (!kind.needsModel()) {
+      String name = bm25 ? "--bm25" : "--searcher bm25";
+      if (model != null) {
+        throw refusal(name + " and --model exclude each other");
+      }
+      if (hnsw || options.adapter().isPresent()) {
+        throw refusal((hnsw ? "--hnsw" : "--adapter") + " is for --model");
+      }
+    }
+    return kind;
   }
 
-  private MiningReport mineByModel(Path directory, Bars bars) {
-    HardNegativeMiner.Builder builder = builder(bars);
+  private MiningReport mineByModel(Kind kind, Path directory, Bars bars) {
     try (Encoder encoder = options.encoder(directory).progress(bars).build()) {
-      MiningReport report = builder.embeddings(search(encoder, directory)).build().mine(out);
+      EmbeddingSearch plain = EmbeddingSearch.of(encoder).withModes(queryMode, passageMode);
+      EmbeddingSearch search =
+          cache.place(directory, options.adapter()).map(plain::withCache).orElse(plain);
+      MiningReport report = mine(kind, Optional.of(search), bars);
       EncoderOptions.noteCuts(streams, encoder);
       return report;
     }
   }
 
-  private EmbeddingSearch search(Encoder encoder, Path directory) {
-    EmbeddingSearch exact = EmbeddingSearch.of(encoder).withModes(queryMode, passageMode);
-    EmbeddingSearch search = hnsw ? exact.withHnsw(HnswOptions.DEFAULT) : exact;
-    return cache.place(directory, options.adapter()).map(search::withCache).orElse(search);
+  private MiningReport mine(Kind kind, Optional<EmbeddingSearch> search, Bars bars) {
+    return builder(bars).search(searchers.method(kind, search)).build().mine(out);
   }
 
   private HardNegativeMiner.Builder builder(Bars bars) {
@@ -283,7 +306,7 @@ final class MineCommand implements Callable<Integer> {
       show(done, total);
     }
 
-    /** Between what the miner tells, the encoder tells of the texts that it is at. */
+    /** Between the miner's reports, the encoder reports the texts that it is at. */
     @Override
     public void progress(long done, long total) {
       show(reached + done, total);
@@ -299,7 +322,7 @@ final class MineCommand implements Callable<Integer> {
       return switch (at) {
         case PAIRS -> "reading pairs";
         case COLLECTION -> "reading passages";
-        case INDEX -> bm25 ? "indexing" : "encoding";
+        case INDEX -> model == null ? "indexing" : "encoding";
         case SEARCH -> "searching";
         case TEXTS -> "fetching texts";
         case WRITE -> "writing";

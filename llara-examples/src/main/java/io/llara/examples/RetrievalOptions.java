@@ -1,9 +1,9 @@
 package io.llara.examples;
 
+import io.llara.Encoder;
 import io.llara.EncoderBuilder;
-import io.llara.retrieval.CorpusVectors.CachePlace;
+import io.llara.retrieval.EmbeddingSearch;
 import java.nio.file.Path;
-import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -40,9 +40,10 @@ final class RetrievalOptions {
     return builder;
   }
 
-  /** Returns where the model's vectors are kept, if they are. */
-  Optional<CachePlace> cache() {
-    return cache.place(directory(), options.adapter());
+  /** Returns the exact search by the model's embeddings, which are kept unless they must not be. */
+  EmbeddingSearch search(Encoder encoder) {
+    EmbeddingSearch search = EmbeddingSearch.of(encoder);
+    return cache.place(directory(), options.adapter()).map(search::withCache).orElse(search);
   }
 
   private Path directory() {

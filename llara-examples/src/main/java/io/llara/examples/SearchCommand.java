@@ -1,14 +1,23 @@
 package io.llara.examples;
 
+import static java.util.Objects.requireNonNull;
+
 import io.llara.Encoder;
 import io.llara.LlaraException;
-import io.llara.examples.search.PassageSearch;
-import io.llara.examples.search.PassageSearch.Found;
+import io.llara.examples.SearcherOptions.Kind;
 import io.llara.retrieval.Corpus;
 import io.llara.retrieval.Document;
+import io.llara.retrieval.Hits;
+import io.llara.retrieval.Query;
+import io.llara.retrieval.SearchListener;
+import io.llara.retrieval.SearchMethod;
+import io.llara.retrieval.Searcher;
+import io.llara.retrieval.TextSet;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
@@ -20,9 +29,10 @@ import picocli.CommandLine.Parameters;
 @Command(
     name = "search",
     description = {
-      "Finds the passages of a collection that are nearest to a query.",
+      "Finds the passages of a collection that match a query best.",
       "",
-      "Prints them best first, a line each: rank, cosine, id and text.",
+      "Prints them best first, a line each: rank, score, id and text. The score is the cosine, that"
+          + " of BM25, or that of the fusion of both.",
       "",
       "The vectors of the collection are kept in a cache, under the SHA-256 of all they depend on:"
           + " model files, adapter, template, type, longest prompt and texts. A change in any of"
@@ -45,6 +55,15 @@ final class SearchCommand implements Callable<Integer> {
           "The collection in BEIR format: a JSON object a line with _id, title and text; plain or"
               + " gzipped. By default a hundred bundled texts.")
   private @Nullable Path corpusFile;
+
+  @Option(
+      names = "--searcher",
+      paramLabel = SearcherOptions.KINDS,
+      defaultValue = "exact",
+      description = SearcherOptions.DESCRIPTION + " (default: ${DEFAULT-VALUE}).")
+  private Kind searcher = Kind.EXACT;
+
+  @Mixin private SearcherOptions searchers = new SearcherOptions();
 
   @Option(
       names = "--top",
@@ -71,14 +90,34 @@ final class SearchCommand implements Callable<Integer> {
     Corpus corpus = corpusFile == null ? Demo.corpus() : Corpus.of(corpusFile);
     Corpus.Summary summary = corpus.summarize();
     noteBlank(corpus, summary);
-    List<Found> found;
-    try (ProgressOptions.Bar bar = progress.start(streams, "encoding", summary.documents());
-        Encoder encoder = options.encoder(streams).progress(bar).build()) {
-      PassageSearch search = new PassageSearch(encoder, corpus, summary, streams::note);
-      found = search.best(query, top, options.cache());
+    TextSet passages = TextSet.of(corpus, summary);
+    Query text = Query.of(query);
+    Hits hits;
+    if (searcher.needsModel()) {
+      try (ProgressOptions.Bar bar = progress.start(streams, "encoding", passages.count());
+          // Of vectors of length 1 the inner product is the cosine.
+          Encoder encoder = options.encoder(streams).progress(bar).normalize(true).build()) {
+        SearchMethod method = searchers.method(searcher, Optional.of(options.search(encoder)));
+        hits = find(passages, method, text.withVector(encoder.encodeQuery(query)));
+      }
+    } else {
+      hits = find(passages, searchers.method(searcher, Optional.empty()), text);
     }
-    show(found);
+    show(hits, corpus.documents(List.of(hits)));
     return Llara.OK;
+  }
+
+  private Hits find(TextSet passages, SearchMethod method, Query wanted) {
+    SearchListener notes =
+        new SearchListener() {
+          @Override
+          public void note(String message) {
+            streams.note(message);
+          }
+        };
+    try (Searcher open = method.open(passages, notes)) {
+      return open.search(wanted, top);
+    }
   }
 
   private void noteBlank(Corpus corpus, Corpus.Summary summary) {
@@ -93,17 +132,17 @@ final class SearchCommand implements Callable<Integer> {
     }
   }
 
-  private void show(List<Found> found) {
+  private void show(Hits hits, Map<Long, Document> documents) {
     try (Results results = new Results(streams.out())) {
-      for (int i = 0; i < found.size(); i++) {
-        Document document = found.get(i).document();
+      for (int i = 0; i < hits.size(); i++) {
+        Document document = requireNonNull(documents.get(hits.indices().get(i)));
         String title = document.title().isBlank() ? "" : document.title() + ": ";
         results.line(
             String.format(
                 Locale.ROOT,
                 "%-3d %.4f  %s  %s",
                 i + 1,
-                found.get(i).score(),
+                hits.scores().get(i),
                 printable(document.id()),
                 shortened(printable(title + document.text()))));
       }

@@ -1,15 +1,10 @@
 package io.llara.examples;
 
 import io.llara.Encoder;
-import io.llara.Mode;
-import io.llara.retrieval.CorpusVectors;
 import io.llara.retrieval.Document;
-import io.llara.retrieval.ExactSearch;
-import io.llara.retrieval.Hits;
-import io.llara.retrieval.InMemoryVectors;
-import io.llara.retrieval.TextSet;
+import io.llara.retrieval.DocumentIndex;
+import io.llara.retrieval.SearchHit;
 import java.nio.file.Path;
-import java.util.List;
 import java.util.Locale;
 import java.util.stream.Stream;
 
@@ -26,20 +21,13 @@ public final class SearchCorpus {
   public static void main(String[] args) {
     String query = args.length > 0 ? args[0] : "animals of the mountains";
     Path model = args.length > 1 ? Path.of(args[1]) : Demo.model();
-    List<Document> documents;
-    try (Stream<Document> bundled = Demo.corpus().documents()) {
-      documents = bundled.toList();
-    }
 
     try (Encoder encoder = Encoder.load(model);
-        CorpusVectors passages = CorpusVectors.open(TextSet.of(Demo.corpus()), encoder, Mode.SELF);
-        ExactSearch search = new ExactSearch(encoder.lanes())) {
-      InMemoryVectors wanted = InMemoryVectors.of(encoder.encode(query, Mode.NEXT));
-      Hits hits = search.search(wanted, passages, 5).get(0);
-
-      for (int i = 0; i < hits.size(); i++) {
-        Document document = documents.get((int) hits.indices().get(i));
-        System.out.printf(Locale.ROOT, "%.4f  %s%n", hits.scores().get(i), document.title());
+        DocumentIndex index = DocumentIndex.temporary(encoder);
+        Stream<Document> documents = Demo.corpus().documents()) {
+      index.addAll(documents);
+      for (SearchHit hit : index.search(query, 5)) {
+        System.out.printf(Locale.ROOT, "%.4f  %s%n", hit.score(), hit.document().title());
       }
     }
   }

@@ -6,7 +6,7 @@ import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
 import com.google.gson.JsonParser;
 import io.llara.retrieval.eval.Metric;
-import io.llara.retrieval.eval.TrecRun;
+import io.llara.retrieval.eval.Run;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
@@ -108,11 +108,39 @@ class EvaluateCommandTest {
     }
     assertThat(names).containsExactly("model", "bm25");
 
-    assertThat(TrecRun.read(runFile).name()).isEqualTo("model");
-    assertThat(TrecRun.read(runFile).ranking("q1").documents()).hasSize(3);
+    assertThat(Run.read(runFile).name()).isEqualTo("model");
+    assertThat(Run.read(runFile).ranking("q1").documents()).hasSize(3);
     Path bm25 = parent.resolve("found.bm25.txt");
-    assertThat(TrecRun.read(bm25).name()).isEqualTo("bm25");
-    assertThat(TrecRun.read(bm25).ranking("q2").documents().get(0).id()).isEqualTo("d");
+    assertThat(Run.read(bm25).name()).isEqualTo("bm25");
+    assertThat(Run.read(bm25).ranking("q2").documents().get(0).id()).isEqualTo("d");
+  }
+
+  @Test
+  void anySearchersStandSideBySide() throws IOException {
+    Path runFile = parent.resolve("found.txt");
+    CommandRun run = evaluate("--searcher=exact,hnsw,bm25,hybrid", "--run=" + runFile);
+    assertThat(run.code()).isZero();
+    assertThat(run.lines().get(2)).matches(" +model +hnsw +bm25 +hybrid");
+    // So few passages are all candidates of the graph.
+    assertThat(run.lines().get(6)).startsWith("ndcg@10").contains("1.0000");
+    assertThat(run.out())
+        .contains("ndcg@10, model - hnsw: +0.0000")
+        .contains("ndcg@10, model - hybrid: ")
+        .contains("hnsw: recall@100 against exact search 1.0000")
+        .endsWith(
+            "hybrid: model and bm25, reciprocal rank fusion (constant 60), weights 0.50 and 0.50\n");
+    assertThat(Run.read(parent.resolve("found.hybrid.txt")).name()).isEqualTo("hybrid");
+
+    CommandRun weighted =
+        evaluate("--searcher=hybrid", "--fusion=zscore", "--weight=0", "--no-cache", "--progress");
+    assertThat(weighted.out())
+        .contains("ndcg@10      1.0000")
+        .endsWith("hybrid: model and bm25, sum of z-scores, weights 0.00 and 1.00\n");
+    assertThat(weighted.err().split("encoding passages", -1).length).isGreaterThan(1);
+    assertThat(evaluate("--searcher=bm25").out()).isEqualTo(evaluate("--bm25-only").out());
+    refused("exclude each other", "--bm25-only", "--searcher=exact");
+    refused("--searcher", "--searcher=magic");
+    refused("the weight is 2.0", "--searcher=hybrid", "--weight=2");
   }
 
   @Test

@@ -143,6 +143,19 @@ class MineCommandTest {
   }
 
   @Test
+  void theSearcherMayBeNamed() throws IOException {
+    assertThat(mine("--searcher=bm25", "--ranks=0-10").code()).isZero();
+    assertThat(report().getAsJsonObject("settings").get("search").getAsString()).isEqualTo("BM25");
+    assertThat(mineByModel("--searcher=hybrid", "--ranks=0-10", "--relative-margin=0.1").code())
+        .isZero();
+    assertThat(report().getAsJsonObject("settings").get("search").getAsString())
+        .isEqualTo("hybrid");
+    LlaraTest.assertRefused(mine("--searcher=hybrid"), "give --bm25 or --model DIR");
+    LlaraTest.assertRefused(mine("--searcher=bm25", "--model=x"), "exclude each other");
+    LlaraTest.assertRefused(mine("--searcher=bm25", "--bm25"), "exclude each other");
+  }
+
+  @Test
   void showsProgressOnlyWhenAsked() {
     assertThat(mineByModel("--ranks=0-5", "--progress").err())
         .contains("encoding")

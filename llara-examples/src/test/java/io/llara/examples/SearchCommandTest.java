@@ -45,6 +45,28 @@ class SearchCommandTest {
   }
 
   @Test
+  void searchesInAnyWay() throws IOException {
+    CommandRun exact = search("animals of the mountains");
+    // The graph keeps more candidates than there are texts.
+    assertThat(search("animals of the mountains", "--searcher=hnsw").out()).isEqualTo(exact.out());
+    CommandRun words =
+        search("lighthouse", "--searcher=bm25", "--corpus=" + write("corpus.jsonl", CORPUS));
+    assertThat(words.code()).isZero();
+    assertThat(words.lines()).hasSize(1);
+    assertThat(words.out()).contains("  c  A lighthouse warns ships.");
+    assertThat(words.err()).doesNotContain(Demo.NOTICE);
+    CommandRun hybrid =
+        search(
+            "lighthouse",
+            "--searcher=hybrid",
+            "--fusion=zscore",
+            "--weight=0.1",
+            "--corpus=" + folder.resolve("corpus.jsonl"));
+    assertThat(hybrid.lines()).hasSize(3);
+    assertThat(hybrid.lines().get(0)).contains("  c  A lighthouse warns ships.");
+  }
+
+  @Test
   void usesItsCacheAndGivesTheSame() throws IOException {
     CommandRun first = search("animals");
     Path cached = onlyCacheFile();

@@ -3,19 +3,17 @@ package io.llara.retrieval;
 import com.google.common.primitives.ImmutableDoubleArray;
 import com.google.common.primitives.ImmutableLongArray;
 import io.llara.LlaraException;
-import io.llara.io.AtomicFiles;
-import io.llara.io.TemporaryPath;
 import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.Comparator;
+import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.TreeMap;
+import java.util.function.Supplier;
 import java.util.stream.Stream;
 import org.apache.lucene.analysis.Analyzer;
 import org.apache.lucene.analysis.TokenStream;
@@ -23,27 +21,22 @@ import org.apache.lucene.analysis.en.EnglishAnalyzer;
 import org.apache.lucene.analysis.tokenattributes.CharTermAttribute;
 import org.apache.lucene.document.Field;
 import org.apache.lucene.document.FieldType;
-import org.apache.lucene.index.DirectoryReader;
 import org.apache.lucene.index.IndexOptions;
 import org.apache.lucene.index.IndexWriter;
 import org.apache.lucene.index.IndexWriterConfig;
-import org.apache.lucene.index.LogDocMergePolicy;
-import org.apache.lucene.index.SerialMergeScheduler;
+import org.apache.lucene.index.LeafReaderContext;
+import org.apache.lucene.index.ReaderUtil;
 import org.apache.lucene.index.Term;
 import org.apache.lucene.search.BooleanClause;
 import org.apache.lucene.search.BooleanQuery;
 import org.apache.lucene.search.BoostQuery;
 import org.apache.lucene.search.IndexSearcher;
-import org.apache.lucene.search.Query;
 import org.apache.lucene.search.ScoreDoc;
 import org.apache.lucene.search.ScoreMode;
 import org.apache.lucene.search.Scorer;
 import org.apache.lucene.search.TermQuery;
 import org.apache.lucene.search.Weight;
 import org.apache.lucene.search.similarities.BM25Similarity;
-import org.apache.lucene.store.Directory;
-import org.apache.lucene.store.FSDirectory;
-import org.apache.lucene.store.NoLockFactory;
 
 /**
  * A collection's words, searched by BM25 with Lucene. Title and text are one field, analysed as
@@ -58,7 +51,7 @@ import org.apache.lucene.store.NoLockFactory;
  *
  * <p>The same collection and query give the same hits in every run. Thread-safe; to be closed.
  */
-public final class Bm25Index implements AutoCloseable {
+public final class Bm25Index implements Searcher {
   private static final String FIELD = "passage";
   private static final String VERSION_KEY = "llara.bm25";
   private static final String VERSION = "1";
@@ -66,39 +59,15 @@ public final class Bm25Index implements AutoCloseable {
   private static final double WRITER_MEGABYTES = 16;
 
   private final Analyzer analyzer = new EnglishAnalyzer();
-  private final Optional<TemporaryPath> temporary;
-  private final String digest;
-  private final Directory directory;
-  private final DirectoryReader reader;
+  private final LuceneFolder folder;
   private final IndexSearcher searcher;
-  private boolean closed;
+  private final SearchThreads threads =
+      new SearchThreads(Runtime.getRuntime().availableProcessors(), () -> {});
 
-  private Bm25Index(Path folder, Bm25Options options, Optional<TemporaryPath> temporary) {
-    this.temporary = temporary;
-    try {
-      directory = FSDirectory.open(folder, NoLockFactory.INSTANCE);
-      try {
-        if (!DirectoryReader.indexExists(directory)) {
-          throw new LlaraException(folder + ": holds no index; expected one made by Bm25Index");
-        }
-        reader = DirectoryReader.open(directory);
-      } catch (IOException | RuntimeException e) {
-        directory.close();
-        throw e;
-      }
-      Map<String, String> data = reader.getIndexCommit().getUserData();
-      if (!VERSION.equals(data.get(VERSION_KEY)) || reader.leaves().size() > 1) {
-        reader.close();
-        directory.close();
-        throw new LlaraException(
-            "%s: is an index of another kind; expected one made by Bm25Index, version %s"
-                .formatted(folder, VERSION));
-      }
-      digest = data.getOrDefault(DIGEST_KEY, "");
-    } catch (IOException e) {
-      throw new LlaraException("%s: cannot be read: %s".formatted(folder, e), e);
-    }
-    searcher = new IndexSearcher(reader);
+  /** Searches the words of an index, which is closed with this. */
+  Bm25Index(LuceneFolder folder, Bm25Options options) {
+    this.folder = folder;
+    searcher = new IndexSearcher(folder.reader());
     searcher.setQueryCache(null);
     searcher.setSimilarity(new BM25Similarity(options.k1(), options.b()));
   }
@@ -111,21 +80,16 @@ public final class Bm25Index implements AutoCloseable {
   /**
    * Indexes a collection in a temporary folder, which {@link #close} deletes.
    *
-   * @throws LlaraException if the collection cannot be read, or the index not be written
+   * @throws LlaraException if the collection cannot be read, or the index cannot be written
    */
   public static Bm25Index build(Corpus corpus, Bm25Options options) {
-    TemporaryPath folder = TemporaryPath.folder("llara-bm25");
-    try {
-      write(folder.path(), corpus);
-      return new Bm25Index(folder.path(), options, Optional.of(folder));
-    } catch (IOException e) {
-      folder.close();
-      throw new LlaraException(
-          "the BM25 index of %s cannot be written: %s".formatted(corpus.name(), e), e);
-    } catch (RuntimeException | Error e) {
-      folder.close();
-      throw e;
-    }
+    return build(corpus::passages, options);
+  }
+
+  static Bm25Index build(Supplier<Stream<String>> passages, Bm25Options options) {
+    return new Bm25Index(
+        LuceneFolder.temporary(VERSION_KEY, VERSION, config(), writer -> write(writer, passages)),
+        options);
   }
 
   /**
@@ -133,18 +97,10 @@ public final class Bm25Index implements AutoCloseable {
    * moment.
    *
    * @param folder a new or an empty one
-   * @throws LlaraException if the collection cannot be read, or the index not be written
+   * @throws LlaraException if the collection cannot be read, or the index cannot be written
    */
   public static Bm25Index build(Path folder, Corpus corpus, Bm25Options options) {
-    AtomicFiles.writeDirectory(
-        folder,
-        aside -> {
-          try {
-            write(aside, corpus);
-          } catch (IOException e) {
-            throw new LlaraException("%s: cannot be written: %s".formatted(folder, e), e);
-          }
-        });
+    LuceneFolder.write(folder, config(), writer -> write(writer, corpus::passages));
     return open(folder, options);
   }
 
@@ -155,54 +111,48 @@ public final class Bm25Index implements AutoCloseable {
    * @throws LlaraException if there is none, or it is damaged
    */
   public static Bm25Index open(Path folder, Bm25Options options) {
-    return new Bm25Index(folder, options, Optional.empty());
+    LuceneFolder opened = LuceneFolder.open(folder, VERSION_KEY, VERSION);
+    opened.requireOneSegment();
+    return new Bm25Index(opened, options);
   }
 
-  private static void write(Path folder, Corpus corpus) throws IOException {
-    IndexWriterConfig config =
-        new IndexWriterConfig(new EnglishAnalyzer())
-            .setRAMBufferSizeMB(WRITER_MEGABYTES)
-            // Merges neighbours only, so that documents keep their order.
-            .setMergePolicy(new LogDocMergePolicy())
-            .setMergeScheduler(new SerialMergeScheduler())
-            .setCommitOnClose(false);
+  static IndexWriterConfig config() {
+    return LuceneFolder.config(new EnglishAnalyzer()).setRAMBufferSizeMB(WRITER_MEGABYTES);
+  }
+
+  /** Returns the field of a document that is searched. */
+  static Field field(String passage) {
     FieldType type = new FieldType();
     type.setIndexOptions(IndexOptions.DOCS_AND_FREQS);
     type.setTokenized(true);
     type.freeze();
-    PassageDigest digest = new PassageDigest();
-    try (Directory directory = FSDirectory.open(folder, NoLockFactory.INSTANCE);
-        IndexWriter writer = new IndexWriter(directory, config);
-        Stream<Document> documents = corpus.documents()) {
-      Field field = new Field(FIELD, "", type);
-      List<Field> row = List.of(field);
-      documents.forEach(
-          document -> {
-            String passage = document.passage();
-            digest.add(passage);
-            field.setStringValue(passage);
-            try {
-              writer.addDocument(row);
-            } catch (IOException e) {
-              throw new UncheckedIOException(e);
-            }
-          });
-      writer.forceMerge(1);
-      writer.setLiveCommitData(Map.of(VERSION_KEY, VERSION, DIGEST_KEY, digest.value()).entrySet());
-      writer.commit();
-    } catch (UncheckedIOException e) {
-      throw e.getCause();
+    return new Field(FIELD, passage, type);
+  }
+
+  private static Map<String, String> write(IndexWriter writer, Supplier<Stream<String>> passages)
+      throws IOException {
+    Field field = field("");
+    List<Field> row = List.of(field);
+    TextDigest digest = new TextDigest();
+    try (Stream<String> stream = passages.get()) {
+      for (Iterator<String> rest = stream.iterator(); rest.hasNext(); ) {
+        String passage = rest.next();
+        digest.add(passage);
+        field.setStringValue(passage);
+        writer.addDocument(row);
+      }
     }
+    return Map.of(VERSION_KEY, VERSION, DIGEST_KEY, digest.value());
   }
 
   /** Returns how many documents it has: those of the collection that have text. */
   public long documents() {
-    return reader.maxDoc();
+    return folder.reader().maxDoc();
   }
 
   /** Returns the digest of the passages that were indexed: {@link Corpus.Summary#digest}. */
   public String digest() {
-    return digest;
+    return folder.data().getOrDefault(DIGEST_KEY, "");
   }
 
   /**
@@ -222,8 +172,8 @@ public final class Bm25Index implements AutoCloseable {
     if (k < 1) {
       throw new IllegalArgumentException("k is " + k + "; expected 1 or more");
     }
-    return held(
-        () -> {
+    return folder.read(
+        reader -> {
           ScoreDoc[] found = searcher.search(bagOfWords(query), k).scoreDocs;
           ImmutableLongArray.Builder indices = ImmutableLongArray.builder(found.length);
           ImmutableDoubleArray.Builder scores = ImmutableDoubleArray.builder(found.length);
@@ -246,8 +196,8 @@ public final class Bm25Index implements AutoCloseable {
    * @throws LlaraException if the index cannot be read
    */
   public OptionalDouble score(String query, long index) {
-    return held(
-        () -> {
+    return folder.read(
+        reader -> {
           if (index < 0 || index >= reader.maxDoc()) {
             throw new IllegalArgumentException(
                 "there is no document %d; the index has %d".formatted(index, reader.maxDoc()));
@@ -255,38 +205,37 @@ public final class Bm25Index implements AutoCloseable {
           Weight weight =
               searcher.createWeight(
                   searcher.rewrite(bagOfWords(query)), ScoreMode.COMPLETE, /* boost= */ 1);
-          Scorer scorer = weight.scorer(reader.leaves().get(0));
-          return scorer == null || scorer.iterator().advance((int) index) != index
+          LeafReaderContext leaf =
+              reader.leaves().get(ReaderUtil.subIndex((int) index, reader.leaves()));
+          int document = (int) index - leaf.docBase;
+          Scorer scorer = weight.scorer(leaf);
+          return scorer == null || scorer.iterator().advance(document) != document
               ? OptionalDouble.empty()
               : OptionalDouble.of(scorer.score());
         });
   }
 
-  /** Reads from the index. */
-  private interface Reading<T> {
-    T read() throws IOException;
+  /** Searches for the texts of the queries, several at once. */
+  @Override
+  public List<Hits> search(List<Query> queries, int k) {
+    return threads.map(queries, query -> search(query.requireText(), k));
   }
 
-  private <T> T held(Reading<T> reading) {
-    // Held open until it is over: a file that is unmapped meanwhile ends the JVM.
-    if (!reader.tryIncRef()) {
-      throw new IllegalStateException("the BM25 index is closed");
-    }
-    try {
-      try {
-        return reading.read();
-      } finally {
-        reader.decRef();
-      }
-    } catch (IOException e) {
-      throw new LlaraException("the BM25 index cannot be read: " + e, e);
-    }
+  /** Returns the scores of passages of the collection that have a word of their query. */
+  @Override
+  public List<OptionalDouble> score(List<Candidate> candidates) {
+    return threads.map(
+        candidates,
+        candidate ->
+            candidate.index() < 0
+                ? OptionalDouble.empty()
+                : score(candidate.query().requireText(), candidate.index()));
   }
 
-  private Query bagOfWords(String text) throws IOException {
+  private org.apache.lucene.search.Query bagOfWords(String text) throws IOException {
     BooleanQuery.Builder bag = new BooleanQuery.Builder();
     for (Word word : words(text)) {
-      Query term = new TermQuery(new Term(FIELD, word.text()));
+      TermQuery term = new TermQuery(new Term(FIELD, word.text()));
       bag.add(
           word.count() == 1 ? term : new BoostQuery(term, word.count()),
           BooleanClause.Occur.SHOULD);
@@ -317,9 +266,9 @@ public final class Bm25Index implements AutoCloseable {
     record Weighted(Word word, double weight) {}
     List<Weighted> weighted = new ArrayList<>();
     for (Word word : words) {
-      int documents = reader.docFreq(new Term(FIELD, word.text()));
+      int documents = searcher.getIndexReader().docFreq(new Term(FIELD, word.text()));
       if (documents > 0) {
-        double idf = Math.log1p((reader.maxDoc() - documents + 0.5) / (documents + 0.5));
+        double idf = Math.log1p((documents() - documents + 0.5) / (documents + 0.5));
         weighted.add(new Weighted(word, idf * word.count()));
       }
     }
@@ -328,22 +277,11 @@ public final class Bm25Index implements AutoCloseable {
     return weighted.stream().limit(most).map(Weighted::word).toList();
   }
 
-  /** Deletes the temporary folder, if the index lies in one. A search that is under way ends. */
+  /** Deletes the temporary folder, if the index lies in one, once no search is under way. */
   @Override
   public void close() {
-    synchronized (this) {
-      if (closed) {
-        return;
-      }
-      closed = true;
-    }
-    try {
-      reader.close();
-      directory.close();
-      analyzer.close();
-      temporary.ifPresent(TemporaryPath::close);
-    } catch (IOException e) {
-      throw new LlaraException("the BM25 index cannot be closed: " + e, e);
-    }
+    threads.close();
+    folder.close();
+    analyzer.close();
   }
 }

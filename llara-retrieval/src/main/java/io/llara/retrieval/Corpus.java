@@ -2,27 +2,27 @@ package io.llara.retrieval;
 
 import static java.util.Objects.requireNonNull;
 
+import com.google.common.collect.AbstractIterator;
+import com.google.common.hash.HashCode;
 import com.google.common.hash.Hashing;
-import com.google.common.primitives.ImmutableLongArray;
 import io.llara.LlaraException;
 import io.llara.io.JsonSection;
 import io.llara.io.LineReader;
 import java.io.IOException;
 import java.io.InputStream;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
+import java.util.Collection;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
-import java.util.NoSuchElementException;
 import java.util.Set;
 import java.util.Spliterator;
 import java.util.Spliterators;
+import java.util.function.BiConsumer;
 import java.util.function.Consumer;
 import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
@@ -85,35 +85,48 @@ public final class Corpus {
    * @throws LlaraException if a line is not what it should be; the message names it
    */
   public Summary summarize() {
-    return read(document -> {});
+    return read((lines, document) -> {});
   }
 
   /**
    * Reads the whole collection once, as {@link #summarize}, and fails if two documents have the
-   * same id, those without text among them. Takes eight bytes of memory a document.
+   * same id, those without text among them. Takes some 30 bytes of memory a document.
    *
    * @param visitor is shown each document, those without text too
    * @throws LlaraException as {@link #summarize}, or naming the repeated id and both lines
    */
   public Summary summarizeUnique(Consumer<Document> visitor) {
-    ImmutableLongArray.Builder hashes = ImmutableLongArray.builder();
-    Summary summary =
-        read(
-            document -> {
-              hashes.add(hash(document.id()));
-              visitor.accept(document);
-            });
-    requireUniqueIds(hashes.build().toArray());
-    return summary;
+    DigestTable ids = new DigestTable();
+    return read(
+        (lines, document) -> {
+          int before = ids.size();
+          HashCode digest = Hashing.murmur3_128().hashUnencodedChars(document.id());
+          if (ids.add(digest) < before) {
+            throw lines.reader.error(
+                "has the id '%s' of line %d again"
+                    .formatted(document.id(), firstLine(document.id())));
+          }
+          visitor.accept(document);
+        });
   }
 
-  private Summary read(Consumer<Document> visitor) {
-    PassageDigest digest = new PassageDigest();
+  private long firstLine(String id) {
+    try (Lines lines = new Lines()) {
+      Document document;
+      do {
+        document = requireNonNull(lines.next());
+      } while (!document.id().equals(id));
+      return lines.reader.number();
+    }
+  }
+
+  private Summary read(BiConsumer<Lines, Document> visitor) {
+    TextDigest digest = new TextDigest();
     List<String> blankIds = new ArrayList<>();
     try (Lines lines = new Lines()) {
       while (lines.hasNext()) {
-        Document document = lines.next();
-        visitor.accept(document);
+        Document document = requireNonNull(lines.next());
+        visitor.accept(lines, document);
         if (document.isBlank()) {
           blankIds.add(document.id());
         } else {
@@ -137,72 +150,47 @@ public final class Corpus {
         .filter(document -> !document.isBlank());
   }
 
-  private void requireUniqueIds(long[] hashes) {
-    Set<Long> repeated = repeated(hashes);
-    if (repeated.isEmpty()) {
-      return;
-    }
-    // Maybe only their hashes are equal.
-    Map<String, Long> first = new HashMap<>();
-    try (Lines lines = new Lines()) {
-      while (lines.hasNext()) {
-        String id = lines.next().id();
-        if (repeated.contains(hash(id))) {
-          Long before = first.putIfAbsent(id, lines.number());
-          if (before != null) {
-            throw lines.reader.error("has the id '%s' of line %d again".formatted(id, before));
-          }
+  /** Returns the passages of the documents that have text, in order; as {@link #documents}. */
+  public Stream<String> passages() {
+    return documents().map(Document::passage);
+  }
+
+  /**
+   * Reads documents by their index, documents without text not counted: those that a search found.
+   *
+   * @throws LlaraException as {@link #summarize}, or if there are fewer documents
+   */
+  public Map<Long, Document> documents(Collection<Hits> found) {
+    Set<Long> wanted = new HashSet<>();
+    found.forEach(hits -> hits.indices().forEach(wanted::add));
+    Map<Long, Document> documents = new HashMap<>();
+    try (Stream<Document> stream = documents()) {
+      Iterator<Document> rest = stream.iterator();
+      for (long index = 0; documents.size() < wanted.size() && rest.hasNext(); index++) {
+        Document document = rest.next();
+        if (wanted.contains(index)) {
+          documents.put(index, document);
         }
       }
     }
-  }
-
-  private static Set<Long> repeated(long[] hashes) {
-    Arrays.sort(hashes);
-    Set<Long> repeated = new HashSet<>();
-    for (int i = 1; i < hashes.length; i++) {
-      if (hashes[i] == hashes[i - 1]) {
-        repeated.add(hashes[i]);
-      }
+    if (documents.size() < wanted.size()) {
+      throw new LlaraException(name + ": changed while it was read");
     }
-    return repeated;
-  }
-
-  private static long hash(String id) {
-    return Hashing.murmur3_128().hashString(id, StandardCharsets.UTF_8).asLong();
+    return documents;
   }
 
   /** One pass over the documents. */
-  private final class Lines implements Iterator<Document>, AutoCloseable {
-    private final LineReader reader = new LineReader(name, source::open);
-    private @Nullable Document next;
+  private final class Lines extends AbstractIterator<Document> implements AutoCloseable {
+    final LineReader reader = new LineReader(name, source::open);
 
     @Override
-    public boolean hasNext() {
-      if (next == null && reader.advanceToText()) {
-        JsonSection json = reader.json();
-        next =
-            new Document(
-                json.requiredScalar("_id"),
-                json.scalar("title").orElse(""),
-                json.requiredScalar("text"));
+    protected @Nullable Document computeNext() {
+      if (!reader.advanceToText()) {
+        return endOfData();
       }
-      return next != null;
-    }
-
-    @Override
-    public Document next() {
-      if (!hasNext()) {
-        throw new NoSuchElementException();
-      }
-      Document document = requireNonNull(next);
-      next = null;
-      return document;
-    }
-
-    /** Returns the number of the line last read. */
-    long number() {
-      return reader.number();
+      JsonSection json = reader.json();
+      return new Document(
+          json.requiredScalar("_id"), json.scalar("title").orElse(""), json.requiredScalar("text"));
     }
 
     @Override

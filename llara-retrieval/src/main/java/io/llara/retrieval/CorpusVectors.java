@@ -8,11 +8,11 @@ import io.llara.LlaraException;
 import io.llara.Mode;
 import io.llara.io.TemporaryPath;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
-import java.util.UUID;
 import java.util.function.Consumer;
 import java.util.stream.Stream;
 
@@ -25,8 +25,8 @@ import java.util.stream.Stream;
  * try (CorpusVectors passages = CorpusVectors.open(TextSet.of(corpus), encoder, Mode.SELF);
  *     CorpusVectors queries =
  *         CorpusVectors.open(TextSet.of("queries", questions), encoder, Mode.NEXT);
- *     ExactSearch search = new ExactSearch(encoder.lanes())) {
- *   List<Hits> hits = search.search(queries, passages, 100);
+ *     ExactSearch search = new ExactSearch(passages, encoder.lanes())) {
+ *   List<Hits> hits = search.search(queries, 100);
  * }
  * }</pre>
  *
@@ -66,20 +66,12 @@ public final class CorpusVectors implements VectorSet, AutoCloseable {
     }
   }
 
-  /** Takes texts' vectors, in order. */
-  private interface Sink {
-    void add(float[] vector) throws IOException;
-  }
-
   /** A vector could not be stored; passes through the encoder. */
-  private static final class StoringFailed extends RuntimeException {
+  private static final class StoringFailed extends UncheckedIOException {
     private static final long serialVersionUID = 1;
-
-    private final transient IOException reason;
 
     StoringFailed(IOException reason) {
       super(reason);
-      this.reason = reason;
     }
   }
 
@@ -102,9 +94,7 @@ public final class CorpusVectors implements VectorSet, AutoCloseable {
     try {
       VectorCache.Entry entry =
           new VectorCache.Entry(
-              VectorCache.key(List.of(UUID.randomUUID().toString())),
-              texts.count(),
-              encoder.dimension());
+              VectorCache.key(List.of(texts.digest())), texts.count(), encoder.dimension());
       VectorCache cache = new VectorCache(folder.path());
       return new CorpusVectors(make(texts, encoder, mode, cache, entry), Optional.of(folder));
     } catch (IOException e) {
@@ -125,7 +115,7 @@ public final class CorpusVectors implements VectorSet, AutoCloseable {
    * @param encoder embeds them; the caller closes it
    * @param mode {@link Mode#SELF} for passages, {@link Mode#NEXT} for queries
    * @param place where the vectors are kept
-   * @param notes told, in a sentence, when a file is damaged or cannot be written
+   * @param notes gets a sentence when a file is damaged or cannot be written
    * @throws LlaraException as {@link #open(TextSet, Encoder, Mode)}
    */
   public static CorpusVectors open(
@@ -139,7 +129,7 @@ public final class CorpusVectors implements VectorSet, AutoCloseable {
       }
     } catch (IOException e) {
       notes.accept(
-          "the cached vectors in %s are damaged and are made anew: %s"
+          "the cached vectors in %s are damaged and are made again: %s"
               .formatted(cache.file(entry), e.getMessage()));
     }
     try {
@@ -171,25 +161,25 @@ public final class CorpusVectors implements VectorSet, AutoCloseable {
       TextSet texts, Encoder encoder, Mode mode, VectorCache cache, VectorCache.Entry entry)
       throws IOException {
     try (VectorCache.Writer writer = cache.write(entry)) {
-      encode(texts, encoder, mode, writer::add);
+      encode(texts, encoder, mode, writer);
       writer.commit();
     } catch (StoringFailed e) {
-      throw e.reason;
+      throw e.getCause();
     }
     return cache
         .open(entry)
         .orElseThrow(() -> new NoSuchFileException(cache.file(entry).toString()));
   }
 
-  private static void encode(TextSet texts, Encoder encoder, Mode mode, Sink sink) {
-    PassageDigest digest = new PassageDigest();
+  private static void encode(TextSet texts, Encoder encoder, Mode mode, VectorCache.Writer writer) {
+    TextDigest digest = new TextDigest();
     try (Stream<String> stream = texts.source().get()) {
       encoder.encodeAll(
           stream.peek(digest::add),
           mode,
           (index, text, vector) -> {
             try {
-              sink.add(vector);
+              writer.add(vector);
             } catch (IOException e) {
               throw new StoringFailed(e);
             }

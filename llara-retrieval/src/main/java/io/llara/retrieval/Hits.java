@@ -2,14 +2,19 @@ package io.llara.retrieval;
 
 import com.google.common.primitives.ImmutableDoubleArray;
 import com.google.common.primitives.ImmutableLongArray;
+import java.util.List;
 
 /**
- * What a search found, best first; of equal scores the smaller index comes first. Immutable.
+ * What a search found for a query, best first; of equal scores the smaller index comes first.
+ * Immutable.
  *
  * @param indices places in the collection, documents without text not counted
  * @param scores the score of each
  */
 public record Hits(ImmutableLongArray indices, ImmutableDoubleArray scores) {
+  /** Nothing was found. */
+  public static final Hits NONE = of(new long[0], new double[0]);
+
   /** Checks that both have the same length. */
   public Hits {
     if (indices.length() != scores.length()) {
@@ -18,8 +23,19 @@ public record Hits(ImmutableLongArray indices, ImmutableDoubleArray scores) {
     }
   }
 
+  static Hits of(long[] indices, double[] scores) {
+    return new Hits(ImmutableLongArray.copyOf(indices), ImmutableDoubleArray.copyOf(scores));
+  }
+
   /** Returns how many there are. */
   public int size() {
     return indices.length();
+  }
+
+  /** Returns the hits at some ranks, the best being 0, in the order of the list. */
+  public Hits pick(List<Integer> ranks) {
+    return of(
+        ranks.stream().mapToLong(indices::get).toArray(),
+        ranks.stream().mapToDouble(scores::get).toArray());
   }
 }

@@ -1,20 +1,15 @@
 package io.llara.retrieval;
 
-import static java.util.Objects.requireNonNull;
-
+import com.google.common.primitives.Ints;
 import io.llara.LlaraException;
-import io.llara.io.AtomicFiles;
-import java.io.Closeable;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.FloatBuffer;
-import java.nio.channels.ClosedByInterruptException;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import org.apache.lucene.analysis.core.KeywordAnalyzer;
 import org.apache.lucene.codecs.KnnVectorsFormat;
 import org.apache.lucene.codecs.lucene912.Lucene912Codec;
 import org.apache.lucene.document.Document;
@@ -25,13 +20,8 @@ import org.apache.lucene.index.IndexWriter;
 import org.apache.lucene.index.IndexWriterConfig;
 import org.apache.lucene.index.LeafReader;
 import org.apache.lucene.index.LogDocMergePolicy;
-import org.apache.lucene.index.SerialMergeScheduler;
 import org.apache.lucene.index.VectorSimilarityFunction;
 import org.apache.lucene.search.ScoreDoc;
-import org.apache.lucene.store.AlreadyClosedException;
-import org.apache.lucene.store.FSDirectory;
-import org.apache.lucene.store.NoLockFactory;
-import org.apache.lucene.util.IOUtils;
 import org.apache.lucene.util.ThreadInterruptedException;
 
 /**
@@ -44,7 +34,7 @@ import org.apache.lucene.util.ThreadInterruptedException;
  *
  * <p>Thread-safe. Closing it ends the mapping; closing twice is harmless.
  */
-public final class HnswIndex implements AutoCloseable {
+public final class HnswIndex implements Searcher {
   private static final String FIELD = "vector";
 
   private static final String FORMAT = "llara.format";
@@ -67,42 +57,33 @@ public final class HnswIndex implements AutoCloseable {
   /** So many vectors are read at a time. */
   private static final int BLOCK = 256;
 
-  private final Path dir;
-  private final FSDirectory directory;
-  private final DirectoryReader reader;
+  private final LuceneFolder folder;
   private final int count;
   private final int dimension;
   private final HnswOptions options;
+  private final SearchThreads threads;
 
-  private HnswIndex(Path dir, FSDirectory directory, DirectoryReader reader) throws IOException {
-    this.dir = dir;
-    this.directory = directory;
-    this.reader = reader;
-    Map<String, String> told = reader.getIndexCommit().getUserData();
-    if (!FORMAT_NAME.equals(told.get(FORMAT))) {
-      throw new LlaraException(
-          "%s: holds a Lucene index of %s \"%s\"; expected \"%s\""
-              .formatted(dir, FORMAT, told.get(FORMAT), FORMAT_NAME));
-    }
-    this.count = number(told, COUNT);
-    this.dimension = number(told, DIMENSION);
+  private HnswIndex(LuceneFolder folder, int threads) {
+    this.folder = folder;
+    this.count = number(COUNT);
+    this.dimension = number(DIMENSION);
     this.options =
-        new HnswOptions(
-            number(told, MAX_CONNECTIONS), number(told, EF_CONSTRUCTION), number(told, EF_SEARCH));
-    if (reader.maxDoc() != count || reader.leaves().size() > 1) {
-      throw new LlaraException(
-          "%s: holds %d vectors in %d segments; expected %d in one"
-              .formatted(dir, reader.maxDoc(), reader.leaves().size(), count));
+        new HnswOptions(number(MAX_CONNECTIONS), number(EF_CONSTRUCTION), number(EF_SEARCH));
+    this.threads = new SearchThreads(threads, () -> {});
+    folder.requireOneSegment();
+    if (folder.reader().maxDoc() != count) {
+      throw folder.error(
+          "holds %d vectors; expected %d".formatted(folder.reader().maxDoc(), count));
     }
   }
 
-  private int number(Map<String, String> told, String key) {
-    String value = told.get(key);
-    try {
-      return Integer.parseInt(String.valueOf(value));
-    } catch (NumberFormatException e) {
-      throw new LlaraException("%s: %s is \"%s\"; expected a number".formatted(dir, key, value), e);
+  private int number(String key) {
+    String value = String.valueOf(folder.data().get(key));
+    Integer number = Ints.tryParse(value);
+    if (number == null) {
+      throw folder.error("%s is \"%s\"; expected a number".formatted(key, value));
     }
+    return number;
   }
 
   /**
@@ -117,12 +98,33 @@ public final class HnswIndex implements AutoCloseable {
    *     finite (the message names it), or this thread is interrupted
    */
   public static void build(Path dir, VectorSet vectors, HnswOptions options) {
-    long vectorBytes = Math.max(1, vectors.dimension()) * (long) Float.BYTES;
-    build(dir, vectors, options, (int) Math.max(2, BUFFERED_BYTES / vectorBytes));
+    build(dir, vectors, options, segment(vectors));
   }
 
   /** Builds an index out of segments of so many vectors, at least 2. */
   static void build(Path dir, VectorSet vectors, HnswOptions options, int segment) {
+    requireFitting(vectors);
+    LuceneFolder.write(dir, config(options, segment), writer -> write(writer, vectors, options));
+  }
+
+  /** Builds an index in a temporary folder, which {@link #close} deletes. */
+  static HnswIndex build(VectorSet vectors, HnswOptions options, int threads) {
+    requireFitting(vectors);
+    return opened(
+        LuceneFolder.temporary(
+            FORMAT,
+            FORMAT_NAME,
+            config(options, segment(vectors)),
+            writer -> write(writer, vectors, options)),
+        threads);
+  }
+
+  private static int segment(VectorSet vectors) {
+    long vectorBytes = Math.max(1, vectors.dimension()) * (long) Float.BYTES;
+    return (int) Math.max(2, BUFFERED_BYTES / vectorBytes);
+  }
+
+  private static void requireFitting(VectorSet vectors) {
     if (vectors.dimension() > WideHnswFormat.MOST_DIMENSIONS) {
       throw new IllegalArgumentException(
           "the vectors have the dimension %d; an index takes at most %d"
@@ -133,40 +135,20 @@ public final class HnswIndex implements AutoCloseable {
           "%d vectors are too many; an index takes at most %d"
               .formatted(vectors.count(), IndexWriter.MAX_DOCS));
     }
-    AtomicFiles.writeDirectory(dir, aside -> fill(aside, vectors, options, segment));
   }
 
-  private static void fill(Path dir, VectorSet vectors, HnswOptions options, int segment) {
-    try (FSDirectory directory = FSDirectory.open(dir, NoLockFactory.INSTANCE);
-        IndexWriter writer = new IndexWriter(directory, config(options, segment))) {
-      Document document = new Document();
-      vectors.forEachBlock(
-          BLOCK, (first, rows, block) -> add(writer, document, vectors, first, rows, block));
-      writer.forceMerge(1);
-      writer.setLiveCommitData(
-          Map.of(
-                  FORMAT, FORMAT_NAME,
-                  COUNT, Long.toString(vectors.count()),
-                  DIMENSION, Integer.toString(vectors.dimension()),
-                  MAX_CONNECTIONS, Integer.toString(options.maxConnections()),
-                  EF_CONSTRUCTION, Integer.toString(options.efConstruction()),
-                  EF_SEARCH, Integer.toString(options.efSearch()))
-              .entrySet());
-      writer.commit();
-    } catch (UncheckedIOException e) {
-      throw unwritten(dir, requireNonNull(e.getCause()));
-    } catch (IOException | ThreadInterruptedException e) {
-      throw unwritten(dir, e);
-    }
-  }
-
-  private static LlaraException unwritten(Path dir, Exception e) {
-    if (e instanceof ThreadInterruptedException || e instanceof ClosedByInterruptException) {
-      // Closing the writer may have cleared it.
-      Thread.currentThread().interrupt();
-      return new LlaraException("interrupted while an index was built", e);
-    }
-    return new LlaraException("%s: the index cannot be written: %s".formatted(dir, e), e);
+  private static Map<String, String> write(
+      IndexWriter writer, VectorSet vectors, HnswOptions options) {
+    Document document = new Document();
+    vectors.forEachBlock(
+        BLOCK, (first, rows, block) -> add(writer, document, vectors, first, rows, block));
+    return Map.of(
+        FORMAT, FORMAT_NAME,
+        COUNT, Long.toString(vectors.count()),
+        DIMENSION, Integer.toString(vectors.dimension()),
+        MAX_CONNECTIONS, Integer.toString(options.maxConnections()),
+        EF_CONSTRUCTION, Integer.toString(options.efConstruction()),
+        EF_SEARCH, Integer.toString(options.efSearch()));
   }
 
   private static IndexWriterConfig config(HnswOptions options, int segment) {
@@ -175,7 +157,7 @@ public final class HnswIndex implements AutoCloseable {
     LogDocMergePolicy merges = new LogDocMergePolicy();
     merges.setMergeFactor(MOST_SEGMENTS);
     merges.setNoCFSRatio(0);
-    return new IndexWriterConfig()
+    return LuceneFolder.config(new KeywordAnalyzer())
         .setCodec(
             new Lucene912Codec() {
               @Override
@@ -184,9 +166,7 @@ public final class HnswIndex implements AutoCloseable {
               }
             })
         .setMergePolicy(merges)
-        .setMergeScheduler(new SerialMergeScheduler())
         .setUseCompoundFile(false)
-        .setCommitOnClose(false)
         .setMaxBufferedDocs(segment)
         .setRAMBufferSizeMB(IndexWriterConfig.DISABLE_AUTO_FLUSH);
   }
@@ -231,23 +211,16 @@ public final class HnswIndex implements AutoCloseable {
    * @throws LlaraException if the folder does not hold one, or it cannot be read
    */
   public static HnswIndex open(Path dir) {
-    if (!Files.isDirectory(dir)) {
-      throw new LlaraException("%s: is no folder; expected an index of vectors".formatted(dir));
-    }
-    // Closed by the index, if there will be one.
-    List<Closeable> opened = new ArrayList<>();
+    return opened(
+        LuceneFolder.open(dir, FORMAT, FORMAT_NAME), Runtime.getRuntime().availableProcessors());
+  }
+
+  private static HnswIndex opened(LuceneFolder folder, int threads) {
     try {
-      FSDirectory directory = FSDirectory.open(dir, NoLockFactory.INSTANCE);
-      opened.add(directory);
-      DirectoryReader reader = DirectoryReader.open(directory);
-      opened.add(reader);
-      HnswIndex index = new HnswIndex(dir, directory, reader);
-      opened.clear();
-      return index;
-    } catch (IOException e) {
-      throw new LlaraException("%s: the index of vectors cannot be read: %s".formatted(dir, e), e);
-    } finally {
-      IOUtils.closeWhileHandlingException(opened);
+      return new HnswIndex(folder, threads);
+    } catch (RuntimeException | Error e) {
+      folder.close();
+      throw e;
     }
   }
 
@@ -281,35 +254,17 @@ public final class HnswIndex implements AutoCloseable {
     if (k < 1) {
       throw new IllegalArgumentException("k is " + k + "; expected 1 or more");
     }
-    requireDimension(query.length);
-    requireFinite(query, "the query");
-    try {
-      // Also when there are no vectors: closed is closed.
-      reader.incRef();
-    } catch (AlreadyClosedException e) {
-      throw new IllegalStateException("the index of vectors in " + dir + " is closed", e);
-    }
-    try {
-      return count == 0 ? new TopHits(0).drain() : searchOpen(query, Math.min(k, count));
-    } catch (IOException e) {
-      throw new LlaraException("%s: the index of vectors cannot be read: %s".formatted(dir, e), e);
-    } finally {
-      try {
-        reader.decRef();
-      } catch (IOException e) {
-        throw new UncheckedIOException(e);
-      }
-    }
-  }
-
-  private void requireDimension(int found) {
-    if (found != dimension && count > 0) {
+    if (query.length != dimension && count > 0) {
       throw new IllegalArgumentException(
-          "the query has the dimension %d, the index %d".formatted(found, dimension));
+          "the query has the dimension %d, the index %d".formatted(query.length, dimension));
     }
+    requireFinite(query, "the query");
+    return folder.read(
+        // Also when there are no vectors: closed is closed.
+        reader -> count == 0 ? Hits.NONE : search(reader, query, Math.min(k, count)));
   }
 
-  private Hits searchOpen(float[] query, int k) throws IOException {
+  private Hits search(DirectoryReader reader, float[] query, int k) throws IOException {
     LeafReader leaf = reader.leaves().get(0).reader();
     int candidates = Math.min(count, Math.max(k, options.efSearch()));
     ScoreDoc[] found =
@@ -318,7 +273,7 @@ public final class HnswIndex implements AutoCloseable {
     int[] places = Arrays.stream(found).mapToInt(candidate -> candidate.doc).sorted().toArray();
     FloatVectorValues values = leaf.getFloatVectorValues(FIELD);
     double[] wide = InnerProduct.widened(query);
-    TopHits best = new TopHits(Math.min(k, places.length));
+    TopHits best = new TopHits(k);
     for (int place : places) {
       values.advance(place);
       best.offer(place, InnerProduct.of(wide, values.vectorValue()));
@@ -326,24 +281,10 @@ public final class HnswIndex implements AutoCloseable {
     return best.drain();
   }
 
-  /**
-   * Searches for each query, on this thread.
-   *
-   * @return what was found, in the order of the queries
-   * @throws RuntimeException as {@link #search(float[], int)}
-   */
-  public List<Hits> search(VectorSet queries, int k) {
-    List<Hits> all = new ArrayList<>();
-    float[] query = new float[queries.dimension()];
-    queries.forEachBlock(
-        BLOCK,
-        (first, rows, block) -> {
-          for (int i = 0; i < rows; i++) {
-            block.get(i * query.length, query);
-            all.add(search(query, k));
-          }
-        });
-    return all;
+  /** Searches for the vectors of the queries, several at once. */
+  @Override
+  public List<Hits> search(List<Query> queries, int k) {
+    return threads.map(queries, query -> search(query.requireVector(), k));
   }
 
   /**
@@ -358,11 +299,11 @@ public final class HnswIndex implements AutoCloseable {
    * @throws IllegalArgumentException if there are no queries, or too few exact hits
    * @throws RuntimeException as {@link #search(float[], int)}
    */
-  public double recall(VectorSet queries, List<Hits> exact, int k) {
-    if (exact.isEmpty() || queries.count() != exact.size()) {
+  public double recall(List<Query> queries, List<Hits> exact, int k) {
+    if (exact.isEmpty() || queries.size() != exact.size()) {
       throw new IllegalArgumentException(
           "there are exact hits for %d of %d queries; expected them for one query or more"
-              .formatted(exact.size(), queries.count()));
+              .formatted(exact.size(), queries.size()));
     }
     List<Hits> found = search(queries, k);
     double sum = 0;
@@ -381,11 +322,7 @@ public final class HnswIndex implements AutoCloseable {
 
   @Override
   public void close() {
-    try {
-      reader.close();
-      directory.close();
-    } catch (IOException e) {
-      throw new UncheckedIOException(e);
-    }
+    threads.close();
+    folder.close();
   }
 }

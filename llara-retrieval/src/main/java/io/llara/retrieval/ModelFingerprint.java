@@ -67,7 +67,7 @@ public final class ModelFingerprint {
     } catch (IOException e) {
       throw new LlaraException("%s: cannot be read: %s".formatted(model, e.getMessage()), e);
     }
-    return PassageDigest.of(parts);
+    return TextDigest.of(parts);
   }
 
   private static List<Path> list(Path directory, String... endings) throws IOException {
@@ -94,7 +94,7 @@ public final class ModelFingerprint {
     if (state.isEmpty()) {
       return hashInFull(file);
     }
-    Path note = notes.get().resolve(PassageDigest.of(state.get().parts()) + ".sha256");
+    Path note = notes.get().resolve(TextDigest.of(state.get().parts()) + ".sha256");
     if (Files.isRegularFile(note) && Files.size(note) == 64) {
       return Files.readString(note);
     }
@@ -106,7 +106,7 @@ public final class ModelFingerprint {
         Files.createDirectories(notes.get());
         AtomicFiles.write(note, hash.getBytes(StandardCharsets.US_ASCII));
       } catch (IOException | LlaraException e) {
-        // Only time is lost: a cache that cannot be written is spoken of where vectors are stored.
+        // Only time is lost; where vectors are stored a note says that the cache is not writable.
         return hash;
       }
     }

@@ -7,13 +7,12 @@ import java.util.function.Supplier;
 import java.util.stream.Stream;
 
 /**
- * Texts in a fixed order, read from their start as often as they are asked for; not necessarily in
- * memory.
+ * Texts in a fixed order, read from their start as often as needed; not necessarily in memory.
  *
  * @param name what messages call them
  * @param count how many there are
- * @param digest SHA-256 over them, as {@link PassageDigest} makes it
- * @param source opens them from their start; each stream is closed by who asked for it
+ * @param digest SHA-256 over them, as {@link TextDigest} makes it
+ * @param source opens them from their start; whoever opens a stream closes it
  */
 public record TextSet(String name, long count, String digest, Supplier<Stream<String>> source) {
   /** Checks the values. */
@@ -37,11 +36,7 @@ public record TextSet(String name, long count, String digest, Supplier<Stream<St
 
   /** Returns the passages of a collection that was read already. */
   public static TextSet of(Corpus corpus, Corpus.Summary summary) {
-    return new TextSet(
-        corpus.name(),
-        summary.documents(),
-        summary.digest(),
-        () -> corpus.documents().map(Document::passage));
+    return new TextSet(corpus.name(), summary.documents(), summary.digest(), corpus::passages);
   }
 
   /** Returns the texts of a list. */
@@ -52,7 +47,7 @@ public record TextSet(String name, long count, String digest, Supplier<Stream<St
 
   /** Returns the texts of a source, which is read once for it. */
   public static TextSet read(String name, Supplier<Stream<String>> source) {
-    PassageDigest digest = new PassageDigest();
+    TextDigest digest = new TextDigest();
     try (Stream<String> texts = source.get()) {
       texts.forEachOrdered(digest::add);
     }

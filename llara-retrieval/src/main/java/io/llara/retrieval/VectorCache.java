@@ -52,7 +52,7 @@ public final class VectorCache {
 
   /** Returns the key of vectors that depend on these values. */
   public static String key(List<String> dependencies) {
-    return PassageDigest.of(dependencies);
+    return TextDigest.of(dependencies);
   }
 
   /**
@@ -135,9 +135,9 @@ public final class VectorCache {
     private long written;
 
     private Writer(Path target, Entry entry) throws IOException {
-      Files.createDirectories(target.toAbsolutePath().getParent());
       this.target = target;
       this.entry = entry;
+      Files.createDirectories(target.toAbsolutePath().getParent());
       this.aside = TemporaryPath.beside(target);
       this.row =
           ByteBuffer.allocate(entry.dimension() * Float.BYTES).order(ByteOrder.LITTLE_ENDIAN);
@@ -170,10 +170,8 @@ public final class VectorCache {
 
     @Override
     public void close() throws IOException {
-      try {
+      try (aside) {
         out.close();
-      } finally {
-        aside.close();
       }
     }
   }

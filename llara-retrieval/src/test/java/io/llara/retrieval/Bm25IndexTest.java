@@ -82,6 +82,12 @@ class Bm25IndexTest {
               value -> assertThat(value).isCloseTo(found.get(place), within(1e-6 * value)));
         }
       }
+      List<OptionalDouble> scores =
+          index.score(
+              List.of(
+                  new Searcher.Candidate(Query.of("fox"), 7, ""),
+                  new Searcher.Candidate(Query.of("fox"), -1, "fox")));
+      assertThat(scores).containsExactly(index.score("fox", 7), OptionalDouble.empty());
       for (long none : new long[] {-1, 200}) {
         assertThatThrownBy(() -> index.score("fox", none))
             .isInstanceOf(IllegalArgumentException.class)
@@ -174,8 +180,10 @@ class Bm25IndexTest {
     List<String> texts = randomTexts(3_000, 7);
     try (Bm25Index one = Bm25Index.build(corpus(texts));
         Bm25Index other = Bm25Index.build(corpus(texts))) {
-      for (String query : randomTexts(20, 8)) {
-        assertThat(one.search(query, 100)).isEqualTo(other.search(query, 100));
+      List<String> queries = randomTexts(200, 8);
+      List<Hits> together = one.search(queries.stream().map(Query::of).toList(), 100);
+      for (int i = 0; i < queries.size(); i++) {
+        assertThat(other.search(queries.get(i), 100)).isEqualTo(together.get(i));
       }
     }
   }
@@ -268,7 +276,7 @@ class Bm25IndexTest {
     index.close();
     assertThatThrownBy(() -> index.search("fox", 1))
         .isInstanceOf(IllegalStateException.class)
-        .hasMessageContaining("BM25 index is closed");
+        .hasMessageContaining("is closed");
   }
 
   @Test
@@ -277,6 +285,9 @@ class Bm25IndexTest {
       assertThatThrownBy(() -> index.search("fox", 0))
           .isInstanceOf(IllegalArgumentException.class)
           .hasMessageContaining("k is 0");
+      assertThatThrownBy(() -> index.search(Query.of(new float[] {1}), 1))
+          .isInstanceOf(IllegalArgumentException.class)
+          .hasMessageContaining("has no text");
     }
     assertThatThrownBy(() -> new Bm25Options(-1, 0.4f)).hasMessageContaining("k1 is -1");
     assertThatThrownBy(() -> new Bm25Options(Float.NaN, 0.4f)).hasMessageContaining("k1 is NaN");

@@ -316,11 +316,11 @@ class CorpusVectorsTest {
                   .build();
           CorpusVectors vectors = CorpusVectors.open(passages, encoder, Mode.SELF);
           CorpusVectors asked = CorpusVectors.open(queries, encoder, Mode.NEXT);
-          ExactSearch search = new ExactSearch(encoder.lanes())) {
+          ExactSearch search = new ExactSearch(vectors, encoder.lanes())) {
         System.out.println("vectors: " + vectors.count());
         System.out.print("hits:");
         search
-            .search(asked, vectors, 10)
+            .search(asked, 10)
             .forEach(hits -> System.out.print(" " + hits.indices().stream().distinct().count()));
       }
     }

@@ -68,15 +68,18 @@ class ExactSearchTest {
     for (int rows : new int[] {1, 7, 500, 4_100}) {
       List<float[]> some = passages.subList(0, Math.min(rows * 300, passages.size()));
       List<Hits> whole = search(1, queries, some, 20);
-      try (ExactSearch search = new ExactSearch(2, rows * 33L * Float.BYTES)) {
-        assertThat(search.search(new InMemoryVectors(queries), new InMemoryVectors(some), 20))
-            .isEqualTo(whole);
+      try (ExactSearch search =
+          new ExactSearch(new InMemoryVectors(some), 2, rows * 33L * Float.BYTES)) {
+        assertThat(search.search(new InMemoryVectors(queries), 20)).isEqualTo(whole);
       }
     }
     try (StoredVectors stored = stored(passages);
-        ExactSearch search = new ExactSearch(2)) {
-      assertThat(search.search(new InMemoryVectors(queries), stored, 20)).isEqualTo(first);
-      assertThat(search.search(new OnHeap(queries), new OnHeap(passages), 20)).isEqualTo(first);
+        ExactSearch search = new ExactSearch(stored, 2);
+        ExactSearch onHeap = new ExactSearch(new OnHeap(passages), 2)) {
+      assertThat(search.search(new InMemoryVectors(queries), 20)).isEqualTo(first);
+      assertThat(onHeap.search(new OnHeap(queries), 20)).isEqualTo(first);
+      assertThat(search.search(queries.stream().map(Query::of).toList(), 20)).isEqualTo(first);
+      assertThat(search.search(Query.of(queries.get(7)), 20)).isEqualTo(first.get(7));
     }
   }
 
@@ -249,7 +252,13 @@ class ExactSearchTest {
         .isThrownBy(() -> search(1, three, four, 5))
         .withMessage("the queries have the dimension 3, the passages 4");
     assertThatIllegalArgumentException().isThrownBy(() -> search(1, three, three, 0));
-    assertThatIllegalArgumentException().isThrownBy(() -> new ExactSearch(0));
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> new ExactSearch(new InMemoryVectors(three), 0));
+    try (ExactSearch search = new ExactSearch(new InMemoryVectors(three), 1)) {
+      assertThatIllegalArgumentException()
+          .isThrownBy(() -> search.search(Query.of("a text"), 1))
+          .withMessageContaining("no vector");
+    }
     assertThatIllegalArgumentException()
         .isThrownBy(() -> InMemoryVectors.of(three.get(0), four.get(0)))
         .withMessageContaining("vector 1 has 4");
@@ -268,8 +277,8 @@ class ExactSearchTest {
           search(2, queries, passages, 4);
           assertRefused(queries, bad, "1999");
           assertRefused(bad, queries, "1999");
-          try (ExactSearch search = new ExactSearch(1)) {
-            search.search(new OnHeap(queries), new OnHeap(passages), 4);
+          try (ExactSearch search = new ExactSearch(new OnHeap(passages), 1)) {
+            search.search(new OnHeap(queries), 4);
           }
         });
   }
@@ -277,38 +286,37 @@ class ExactSearchTest {
   @Test
   void anInterruptEndsTheSearch() {
     InMemoryVectors some = new InMemoryVectors(RandomVectors.normal(50, 6, 21));
-    try (ExactSearch search = new ExactSearch(1)) {
+    try (ExactSearch search = new ExactSearch(some, 1)) {
       Thread.currentThread().interrupt();
       try {
         assertThatExceptionOfType(LlaraException.class)
-            .isThrownBy(() -> search.search(some, some, 4))
+            .isThrownBy(() -> search.search(some, 4))
             .withMessageContaining("interrupted");
       } finally {
         assertThat(Thread.interrupted()).isTrue();
       }
-      assertThat(search.search(some, some, 4)).hasSize(50);
+      assertThat(search.search(some, 4)).hasSize(50);
     }
   }
 
   @Test
   void closedIsClosed() {
     InMemoryVectors some = new InMemoryVectors(RandomVectors.normal(5, 6, 22));
-    ExactSearch search = new ExactSearch(1);
+    ExactSearch search = new ExactSearch(some, 1);
     search.close();
     search.close();
-    assertThatIllegalStateException().isThrownBy(() -> search.search(some, some, 4));
+    assertThatIllegalStateException().isThrownBy(() -> search.search(some, 4));
   }
 
   @Test
   void whatTheReceiverThrowsEndsTheSearch() {
     InMemoryVectors some = new InMemoryVectors(RandomVectors.normal(5, 6, 23));
-    try (ExactSearch search = new ExactSearch(1)) {
+    try (ExactSearch search = new ExactSearch(some, 1)) {
       List<Long> received = new ArrayList<>();
       assertThatIllegalStateException()
           .isThrownBy(
               () ->
                   search.search(
-                      some,
                       some,
                       1,
                       (query, hits) -> {
@@ -326,12 +334,10 @@ class ExactSearchTest {
   void unitVectorsMakeCosines() {
     List<float[]> queries = RandomVectors.normal(3, 9, 24);
     List<float[]> passages = RandomVectors.normal(300, 9, 25);
-    try (ExactSearch search = new ExactSearch(1)) {
-      List<Hits> hits =
-          search.search(
-              new UnitVectors(new InMemoryVectors(queries)),
-              new UnitVectors(new InMemoryVectors(passages)),
-              300);
+    UnitVectors zero = new UnitVectors(InMemoryVectors.of(new float[] {1}, new float[] {0}));
+    try (ExactSearch search = new ExactSearch(new UnitVectors(new InMemoryVectors(passages)), 1);
+        ExactSearch ofZero = new ExactSearch(zero, 1)) {
+      List<Hits> hits = search.search(new UnitVectors(new InMemoryVectors(queries)), 300);
       for (int i = 0; i < 3; i++) {
         for (int j = 0; j < 300; j++) {
           float[] passage = passages.get((int) hits.get(i).indices().get(j));
@@ -339,9 +345,8 @@ class ExactSearchTest {
               .isCloseTo(Similarity.cosine(queries.get(i), passage), within(1e-6));
         }
       }
-      UnitVectors zero = new UnitVectors(InMemoryVectors.of(new float[] {1}, new float[] {0}));
       assertThatExceptionOfType(LlaraException.class)
-          .isThrownBy(() -> search.search(zero, zero, 1))
+          .isThrownBy(() -> ofZero.search(zero, 1))
           .withMessageContaining("vector 1 has the length 0.0");
     }
   }
@@ -402,8 +407,8 @@ class ExactSearchTest {
 
   private static List<Hits> search(
       int lanes, List<float[]> queries, List<float[]> passages, int k) {
-    try (ExactSearch search = new ExactSearch(lanes)) {
-      return search.search(new InMemoryVectors(queries), new InMemoryVectors(passages), k);
+    try (ExactSearch search = new ExactSearch(new InMemoryVectors(passages), lanes)) {
+      return search.search(new InMemoryVectors(queries), k);
     }
   }
 

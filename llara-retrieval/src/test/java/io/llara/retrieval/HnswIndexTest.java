@@ -27,7 +27,7 @@ class HnswIndexTest {
   @Test
   void findsNearlyAllOfTheBest() {
     InMemoryVectors passages = new InMemoryVectors(RandomVectors.clustered(4_000, 48, 40, 1));
-    InMemoryVectors queries = new InMemoryVectors(RandomVectors.clustered(60, 48, 40, 2));
+    List<Query> queries = queries(RandomVectors.clustered(60, 48, 40, 2));
     List<Hits> exact = exact(queries, passages, 100);
     Path dir = folder.resolve("index");
     HnswIndex.build(dir, passages, HnswOptions.DEFAULT);
@@ -44,7 +44,7 @@ class HnswIndexTest {
   @Test
   void aPoorGraphHasAPoorRecall() {
     InMemoryVectors passages = new InMemoryVectors(RandomVectors.normal(2_000, 40, 3));
-    InMemoryVectors queries = new InMemoryVectors(RandomVectors.normal(30, 40, 4));
+    List<Query> queries = queries(RandomVectors.normal(30, 40, 4));
     List<Hits> exact = exact(queries, passages, 10);
     Path dir = folder.resolve("index");
     HnswIndex.build(dir, passages, new HnswOptions(2, 2, 1));
@@ -61,7 +61,7 @@ class HnswIndexTest {
     List<float[]> twice = new ArrayList<>(once);
     twice.addAll(once);
     InMemoryVectors passages = new InMemoryVectors(twice);
-    InMemoryVectors queries = new InMemoryVectors(RandomVectors.normal(20, 12, 6));
+    List<Query> queries = queries(RandomVectors.normal(20, 12, 6));
     List<Hits> exact = exact(queries, passages, 600);
     for (int segment : new int[] {1_000, 70}) {
       Path dir = folder.resolve("segments-of-" + segment);
@@ -79,7 +79,7 @@ class HnswIndexTest {
   @Test
   void buildingAgainMakesTheSameGraph() {
     InMemoryVectors passages = new InMemoryVectors(RandomVectors.clustered(1_500, 16, 20, 7));
-    InMemoryVectors queries = new InMemoryVectors(RandomVectors.clustered(40, 16, 20, 8));
+    List<Query> queries = queries(RandomVectors.clustered(40, 16, 20, 8));
     HnswOptions few = new HnswOptions(4, 10, 10);
     List<List<Hits>> found = new ArrayList<>();
     for (String name : List.of("a", "b")) {
@@ -97,7 +97,7 @@ class HnswIndexTest {
   void takesVectorsOfManyDimensions() {
     for (int dimension : new int[] {4_096, 8_192}) {
       InMemoryVectors passages = new InMemoryVectors(RandomVectors.normal(60, dimension, 9));
-      InMemoryVectors queries = new InMemoryVectors(RandomVectors.normal(3, dimension, 10));
+      List<Query> queries = queries(RandomVectors.normal(3, dimension, 10));
       Path dir = folder.resolve("index-" + dimension);
       HnswIndex.build(dir, passages, HnswOptions.DEFAULT);
       try (HnswIndex index = HnswIndex.open(dir)) {
@@ -190,8 +190,8 @@ class HnswIndexTest {
   @Test
   void opensOnlyWhatWasBuilt() throws IOException {
     InMemoryVectors vectors = new InMemoryVectors(RandomVectors.normal(30, 4, 13));
-    assertNotOpened(folder.resolve("nowhere"), "is no folder");
-    assertNotOpened(Files.createDirectory(folder.resolve("empty")), "cannot be read");
+    assertNotOpened(folder.resolve("nowhere"), "is not a folder");
+    assertNotOpened(Files.createDirectory(folder.resolve("empty")), "holds no index");
     Path other = folder.resolve("other");
     try (FSDirectory directory = FSDirectory.open(other);
         IndexWriter writer =
@@ -228,25 +228,31 @@ class HnswIndexTest {
     assertThatExceptionOfType(LlaraException.class)
         .isThrownBy(() -> index.search(new float[] {1, 2, Float.NaN, 4}, 1))
         .withMessageContaining("value 2 is NaN");
-    InMemoryVectors one = InMemoryVectors.of(query);
+    List<Query> one = List.of(Query.of(query));
+    List<Query> many = queries(RandomVectors.normal(30, 4, 14));
     assertThatIllegalArgumentException()
         .isThrownBy(() -> index.recall(one, exact(one, vectors, 9), 10))
         .withMessageContaining("9 exact hits");
     assertThatIllegalArgumentException()
-        .isThrownBy(() -> index.recall(vectors, exact(one, vectors, 9), 9))
+        .isThrownBy(() -> index.recall(many, exact(one, vectors, 9), 9))
         .withMessageContaining("1 of 30 queries");
     index.close();
     index.close();
     assertThatIllegalStateException().isThrownBy(() -> index.search(query, 1));
+    assertThatIllegalStateException().isThrownBy(() -> index.search(one, 1));
     assertThatIllegalArgumentException().isThrownBy(() -> new HnswOptions(1, 10, 10));
     assertThatIllegalArgumentException().isThrownBy(() -> new HnswOptions(16, 15, 10));
     assertThatIllegalArgumentException().isThrownBy(() -> new HnswOptions(16, 3_201, 10));
     assertThatIllegalArgumentException().isThrownBy(() -> new HnswOptions(16, 100, 0));
   }
 
-  private static List<Hits> exact(VectorSet queries, VectorSet passages, int k) {
-    try (ExactSearch search = new ExactSearch(1)) {
-      return search.search(queries, passages, k);
+  private static List<Query> queries(List<float[]> vectors) {
+    return vectors.stream().map(Query::of).toList();
+  }
+
+  private static List<Hits> exact(List<Query> queries, VectorSet passages, int k) {
+    try (ExactSearch search = new ExactSearch(passages, 1)) {
+      return search.search(queries, k);
     }
   }
 

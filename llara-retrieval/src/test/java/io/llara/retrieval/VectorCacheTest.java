@@ -159,9 +159,9 @@ class VectorCacheTest {
       }
       System.out.println("bytes: " + (long) COUNT * DIMENSION * Float.BYTES);
       try (StoredVectors stored = cache.open(entry).orElseThrow();
-          ExactSearch search = new ExactSearch(2)) {
+          ExactSearch search = new ExactSearch(stored, 2)) {
         System.out.print("found:");
-        for (Hits hits : search.search(new InMemoryVectors(some), stored, 10)) {
+        for (Hits hits : search.search(new InMemoryVectors(some), 10)) {
           System.out.print(" " + hits.indices().get(0));
         }
       }

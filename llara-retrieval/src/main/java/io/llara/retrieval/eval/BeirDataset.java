@@ -1,12 +1,15 @@
 package io.llara.retrieval.eval;
 
 import io.llara.LlaraException;
+import io.llara.io.JsonSection;
+import io.llara.io.LineReader;
 import io.llara.retrieval.Corpus;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -27,21 +30,27 @@ import java.util.stream.Stream;
  * them. {@link #findings} names them all.
  *
  * <p>Queries and judgements lie in memory, the documents do not. Immutable.
+ *
+ * @param name the folder's name
+ * @param corpus the documents
+ * @param summary what was found when the documents were read
+ * @param qrels the judgements of the split
+ * @param queries the texts of the judged queries that have one, by id, in the judgements' order
+ * @param findings what is amiss
  */
-public final class BeirDataset {
+public record BeirDataset(
+    String name,
+    Corpus corpus,
+    Corpus.Summary summary,
+    Qrels qrels,
+    Map<String, String> queries,
+    Findings findings) {
   private static final String CORPUS = "corpus.jsonl";
   private static final String QUERIES = "queries.jsonl";
   private static final String ZIPPED = ".gz";
 
   /** How many ids a warning names. */
   private static final int NAMED = 20;
-
-  private final String name;
-  private final Corpus corpus;
-  private final Corpus.Summary summary;
-  private final Qrels qrels;
-  private final Map<String, String> queries;
-  private final Findings findings;
 
   /**
    * What is amiss with a collection, and does no harm.
@@ -93,24 +102,14 @@ public final class BeirDataset {
     }
   }
 
-  private BeirDataset(
-      String name,
-      Corpus corpus,
-      Corpus.Summary summary,
-      Qrels qrels,
-      Map<String, String> queries,
-      Findings findings) {
-    this.name = name;
-    this.corpus = corpus;
-    this.summary = summary;
-    this.qrels = qrels;
-    this.queries = queries;
-    this.findings = findings;
+  /** Copies the map, in its order. */
+  public BeirDataset {
+    queries = Collections.unmodifiableMap(new LinkedHashMap<>(queries));
   }
 
   /**
    * Opens a collection. Its documents are read once from start to end, so that what is wrong with
-   * them is told before work begins.
+   * them shows before work begins.
    *
    * @param split whose judgements are read: {@code test}, {@code dev}, {@code train}
    * @throws LlaraException naming file and line if a file is missing or is not what it should be,
@@ -128,7 +127,7 @@ public final class BeirDataset {
     if (qrels.queryIds().isEmpty()) {
       throw new LlaraException(qrelsFile + ": holds no judgement");
     }
-    Map<String, String> texts = Queries.read(queriesFile);
+    Map<String, String> texts = readQueries(queriesFile);
     Map<String, String> searched = new LinkedHashMap<>();
     List<String> blank = new ArrayList<>();
     List<String> unknown = new ArrayList<>();
@@ -163,8 +162,26 @@ public final class BeirDataset {
         corpus,
         summary,
         qrels,
-        Collections.unmodifiableMap(searched),
+        searched,
         findings);
+  }
+
+  /** Returns the texts of queries by their ids, in the order of the file; some may be blank. */
+  private static Map<String, String> readQueries(Path file) {
+    Map<String, String> texts = new LinkedHashMap<>();
+    Map<String, Long> numbers = new HashMap<>();
+    try (LineReader lines = LineReader.open(file, "a file of one JSON object a line")) {
+      while (lines.advanceToText()) {
+        JsonSection json = lines.json();
+        String id = json.requiredScalar("_id");
+        texts.put(id, json.requiredScalar("text"));
+        Long before = numbers.putIfAbsent(id, lines.number());
+        if (before != null) {
+          throw lines.error("has the id '%s' of line %d again".formatted(id, before));
+        }
+      }
+    }
+    return texts;
   }
 
   private static Path qrels(Path directory, String split) {
@@ -208,35 +225,5 @@ public final class BeirDataset {
 
   private static Optional<Path> existing(Path... files) {
     return Stream.of(files).filter(Files::isRegularFile).findFirst();
-  }
-
-  /** Returns the folder's name. */
-  public String name() {
-    return name;
-  }
-
-  /** Returns the documents. */
-  public Corpus corpus() {
-    return corpus;
-  }
-
-  /** Returns what was found when the documents were read. */
-  public Corpus.Summary summary() {
-    return summary;
-  }
-
-  /** Returns the judgements of the split. */
-  public Qrels qrels() {
-    return qrels;
-  }
-
-  /** Returns the texts of the judged queries that have one, by id, in the judgements' order. */
-  public Map<String, String> queries() {
-    return queries;
-  }
-
-  /** Returns what is amiss. */
-  public Findings findings() {
-    return findings;
   }
 }

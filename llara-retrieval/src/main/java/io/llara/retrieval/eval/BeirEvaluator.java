@@ -2,69 +2,62 @@ package io.llara.retrieval.eval;
 
 import static java.util.Objects.requireNonNull;
 
-import io.llara.Encoder;
+import com.google.common.collect.Lists;
+import com.google.gson.JsonArray;
+import com.google.gson.JsonObject;
 import io.llara.LlaraException;
-import io.llara.Mode;
-import io.llara.retrieval.Bm25Index;
-import io.llara.retrieval.Bm25Options;
-import io.llara.retrieval.CorpusVectors;
-import io.llara.retrieval.CorpusVectors.CachePlace;
+import io.llara.io.AtomicFiles;
 import io.llara.retrieval.Document;
-import io.llara.retrieval.ExactSearch;
 import io.llara.retrieval.Hits;
+import io.llara.retrieval.Query;
+import io.llara.retrieval.SearchListener;
+import io.llara.retrieval.SearchMethod;
+import io.llara.retrieval.Searcher;
 import io.llara.retrieval.TextSet;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.HashMap;
-import java.util.HashSet;
 import java.util.Iterator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.Set;
-import java.util.stream.Stream;
 
 /**
- * Says how well an encoder retrieves: searches a BEIR collection for its judged queries, and
- * measures what is found as {@code trec_eval -c} does (see {@link Metric}). BM25 beside it is the
+ * Measures how well a collection in BEIR format is searched: searches it for its judged queries,
+ * and measures what is found as {@code trec_eval -c} does (see {@link Metric}). BM25 is the
  * yardstick.
  *
  * <pre>{@code
  * BeirEvaluator evaluator = BeirEvaluator.builder(Path.of("beir/scifact")).build();
- * Evaluation bm25 = evaluator.evaluateBm25();
+ * Evaluation bm25 = evaluator.evaluate("bm25", new Bm25Search(Bm25Options.DEFAULT));
  * try (Encoder encoder = Encoder.load(Path.of("model"))) {
- *   Evaluation model = evaluator.evaluate(encoder);
+ *   Evaluation model = evaluator.evaluate("model", EmbeddingSearch.of(encoder));
  *   double gain = model.mean(Metric.ndcg(10)) - bm25.mean(Metric.ndcg(10));
  * }
  * }</pre>
  *
- * <p>The encoder's search is exact: by the inner product of its embeddings, which is their cosine
- * unless the encoder does not normalise. For each query 100 documents are retrieved, or as many as
- * the largest cutoff asks for; MAP looks at those. The same model, settings and machine give the
- * same result to the last bit; so does BM25 everywhere.
+ * <p>For each query 100 documents are retrieved, or as many as the largest cutoff asks for; MAP
+ * looks at those. The same model, settings and machine give the same result to the last bit; so
+ * does BM25 everywhere.
  *
  * <p>Immutable, and thread-safe. The corpus may be larger than the heap.
  */
 public final class BeirEvaluator {
-  /** Whose judgements are read unless told otherwise. */
+  /** Whose judgements are read by default. */
   public static final String DEFAULT_SPLIT = "test";
 
-  /** Where the measures look unless told otherwise. */
+  /** Where the measures look by default. */
   public static final List<Integer> DEFAULT_CUTOFFS = List.of(1, 3, 5, 10, 100);
 
   /** How many documents are retrieved for a query, at least. */
   public static final int DEFAULT_DEPTH = 100;
 
-  private static final String MODEL = "model";
-  private static final String BM25 = "bm25";
+  /** So many queries are searched for at once. */
+  private static final int BATCH = 4096;
 
   private final BeirDataset dataset;
   private final List<Metric> metrics;
   private final int depth;
-  private final Mode queryMode;
-  private final Mode passageMode;
-  private final Bm25Options bm25;
   private final boolean skipOwnId;
 
   private BeirEvaluator(Builder builder, BeirDataset dataset) {
@@ -73,9 +66,6 @@ public final class BeirEvaluator {
     this.depth =
         Math.max(
             builder.depth, builder.cutoffs.stream().mapToInt(Integer::intValue).max().orElse(0));
-    this.queryMode = builder.queryMode;
-    this.passageMode = builder.passageMode;
-    this.bm25 = builder.bm25;
     this.skipOwnId = builder.skipOwnId;
   }
 
@@ -99,78 +89,52 @@ public final class BeirEvaluator {
   }
 
   /**
-   * Searches with an encoder; the vectors are kept until it is done.
+   * Evaluates a way to search the collection.
    *
-   * @param encoder the caller closes it
+   * @param name what the run is called
    * @throws LlaraException if a text cannot be encoded, or the collection changed since it was
    *     opened
    */
-  public Evaluation evaluate(Encoder encoder) {
-    return evaluate(encoder, Optional.empty(), EvaluationListener.NONE);
+  public Evaluation evaluate(String name, SearchMethod method) {
+    return evaluate(name, method, SearchListener.NONE);
   }
 
-  /**
-   * Searches with an encoder whose vectors are taken from a cache, or made and kept there.
-   *
-   * @param encoder the caller closes it
-   * @param cache where vectors are kept
-   * @throws LlaraException as {@link #evaluate(Encoder)}
-   */
-  public Evaluation evaluate(Encoder encoder, CachePlace cache, EvaluationListener listener) {
-    return evaluate(encoder, Optional.of(cache), listener);
-  }
-
-  /**
-   * Searches with an encoder; the vectors are kept until it is done.
-   *
-   * @param encoder the caller closes it
-   * @throws LlaraException as {@link #evaluate(Encoder)}
-   */
-  public Evaluation evaluate(Encoder encoder, EvaluationListener listener) {
-    return evaluate(encoder, Optional.empty(), listener);
-  }
-
-  private Evaluation evaluate(
-      Encoder encoder, Optional<CachePlace> cache, EvaluationListener listener) {
-    TextSet passages = TextSet.of(dataset.corpus(), dataset.summary());
-    TextSet queries =
-        TextSet.of("the queries of " + dataset.name(), List.copyOf(dataset.queries().values()));
-    listener.encoding("passages", passages.count());
-    try (CorpusVectors passageVectors = vectors(passages, encoder, passageMode, cache, listener)) {
-      listener.encoding("queries", queries.count());
-      try (CorpusVectors queryVectors = vectors(queries, encoder, queryMode, cache, listener);
-          ExactSearch search = new ExactSearch(encoder.lanes())) {
-        return evaluate(MODEL, search.search(queryVectors, passageVectors, retrieved()));
-      }
+  /** Evaluates a way to search the collection, as {@link #evaluate(String, SearchMethod)}. */
+  public Evaluation evaluate(String name, SearchMethod method, SearchListener listener) {
+    try (Searcher searcher =
+        method.open(TextSet.of(dataset.corpus(), dataset.summary()), listener)) {
+      return evaluate(name, searcher);
     }
   }
 
-  private static CorpusVectors vectors(
-      TextSet texts,
-      Encoder encoder,
-      Mode mode,
-      Optional<CachePlace> cache,
-      EvaluationListener listener) {
-    return cache.isPresent()
-        ? CorpusVectors.open(texts, encoder, mode, cache.get(), listener::note)
-        : CorpusVectors.open(texts, encoder, mode);
-  }
-
   /**
-   * Searches with BM25, over title and text as one field.
+   * Evaluates a searcher of the collection.
    *
-   * @throws LlaraException if the collection changed since it was opened, or the index cannot be
-   *     written to the folder for temporary files
+   * @param searcher its hits' indices count the documents that have text, from 0, in the order of
+   *     the file; the caller closes it
    */
-  public Evaluation evaluateBm25() {
+  public Evaluation evaluate(String name, Searcher searcher) {
     List<Hits> hits = new ArrayList<>();
-    try (Bm25Index index = Bm25Index.build(dataset.corpus(), bm25)) {
-      if (!index.digest().equals(dataset.summary().digest())) {
-        throw changed();
-      }
-      dataset.queries().values().forEach(text -> hits.add(index.search(text, retrieved())));
+    List<Query> queries = dataset.queries().values().stream().map(Query::of).toList();
+    for (List<Query> batch : Lists.partition(queries, BATCH)) {
+      // Where the query itself is left out, there is one more to retrieve.
+      hits.addAll(searcher.search(batch, skipOwnId ? depth + 1 : depth));
     }
-    return evaluate(BM25, hits);
+    Map<Long, Document> documents = dataset.corpus().documents(hits);
+    Map<String, Ranking> rankings = new LinkedHashMap<>();
+    Iterator<Hits> next = hits.iterator();
+    for (String query : dataset.queries().keySet()) {
+      Hits found = next.next();
+      List<ScoredDocument> ranked = new ArrayList<>();
+      for (int i = 0; i < found.size() && ranked.size() < depth; i++) {
+        String id = requireNonNull(documents.get(found.indices().get(i))).id();
+        if (!(skipOwnId && id.equals(query))) {
+          ranked.add(new ScoredDocument(id, (float) found.scores().get(i)));
+        }
+      }
+      rankings.put(query, new Ranking(ranked));
+    }
+    return evaluate(new Run(name, rankings));
   }
 
   /** Measures what another system found. */
@@ -178,51 +142,29 @@ public final class BeirEvaluator {
     return Evaluation.of(run, dataset.qrels(), metrics);
   }
 
-  /** Returns how many documents are retrieved, before the query itself is left out of them. */
-  private int retrieved() {
-    return skipOwnId ? depth + 1 : depth;
-  }
-
-  private Evaluation evaluate(String name, List<Hits> hits) {
-    Map<Long, String> ids = ids(hits);
-    Map<String, Ranking> rankings = new LinkedHashMap<>();
-    Iterator<Hits> next = hits.iterator();
-    for (String query : dataset.queries().keySet()) {
-      Hits found = next.next();
-      List<ScoredDocument> documents = new ArrayList<>();
-      for (int i = 0; i < found.size() && documents.size() < depth; i++) {
-        String id = requireNonNull(ids.get(found.indices().get(i)));
-        if (!(skipOwnId && id.equals(query))) {
-          documents.add(new ScoredDocument(id, (float) found.scores().get(i)));
-        }
-      }
-      rankings.put(query, new Ranking(documents));
+  /**
+   * Writes the means of evaluations as JSON: {@code {"dataset": …, "runs": [{"name": "model",
+   * "metrics": {"ndcg@10": 0.338, …}}, …]}}, in their order. A file of that name is replaced at
+   * once, or not at all.
+   *
+   * @throws LlaraException if it cannot be written
+   */
+  public void writeJson(Path file, List<Evaluation> evaluations) {
+    JsonArray runs = new JsonArray();
+    for (Evaluation evaluation : evaluations) {
+      JsonObject means = new JsonObject();
+      evaluation
+          .metrics()
+          .forEach(metric -> means.addProperty(metric.label(), evaluation.mean(metric)));
+      JsonObject run = new JsonObject();
+      run.addProperty("name", evaluation.name());
+      run.add("metrics", means);
+      runs.add(run);
     }
-    return evaluate(new Run(name, rankings));
-  }
-
-  /** Returns the ids of the documents found. */
-  private Map<Long, String> ids(List<Hits> hits) {
-    Set<Long> wanted = new HashSet<>();
-    hits.forEach(found -> found.indices().forEach(wanted::add));
-    Map<Long, String> ids = new HashMap<>();
-    try (Stream<Document> documents = dataset.corpus().documents()) {
-      Iterator<Document> iterator = documents.iterator();
-      for (long index = 0; ids.size() < wanted.size() && iterator.hasNext(); index++) {
-        String id = iterator.next().id();
-        if (wanted.contains(index)) {
-          ids.put(index, id);
-        }
-      }
-    }
-    if (ids.size() < wanted.size()) {
-      throw changed();
-    }
-    return ids;
-  }
-
-  private LlaraException changed() {
-    return new LlaraException(dataset.corpus().name() + ": changed while it was read");
+    JsonObject report = new JsonObject();
+    report.addProperty("dataset", dataset.name());
+    report.add("runs", runs);
+    AtomicFiles.writeJson(file, report);
   }
 
   /** What is evaluated, and how. */
@@ -231,9 +173,6 @@ public final class BeirEvaluator {
     private String split = DEFAULT_SPLIT;
     private List<Integer> cutoffs = DEFAULT_CUTOFFS;
     private int depth = DEFAULT_DEPTH;
-    private Mode queryMode = Mode.NEXT;
-    private Mode passageMode = Mode.SELF;
-    private Bm25Options bm25 = Bm25Options.DEFAULT;
     private boolean skipOwnId;
 
     private Builder(Path directory) {
@@ -258,24 +197,6 @@ public final class BeirEvaluator {
      */
     public Builder depth(int documents) {
       this.depth = documents;
-      return this;
-    }
-
-    /** Sets the mode of queries; {@link Mode#NEXT} by default. */
-    public Builder queryMode(Mode mode) {
-      this.queryMode = requireNonNull(mode, "mode");
-      return this;
-    }
-
-    /** Sets the mode of passages; {@link Mode#SELF} by default. */
-    public Builder passageMode(Mode mode) {
-      this.passageMode = requireNonNull(mode, "mode");
-      return this;
-    }
-
-    /** Sets the parameters of BM25; k1 0.9 and b 0.4 by default. */
-    public Builder bm25(Bm25Options options) {
-      this.bm25 = requireNonNull(options, "options");
       return this;
     }
 

@@ -1,6 +1,8 @@
 package io.llara.retrieval.eval;
 
+import com.google.common.primitives.Ints;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 
@@ -27,6 +29,7 @@ import java.util.Map;
  * @param cutoff how many documents are looked at; 0 for {@link Measure#MAP}, which looks at all
  */
 public record Metric(Measure measure, int cutoff) {
+  private static final double LOG_2 = Math.log(2);
 
   /** What is measured. */
   public enum Measure {
@@ -105,17 +108,75 @@ public record Metric(Measure measure, int cutoff) {
    * @param grades the grades of the judged documents
    */
   public double of(Ranking ranking, Map<String, Integer> grades) {
+    // Best first, 0 for documents that were not judged.
     int[] found =
         ranking.documents().stream()
             .mapToInt(document -> grades.getOrDefault(document.id(), 0))
             .toArray();
     int[] judged = grades.values().stream().mapToInt(Integer::intValue).toArray();
     return switch (measure) {
-      case NDCG -> Metrics.ndcg(found, judged, cutoff);
-      case MAP -> Metrics.averagePrecision(found, judged);
-      case RECALL -> Metrics.recall(found, judged, cutoff);
-      case MRR -> Metrics.reciprocalRank(found, cutoff);
-      case PRECISION -> Metrics.precision(found, cutoff);
+      case NDCG -> ndcg(found, judged);
+      case MAP -> averagePrecision(found, judged);
+      case RECALL -> recall(found, judged);
+      case MRR -> reciprocalRank(found);
+      case PRECISION -> precision(found);
     };
+  }
+
+  private double ndcg(int[] found, int[] judged) {
+    int[] ideal = judged.clone();
+    Arrays.sort(ideal);
+    Ints.reverse(ideal);
+    double best = discountedGain(ideal);
+    return best == 0 ? 0 : discountedGain(found) / best;
+  }
+
+  private double discountedGain(int[] grades) {
+    double sum = 0;
+    for (int i = 0; i < Math.min(grades.length, cutoff); i++) {
+      if (grades[i] > 0) {
+        sum += grades[i] * LOG_2 / Math.log(i + 2);
+      }
+    }
+    return sum;
+  }
+
+  private static double averagePrecision(int[] found, int[] judged) {
+    double sum = 0;
+    int relevant = 0;
+    for (int i = 0; i < found.length; i++) {
+      if (isRelevant(found[i])) {
+        relevant++;
+        sum += (double) relevant / (i + 1);
+      }
+    }
+    int all = relevant(judged, judged.length);
+    return all == 0 ? 0 : sum / all;
+  }
+
+  private double recall(int[] found, int[] judged) {
+    int all = relevant(judged, judged.length);
+    return all == 0 ? 0 : (double) relevant(found, cutoff) / all;
+  }
+
+  private double precision(int[] found) {
+    return (double) relevant(found, cutoff) / cutoff;
+  }
+
+  private double reciprocalRank(int[] found) {
+    for (int i = 0; i < Math.min(found.length, cutoff); i++) {
+      if (isRelevant(found[i])) {
+        return 1.0 / (i + 1);
+      }
+    }
+    return 0;
+  }
+
+  private static int relevant(int[] grades, int cutoff) {
+    return (int) Arrays.stream(grades).limit(cutoff).filter(Metric::isRelevant).count();
+  }
+
+  private static boolean isRelevant(int grade) {
+    return grade > 0;
   }
 }

@@ -1,16 +1,28 @@
 package io.llara.retrieval.eval;
 
+import io.llara.LlaraException;
+import io.llara.io.AtomicFiles;
+import io.llara.io.LineReader;
+import java.io.IOException;
+import java.io.Writer;
+import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Collections;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 
 /**
- * What a system found for each of many queries.
+ * What a system found for each of many queries. Run files are as trec_eval reads them: a line
+ * {@code query-id Q0 document-id rank score run-name} for each document found.
  *
  * @param name the system's
  * @param rankings by the id of the query
  */
 public record Run(String name, Map<String, Ranking> rankings) {
+  private static final String FORM = "query-id Q0 document-id rank score run-name";
+
   /** Copies the rankings, in their order. */
   public Run {
     rankings = Collections.unmodifiableMap(new LinkedHashMap<>(rankings));
@@ -19,5 +31,96 @@ public record Run(String name, Map<String, Ranking> rankings) {
   /** Returns the ranking for a query; an empty one if there is none. */
   public Ranking ranking(String queryId) {
     return rankings.getOrDefault(queryId, Ranking.EMPTY);
+  }
+
+  /**
+   * Writes a run file. Ranks count from 1 in the order of {@link Ranking}; scores are exact. A file
+   * of that name is replaced at once, or not at all.
+   *
+   * @throws LlaraException if the file cannot be written, or a name or an id cannot stand in such a
+   *     file: it is empty or has a space
+   */
+  public void write(Path file) {
+    requireWord(file, "the run's name", name);
+    rankings.forEach(
+        (query, ranking) -> {
+          requireWord(file, "the query id", query);
+          ranking.documents().forEach(hit -> requireWord(file, "the document id", hit.id()));
+        });
+    AtomicFiles.writeText(
+        file,
+        text -> {
+          for (Map.Entry<String, Ranking> entry : rankings.entrySet()) {
+            write(text, entry.getKey(), entry.getValue());
+          }
+        });
+  }
+
+  private void write(Writer text, String query, Ranking ranking) throws IOException {
+    int rank = 0;
+    for (ScoredDocument hit : ranking.documents()) {
+      rank++;
+      text.write(
+          "%s Q0 %s %d %s %s\n"
+              .formatted(query, hit.id(), rank, Float.toString(hit.score()), name));
+    }
+  }
+
+  private static void requireWord(Path file, String what, String value) {
+    if (value.isEmpty() || value.chars().anyMatch(c -> Character.isWhitespace(c) || c == 0)) {
+      throw new LlaraException(
+          "%s: cannot be written: %s '%s' is empty or has a space, which a run file does not allow"
+              .formatted(file, what, value));
+    }
+  }
+
+  /**
+   * Reads a run file, plain or gzipped. As with trec_eval the scores decide the order, not the
+   * ranks; the run's name is that of the last line.
+   *
+   * @throws LlaraException naming file and line if a line is something else, or a document is there
+   *     twice for a query
+   */
+  public static Run read(Path file) {
+    Map<String, List<ScoredDocument>> found = new LinkedHashMap<>();
+    Map<String, Map<String, Long>> numbers = new HashMap<>();
+    String name = "";
+    try (LineReader lines = LineReader.open(file, "a run: " + FORM)) {
+      while (lines.advanceToText()) {
+        String[] fields = lines.line().strip().split("\\s+");
+        if (fields.length != 6) {
+          throw lines.error("has %d fields; expected %s".formatted(fields.length, FORM));
+        }
+        Long before =
+            numbers
+                .computeIfAbsent(fields[0], query -> new HashMap<>())
+                .putIfAbsent(fields[2], lines.number());
+        if (before != null) {
+          throw lines.error(
+              "has document '%s' for query '%s' again; line %d has it"
+                  .formatted(fields[2], fields[0], before));
+        }
+        found
+            .computeIfAbsent(fields[0], query -> new ArrayList<>())
+            .add(new ScoredDocument(fields[2], score(lines, fields[4])));
+        name = fields[5];
+      }
+    }
+    Map<String, Ranking> rankings = new LinkedHashMap<>();
+    found.forEach((query, documents) -> rankings.put(query, new Ranking(documents)));
+    return new Run(name, rankings);
+  }
+
+  private static float score(LineReader lines, String field) {
+    float score;
+    try {
+      score = Float.parseFloat(field);
+    } catch (NumberFormatException e) {
+      score = Float.NaN;
+    }
+    if (!Float.isFinite(score)) {
+      throw lines.error("has the score '%s'; expected a finite number".formatted(field));
+    }
+    return score;
   }
 }

@@ -4,17 +4,31 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
+import com.google.common.primitives.ImmutableDoubleArray;
+import com.google.common.primitives.ImmutableLongArray;
 import io.llara.ComputeType;
 import io.llara.Encoder;
 import io.llara.LlaraException;
 import io.llara.Mode;
+import io.llara.retrieval.Bm25Options;
+import io.llara.retrieval.Bm25Search;
 import io.llara.retrieval.CorpusVectors.CachePlace;
+import io.llara.retrieval.EmbeddingSearch;
+import io.llara.retrieval.Fusion;
+import io.llara.retrieval.Hits;
+import io.llara.retrieval.HnswOptions;
+import io.llara.retrieval.HybridSearch;
+import io.llara.retrieval.Query;
+import io.llara.retrieval.SearchListener;
+import io.llara.retrieval.SearchMethod;
+import io.llara.retrieval.Searcher;
 import io.llara.testing.Shared;
 import io.llara.testing.Stories;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -37,6 +51,8 @@ class BeirEvaluatorTest {
           "d4", "Ships carry loads over the sea.",
           "q1", "The mountain is high.",
           "d5", "A baker bakes bread and cake.");
+
+  private static final SearchMethod BM25 = new Bm25Search(Bm25Options.DEFAULT);
 
   private static Encoder encoder;
 
@@ -68,16 +84,13 @@ class BeirEvaluatorTest {
   @Test
   void searchesWithQueriesInNextAndPassagesInSelf() {
     BeirEvaluator evaluator = BeirEvaluator.builder(folder.path()).build();
-    Evaluation evaluation = evaluator.evaluate(encoder);
+    Evaluation evaluation = evaluator.evaluate("model", EmbeddingSearch.of(encoder));
     assertThat(evaluation.name()).isEqualTo("model");
     assertThat(evaluation.queryIds()).containsExactly("q1", "q2", "q3");
     assertScores(evaluation.run(), Mode.NEXT, Mode.SELF);
     assertScores(
-        BeirEvaluator.builder(folder.path())
-            .queryMode(Mode.SELF)
-            .passageMode(Mode.NEXT)
-            .build()
-            .evaluate(encoder)
+        evaluator
+            .evaluate("other", EmbeddingSearch.of(encoder).withModes(Mode.SELF, Mode.NEXT))
             .run(),
         Mode.SELF,
         Mode.NEXT);
@@ -107,8 +120,9 @@ class BeirEvaluatorTest {
     BeirEvaluator evaluator = BeirEvaluator.builder(folder.path()).build();
     CachePlace cache = CachePlace.of(parent.resolve("cache"), Stories.dir(), Optional.empty());
     List<String> told = new ArrayList<>();
-    EvaluationListener listener =
-        new EvaluationListener() {
+    EmbeddingSearch cached = EmbeddingSearch.of(encoder).withCache(cache);
+    SearchListener listener =
+        new SearchListener() {
           @Override
           public void encoding(String what, long texts) {
             told.add(texts + " " + what);
@@ -119,12 +133,13 @@ class BeirEvaluatorTest {
             told.add(message);
           }
         };
-    Evaluation first = evaluator.evaluate(encoder, cache, listener);
+    Evaluation first = evaluator.evaluate("model", cached, listener);
     long encoded = encoder.statistics().texts();
-    Evaluation second = evaluator.evaluate(encoder, cache, listener);
+    Evaluation second = evaluator.evaluate("model", cached, listener);
     assertThat(encoder.statistics().texts()).isEqualTo(encoded);
     assertThat(second.run()).isEqualTo(first.run());
-    assertThat(evaluator.evaluate(encoder).run()).isEqualTo(first.run());
+    assertThat(evaluator.evaluate("model", EmbeddingSearch.of(encoder)).run())
+        .isEqualTo(first.run());
     assertThat(told).containsExactly("6 passages", "3 queries", "6 passages", "3 queries");
     try (Stream<Path> files = Files.list(parent.resolve("cache"))) {
       assertThat(files).hasSize(2);
@@ -134,20 +149,20 @@ class BeirEvaluatorTest {
   @Test
   void bm25FindsByWords() {
     BeirEvaluator evaluator = BeirEvaluator.builder(folder.path()).build();
-    Evaluation evaluation = evaluator.evaluateBm25();
+    Evaluation evaluation = evaluator.evaluate("bm25", BM25);
     assertThat(evaluation.name()).isEqualTo("bm25");
     assertThat(ids(evaluation, "q1")).containsExactly("d1", "d4", "q1");
     assertThat(ids(evaluation, "q2")).containsExactly("d5", "d3");
     assertThat(ids(evaluation, "q3")).isEmpty();
     assertThat(evaluation.mean(Metric.ndcg(10))).isCloseTo(2 / 3.0, within(1e-12));
     assertThat(evaluation.mean(Metric.mrr(1))).isCloseTo(2 / 3.0, within(1e-12));
-    assertThat(evaluator.evaluateBm25().run()).isEqualTo(evaluation.run());
+    assertThat(evaluator.evaluate("bm25", BM25).run()).isEqualTo(evaluation.run());
   }
 
   @Test
   void countsWhatCannotBeFoundAsTrecEvalDoes() {
     folder.qrels("test", BeirFolder.QRELS + "q1\tgone\t3\nq8\td1\t1\nq4\td1\t1\n");
-    Evaluation evaluation = BeirEvaluator.builder(folder.path()).build().evaluateBm25();
+    Evaluation evaluation = BeirEvaluator.builder(folder.path()).build().evaluate("bm25", BM25);
     assertThat(evaluation.queryIds()).containsExactly("q1", "q2", "q3", "q8", "q4");
     assertThat(evaluation.values(Metric.recall(10)).asList())
         .containsExactly(2 / 3.0, 1.0, 0.0, 0.0, 0.0);
@@ -157,24 +172,58 @@ class BeirEvaluatorTest {
   @Test
   void retrievesAsManyAsAskedAndMayLeaveTheQueryOut() {
     BeirEvaluator one = BeirEvaluator.builder(folder.path()).cutoffs(List.of(1)).depth(1).build();
-    assertThat(ids(one.evaluateBm25(), "q1")).containsExactly("d1");
+    assertThat(ids(one.evaluate("bm25", BM25), "q1")).containsExactly("d1");
     BeirEvaluator three =
         BeirEvaluator.builder(folder.path()).cutoffs(List.of(1, 3)).depth(1).build();
-    assertThat(ids(three.evaluateBm25(), "q1")).containsExactly("d1", "d4", "q1");
+    assertThat(ids(three.evaluate("bm25", BM25), "q1")).containsExactly("d1", "d4", "q1");
     BeirEvaluator without =
         BeirEvaluator.builder(folder.path()).cutoffs(List.of(3)).depth(1).skipOwnId(true).build();
-    assertThat(ids(without.evaluateBm25(), "q1")).containsExactly("d1", "d4");
-    assertThat(ids(without.evaluate(encoder), "q1")).hasSize(3).doesNotContain("q1");
+    assertThat(ids(without.evaluate("bm25", BM25), "q1")).containsExactly("d1", "d4");
+    assertThat(ids(without.evaluate("model", EmbeddingSearch.of(encoder)), "q1"))
+        .hasSize(3)
+        .doesNotContain("q1");
+  }
+
+  @Test
+  void takesAnySearcher() {
+    BeirEvaluator evaluator = BeirEvaluator.builder(folder.path()).build();
+    EmbeddingSearch exact = EmbeddingSearch.of(encoder);
+    Evaluation model = evaluator.evaluate("model", exact);
+    // All passages are candidates of the graph: it misses none.
+    assertThat(evaluator.evaluate("model", exact.withHnsw(HnswOptions.DEFAULT)).run())
+        .isEqualTo(model.run());
+    for (Fusion fusion : List.of(Fusion.reciprocalRank(), Fusion.zScores(0.5))) {
+      Evaluation hybrid = evaluator.evaluate("hybrid", new HybridSearch(exact, BM25, fusion));
+      assertThat(hybrid.run().ranking("q2").documents()).hasSize(6);
+    }
+    Evaluation words = evaluator.evaluate("bm25", new HybridSearch(exact, BM25, Fusion.zScores(0)));
+    assertThat(ids(words, "q2").subList(0, 2)).containsExactly("d5", "d3");
+    Evaluation last =
+        evaluator.evaluate(
+            "last",
+            new Searcher() {
+              @Override
+              public List<Hits> search(List<Query> queries, int k) {
+                Hits sixth =
+                    new Hits(ImmutableLongArray.of(5), ImmutableDoubleArray.of(queries.size()));
+                return Collections.nCopies(queries.size(), sixth);
+              }
+
+              @Override
+              public void close() {}
+            });
+    assertThat(ids(last, "q1")).containsExactly("d5");
+    assertThat(last.mean(Metric.mrr(1))).isCloseTo(1 / 3.0, within(1e-12));
   }
 
   @Test
   void noticesACorpusThatChanges() {
     BeirEvaluator evaluator = BeirEvaluator.builder(folder.path()).build();
     folder.corpus(BeirFolder.CORPUS.replace("Llamas", "Alpacas"));
-    assertThatThrownBy(evaluator::evaluateBm25)
+    assertThatThrownBy(() -> evaluator.evaluate("bm25", BM25))
         .isInstanceOf(LlaraException.class)
         .hasMessageContaining("changed while it was read");
-    assertThatThrownBy(() -> evaluator.evaluate(encoder))
+    assertThatThrownBy(() -> evaluator.evaluate("model", EmbeddingSearch.of(encoder)))
         .isInstanceOf(LlaraException.class)
         .hasMessageContaining("changed while it was read");
   }
@@ -194,9 +243,9 @@ class BeirEvaluatorTest {
   @Test
   void writesTheMeansAsJson() throws IOException {
     BeirEvaluator evaluator = BeirEvaluator.builder(folder.path()).cutoffs(List.of(10)).build();
-    Run run = new Run("model", Map.of("q2", evaluator.evaluateBm25().run().ranking("q2")));
+    Run run = new Run("model", Map.of("q2", evaluator.evaluate("bm25", BM25).run().ranking("q2")));
     Path file = parent.resolve("report.json");
-    new BeirReport("small", List.of(evaluator.evaluate(run))).writeJson(file);
+    evaluator.writeJson(file, List.of(evaluator.evaluate(run)));
     assertThat(file)
         .content()
         .isEqualTo(
@@ -224,7 +273,7 @@ class BeirEvaluatorTest {
   @CsvSource({"cranfield, 225, 0.338", "npl, 93, 0.430"})
   void bm25IsAsGoodAsElsewhere(String name, int queries, double expected) {
     Path shared = Shared.require().resolve("data/beir").resolve(name);
-    Evaluation evaluation = BeirEvaluator.builder(shared).build().evaluateBm25();
+    Evaluation evaluation = BeirEvaluator.builder(shared).build().evaluate("bm25", BM25);
     assertThat(evaluation.queryIds()).hasSize(queries);
     assertThat(evaluation.mean(Metric.ndcg(10))).isCloseTo(expected, within(0.03));
   }

@@ -54,7 +54,7 @@ class TrecEvalTest {
     Random random = new Random(seed);
     Qrels qrels = qrels(random);
     Run run = run(random);
-    TrecRun.write(folder.resolve("run"), run);
+    run.write(folder.resolve("run"));
     Evaluation ours = Evaluation.of(run, qrels, Metric.all(CUTOFFS));
 
     Map<String, Map<String, Double>> theirs =

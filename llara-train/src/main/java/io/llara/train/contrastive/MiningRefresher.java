@@ -4,9 +4,9 @@ import io.llara.ComputeType;
 import io.llara.Encoder;
 import io.llara.EncoderBuilder;
 import io.llara.retrieval.Corpus;
+import io.llara.retrieval.EmbeddingSearch;
 import io.llara.train.data.Dataset;
 import io.llara.train.data.TrainingPair;
-import io.llara.train.mining.EmbeddingSearch;
 import io.llara.train.mining.HardNegativeMiner;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -53,7 +53,7 @@ public final class MiningRefresher implements NegativeRefresher {
     this.computeType = builder.computeType;
   }
 
-  /** Begins to describe a refresher. */
+  /** Returns a builder. */
   public static Builder builder() {
     return new Builder();
   }
@@ -76,7 +76,7 @@ public final class MiningRefresher implements NegativeRefresher {
   private HardNegativeMiner miner(Dataset<TrainingPair> pairs, Encoder encoder) {
     HardNegativeMiner.Builder miner =
         HardNegativeMiner.builder(pairs)
-            .embeddings(EmbeddingSearch.of(encoder).withModes(modes.query(), modes.passage()))
+            .search(EmbeddingSearch.of(encoder).withModes(modes.query(), modes.passage()))
             .ranks(from, to)
             .negatives(negatives)
             .seed(seed);
@@ -154,7 +154,7 @@ public final class MiningRefresher implements NegativeRefresher {
       return this;
     }
 
-    /** Sets what is drawn with; {@value HardNegativeMiner#DEFAULT_SEED} by default. */
+    /** Sets the seed of the draws; {@value HardNegativeMiner#DEFAULT_SEED} by default. */
     public Builder seed(long seed) {
       this.seed = seed;
       return this;
@@ -180,7 +180,7 @@ public final class MiningRefresher implements NegativeRefresher {
     public MiningRefresher build() {
       List<String> problems = new ArrayList<>();
       if (from < 0 || to <= from) {
-        problems.add("the ranks %d-%d are none".formatted(from, to));
+        problems.add("there is none in the ranks %d-%d".formatted(from, to));
       }
       if (negatives < 1) {
         problems.add("a refresh needs at least 1 negative, not " + negatives);

@@ -35,7 +35,7 @@ final class CandidateFilter {
       OptionalDouble margin,
       OptionalDouble relativeMargin) {
 
-    /** Returns whether the scores of positives are asked for. */
+    /** Returns whether the scores of positives are needed. */
     boolean needPositives() {
       return margin.isPresent() || relativeMargin.isPresent();
     }
@@ -53,11 +53,11 @@ final class CandidateFilter {
   /**
    * What remains of the passages found.
    *
-   * @param candidates those in the window that may be negatives, best first
+   * @param ranks the ranks of those in the window that may be negatives, best first
    * @param found how many the window held
    * @param drops how many were dropped, by reason
    */
-  record Remaining(List<Candidate> candidates, int found, Map<DropReason, Integer> drops) {}
+  record Remaining(List<Integer> ranks, int found, Map<DropReason, Integer> drops) {}
 
   /**
    * Creates a filter.
@@ -78,7 +78,7 @@ final class CandidateFilter {
    * @throws LlaraException if a score is not a number
    */
   Remaining apply(Hits hits, Excluded excluded, OptionalDouble positive) {
-    List<Candidate> candidates = new ArrayList<>();
+    List<Integer> ranks = new ArrayList<>();
     Map<DropReason, Integer> drops = new EnumMap<>(DropReason.class);
     Set<Integer> higher = new HashSet<>();
     int end = Math.min(rules.to(), hits.size());
@@ -95,13 +95,13 @@ final class CandidateFilter {
       if (rank >= rules.from()) {
         DropReason reason = reason(text, duplicate, score, excluded, positive);
         if (reason == null) {
-          candidates.add(new Candidate(place, score));
+          ranks.add(rank);
         } else {
           drops.merge(reason, 1, Integer::sum);
         }
       }
     }
-    return new Remaining(candidates, Math.max(0, end - rules.from()), drops);
+    return new Remaining(ranks, Math.max(0, end - rules.from()), drops);
   }
 
   private @Nullable DropReason reason(

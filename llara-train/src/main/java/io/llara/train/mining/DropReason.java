@@ -1,10 +1,8 @@
 package io.llara.train.mining;
 
-import java.util.Locale;
-
 /**
- * Why a passage that a search found in the rank window is no negative. A passage is counted under
- * the first reason that holds, in this order.
+ * Why a passage that a search found in the rank window does not become a negative. A passage is
+ * counted under the first reason that holds, in this order.
  */
 public enum DropReason {
   /** It is a known positive of the query, in whatever line of the pairs. */
@@ -33,10 +31,5 @@ public enum DropReason {
   /** Returns what a summary calls the passages. */
   public String words() {
     return words;
-  }
-
-  /** Returns the key in a report's JSON. */
-  String key() {
-    return name().toLowerCase(Locale.ROOT);
   }
 }

@@ -1,14 +1,17 @@
 package io.llara.train.mining;
 
+import com.google.common.base.Ascii;
 import io.llara.LlaraException;
-import io.llara.retrieval.Bm25Options;
 import io.llara.retrieval.Corpus;
+import io.llara.retrieval.SearchMethod;
 import io.llara.train.data.Dataset;
 import io.llara.train.data.TrainingPair;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import org.jspecify.annotations.Nullable;
@@ -23,7 +26,7 @@ import org.jspecify.annotations.Nullable;
  *   MiningReport report =
  *       HardNegativeMiner.builder(pairs)
  *           .corpus(Corpus.of(Path.of("corpus.jsonl.gz")))
- *           .embeddings(EmbeddingSearch.of(encoder))
+ *           .search(EmbeddingSearch.of(encoder))
  *           .ranks(10, 200)
  *           .relativeMargin(0.05)
  *           .negatives(15)
@@ -37,51 +40,73 @@ import org.jspecify.annotations.Nullable;
  * looked at. What must not be a negative is dropped and counted by {@linkplain DropReason reason}:
  * known positives of the query in any line of the pairs, the query itself, texts that ranked higher
  * already, scores out of bounds or too near to the positive's. Of what remains some are chosen.
- * Nothing takes the place of what was dropped: a pair may get fewer negatives than asked for, or
- * none.
+ * Nothing takes the place of what was dropped: a pair may get fewer negatives than wanted, or none.
  *
  * <p><b>Positives</b> are found in the collection by a digest of their text, white space put to one
  * measure; both title with text and text alone count. Margins are measured from the score of the
  * pair's positive, the least if it has several, whether it is among what the search found or not. A
- * positive has no score by BM25 if it is not in the collection or has no word of the query; by
- * embeddings it always has one. To a pair of which no positive has a score, margins do not apply;
- * such are counted.
+ * positive has no score by BM25 if it is not in the collection or has no word of the query, and
+ * none by a hybrid search if neither way finds it; by embeddings it always has one. Margins do not
+ * apply to a pair of which no positive has a score; such pairs are counted.
  *
  * <p><b>Output.</b> A line for each pair, in their order: {@code query}, {@code pos} and {@code
  * neg}, as {@link Dataset#ofPairs} reads them, and {@code pos_ids}, {@code neg_ids} (ids in the
  * collection, null for a text that is not in it) and {@code neg_scores} (null for negatives that
  * were there before). Other keys of the input are not carried over. The file is written aside and
  * renamed, gzipped if its name ends in {@code .gz}; a report stands beside it, see {@link
- * MiningReport#fileBeside}. Mining that was interrupted leaves neither, and begins anew the next
+ * MiningReport#fileBeside}. Mining that was interrupted leaves neither, and starts over the next
  * time, with the vectors of the collection from the cache. The same input gives the same bytes.
  *
- * <p>Pairs and collection are read several times and never lie in memory: that holds about a
+ * <p>Pairs and collection are read several times and never lie in memory, which holds about a
  * hundred bytes for each of their texts.
  *
  * <p>Immutable; {@link #mine} may be called again, by one thread at a time. An interrupt of the
  * thread ends it with an error.
  */
 public final class HardNegativeMiner {
-  /** How many negatives a pair gets unless told otherwise. */
+  /** How many negatives a pair gets by default. */
   public static final int DEFAULT_NEGATIVES = 15;
 
-  /** The first rank of the window unless told otherwise. */
+  /** The first rank of the window by default. */
   public static final int DEFAULT_FROM = 10;
 
-  /** The rank after the last of the window unless told otherwise. */
+  /** The rank after the last of the window by default. */
   public static final int DEFAULT_TO = 200;
 
-  /** What random numbers come from unless told otherwise. */
+  /** The seed of random numbers by default. */
   public static final long DEFAULT_SEED = 42;
 
-  private final MiningSettings settings;
+  final Dataset<TrainingPair> pairs;
+  final Optional<Corpus> corpus;
+  final SearchMethod search;
+  final CandidateFilter.Rules rules;
+  final int negatives;
+  final Sampling sampling;
+  final long seed;
+  final boolean keepNegatives;
+  final MiningListener listener;
 
-  private HardNegativeMiner(MiningSettings settings) {
-    this.settings = settings;
+  private HardNegativeMiner(Builder builder, SearchMethod search) {
+    this.pairs = builder.pairs;
+    this.corpus = builder.corpus;
+    this.search = search;
+    this.rules =
+        new CandidateFilter.Rules(
+            builder.from,
+            builder.to,
+            builder.leastScore,
+            builder.greatestScore,
+            builder.margin,
+            builder.relativeMargin);
+    this.negatives = builder.negatives;
+    this.sampling = builder.sampling;
+    this.seed = builder.seed;
+    this.keepNegatives = builder.keepNegatives;
+    this.listener = builder.listener;
   }
 
   /**
-   * Begins to describe what is to be mined.
+   * Returns a builder.
    *
    * @param pairs the pairs that get negatives
    */
@@ -100,21 +125,46 @@ public final class HardNegativeMiner {
    */
   public MiningReport mine(Path out) {
     Path folder = out.toAbsolutePath().getParent();
-    // Told now, not after hours.
+    // Better now than after hours.
     if (folder == null || !Files.isDirectory(folder)) {
       throw new LlaraException("%s: its folder does not exist".formatted(out));
     }
     if (Files.isDirectory(out)) {
       throw new LlaraException("%s: is a directory; expected a file to write".formatted(out));
     }
-    return Mining.run(settings, out);
+    return Mining.run(this, out);
+  }
+
+  /** Returns what decides the result, by name. */
+  Map<String, String> settings(Passages passages) {
+    Map<String, String> values = new LinkedHashMap<>();
+    values.put("pairs", pairs.toString());
+    values.put("collection", passages.corpus().name());
+    values.put("collection sha256", passages.summary().digest());
+    values.putAll(search.settings());
+    values.put("negatives", String.valueOf(negatives));
+    values.put("ranks", rules.from() + "-" + rules.to());
+    put(values, "least score", rules.leastScore());
+    put(values, "greatest score", rules.greatestScore());
+    put(values, "margin", rules.margin());
+    put(values, "relative margin", rules.relativeMargin());
+    values.put("sampling", Ascii.toLowerCase(sampling.name()));
+    if (sampling == Sampling.RANDOM) {
+      values.put("seed", String.valueOf(seed));
+    }
+    values.put("keep negatives", String.valueOf(keepNegatives));
+    return values;
+  }
+
+  private static void put(Map<String, String> values, String name, OptionalDouble value) {
+    value.ifPresent(number -> values.put(name, String.valueOf(number)));
   }
 
   /** Collects the settings. Not thread-safe. */
   public static final class Builder {
     private final Dataset<TrainingPair> pairs;
     private Optional<Corpus> corpus = Optional.empty();
-    private MiningSettings.@Nullable Search search;
+    private @Nullable SearchMethod search;
     private int from = DEFAULT_FROM;
     private int to = DEFAULT_TO;
     private OptionalDouble leastScore = OptionalDouble.empty();
@@ -140,18 +190,9 @@ public final class HardNegativeMiner {
       return this;
     }
 
-    /** Searches by BM25. */
-    public Builder bm25(Bm25Options options) {
-      return search(new Bm25Search(options, Runtime.getRuntime().availableProcessors()));
-    }
-
-    /** Searches by a model's embeddings. */
-    public Builder embeddings(EmbeddingSearch embeddings) {
-      return search(new VectorSearch(embeddings));
-    }
-
-    Builder search(MiningSettings.Search how) {
-      this.search = how;
+    /** Sets how the collection is searched: by a model's embeddings, BM25, or both. */
+    public Builder search(SearchMethod method) {
+      this.search = method;
       return this;
     }
 
@@ -210,14 +251,14 @@ public final class HardNegativeMiner {
     }
 
     /** Sets which of what remains become negatives; {@link Sampling#RANDOM} by default. */
-    public Builder sampling(Sampling how) {
-      this.sampling = how;
+    public Builder sampling(Sampling sampling) {
+      this.sampling = sampling;
       return this;
     }
 
-    /** Sets what {@link Sampling#RANDOM} draws with; {@value #DEFAULT_SEED} by default. */
-    public Builder seed(long number) {
-      this.seed = number;
+    /** Sets the seed of {@link Sampling#RANDOM}; {@value #DEFAULT_SEED} by default. */
+    public Builder seed(long seed) {
+      this.seed = seed;
       return this;
     }
 
@@ -230,9 +271,9 @@ public final class HardNegativeMiner {
       return this;
     }
 
-    /** Sets who hears how the mining goes on. */
-    public Builder listener(MiningListener hears) {
-      this.listener = hears;
+    /** Sets the listener. */
+    public Builder listener(MiningListener listener) {
+      this.listener = listener;
       return this;
     }
 
@@ -243,9 +284,9 @@ public final class HardNegativeMiner {
      */
     public HardNegativeMiner build() {
       List<String> problems = new ArrayList<>();
-      MiningSettings.Search how = search;
-      if (how == null) {
-        problems.add("no search is set; expected BM25 or embeddings");
+      SearchMethod method = search;
+      if (method == null) {
+        problems.add("no search is set; expected embeddings, BM25 or both");
       }
       if (from < 0 || to <= from) {
         problems.add(
@@ -269,21 +310,10 @@ public final class HardNegativeMiner {
             "the relative margin is %s; expected from 0 to 1"
                 .formatted(relativeMargin.getAsDouble()));
       }
-      if (!problems.isEmpty() || how == null) {
+      if (!problems.isEmpty() || method == null) {
         throw new IllegalArgumentException(String.join("; ", problems));
       }
-      return new HardNegativeMiner(
-          new MiningSettings(
-              pairs,
-              corpus,
-              how,
-              new CandidateFilter.Rules(
-                  from, to, leastScore, greatestScore, margin, relativeMargin),
-              negatives,
-              sampling,
-              seed,
-              keepNegatives,
-              listener));
+      return new HardNegativeMiner(this, method);
     }
 
     private static void requireFinite(List<String> problems, String what, OptionalDouble value) {

@@ -1,24 +1,33 @@
 package io.llara.train.mining;
 
+import static java.util.Objects.requireNonNull;
+
+import com.google.common.hash.HashCode;
 import io.llara.LlaraException;
 import io.llara.io.AtomicFiles;
 import io.llara.retrieval.Corpus;
+import io.llara.retrieval.Hits;
+import io.llara.retrieval.Query;
+import io.llara.retrieval.Searcher;
+import io.llara.retrieval.Searcher.Candidate;
+import io.llara.retrieval.TextSet;
 import io.llara.train.data.TrainingPair;
 import io.llara.train.mining.CandidateFilter.Excluded;
 import io.llara.train.mining.CandidateFilter.Remaining;
 import io.llara.train.mining.MiningListener.Stage;
-import io.llara.train.mining.Retriever.Answer;
-import io.llara.train.mining.Retriever.Positive;
-import io.llara.train.mining.Retriever.Question;
+import io.llara.train.mining.MiningReport.Count;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.io.Writer;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.BitSet;
 import java.util.EnumMap;
-import java.util.HashSet;
+import java.util.Iterator;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalDouble;
-import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /** One run of a {@link HardNegativeMiner}: counts what happens on the way. For one thread. */
@@ -28,102 +37,102 @@ final class Mining {
 
   private static final long BATCH_CHARACTERS = 1 << 24;
 
-  private final MiningSettings settings;
-  private final MiningListener listener;
+  private final HardNegativeMiner miner;
   private final PairTexts pairs;
   private final Passages passages;
   private final CandidateFilter filter;
   private final List<TrainingPair> batch = new ArrayList<>();
-  private final Choices.Builder choices = new Choices.Builder();
+  private long batchCharacters;
+
+  /** The negatives chosen, in the order of the pairs. */
+  private final List<Hits> chosen = new ArrayList<>();
+
+  /** The places of passages whose text is that of a positive or a kept negative. */
   private final BitSet named = new BitSet();
 
-  private long batchCharacters;
-  private long done;
-  private long found;
+  private final Map<Count, Long> counts = new EnumMap<>(Count.class);
   private final Map<DropReason, Long> dropped = new EnumMap<>(DropReason.class);
-  private long notDrawn;
-  private long mined;
-  private long kept;
-  private long incomplete;
-  private long without;
-  private long positives;
-  private long outside;
-  private long unscored;
-  private long unbounded;
+  private OptionalDouble recall = OptionalDouble.empty();
 
-  private Mining(MiningSettings settings, PairTexts pairs, Passages passages) {
-    this.settings = settings;
-    this.listener = settings.listener();
+  private Mining(HardNegativeMiner miner, PairTexts pairs, Passages passages) {
+    this.miner = miner;
     this.pairs = pairs;
     this.passages = passages;
-    this.filter = new CandidateFilter(settings.rules(), passages::text);
+    this.filter = new CandidateFilter(miner.rules, passages::text);
   }
 
-  static MiningReport run(MiningSettings settings, Path out) {
-    try (OwnPassages own = settings.corpus().isPresent() ? null : new OwnPassages()) {
-      PairTexts pairs = readPairs(settings, own);
+  static MiningReport run(HardNegativeMiner miner, Path out) {
+    try (OwnPassages own = miner.corpus.isPresent() ? null : new OwnPassages()) {
+      PairTexts pairs = readPairs(miner, own);
       Corpus corpus =
-          own == null
-              ? settings.corpus().orElseThrow()
-              : own.corpus("the passages of " + settings.pairs());
-      return new Mining(settings, pairs, readPassages(settings, corpus, pairs)).run(out);
+          own == null ? miner.corpus.orElseThrow() : own.corpus("the passages of " + miner.pairs);
+      Passages passages =
+          new Passages(
+              corpus,
+              pairs,
+              (count, total) -> progress(miner.listener, Stage.COLLECTION, count, total));
+      if (passages.count() <= miner.rules.from()) {
+        throw new LlaraException(
+            "%s: holds %d passages, none of them at the ranks %d to %d, the best being 0"
+                .formatted(
+                    corpus.name(), passages.count(), miner.rules.from(), miner.rules.to() - 1));
+      }
+      return new Mining(miner, pairs, passages).run(out);
     }
   }
 
-  private static PairTexts readPairs(MiningSettings settings, @Nullable OwnPassages own) {
+  private static PairTexts readPairs(HardNegativeMiner miner, @Nullable OwnPassages own) {
     long[] read = new long[1];
     return PairTexts.read(
-        settings.pairs(),
+        miner.pairs,
         pair -> {
-          requireGoingOn();
           if (own != null) {
             own.add(pair);
           }
-          settings.listener().progress(Stage.PAIRS, ++read[0], -1);
+          progress(miner.listener, Stage.PAIRS, ++read[0], -1);
         });
   }
 
-  private static Passages readPassages(MiningSettings settings, Corpus corpus, PairTexts pairs) {
-    Passages passages =
-        Passages.read(
-            corpus,
-            pairs,
-            (count, total) -> {
-              requireGoingOn();
-              settings.listener().progress(Stage.COLLECTION, count, total);
-            });
-    if (passages.count() <= settings.rules().from()) {
-      throw new LlaraException(
-          "%s: holds %d passages, none of them at the ranks %d to %d, the best being 0"
-              .formatted(
-                  corpus.name(),
-                  passages.count(),
-                  settings.rules().from(),
-                  settings.rules().to() - 1));
+  private static void progress(MiningListener listener, Stage stage, long done, long total) {
+    if (Thread.currentThread().isInterrupted()) {
+      throw new LlaraException("the mining was interrupted; nothing was written");
     }
-    return passages;
+    listener.progress(stage, done, total);
+  }
+
+  private void progress(Stage stage, long done, long total) {
+    progress(miner.listener, stage, done, total);
   }
 
   private MiningReport run(Path out) {
-    long total = pairs.statistics().examples();
-    OptionalDouble recall;
-    try (Retriever retriever = settings.search().open(passages, listener)) {
-      listener.progress(Stage.SEARCH, 0, total);
+    progress(Stage.INDEX, 0, passages.count());
+    try (Searcher searcher =
+        miner.search.open(TextSet.of(passages.corpus(), passages.summary()), miner.listener)) {
+      progress(Stage.INDEX, passages.count(), passages.count());
+      progress(Stage.SEARCH, 0, pairs.statistics().examples());
       pairs.forEach(
           pair -> {
-            requireGoingOn();
             batch.add(pair);
             batchCharacters += characters(pair);
             if (batch.size() == BATCH_PAIRS || batchCharacters > BATCH_CHARACTERS) {
-              mineBatch(retriever, total);
+              mineBatch(searcher);
             }
           });
-      mineBatch(retriever, total);
-      recall = retriever.recall();
+      mineBatch(searcher);
     }
-    MiningReport report = report(recall);
-    write(out, choices.build(), report);
+    count(Count.PAIRS, pairs.statistics().examples());
+    count(Count.QUERIES, pairs.queries());
+    count(Count.BAD_LINES, pairs.statistics().badLines());
+    count(Count.PASSAGES, passages.count());
+    count(Count.DUPLICATE_PASSAGES, passages.duplicates());
+    count(Count.BLANK_DOCUMENTS, passages.summary().blankIds().size());
+    MiningReport report = new MiningReport(miner.settings(passages), counts, dropped, recall);
+    write(out, report);
     return report;
+  }
+
+  private void count(Count what, long number) {
+    counts.merge(what, number, Long::sum);
   }
 
   private static long characters(TrainingPair pair) {
@@ -134,183 +143,154 @@ final class Mining {
     return characters;
   }
 
-  private void mineBatch(Retriever retriever, long total) {
-    List<Question> questions = batch.stream().map(this::question).toList();
-    int top = Math.min(settings.rules().to(), passages.count());
-    List<Answer> answers = questions.isEmpty() ? List.of() : retriever.answer(questions, top);
-    for (int i = 0; i < answers.size(); i++) {
-      mine(batch.get(i), answers.get(i));
-      listener.progress(Stage.SEARCH, ++done, total);
+  private void mineBatch(Searcher searcher) {
+    if (batch.isEmpty()) {
+      return;
+    }
+    Map<String, Integer> rows = new LinkedHashMap<>();
+    batch.forEach(pair -> rows.computeIfAbsent(pair.query(), query -> rows.size()));
+    List<Query> queries = searcher.prepare(rows.keySet().stream().map(Query::of).toList());
+    int top = Math.min(miner.rules.to(), passages.count());
+    if (chosen.isEmpty()) {
+      recall = searcher.recall(queries, top);
+    }
+    List<Hits> hits = searcher.search(queries, top);
+    List<Candidate> positives = new ArrayList<>();
+    for (TrainingPair pair : batch) {
+      Query query = queries.get(requireNonNull(rows.get(pair.query())));
+      pair.positives().forEach(positive -> positives.add(candidate(query, positive)));
+    }
+    Iterator<OptionalDouble> scores =
+        miner.rules.needPositives()
+            ? searcher.score(positives).iterator()
+            : List.<OptionalDouble>of().iterator();
+    for (TrainingPair pair : batch) {
+      mine(pair, hits.get(requireNonNull(rows.get(pair.query()))), scores);
+      progress(Stage.SEARCH, chosen.size(), pairs.statistics().examples());
     }
     batch.clear();
     batchCharacters = 0;
   }
 
-  private Question question(TrainingPair pair) {
-    List<Positive> asked = new ArrayList<>();
-    for (String positive : pair.positives()) {
-      int place = placeOf(positive);
-      positives++;
-      if (place < 0) {
-        outside++;
-      } else {
-        named.set(place);
-      }
-      if (settings.rules().needPositives()) {
-        asked.add(new Positive(positive, place));
-      }
+  private Candidate candidate(Query query, String positive) {
+    int place = passages.placeOf(positive);
+    count(Count.POSITIVES, 1);
+    if (place < 0) {
+      count(Count.POSITIVES_OUTSIDE, 1);
+    } else {
+      named.set(place);
     }
-    return new Question(pair.query(), asked);
+    return new Candidate(query, place, positive);
   }
 
-  /** Returns the first place of a text of the pairs, or -1 if it is not in the collection. */
-  private int placeOf(String text) {
-    return passages.place(pairs.find(TextKey.of(text)));
-  }
-
-  private void mine(TrainingPair pair, Answer answer) {
+  private void mine(TrainingPair pair, Hits hits, Iterator<OptionalDouble> scores) {
     Remaining remaining;
     try {
-      remaining = filter.apply(answer.hits(), excluded(pair), bound(answer));
+      remaining = filter.apply(hits, excluded(pair), bound(pair, scores));
     } catch (LlaraException e) {
       throw new LlaraException(pair.origin() + ": " + e.getMessage(), e);
     }
-    List<TextKey> identity = new ArrayList<>();
-    identity.add(TextKey.of(pair.query()));
-    pair.positives().forEach(positive -> identity.add(TextKey.of(positive)));
-    List<Candidate> chosen =
-        settings
-            .sampling()
-            .choose(
-                remaining.candidates(),
-                settings.negatives(),
-                Sampling.seed(settings.seed(), identity));
-    choices.add(chosen);
-    found += remaining.found();
-    remaining.drops().forEach((reason, count) -> dropped.merge(reason, (long) count, Long::sum));
-    notDrawn += remaining.candidates().size() - chosen.size();
-    mined += chosen.size();
-    int before = settings.keepNegatives() ? pair.negatives().size() : 0;
-    kept += before;
-    incomplete += chosen.size() < settings.negatives() ? 1 : 0;
-    without += chosen.size() + before == 0 ? 1 : 0;
+    List<HashCode> identity = new ArrayList<>();
+    identity.add(PairTexts.key(pair.query()));
+    pair.positives().forEach(positive -> identity.add(PairTexts.key(positive)));
+    List<Integer> ranks =
+        miner.sampling.choose(
+            remaining.ranks(), miner.negatives, Sampling.seed(miner.seed, identity));
+    chosen.add(hits.pick(ranks));
+    int before = miner.keepNegatives ? pair.negatives().size() : 0;
+    count(Count.FOUND, remaining.found());
+    remaining.drops().forEach((reason, number) -> dropped.merge(reason, (long) number, Long::sum));
+    count(Count.NOT_DRAWN, remaining.ranks().size() - ranks.size());
+    count(Count.MINED, ranks.size());
+    count(Count.KEPT, before);
+    count(Count.PAIRS_WITH_FEWER, ranks.size() < miner.negatives ? 1 : 0);
+    count(Count.PAIRS_WITHOUT_NEGATIVES, ranks.size() + before == 0 ? 1 : 0);
   }
 
   /** Returns the least score among a pair's positives: a negative must be worse than all. */
-  private OptionalDouble bound(Answer answer) {
-    double least = Double.POSITIVE_INFINITY;
-    for (OptionalDouble score : answer.positives()) {
+  private OptionalDouble bound(TrainingPair pair, Iterator<OptionalDouble> scores) {
+    if (!miner.rules.needPositives()) {
+      return OptionalDouble.empty();
+    }
+    OptionalDouble least = OptionalDouble.empty();
+    for (int i = 0; i < pair.positives().size(); i++) {
+      OptionalDouble score = scores.next();
       if (score.isEmpty()) {
-        unscored++;
+        count(Count.POSITIVES_WITHOUT_SCORE, 1);
       } else if (Double.isNaN(score.getAsDouble())) {
         throw new LlaraException("the score of a positive is NaN; expected a number");
-      } else {
-        least = Math.min(least, score.getAsDouble());
+      } else if (least.isEmpty() || score.getAsDouble() < least.getAsDouble()) {
+        least = score;
       }
     }
-    if (!answer.positives().isEmpty() && least == Double.POSITIVE_INFINITY) {
-      unbounded++;
-    }
-    return least == Double.POSITIVE_INFINITY ? OptionalDouble.empty() : OptionalDouble.of(least);
+    count(Count.PAIRS_WITHOUT_MARGIN, least.isEmpty() ? 1 : 0);
+    return least;
   }
 
   private Excluded excluded(TrainingPair pair) {
-    int query = pairs.find(TextKey.of(pair.query()));
-    Set<Integer> own = new HashSet<>();
-    passages.addTexts(query, own);
-    Set<Integer> known = new HashSet<>();
-    for (int positive : pairs.positivesOf(query)) {
-      passages.addTexts(positive, known);
-    }
-    Set<Integer> already = new HashSet<>();
-    if (settings.keepNegatives()) {
+    int query = pairs.find(PairTexts.key(pair.query()));
+    int[] kept = {};
+    if (miner.keepNegatives) {
+      kept = pair.negatives().stream().mapToInt(text -> pairs.find(PairTexts.key(text))).toArray();
       for (String negative : pair.negatives()) {
-        passages.addTexts(pairs.find(TextKey.of(negative)), already);
-        int place = placeOf(negative);
+        int place = passages.placeOf(negative);
         if (place >= 0) {
           named.set(place);
         }
       }
     }
-    return new Excluded(own, known, already);
+    return new Excluded(
+        passages.textsOf(query),
+        passages.textsOf(pairs.positivesOf(query)),
+        passages.textsOf(kept));
   }
 
-  private MiningReport report(OptionalDouble recall) {
-    return new MiningReport(
-        settings.described(passages),
-        pairs.statistics().examples(),
-        pairs.queries(),
-        pairs.statistics().badLines(),
-        passages.count(),
-        passages.duplicates(),
-        passages.summary().blankIds().size(),
-        found,
-        dropped,
-        notDrawn,
-        mined,
-        kept,
-        incomplete,
-        without,
-        positives,
-        outside,
-        unscored,
-        unbounded,
-        recall);
-  }
-
-  private void write(Path out, Choices chosen, MiningReport report) {
+  private void write(Path out, MiningReport report) {
+    BitSet places = new BitSet();
+    chosen.forEach(hits -> hits.indices().forEach(place -> places.set((int) place)));
     try (PassageStore store =
-        PassageStore.of(
-            passages,
-            chosen.places(),
-            named,
-            count -> {
-              requireGoingOn();
-              listener.progress(Stage.TEXTS, count, passages.count());
-            })) {
-      MinedPairs.write(
+        new PassageStore(
+            passages, places, named, count -> progress(Stage.TEXTS, count, passages.count()))) {
+      AtomicFiles.writeText(
           out,
-          lines -> {
+          text -> {
             int[] written = new int[1];
-            pairs.forEach(
-                pair -> {
-                  requireGoingOn();
-                  lines.add(
-                      pair, passages(pair, store), negatives(pair, written[0], chosen, store));
-                  written[0]++;
-                  listener.progress(Stage.WRITE, written[0], report.pairs());
-                });
+            try {
+              pairs.forEach(
+                  pair -> {
+                    line(text, pair, chosen.get(written[0]++), store);
+                    progress(Stage.WRITE, written[0], chosen.size());
+                  });
+            } catch (UncheckedIOException e) {
+              throw e.getCause();
+            }
             // Before the pairs get their name: where they are, the report on them is.
             AtomicFiles.writeJson(MiningReport.fileBeside(out), report.toJson());
           });
     }
   }
 
-  private List<MinedPairs.Passage> passages(TrainingPair pair, PassageStore store) {
-    return pair.positives().stream().map(text -> given(text, store)).toList();
-  }
-
-  private List<MinedPairs.Passage> negatives(
-      TrainingPair pair, int index, Choices chosen, PassageStore store) {
+  private void line(Writer text, TrainingPair pair, Hits mined, PassageStore store) {
     List<MinedPairs.Passage> negatives = new ArrayList<>();
-    if (settings.keepNegatives()) {
-      pair.negatives().forEach(text -> negatives.add(given(text, store)));
+    if (miner.keepNegatives) {
+      pair.negatives().forEach(negative -> negatives.add(given(negative, store)));
     }
-    for (int i = chosen.begin(index); i < chosen.end(index); i++) {
-      PassageStore.Stored stored = store.get(chosen.place(i));
-      negatives.add(new MinedPairs.Passage(stored.text(), stored.id(), chosen.score(i)));
+    for (int i = 0; i < mined.size(); i++) {
+      PassageStore.Stored stored = store.get((int) mined.indices().get(i));
+      negatives.add(new MinedPairs.Passage(stored.text(), stored.id(), mined.scores().get(i)));
     }
-    return negatives;
+    List<MinedPairs.Passage> positives =
+        pair.positives().stream().map(positive -> given(positive, store)).toList();
+    try {
+      MinedPairs.write(text, pair, positives, negatives);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
   }
 
+  /** Returns a passage that the pair had before. */
   private MinedPairs.Passage given(String text, PassageStore store) {
-    int place = placeOf(text);
+    int place = passages.placeOf(text);
     return new MinedPairs.Passage(text, place < 0 ? null : store.get(place).id(), null);
-  }
-
-  private static void requireGoingOn() {
-    if (Thread.currentThread().isInterrupted()) {
-      throw new LlaraException("the mining was interrupted; nothing was written");
-    }
   }
 }

@@ -1,10 +1,12 @@
 package io.llara.train.mining;
 
+import io.llara.retrieval.SearchListener;
+
 /**
- * Hears how mining goes on, on the thread that called it. What a listener throws ends the mining,
- * as an error would.
+ * Hears of the progress of mining, on the thread that called it. What a listener throws ends the
+ * mining, as an error would.
  */
-public interface MiningListener {
+public interface MiningListener extends SearchListener {
 
   /** A listener that does nothing. */
   MiningListener NONE = new MiningListener() {};
@@ -32,7 +34,4 @@ public interface MiningListener {
    * @param total how many there are, or -1 if that is not known
    */
   default void progress(Stage stage, long done, long total) {}
-
-  /** There is something that a user should know. */
-  default void note(String message) {}
 }

@@ -1,5 +1,6 @@
 package io.llara.train.mining;
 
+import com.google.common.base.Ascii;
 import com.google.common.collect.ImmutableMap;
 import com.google.common.collect.Maps;
 import com.google.gson.JsonObject;
@@ -12,61 +13,78 @@ import java.util.Map;
 import java.util.OptionalDouble;
 
 /**
- * What mining found, dropped and kept. Passages are counted once for each pair: {@code found} is
- * the sum of {@code dropped}, {@code notDrawn} and {@code mined}. An immutable value.
+ * What mining found, dropped and kept. Passages are counted once for each pair: {@link Count#FOUND}
+ * is the sum of the dropped, {@link Count#NOT_DRAWN} and {@link Count#MINED}. An immutable value.
  *
  * @param settings what decided the result, by name
- * @param pairs the pairs that were read and written
- * @param queries how many different queries they have
- * @param badLines lines that could not be used and were left out
- * @param passages the passages of the collection
- * @param duplicates how many of them have the text of an earlier one
- * @param blank documents without any text, which were left out
- * @param found passages that the search had in the rank window
- * @param dropped those of them that may be no negatives, by reason
- * @param notDrawn those of them that might be, but are more than were asked for
- * @param mined those of them that became negatives
- * @param kept negatives that the pairs had before and keep
- * @param incomplete pairs for which fewer were mined than asked for
- * @param without pairs that have no negative at all
- * @param positives the positives of the pairs
- * @param outside those of them whose text is not in the collection
- * @param unscored those of them that have no score, where margins ask for one
- * @param unbounded pairs to which margins did not apply, as none of their positives has a score
+ * @param counts how many there are of each
+ * @param dropped how many passages that the search found in the rank window may not be negatives,
+ *     by reason
  * @param recall the share of the exact search's passages that the approximate one found, on a
  *     sample of queries, if the search is approximate
  */
 public record MiningReport(
     Map<String, String> settings,
-    long pairs,
-    long queries,
-    long badLines,
-    long passages,
-    long duplicates,
-    long blank,
-    long found,
+    Map<Count, Long> counts,
     Map<DropReason, Long> dropped,
-    long notDrawn,
-    long mined,
-    long kept,
-    long incomplete,
-    long without,
-    long positives,
-    long outside,
-    long unscored,
-    long unbounded,
     OptionalDouble recall) {
-  /** Below this the passages that are missed are no few at the edge. */
+  /** Below this, more is missed than a few passages at the edge. */
   private static final double LOW_RECALL = 0.9;
 
-  /** Copies the maps; a reason that is missing counts 0. */
+  /** What is counted. The names are those in the file of a report, in their order. */
+  public enum Count {
+    /** Pairs that were read and written. */
+    PAIRS,
+    /** Different queries of the pairs. */
+    QUERIES,
+    /** Lines that could not be used and were left out. */
+    BAD_LINES,
+    /** Passages of the collection. */
+    PASSAGES,
+    /** Passages that have the text of an earlier one. */
+    DUPLICATE_PASSAGES,
+    /** Documents without any text, which were left out. */
+    BLANK_DOCUMENTS,
+    /** Passages that the search had in the rank window. */
+    FOUND,
+    /** Passages found that might be negatives, but are more than were wanted. */
+    NOT_DRAWN,
+    /** Passages found that became negatives. */
+    MINED,
+    /** Negatives that the pairs had before and keep. */
+    KEPT,
+    /** Pairs for which fewer were mined than wanted. */
+    PAIRS_WITH_FEWER,
+    /** Pairs that have no negative at all. */
+    PAIRS_WITHOUT_NEGATIVES,
+    /** Positives of the pairs. */
+    POSITIVES,
+    /** Positives whose text is not in the collection. */
+    POSITIVES_OUTSIDE,
+    /** Positives that have no score, where margins need one. */
+    POSITIVES_WITHOUT_SCORE,
+    /** Pairs to which margins did not apply, as none of their positives has a score. */
+    PAIRS_WITHOUT_MARGIN
+  }
+
+  /** Copies the maps; what is missing counts 0. */
   public MiningReport {
     settings = ImmutableMap.copyOf(settings);
-    Map<DropReason, Long> complete = new EnumMap<>(DropReason.class);
-    for (DropReason reason : DropReason.values()) {
-      complete.put(reason, dropped.getOrDefault(reason, 0L));
+    counts = complete(Count.class, counts);
+    dropped = complete(DropReason.class, dropped);
+  }
+
+  private static <E extends Enum<E>> Map<E, Long> complete(Class<E> type, Map<E, Long> counts) {
+    Map<E, Long> complete = new EnumMap<>(type);
+    for (E each : type.getEnumConstants()) {
+      complete.put(each, counts.getOrDefault(each, 0L));
     }
-    dropped = Maps.immutableEnumMap(complete);
+    return Maps.immutableEnumMap(complete);
+  }
+
+  /** Returns how many there are. */
+  public long count(Count what) {
+    return counts.getOrDefault(what, 0L);
   }
 
   /** Returns the file in which the report on a file of pairs stands: beside it. */
@@ -77,15 +95,16 @@ public record MiningReport(
   /** Returns a summary for people, a line an element. */
   public List<String> summary() {
     List<String> lines = new ArrayList<>();
+    long queries = count(Count.QUERIES);
     lines.add(
         "%s with %s over %s%s"
             .formatted(
-                count(pairs, "pair"),
+                spelled(Count.PAIRS, "pair"),
                 grouped(queries) + (queries == 1 ? " query" : " different queries"),
-                count(passages, "passage"),
-                also(duplicates, "with the text of an earlier one", blank, "blank and left out")));
-    if (badLines > 0) {
-      lines.add(count(badLines, "bad line") + " left out");
+                spelled(Count.PASSAGES, "passage"),
+                also()));
+    if (count(Count.BAD_LINES) > 0) {
+      lines.add(spelled(Count.BAD_LINES, "bad line") + " left out");
     }
     recall.ifPresent(
         share ->
@@ -94,51 +113,56 @@ public record MiningReport(
                     .formatted(
                         format("%.4f", share),
                         share < LOW_RECALL ? "; that is low: search exactly instead" : "")));
-    lines.add(count(found, "passage") + " in the rank window, all pairs together:");
+    lines.add(spelled(Count.FOUND, "passage") + " in the rank window, all pairs together:");
     dropped.forEach(
         (reason, number) -> {
           if (number > 0) {
             lines.add("  %12s dropped: %s".formatted(grouped(number), reason.words()));
           }
         });
-    if (notDrawn > 0) {
-      lines.add("  %12s not drawn".formatted(grouped(notDrawn)));
+    if (count(Count.NOT_DRAWN) > 0) {
+      lines.add("  %12s not drawn".formatted(grouped(count(Count.NOT_DRAWN))));
     }
-    lines.add("  %12s mined".formatted(grouped(mined)));
-    if (kept > 0) {
-      lines.add(count(kept, "negative") + " kept from before");
+    lines.add("  %12s mined".formatted(grouped(count(Count.MINED))));
+    if (count(Count.KEPT) > 0) {
+      lines.add(spelled(Count.KEPT, "negative") + " kept from before");
     }
-    if (outside > 0) {
+    if (count(Count.POSITIVES_OUTSIDE) > 0) {
       lines.add(
           "%s of %s not in the collection"
-              .formatted(grouped(outside), count(positives, "positive")));
+              .formatted(
+                  grouped(count(Count.POSITIVES_OUTSIDE)), spelled(Count.POSITIVES, "positive")));
     }
-    if (unscored > 0) {
+    if (count(Count.POSITIVES_WITHOUT_SCORE) > 0) {
       lines.add(
           "%s without a score; to %s margins did not apply"
-              .formatted(count(unscored, "positive"), count(unbounded, "pair")));
+              .formatted(
+                  spelled(Count.POSITIVES_WITHOUT_SCORE, "positive"),
+                  spelled(Count.PAIRS_WITHOUT_MARGIN, "pair")));
     }
-    if (incomplete > 0) {
+    if (count(Count.PAIRS_WITH_FEWER) > 0) {
       lines.add(
-          "%s got fewer negatives than asked for, %s none"
-              .formatted(count(incomplete, "pair"), grouped(without)));
+          "%s got fewer negatives than wanted, %s none"
+              .formatted(
+                  spelled(Count.PAIRS_WITH_FEWER, "pair"),
+                  grouped(count(Count.PAIRS_WITHOUT_NEGATIVES))));
     }
     return lines;
   }
 
-  private static String also(long first, String firstWords, long second, String secondWords) {
+  private String also() {
     List<String> parts = new ArrayList<>();
-    if (first > 0) {
-      parts.add(grouped(first) + " " + firstWords);
+    if (count(Count.DUPLICATE_PASSAGES) > 0) {
+      parts.add(grouped(count(Count.DUPLICATE_PASSAGES)) + " with the text of an earlier one");
     }
-    if (second > 0) {
-      parts.add(grouped(second) + " " + secondWords);
+    if (count(Count.BLANK_DOCUMENTS) > 0) {
+      parts.add(grouped(count(Count.BLANK_DOCUMENTS)) + " blank and left out");
     }
     return parts.isEmpty() ? "" : " (" + String.join(", ", parts) + ")";
   }
 
-  private static String count(long number, String noun) {
-    return grouped(number) + " " + noun + (number == 1 ? "" : "s");
+  private String spelled(Count what, String noun) {
+    return grouped(count(what)) + " " + noun + (count(what) == 1 ? "" : "s");
   }
 
   private static String grouped(long number) {
@@ -154,25 +178,16 @@ public record MiningReport(
     JsonObject set = new JsonObject();
     settings.forEach(set::addProperty);
     json.add("settings", set);
-    json.addProperty("pairs", pairs);
-    json.addProperty("queries", queries);
-    json.addProperty("bad_lines", badLines);
-    json.addProperty("passages", passages);
-    json.addProperty("duplicate_passages", duplicates);
-    json.addProperty("blank_documents", blank);
-    json.addProperty("found", found);
-    JsonObject reasons = new JsonObject();
-    dropped.forEach((reason, number) -> reasons.addProperty(reason.key(), number));
-    json.add("dropped", reasons);
-    json.addProperty("not_drawn", notDrawn);
-    json.addProperty("mined", mined);
-    json.addProperty("kept", kept);
-    json.addProperty("pairs_with_fewer", incomplete);
-    json.addProperty("pairs_without_negatives", without);
-    json.addProperty("positives", positives);
-    json.addProperty("positives_outside", outside);
-    json.addProperty("positives_without_score", unscored);
-    json.addProperty("pairs_without_margin", unbounded);
+    counts.forEach(
+        (what, number) -> {
+          json.addProperty(Ascii.toLowerCase(what.name()), number);
+          if (what == Count.FOUND) {
+            JsonObject reasons = new JsonObject();
+            dropped.forEach(
+                (reason, of) -> reasons.addProperty(Ascii.toLowerCase(reason.name()), of));
+            json.add("dropped", reasons);
+          }
+        });
     recall.ifPresent(share -> json.addProperty("recall", share));
     return json;
   }

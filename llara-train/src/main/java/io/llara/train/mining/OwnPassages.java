@@ -1,29 +1,28 @@
 package io.llara.train.mining;
 
+import com.google.common.hash.HashCode;
 import com.google.gson.stream.JsonWriter;
 import io.llara.LlaraException;
 import io.llara.io.TemporaryPath;
 import io.llara.retrieval.Corpus;
+import io.llara.retrieval.DigestTable;
 import io.llara.train.data.TrainingPair;
-import java.io.Closeable;
 import java.io.IOException;
 import java.io.Writer;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
-import java.nio.file.Path;
 
 /**
  * The distinct passages of pairs, positives and negatives, as a collection: put aside in a file in
  * BEIR format. The id of a passage is a digest of its text, the same in whatever files it stands.
  */
-final class OwnPassages implements Closeable {
+final class OwnPassages implements AutoCloseable {
   private final TemporaryPath file = TemporaryPath.file("llara-mining");
-  private final KeyTable seen = new KeyTable();
+  private final DigestTable seen = new DigestTable();
   private final Writer out;
 
   OwnPassages() {
     try {
-      out = Files.newBufferedWriter(file.path(), StandardCharsets.UTF_8);
+      out = Files.newBufferedWriter(file.path());
     } catch (IOException e) {
       file.close();
       throw failed(e);
@@ -37,7 +36,7 @@ final class OwnPassages implements Closeable {
   }
 
   private void add(String passage) {
-    TextKey key = TextKey.of(passage);
+    HashCode key = PairTexts.key(passage);
     int before = seen.size();
     if (seen.add(key) < before) {
       return;
@@ -46,7 +45,7 @@ final class OwnPassages implements Closeable {
       // Not closed: that would close the file.
       JsonWriter json = new JsonWriter(out);
       json.beginObject();
-      json.name("_id").value(key.hex());
+      json.name("_id").value(key.toString());
       json.name("text").value(passage);
       json.endObject();
       json.flush();
@@ -67,8 +66,7 @@ final class OwnPassages implements Closeable {
     } catch (IOException e) {
       throw failed(e);
     }
-    Path path = file.path();
-    return new Corpus(name, () -> Files.newInputStream(path));
+    return new Corpus(name, () -> Files.newInputStream(file.path()));
   }
 
   private LlaraException failed(IOException e) {
@@ -77,12 +75,10 @@ final class OwnPassages implements Closeable {
 
   @Override
   public void close() {
-    try {
+    try (file) {
       out.close();
     } catch (IOException e) {
       throw failed(e);
-    } finally {
-      file.close();
     }
   }
 }

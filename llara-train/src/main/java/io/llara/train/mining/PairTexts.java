@@ -1,9 +1,12 @@
 package io.llara.train.mining;
 
+import com.google.common.base.CharMatcher;
+import com.google.common.hash.HashCode;
 import com.google.common.hash.Hasher;
 import com.google.common.hash.Hashing;
 import com.google.common.primitives.Ints;
 import io.llara.LlaraException;
+import io.llara.retrieval.DigestTable;
 import io.llara.train.data.DataStatistics;
 import io.llara.train.data.Dataset;
 import io.llara.train.data.DatasetReader;
@@ -14,14 +17,18 @@ import java.util.List;
 import java.util.function.Consumer;
 
 /**
- * What a first reading of the pairs tells: their texts as numbers, and which of them are positives
- * of which queries, over all lines. The texts themselves are not held.
+ * What a first reading of the pairs finds: their texts as numbers, and which of them are positives
+ * of which queries, over all lines. The texts themselves are not kept.
  */
 final class PairTexts {
   private static final int[] NONE = {};
 
+  /** The first leaves out the no-break spaces, the second line ends and tabs. */
+  private static final CharMatcher SPACES =
+      CharMatcher.forPredicate(c -> Character.isWhitespace(c) || Character.isSpaceChar(c));
+
   private final Dataset<TrainingPair> source;
-  private final KeyTable texts = new KeyTable();
+  private final DigestTable texts = new DigestTable();
 
   /** By the number of a query; a text that is no query has none. */
   private final List<int[]> positives = new ArrayList<>();
@@ -32,6 +39,14 @@ final class PairTexts {
 
   private PairTexts(Dataset<TrainingPair> source) {
     this.source = source;
+  }
+
+  /**
+   * Returns a digest that stands for a text: equal for equal texts, and for no others. Runs of
+   * white space count as one space, and its ends not.
+   */
+  static HashCode key(String text) {
+    return Hashing.murmur3_128().hashUnencodedChars(SPACES.trimAndCollapseFrom(text, ' '));
   }
 
   /**
@@ -98,7 +113,7 @@ final class PairTexts {
   }
 
   private int number(String text) {
-    int number = texts.add(TextKey.of(text));
+    int number = texts.add(key(text));
     if (number == positives.size()) {
       positives.add(NONE);
     }
@@ -111,7 +126,7 @@ final class PairTexts {
   }
 
   /** Returns the number of a text, or -1 if it does not stand in the pairs. */
-  int find(TextKey text) {
+  int find(HashCode text) {
     return texts.find(text);
   }
 
@@ -125,7 +140,7 @@ final class PairTexts {
     return queries;
   }
 
-  /** Returns what the last reading met. */
+  /** Returns the statistics of the last reading. */
   DataStatistics statistics() {
     return statistics;
   }

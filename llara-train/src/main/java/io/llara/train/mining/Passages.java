@@ -1,61 +1,54 @@
 package io.llara.train.mining;
 
-import com.google.common.primitives.ImmutableIntArray;
+import com.google.common.collect.HashMultimap;
+import com.google.common.collect.SetMultimap;
+import com.google.common.hash.HashCode;
 import io.llara.LlaraException;
 import io.llara.ProgressListener;
 import io.llara.retrieval.Corpus;
+import io.llara.retrieval.DigestTable;
 import io.llara.retrieval.Document;
-import io.llara.retrieval.PassageDigest;
+import io.llara.retrieval.TextDigest;
 import java.util.Arrays;
-import java.util.HashMap;
 import java.util.HashSet;
 import java.util.Iterator;
-import java.util.Map;
 import java.util.Set;
 import java.util.stream.Stream;
 
 /**
- * What a reading of the collection tells: which places have the same text, and where the texts of
+ * What a reading of the collection finds: which places have the same text, and where the texts of
  * the pairs are. A text of the pairs is found by its digest, as a passage (title and text) or as
- * the text of a document alone. The texts themselves are not held.
+ * the text of a document alone. The texts themselves are not kept.
  */
 final class Passages {
   private static final int ABSENT = -1;
 
   private final Corpus corpus;
   private final Corpus.Summary summary;
-  private final ImmutableIntArray texts;
-  private final int distinct;
+  private final PairTexts pairs;
+
+  /** Numbers the texts of the collection. */
+  private final DigestTable distinct = new DigestTable();
+
+  /** By the place: the number of its text. */
+  private final int[] texts;
 
   /** By the number of a text of the pairs: the first place that has it. */
   private final int[] places;
 
-  /** The texts of further places: those whose title differs. */
-  private final Map<Integer, Set<Integer>> more;
-
-  private Passages(
-      Corpus corpus,
-      Corpus.Summary summary,
-      ImmutableIntArray texts,
-      int distinct,
-      int[] places,
-      Map<Integer, Set<Integer>> more) {
-    this.corpus = corpus;
-    this.summary = summary;
-    this.texts = texts;
-    this.distinct = distinct;
-    this.places = places;
-    this.more = more;
-  }
+  /** By the number of a text of the pairs: the texts of further places, whose title differs. */
+  private final SetMultimap<Integer, Integer> more = HashMultimap.create();
 
   /**
    * Reads the collection.
    *
-   * @param progress told how many documents were read, and how many there are
+   * @param progress takes how many documents were read, and how many there are
    * @throws LlaraException if two documents have one id, or there is none with a text
    */
-  static Passages read(Corpus corpus, PairTexts pairs, ProgressListener progress) {
-    Corpus.Summary summary = corpus.summarizeUnique(document -> {});
+  Passages(Corpus corpus, PairTexts pairs, ProgressListener progress) {
+    this.corpus = corpus;
+    this.pairs = pairs;
+    this.summary = corpus.summarizeUnique(document -> {});
     if (summary.documents() == 0) {
       throw new LlaraException(corpus.name() + ": holds no document with a text");
     }
@@ -64,36 +57,29 @@ final class Passages {
           "%s: holds %d documents; expected at most %d"
               .formatted(corpus.name(), summary.documents(), Integer.MAX_VALUE - 8));
     }
-    KeyTable distinct = new KeyTable();
-    ImmutableIntArray.Builder texts = ImmutableIntArray.builder((int) summary.documents());
-    int[] places = new int[pairs.count()];
+    texts = new int[(int) summary.documents()];
+    places = new int[pairs.count()];
     Arrays.fill(places, ABSENT);
-    Map<Integer, Set<Integer>> more = new HashMap<>();
     forEach(
-        corpus,
-        summary,
         (place, document) -> {
-          TextKey passage = TextKey.of(document.passage());
-          int text = distinct.add(passage);
-          texts.add(text);
-          note(pairs.find(passage), place, text, places, more);
+          HashCode passage = PairTexts.key(document.passage());
+          texts[place] = distinct.add(passage);
+          note(pairs.find(passage), place);
           if (!document.title().isBlank()) {
-            note(pairs.find(TextKey.of(document.text())), place, text, places, more);
+            note(pairs.find(PairTexts.key(document.text())), place);
           }
           progress.progress(place + 1, summary.documents());
         });
-    return new Passages(corpus, summary, texts.build(), distinct.size(), places, more);
   }
 
-  private static void note(
-      int known, int place, int text, int[] places, Map<Integer, Set<Integer>> more) {
+  private void note(int known, int place) {
     if (known == ABSENT) {
       return;
     }
     if (places[known] == ABSENT) {
       places[known] = place;
     } else {
-      more.computeIfAbsent(known, key -> new HashSet<>()).add(text);
+      more.put(known, texts[place]);
     }
   }
 
@@ -102,29 +88,24 @@ final class Passages {
     void accept(int place, Document document);
   }
 
-  /** Hands out all documents that have text, in order. */
+  /**
+   * Hands out all documents that have text, in order.
+   *
+   * @throws LlaraException if they are not those of the first reading
+   */
   void forEach(Receiver receiver) {
-    forEach(corpus, summary, receiver);
-  }
-
-  private static void forEach(Corpus corpus, Corpus.Summary summary, Receiver receiver) {
-    PassageDigest digest = new PassageDigest();
+    TextDigest digest = new TextDigest();
     try (Stream<Document> documents = corpus.documents()) {
-      Iterator<Document> iterator = documents.iterator();
-      for (int place = 0; iterator.hasNext() && place < summary.documents(); place++) {
-        Document document = iterator.next();
+      Iterator<Document> rest = documents.iterator();
+      for (int place = 0; rest.hasNext() && place < summary.documents(); place++) {
+        Document document = rest.next();
         digest.add(document.passage());
         receiver.accept(place, document);
       }
-      if (iterator.hasNext() || !digest.value().equals(summary.digest())) {
+      if (rest.hasNext() || !digest.value().equals(summary.digest())) {
         throw new LlaraException(corpus.name() + ": changed while it was read");
       }
     }
-  }
-
-  /** Returns what messages call the collection. */
-  String name() {
-    return corpus.name();
   }
 
   Corpus corpus() {
@@ -137,29 +118,37 @@ final class Passages {
 
   /** Returns how many passages there are. */
   int count() {
-    return texts.length();
+    return texts.length;
   }
 
   /** Returns how many passages have the text of an earlier one. */
   int duplicates() {
-    return count() - distinct;
+    return count() - distinct.size();
   }
 
   /** Returns the number of the text at a place: the same for passages of the same text. */
   int text(int place) {
-    return texts.get(place);
+    return texts[place];
   }
 
   /** Returns the first place of a text of the pairs, or -1 if it is not in the collection. */
-  int place(int known) {
-    return places[known];
+  int placeOf(String text) {
+    return places[pairs.find(PairTexts.key(text))];
   }
 
-  /** Adds the numbers of the collection's texts that are a text of the pairs. */
-  void addTexts(int known, Set<Integer> numbers) {
-    if (places[known] != ABSENT) {
-      numbers.add(text(places[known]));
-      numbers.addAll(more.getOrDefault(known, Set.of()));
+  /**
+   * Returns the numbers of the collection's texts that are one of some texts of the pairs.
+   *
+   * @param known the numbers of the texts among those of the pairs
+   */
+  Set<Integer> textsOf(int... known) {
+    Set<Integer> numbers = new HashSet<>();
+    for (int text : known) {
+      if (places[text] != ABSENT) {
+        numbers.add(texts[places[text]]);
+        numbers.addAll(more.get(text));
+      }
     }
+    return numbers;
   }
 }

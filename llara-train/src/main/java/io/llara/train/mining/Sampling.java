@@ -1,6 +1,9 @@
 package io.llara.train.mining;
 
+import com.google.common.hash.HashCode;
+import com.google.common.hash.Hasher;
 import com.google.common.hash.Hashing;
+import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
@@ -35,10 +38,11 @@ public enum Sampling {
   }
 
   /** Returns the seed of one pair's draw. */
-  static long seed(long seed, List<TextKey> texts) {
-    var hasher = Hashing.murmur3_128().newHasher().putLong(seed);
-    for (TextKey text : texts) {
-      hasher.putLong(text.high()).putLong(text.low());
+  static long seed(long seed, List<HashCode> texts) {
+    Hasher hasher = Hashing.murmur3_128().newHasher().putLong(seed);
+    for (HashCode text : texts) {
+      ByteBuffer bytes = ByteBuffer.wrap(text.asBytes());
+      hasher.putLong(bytes.getLong()).putLong(bytes.getLong());
     }
     return hasher.hash().asLong();
   }

@@ -5,11 +5,13 @@ import static org.assertj.core.api.Assertions.assertThat;
 import com.google.gson.JsonObject;
 import io.llara.retrieval.Bm25Index;
 import io.llara.retrieval.Bm25Options;
+import io.llara.retrieval.Bm25Search;
 import io.llara.retrieval.Corpus;
 import io.llara.retrieval.Hits;
 import io.llara.testing.ChildJvm;
 import io.llara.train.data.Dataset;
 import io.llara.train.data.TrainingPair;
+import io.llara.train.mining.MiningReport.Count;
 import java.io.BufferedWriter;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -66,7 +68,7 @@ class Bm25MiningTest {
     MiningReport report =
         HardNegativeMiner.builder(pairs)
             .corpus(corpus)
-            .bm25(Bm25Options.DEFAULT)
+            .search(new Bm25Search(Bm25Options.DEFAULT))
             .ranks(5, 60)
             .relativeMargin(0.1)
             .leastScore(0.5)
@@ -110,8 +112,8 @@ class Bm25MiningTest {
         assertThat(MiningFiles.strings(lines.get(i), "neg")).isEqualTo(expected);
       }
     }
-    assertThat(report.unbounded()).isEqualTo(unbounded);
-    assertThat(report.outside()).isEqualTo(10);
+    assertThat(report.count(Count.PAIRS_WITHOUT_MARGIN)).isEqualTo(unbounded);
+    assertThat(report.count(Count.POSITIVES_OUTSIDE)).isEqualTo(10);
     assertThat(bounded).as("cases where the margin counts").isGreaterThan(20);
   }
 
@@ -133,7 +135,7 @@ class Bm25MiningTest {
     MiningReport report =
         HardNegativeMiner.builder(pairs)
             .corpus(corpus)
-            .bm25(Bm25Options.DEFAULT)
+            .search(new Bm25Search(Bm25Options.DEFAULT))
             .ranks(0, 10)
             .margin(0)
             .build()
@@ -141,8 +143,8 @@ class Bm25MiningTest {
     // All ten are above it; nothing takes their place.
     assertThat(MiningFiles.strings(MiningFiles.read(out).get(0), "neg")).isEmpty();
     assertThat(report.dropped()).containsEntry(DropReason.MARGIN, 10L);
-    assertThat(report.unbounded()).isEqualTo(1);
-    assertThat(report.without()).isEqualTo(1);
+    assertThat(report.count(Count.PAIRS_WITHOUT_MARGIN)).isEqualTo(1);
+    assertThat(report.count(Count.PAIRS_WITHOUT_NEGATIVES)).isEqualTo(1);
   }
 
   @Test
@@ -183,14 +185,15 @@ class Bm25MiningTest {
       MiningReport report =
           HardNegativeMiner.builder(Dataset.ofPairs(List.of(Path.of(args[0]))))
               .corpus(Corpus.of(Path.of(args[1])))
-              .bm25(Bm25Options.DEFAULT)
+              .search(new Bm25Search(Bm25Options.DEFAULT))
               .ranks(1, 20)
               .negatives(3)
               .relativeMargin(0.1)
               .build()
               .mine(Path.of(args[2]));
       System.out.printf(
-          "%d pairs, %d passages, %d mined%n", report.pairs(), report.passages(), report.mined());
+          "%d pairs, %d passages, %d mined%n",
+          report.count(Count.PAIRS), report.count(Count.PASSAGES), report.count(Count.MINED));
     }
   }
 }

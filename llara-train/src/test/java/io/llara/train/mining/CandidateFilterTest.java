@@ -40,14 +40,11 @@ class CandidateFilterTest {
         ImmutableDoubleArray.copyOf(scores));
   }
 
-  private static List<Integer> places(Remaining remaining) {
-    return remaining.candidates().stream().map(Candidate::place).toList();
-  }
-
   private static List<Integer> places(Rules rules, OptionalDouble positive, double... scores) {
-    return places(
-        new CandidateFilter(rules, IntUnaryOperator.identity())
-            .apply(hits(scores), NOTHING, positive));
+    // Places are ranks here.
+    return new CandidateFilter(rules, IntUnaryOperator.identity())
+        .apply(hits(scores), NOTHING, positive)
+        .ranks();
   }
 
   @Test
@@ -86,7 +83,7 @@ class CandidateFilterTest {
   void aTextThatRankedAboveTheWindowIsADuplicateInIt() {
     CandidateFilter filter = new CandidateFilter(window(2, 9), place -> place % 3);
     Remaining remaining = filter.apply(hits(9, 8, 7, 6, 5), NOTHING, NONE);
-    assertThat(places(remaining)).containsExactly(2);
+    assertThat(remaining.ranks()).containsExactly(2);
     assertThat(remaining.found()).isEqualTo(3);
     assertThat(remaining.drops()).isEqualTo(Map.of(DropReason.DUPLICATE, 2));
   }
@@ -138,7 +135,7 @@ class CandidateFilterTest {
                 excluded,
                 positive);
 
-    List<Candidate> expected = new ArrayList<>();
+    List<Integer> expected = new ArrayList<>();
     Map<DropReason, Integer> drops = new EnumMap<>(DropReason.class);
     for (int rank = from; rank < Math.min(from + width, found); rank++) {
       int place = ranking.get(rank);
@@ -177,12 +174,12 @@ class CandidateFilterTest {
                     });
           });
       if (reasons.isEmpty()) {
-        expected.add(new Candidate(place, score));
+        expected.add(rank);
       } else {
         drops.merge(reasons.get(0), 1, Integer::sum);
       }
     }
-    assertThat(remaining.candidates()).isEqualTo(expected);
+    assertThat(remaining.ranks()).isEqualTo(expected);
     assertThat(remaining.drops()).isEqualTo(drops);
     assertThat(remaining.found())
         .isEqualTo(expected.size() + drops.values().stream().mapToInt(i -> i).sum());

@@ -1,7 +1,6 @@
 package io.llara.train.mining;
 
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
 import com.google.gson.JsonObject;
@@ -9,13 +8,20 @@ import io.llara.ComputeType;
 import io.llara.Encoder;
 import io.llara.Mode;
 import io.llara.Similarity;
+import io.llara.retrieval.Bm25Options;
+import io.llara.retrieval.Bm25Search;
 import io.llara.retrieval.Corpus;
 import io.llara.retrieval.CorpusVectors.CachePlace;
+import io.llara.retrieval.EmbeddingSearch;
+import io.llara.retrieval.Fusion;
 import io.llara.retrieval.HnswOptions;
+import io.llara.retrieval.HybridSearch;
+import io.llara.retrieval.SearchMethod;
 import io.llara.testing.Leaks;
 import io.llara.testing.Stories;
 import io.llara.train.data.Dataset;
 import io.llara.train.data.TrainingPair;
+import io.llara.train.mining.MiningReport.Count;
 import io.llara.train.testing.NativeThreads;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -96,10 +102,10 @@ class EmbeddingMiningTest {
             .toArray(String[]::new));
   }
 
-  private HardNegativeMiner.Builder miner(EmbeddingSearch search) throws IOException {
+  private HardNegativeMiner.Builder miner(SearchMethod search) throws IOException {
     return HardNegativeMiner.builder(pairs())
         .corpus(corpus)
-        .embeddings(search)
+        .search(search)
         .ranks(0, PASSAGES)
         .negatives(PASSAGES)
         .relativeMargin(0.02);
@@ -139,8 +145,8 @@ class EmbeddingMiningTest {
     Path out = folder.resolve("mined.jsonl");
     MiningReport report = miner(EmbeddingSearch.of(encoder)).build().mine(out);
     assertMined(MiningFiles.read(out), Mode.NEXT, Mode.SELF);
-    assertThat(report.outside()).isEqualTo(4);
-    assertThat(report.unscored()).isZero();
+    assertThat(report.count(Count.POSITIVES_OUTSIDE)).isEqualTo(4);
+    assertThat(report.count(Count.POSITIVES_WITHOUT_SCORE)).isZero();
     assertThat(report.recall()).isEmpty();
     assertThat(report.settings()).containsEntry("search", "exact").containsEntry("dimension", "64");
 
@@ -210,34 +216,27 @@ class EmbeddingMiningTest {
   }
 
   @Test
-  void minesWithTheModelInADirectory() throws IOException {
-    Path expected = folder.resolve("expected.jsonl");
+  void wordsAndEmbeddingsMayBeFused() throws IOException {
     Path out = folder.resolve("mined.jsonl");
-    miner(EmbeddingSearch.of(encoder)).build().mine(expected);
-    List<Encoder> opened = new ArrayList<>();
-    ModelMiner miner =
-        new ModelMiner(
-            model -> {
-              opened.add(
-                  Encoder.builder(model)
-                      .template("llara-paper")
-                      .computeType(ComputeType.FLOAT32)
-                      .threads(1)
-                      .build());
-              return opened.get(0);
-            },
-            EmbeddingSearch::of,
-            settings ->
-                settings
-                    .corpus(corpus)
-                    .ranks(0, PASSAGES)
-                    .negatives(PASSAGES)
-                    .relativeMargin(0.02));
-    MiningReport report = miner.mine(Stories.dir(), pairs(), out);
-    assertThat(out).hasSameBinaryContentAs(expected);
-    assertThat(report.pairs()).isEqualTo(PAIRS);
-    assertThatThrownBy(() -> opened.get(0).encode("x", Mode.SELF))
-        .isInstanceOf(IllegalStateException.class);
+    Path again = folder.resolve("again.jsonl");
+    HybridSearch hybrid =
+        new HybridSearch(
+            EmbeddingSearch.of(encoder),
+            new Bm25Search(Bm25Options.DEFAULT),
+            Fusion.reciprocalRank());
+    MiningReport report = miner(hybrid).build().mine(out);
+    assertThat(report.settings())
+        .containsEntry("search", "hybrid")
+        .containsEntry("first search", "exact")
+        .containsEntry("second search", "BM25");
+    // Those outside of the collection are not found, so that they have no score.
+    assertThat(report.count(Count.POSITIVES_OUTSIDE)).isEqualTo(4);
+    assertThat(report.count(Count.POSITIVES_WITHOUT_SCORE)).isEqualTo(4);
+    assertThat(report.count(Count.PAIRS_WITHOUT_MARGIN)).isEqualTo(4);
+    assertThat(report.dropped().get(DropReason.POSITIVE)).isEqualTo(PAIRS - 4);
+    assertThat(report.dropped().get(DropReason.RELATIVE_MARGIN)).isPositive();
+    miner(hybrid).build().mine(again);
+    assertThat(again).hasSameBinaryContentAs(out);
   }
 
   @Test

@@ -3,6 +3,12 @@ package io.llara.train.mining;
 import com.google.common.primitives.ImmutableDoubleArray;
 import com.google.common.primitives.ImmutableLongArray;
 import io.llara.retrieval.Hits;
+import io.llara.retrieval.Query;
+import io.llara.retrieval.SearchListener;
+import io.llara.retrieval.SearchMethod;
+import io.llara.retrieval.Searcher;
+import io.llara.retrieval.TextSet;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalDouble;
@@ -11,7 +17,7 @@ import java.util.stream.IntStream;
 /**
  * Finds the collection in its order, whatever the query; scores fall from the collection's size.
  */
-class FakeSearch implements MiningSettings.Search {
+class FakeSearch implements SearchMethod {
   int searched;
   boolean closed;
   private OptionalDouble recall = OptionalDouble.empty();
@@ -27,44 +33,44 @@ class FakeSearch implements MiningSettings.Search {
   }
 
   /** Returns the score of a positive. */
-  OptionalDouble score(Retriever.Positive positive, int count) {
-    return positive.place() < 0
+  OptionalDouble score(Searcher.Candidate positive, int count) {
+    return positive.index() < 0
         ? OptionalDouble.empty()
-        : OptionalDouble.of(score(positive.place(), count));
+        : OptionalDouble.of(score((int) positive.index(), count));
   }
 
   @Override
-  public Map<String, String> described() {
+  public Map<String, String> settings() {
     return Map.of("search", "fake");
   }
 
   @Override
-  public Retriever open(Passages passages, MiningListener listener) {
-    int count = passages.count();
-    return new Retriever() {
+  public Searcher open(TextSet passages, SearchListener listener) {
+    int count = (int) passages.count();
+    return new Searcher() {
       @Override
-      public List<Answer> answer(List<Question> questions, int top) {
-        searched += questions.size();
-        int found = Math.min(top, count);
-        return questions.stream()
-            .map(
-                question ->
-                    new Answer(
-                        new Hits(
-                            ImmutableLongArray.copyOf(
-                                IntStream.range(0, found).mapToLong(i -> i).toArray()),
-                            ImmutableDoubleArray.copyOf(
-                                IntStream.range(0, found)
-                                    .mapToDouble(i -> score(i, count))
-                                    .toArray())),
-                        question.positives().stream()
-                            .map(positive -> score(positive, count))
-                            .toList()))
+      public List<Hits> search(List<Query> queries, int k) {
+        searched += queries.size();
+        int found = Math.min(k, count);
+        Hits hits =
+            new Hits(
+                ImmutableLongArray.copyOf(IntStream.range(0, found).mapToLong(i -> i).toArray()),
+                ImmutableDoubleArray.copyOf(
+                    IntStream.range(0, found)
+                        .mapToDouble(i -> FakeSearch.this.score(i, count))
+                        .toArray()));
+        return Collections.nCopies(queries.size(), hits);
+      }
+
+      @Override
+      public List<OptionalDouble> score(List<Candidate> candidates) {
+        return candidates.stream()
+            .map(candidate -> FakeSearch.this.score(candidate, count))
             .toList();
       }
 
       @Override
-      public OptionalDouble recall() {
+      public OptionalDouble recall(List<Query> queries, int k) {
         return recall;
       }
 

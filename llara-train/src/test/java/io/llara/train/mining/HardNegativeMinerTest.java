@@ -12,11 +12,16 @@ import com.google.gson.JsonObject;
 import com.google.gson.JsonParser;
 import io.llara.LlaraException;
 import io.llara.retrieval.Bm25Options;
+import io.llara.retrieval.Bm25Search;
 import io.llara.retrieval.Corpus;
+import io.llara.retrieval.SearchListener;
+import io.llara.retrieval.Searcher;
+import io.llara.retrieval.TextSet;
 import io.llara.train.data.BadLines;
 import io.llara.train.data.Dataset;
 import io.llara.train.data.DatasetReader;
 import io.llara.train.data.TrainingPair;
+import io.llara.train.mining.MiningReport.Count;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -79,15 +84,15 @@ class HardNegativeMinerTest {
                  "pos_ids": ["d1"], "neg_ids": ["d0", "d2", "d3"], "neg_scores": [9.0, 7.0, 6.0]}
                 """));
     assertThat(strings(lines.get(1), "neg_ids")).containsExactly("d1", "d3", "d4");
-    assertThat(report.pairs()).isEqualTo(2);
-    assertThat(report.queries()).isEqualTo(2);
-    assertThat(report.passages()).isEqualTo(9);
-    assertThat(report.found()).isEqualTo(18);
+    assertThat(report.count(Count.PAIRS)).isEqualTo(2);
+    assertThat(report.count(Count.QUERIES)).isEqualTo(2);
+    assertThat(report.count(Count.PASSAGES)).isEqualTo(9);
+    assertThat(report.count(Count.FOUND)).isEqualTo(18);
     assertThat(report.dropped()).containsEntry(DropReason.POSITIVE, 3L);
-    assertThat(report.mined()).isEqualTo(6);
-    assertThat(report.notDrawn()).isEqualTo(9);
-    assertThat(report.incomplete()).isZero();
-    assertThat(report.positives()).isEqualTo(3);
+    assertThat(report.count(Count.MINED)).isEqualTo(6);
+    assertThat(report.count(Count.NOT_DRAWN)).isEqualTo(9);
+    assertThat(report.count(Count.PAIRS_WITH_FEWER)).isZero();
+    assertThat(report.count(Count.POSITIVES)).isEqualTo(3);
   }
 
   @Test
@@ -123,7 +128,7 @@ class HardNegativeMinerTest {
     assertThat(strings(lines.get(0), "neg")).containsExactly("Cow Another animal.");
     assertThat(strings(lines.get(0), "pos_ids")).containsExactly("a");
     assertThat(strings(lines.get(1), "neg_ids")).containsExactly("b", "d");
-    assertThat(report.duplicates()).isEqualTo(1);
+    assertThat(report.count(Count.DUPLICATE_PASSAGES)).isEqualTo(1);
     assertThat(report.dropped()).containsEntry(DropReason.POSITIVE, 5L);
   }
 
@@ -142,7 +147,7 @@ class HardNegativeMinerTest {
     assertThat(report.dropped())
         .containsEntry(DropReason.QUERY, 1L)
         .containsEntry(DropReason.DUPLICATE, 1L);
-    assertThat(report.outside()).isEqualTo(1);
+    assertThat(report.count(Count.POSITIVES_OUTSIDE)).isEqualTo(1);
     assertThat(strings(MiningFiles.read(out).get(0), "pos_ids")).containsExactly((String) null);
   }
 
@@ -165,9 +170,9 @@ class HardNegativeMinerTest {
     assertThat(strings(lines.get(0), "neg")).containsExactly("three", "four");
     assertThat(strings(lines.get(1), "neg")).containsExactly("one", "three", "four");
     assertThat(strings(lines.get(0), "pos_ids"))
-        .containsExactly(TextKey.of("one").hex(), TextKey.of("two").hex());
-    assertThat(report.passages()).isEqualTo(4);
-    assertThat(report.duplicates()).isZero();
+        .containsExactly(PairTexts.key("one").toString(), PairTexts.key("two").toString());
+    assertThat(report.count(Count.PASSAGES)).isEqualTo(4);
+    assertThat(report.count(Count.DUPLICATE_PASSAGES)).isZero();
   }
 
   @Test
@@ -185,8 +190,8 @@ class HardNegativeMinerTest {
     assertThat(strings(line, "neg_ids")).containsExactly("d2", null, "d1", "d3");
     assertThat(strings(line, "neg_scores")).containsExactly(null, null, "4.0", "2.0");
     assertThat(report.dropped()).containsEntry(DropReason.ALREADY_NEGATIVE, 1L);
-    assertThat(report.kept()).isEqualTo(2);
-    assertThat(report.mined()).isEqualTo(2);
+    assertThat(report.count(Count.KEPT)).isEqualTo(2);
+    assertThat(report.count(Count.MINED)).isEqualTo(2);
   }
 
   @Test
@@ -199,8 +204,8 @@ class HardNegativeMinerTest {
     List<JsonObject> lines = MiningFiles.read(out);
     assertThat(strings(lines.get(0), "neg_ids")).containsExactly("d1", "d2");
     assertThat(strings(lines.get(1), "neg_ids")).isEmpty();
-    assertThat(report.incomplete()).isEqualTo(2);
-    assertThat(report.without()).isEqualTo(1);
+    assertThat(report.count(Count.PAIRS_WITH_FEWER)).isEqualTo(2);
+    assertThat(report.count(Count.PAIRS_WITHOUT_NEGATIVES)).isEqualTo(1);
   }
 
   @Test
@@ -223,16 +228,16 @@ class HardNegativeMinerTest {
     assertThat(strings(lines.get(1), "neg_ids")).containsExactly("d6", "d7", "d8", "d9");
     assertThat(strings(lines.get(2), "neg_ids")).hasSize(10);
     assertThat(strings(lines.get(3), "neg_ids")).containsExactly("d7", "d8", "d9");
-    assertThat(report.unscored()).isEqualTo(2);
-    assertThat(report.unbounded()).isEqualTo(1);
-    assertThat(report.outside()).isEqualTo(2);
+    assertThat(report.count(Count.POSITIVES_WITHOUT_SCORE)).isEqualTo(2);
+    assertThat(report.count(Count.PAIRS_WITHOUT_MARGIN)).isEqualTo(1);
+    assertThat(report.count(Count.POSITIVES_OUTSIDE)).isEqualTo(2);
     assertThat(report.dropped().get(DropReason.MARGIN)).isEqualTo(3 + 2 + 4);
     assertThat(report.dropped().get(DropReason.RELATIVE_MARGIN)).isEqualTo(1 + 1 + 2);
-    assertThat(report.found())
+    assertThat(report.count(Count.FOUND))
         .isEqualTo(
             report.dropped().values().stream().mapToLong(i -> i).sum()
-                + report.mined()
-                + report.notDrawn());
+                + report.count(Count.MINED)
+                + report.count(Count.NOT_DRAWN));
   }
 
   @Test
@@ -241,13 +246,13 @@ class HardNegativeMinerTest {
     FakeSearch search =
         new FakeSearch() {
           @Override
-          OptionalDouble score(Retriever.Positive positive, int count) {
+          OptionalDouble score(Searcher.Candidate positive, int count) {
             throw new AssertionError("nobody asked");
           }
         };
     MiningReport report =
         miner(pairs, corpus(documents(2))).search(search).build().mine(file("mined.jsonl"));
-    assertThat(report.unscored()).isZero();
+    assertThat(report.count(Count.POSITIVES_WITHOUT_SCORE)).isZero();
     assertThat(search.closed).isTrue();
   }
 
@@ -317,7 +322,7 @@ class HardNegativeMinerTest {
             .mine(out);
     JsonObject json =
         JsonParser.parseString(Files.readString(file("mined.jsonl.report.json"))).getAsJsonObject();
-    assertThat(json.get("mined").getAsLong()).isEqualTo(report.mined()).isEqualTo(1);
+    assertThat(json.get("mined").getAsLong()).isEqualTo(report.count(Count.MINED)).isEqualTo(1);
     assertThat(json.get("blank_documents").getAsLong()).isEqualTo(1);
     assertThat(json.getAsJsonObject("dropped").get("positive").getAsLong()).isEqualTo(1);
     assertThat(json.getAsJsonObject("settings").get("relative margin").getAsString())
@@ -326,7 +331,7 @@ class HardNegativeMinerTest {
     assertThat(report.summary())
         .contains("1 pair with 1 query over 2 passages (1 blank and left out)")
         .contains("             1 dropped: known positives of the query")
-        .contains("1 pair got fewer negatives than asked for, 0 none");
+        .contains("1 pair got fewer negatives than wanted, 0 none");
   }
 
   @Test
@@ -366,8 +371,8 @@ class HardNegativeMinerTest {
         miner(Dataset.ofPairs(List.of(file)).badLines(BadLines.SKIP), corpus(documents(2)))
             .build()
             .mine(file("mined.jsonl"));
-    assertThat(report.badLines()).isEqualTo(1);
-    assertThat(report.pairs()).isEqualTo(1);
+    assertThat(report.count(Count.BAD_LINES)).isEqualTo(1);
+    assertThat(report.count(Count.PAIRS)).isEqualTo(1);
   }
 
   @Test
@@ -412,7 +417,7 @@ class HardNegativeMinerTest {
     FakeSearch positive =
         new FakeSearch() {
           @Override
-          OptionalDouble score(Retriever.Positive asked, int count) {
+          OptionalDouble score(Searcher.Candidate positive, int count) {
             return OptionalDouble.of(Double.NaN);
           }
         };
@@ -479,7 +484,7 @@ class HardNegativeMinerTest {
     FakeSearch changing =
         new FakeSearch() {
           @Override
-          public Retriever open(Passages passages, MiningListener listener) {
+          public Searcher open(TextSet passages, SearchListener listener) {
             try {
               Files.writeString(file("p"), pair("q", "text 1"));
             } catch (IOException e) {
@@ -536,7 +541,7 @@ class HardNegativeMinerTest {
     assertThatThrownBy(
             () ->
                 HardNegativeMiner.builder(pairs)
-                    .bm25(Bm25Options.DEFAULT)
+                    .search(new Bm25Search(Bm25Options.DEFAULT))
                     .ranks(-1, 3)
                     .relativeMargin(-0.1)
                     .greatestScore(Double.POSITIVE_INFINITY)

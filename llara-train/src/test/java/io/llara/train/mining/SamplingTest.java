@@ -3,6 +3,7 @@ package io.llara.train.mining;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
+import com.google.common.hash.HashCode;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
@@ -43,7 +44,7 @@ class SamplingTest {
     int[] counts = new int[10];
     int draws = 20_000;
     for (int draw = 0; draw < draws; draw++) {
-      long seed = Sampling.seed(7, List.of(TextKey.of("query " + draw)));
+      long seed = Sampling.seed(7, List.of(PairTexts.key("query " + draw)));
       Sampling.RANDOM.choose(ranked(10), 3, seed).forEach(i -> counts[i]++);
     }
     for (int count : counts) {
@@ -57,9 +58,27 @@ class SamplingTest {
     Set<Long> seeds = new HashSet<>();
     for (long seed = 0; seed < 10; seed++) {
       for (int text = 0; text < 10; text++) {
-        seeds.add(Sampling.seed(seed, List.of(TextKey.of("text " + text))));
+        seeds.add(Sampling.seed(seed, List.of(PairTexts.key("text " + text))));
       }
     }
     assertThat(seeds).hasSize(100);
+  }
+
+  /** What was drawn with a seed stays what is drawn with it, from release to release. */
+  @Test
+  void seedsStayTheSame() {
+    assertThat(Sampling.seed(42, List.of(PairTexts.key("a query"), PairTexts.key("a passage"))))
+        .isEqualTo(-1701856386536771777L);
+    assertThat(PairTexts.key("a  query")).hasToString("d1f3ced0a6b038eaa9892df5ab70efcc");
+  }
+
+  @Test
+  void textsAreTheSameWhateverTheirWhiteSpace() {
+    HashCode key = PairTexts.key("a llama and b");
+    assertThat(List.of(" a llama  and b", "a\tllama\r\nand\u00a0b\n", "a\u2003llama and b "))
+        .allSatisfy(text -> assertThat(PairTexts.key(text)).isEqualTo(key));
+    assertThat(List.of("a llama andb", "A llama and b", "a llama, and b", ""))
+        .allSatisfy(text -> assertThat(PairTexts.key(text)).isNotEqualTo(key));
+    assertThat(key.toString()).matches("[0-9a-f]{32}");
   }
 }

@@ -15,7 +15,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
-class TrecRunTest {
+class RunTest {
   @TempDir private Path folder;
 
   @Test
@@ -32,7 +32,7 @@ class TrecRunTest {
     rankings.put("q1", new Ranking(List.of(new ScoredDocument("d1", -1))));
     Run run = new Run("ours", rankings);
     Path file = folder.resolve("run.txt");
-    TrecRun.write(file, run);
+    run.write(file);
     assertThat(Files.readString(file))
         .isEqualTo(
             """
@@ -42,15 +42,15 @@ class TrecRunTest {
             q2 Q0 é 4 1.4E-45 ours
             q1 Q0 d1 1 -1.0 ours
             """);
-    assertThat(TrecRun.read(file)).isEqualTo(run);
-    assertThat(TrecRun.read(file).rankings().keySet()).containsExactly("q2", "q1");
+    assertThat(Run.read(file)).isEqualTo(run);
+    assertThat(Run.read(file).rankings().keySet()).containsExactly("q2", "q1");
   }
 
   @Test
   void scoresTellTheOrderAndNotRanks() throws IOException {
     Path file =
         Files.writeString(folder.resolve("run"), "\nq1\tQ0  d1 1 0.5 x\n q1 Q0 d2 9 1e0 y\n");
-    Run run = TrecRun.read(file);
+    Run run = Run.read(file);
     assertThat(run.name()).isEqualTo("y");
     assertThat(run.ranking("q1").documents())
         .containsExactly(new ScoredDocument("d2", 1), new ScoredDocument("d1", 0.5f));
@@ -69,7 +69,7 @@ class TrecRunTest {
           """)
   void namesTheLineThatIsWrong(String line, String message) throws IOException {
     Path file = Files.writeString(folder.resolve("run"), "q1 Q0 d1 1 0.5 run\n" + line);
-    assertThatThrownBy(() -> TrecRun.read(file))
+    assertThatThrownBy(() -> Run.read(file))
         .isInstanceOf(LlaraException.class)
         .hasMessageContaining(file.toString())
         .hasMessageContaining(message);
@@ -84,7 +84,7 @@ class TrecRunTest {
             new Run("r", Map.of("q1", spaced)),
             new Run("r", Map.of("", Ranking.EMPTY)),
             new Run("a b", Map.of()))) {
-      assertThatThrownBy(() -> TrecRun.write(file, run))
+      assertThatThrownBy(() -> run.write(file))
           .isInstanceOf(LlaraException.class)
           .hasMessageContaining("is empty or has a space");
       assertThat(file).hasContent("old");

@@ -1,0 +1,90 @@
+package io.llara.retrieval;
+
+import io.llara.Encoder;
+import io.llara.Mode;
+import io.llara.retrieval.CorpusVectors.CachePlace;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.Optional;
+
+/**
+ * Search by a model's embeddings: scores are inner products, the cosine where the model's
+ * embeddings have length 1. An immutable value.
+ *
+ * @param encoder embeds queries and passages; the caller closes it
+ * @param queries how queries are embedded
+ * @param passages how passages are embedded
+ * @param cache where vectors are kept, those of a collection and those of queries; without it they
+ *     are made each time
+ * @param hnsw how a graph over the passages is built, for collections that are too large to look at
+ *     all of; without it the search is exact
+ */
+public record EmbeddingSearch(
+    Encoder encoder,
+    Mode queries,
+    Mode passages,
+    Optional<CachePlace> cache,
+    Optional<HnswOptions> hnsw)
+    implements SearchMethod {
+
+  /** Returns the exact search: queries as {@link Mode#NEXT}, passages as {@link Mode#SELF}. */
+  public static EmbeddingSearch of(Encoder encoder) {
+    return new EmbeddingSearch(encoder, Mode.NEXT, Mode.SELF, Optional.empty(), Optional.empty());
+  }
+
+  /** Returns this search with other modes. */
+  public EmbeddingSearch withModes(Mode ofQueries, Mode ofPassages) {
+    return new EmbeddingSearch(encoder, ofQueries, ofPassages, cache, hnsw);
+  }
+
+  /** Returns this search with vectors from a cache. */
+  public EmbeddingSearch withCache(CachePlace place) {
+    return new EmbeddingSearch(encoder, queries, passages, Optional.of(place), hnsw);
+  }
+
+  /**
+   * Returns this search by a graph, which finds most of the best passages; {@link Searcher#recall}
+   * measures how many.
+   */
+  public EmbeddingSearch withHnsw(HnswOptions options) {
+    return new EmbeddingSearch(encoder, queries, passages, cache, Optional.of(options));
+  }
+
+  @Override
+  public Searcher open(TextSet texts, SearchListener listener) {
+    listener.encoding("passages", texts.count());
+    CorpusVectors vectors = encode(texts, passages, listener);
+    try {
+      Searcher searcher =
+          hnsw.isPresent()
+              ? HnswIndex.build(vectors, hnsw.get(), encoder.lanes())
+              : new ExactSearch(vectors, encoder.lanes());
+      return new EmbeddingSearcher(this, vectors, searcher, listener);
+    } catch (RuntimeException | Error e) {
+      vectors.close();
+      throw e;
+    }
+  }
+
+  CorpusVectors encode(TextSet texts, Mode mode, SearchListener listener) {
+    return cache.isPresent()
+        ? CorpusVectors.open(texts, encoder, mode, cache.get(), listener::note)
+        : CorpusVectors.open(texts, encoder, mode);
+  }
+
+  @Override
+  public Map<String, String> settings() {
+    Map<String, String> values = new LinkedHashMap<>();
+    values.put("search", hnsw.isPresent() ? "HNSW" : "exact");
+    hnsw.ifPresent(options -> values.put("graph", options.toString()));
+    cache.ifPresent(place -> values.put("model sha256", place.model()));
+    values.put("template", encoder.template().name());
+    values.put("compute type", encoder.computeType().name());
+    values.put("max tokens", String.valueOf(encoder.maxTokens()));
+    values.put("dimension", String.valueOf(encoder.dimension()));
+    values.put("normalized", String.valueOf(encoder.normalizes()));
+    values.put("queries as", queries.name());
+    values.put("passages as", passages.name());
+    return values;
+  }
+}

@@ -1,0 +1,169 @@
+package io.llara.retrieval;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.NavigableMap;
+import java.util.OptionalDouble;
+import java.util.TreeMap;
+
+/** The search over the vectors of a collection, with an encoder for the texts of queries. */
+final class EmbeddingSearcher implements Searcher {
+  /** So many vectors are read at a time. */
+  private static final int BLOCK = 256;
+
+  /** On so many queries the recall of an approximate search is measured. */
+  private static final int SAMPLED_QUERIES = 100;
+
+  private final EmbeddingSearch method;
+  private final CorpusVectors passages;
+  private final Searcher vectors;
+  private final SearchListener listener;
+
+  /**
+   * Creates the search.
+   *
+   * @param vectors searches the passages by vectors; closed with this, as the passages are
+   */
+  EmbeddingSearcher(
+      EmbeddingSearch method, CorpusVectors passages, Searcher vectors, SearchListener listener) {
+    this.method = method;
+    this.passages = passages;
+    this.vectors = vectors;
+    this.listener = listener;
+  }
+
+  /** Numbers texts in the order of their coming. */
+  private static final class Distinct {
+    private final Map<String, Integer> numbers = new LinkedHashMap<>();
+
+    int number(String text) {
+      return numbers.computeIfAbsent(text, key -> numbers.size());
+    }
+
+    TextSet set(String name) {
+      return TextSet.of(name, List.copyOf(numbers.keySet()));
+    }
+  }
+
+  @Override
+  public List<Hits> search(List<Query> queries, int k) {
+    return vectors.search(prepare(queries), k);
+  }
+
+  /** Returns the queries with vectors: those that have none get that of their text. */
+  @Override
+  public List<Query> prepare(List<Query> queries) {
+    Distinct texts = new Distinct();
+    queries.stream()
+        .filter(query -> query.vector().isEmpty())
+        .forEach(query -> texts.number(query.requireText()));
+    if (texts.numbers.isEmpty()) {
+      return queries;
+    }
+    listener.encoding("queries", texts.numbers.size());
+    List<float[]> encoded = new ArrayList<>();
+    try (CorpusVectors rows = method.encode(texts.set("the queries"), method.queries(), listener)) {
+      rows.forEachBlock(
+          BLOCK,
+          (first, count, block) -> {
+            for (int i = 0; i < count; i++) {
+              float[] row = new float[rows.dimension()];
+              block.get(i * row.length, row);
+              encoded.add(row);
+            }
+          });
+    }
+    return queries.stream()
+        .map(
+            query ->
+                query.vector().isPresent()
+                    ? query
+                    : query.withVector(encoded.get(texts.number(query.requireText()))))
+        .toList();
+  }
+
+  /** Returns the scores of all candidates: those outside of the collection are encoded. */
+  @Override
+  public List<OptionalDouble> score(List<Candidate> candidates) {
+    List<Query> queries = prepare(candidates.stream().map(Candidate::query).toList());
+    NavigableMap<Long, List<Integer>> inside = new TreeMap<>();
+    Distinct others = new Distinct();
+    NavigableMap<Long, List<Integer>> outside = new TreeMap<>();
+    for (int i = 0; i < candidates.size(); i++) {
+      Candidate candidate = candidates.get(i);
+      boolean found = candidate.index() >= 0;
+      (found ? inside : outside)
+          .computeIfAbsent(
+              found ? candidate.index() : others.number(candidate.text()), key -> new ArrayList<>())
+          .add(i);
+    }
+    double[] scores = new double[candidates.size()];
+    score(passages, inside, queries, scores);
+    if (!outside.isEmpty()) {
+      try (CorpusVectors rows =
+          method.encode(
+              others.set("passages outside of the collection"), method.passages(), listener)) {
+        score(rows, outside, queries, scores);
+      }
+    }
+    return Arrays.stream(scores).mapToObj(OptionalDouble::of).toList();
+  }
+
+  /**
+   * Scores with vectors at some places, in one pass: the same bits as a search gives.
+   *
+   * @param wanted by the place the candidates, as indices of their queries and scores
+   */
+  private static void score(
+      VectorSet vectors,
+      NavigableMap<Long, List<Integer>> wanted,
+      List<Query> queries,
+      double[] scores) {
+    if (wanted.isEmpty()) {
+      return;
+    }
+    float[] vector = new float[vectors.dimension()];
+    vectors.forEachBlock(
+        BLOCK,
+        (first, count, block) ->
+            wanted
+                .subMap(first, first + count)
+                .forEach(
+                    (place, candidates) -> {
+                      block.get((int) (place - first) * vector.length, vector);
+                      for (int i : candidates) {
+                        scores[i] =
+                            InnerProduct.of(
+                                InnerProduct.widened(queries.get(i).requireVector()), vector);
+                      }
+                    }));
+  }
+
+  @Override
+  public OptionalDouble recall(List<Query> queries, int k) {
+    if (!(vectors instanceof HnswIndex index) || queries.isEmpty()) {
+      return OptionalDouble.empty();
+    }
+    int step = Math.max(1, queries.size() / SAMPLED_QUERIES);
+    List<Query> sample = new ArrayList<>();
+    for (int i = 0; i < queries.size() && sample.size() < SAMPLED_QUERIES; i += step) {
+      sample.add(queries.get(i));
+    }
+    List<Query> sampled = prepare(sample);
+    try (ExactSearch exact = new ExactSearch(passages, method.encoder().lanes())) {
+      return OptionalDouble.of(index.recall(sampled, exact.search(sampled, k), k));
+    }
+  }
+
+  @Override
+  public void close() {
+    try {
+      vectors.close();
+    } finally {
+      passages.close();
+    }
+  }
+}
