@@ -16,7 +16,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Sums the gradients that several lanes and micro-batches contribute to one step, in float32 and in
- * the order of the contributors' numbers, whoever comes first: a sum does not depend on timing.
+ * the contributors' order, whoever comes first: a sum does not depend on timing.
  *
  * <p>Contributors may run at once; {@link #begin} and {@link #totals} are for the thread that owns
  * the step.

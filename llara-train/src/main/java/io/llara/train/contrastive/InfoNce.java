@@ -146,7 +146,7 @@ public record InfoNce(double temperature, boolean normalized) {
   private Sums losses(Tensor q, Tensor p, int[] places, long from, @Nullable Backward backward) {
     Tensor scores = scores(q, p);
     Tensor index = Tensors.ofInts(places).unsqueeze(1);
-    // Against the positive's score, so that a small loss is no difference of large numbers.
+    // Against the positive's score, so that a small loss is not a difference of large numbers.
     scores.sub_(scores.gather(1, index));
     float[] losses = Tensors.toFloats(scores.logsumexp(new long[] {1}, false));
     float[] notBelow = Tensors.toFloats(scores.ge(new Scalar(0.0)).sum(1));

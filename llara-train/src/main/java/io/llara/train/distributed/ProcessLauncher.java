@@ -76,7 +76,7 @@ public final class ProcessLauncher {
   /** Guarded by this, as is the flag. */
   private final List<Rank> ranks = new ArrayList<>();
 
-  /** Whether the ranks are being ended: how they do is no news then. */
+  /** Whether the ranks are being ended: how they end is not reported then. */
   private boolean ending;
 
   /** A process and the thread that passes on its output, of which rank 0 has none. */
@@ -134,7 +134,7 @@ public final class ProcessLauncher {
    * Returns the command that started this process: its Java, the JVM's options, and the program
    * with its arguments.
    *
-   * @throws DistributedException if this system does not tell a process its own arguments
+   * @throws DistributedException if this system does not report the arguments of a process
    */
   public static List<String> thisCommand() {
     return ThisCommand.get();

@@ -54,7 +54,7 @@ final class ThisCommand {
           .orElseThrow(
               () ->
                   new DistributedException(
-                      "this system does not tell a process its own arguments; start the ranks with"
+                      "this system does not report the arguments of a process; start the ranks with"
                           + " RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT set"));
     }
   }

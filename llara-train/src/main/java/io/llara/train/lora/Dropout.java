@@ -12,7 +12,7 @@ import org.bytedeco.pytorch.global.torch;
  * Dropout (JMLR 15, 2014) whose random numbers are a function of what is being computed, not of
  * what was computed before: of a key for the pass, set by the thread that runs it, and of the
  * place. A layer that is run again drops the same elements, lanes do not disturb each other, and
- * nothing has to be saved to go on later.
+ * nothing has to be saved to resume.
  *
  * <p>Thread-safe.
  */
@@ -26,12 +26,12 @@ public final class Dropout {
     this.probability = probability;
   }
 
-  /** Sets what the random numbers of this thread come from, until {@link #stop}. */
+  /** Sets the key of this thread's random numbers, until {@link #stop}. */
   public void start(long passKey) {
     key.set(passKey);
   }
 
-  /** Drops nothing on this thread from now on. */
+  /** Ends dropout on this thread. */
   public void stop() {
     key.remove();
   }

@@ -198,9 +198,9 @@ public final class AdamW implements AutoCloseable {
   }
 
   /**
-   * Goes on where another optimiser was.
+   * Restores the state of another optimiser.
    *
-   * @param steps how often that one had moved its parameters
+   * @param steps how many steps that one had made
    * @param names the name of each parameter, in their order
    * @param load gives a tensor of {@link #state} by its name; this method closes it
    * @throws LlaraException if a tensor does not have its parameter's shape, or is not float32

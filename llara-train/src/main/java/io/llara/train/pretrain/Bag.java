@@ -6,8 +6,8 @@ import java.util.Arrays;
 /**
  * What an embedding must predict: distinct token ids with weights that sum to one. Immutable.
  *
- * <p>The two recipes differ here. The released code asks for the <em>set</em> of the target's ids,
- * the paper (arXiv 2312.15503, section 3.1) for every one of its tokens.
+ * <p>The two recipes differ here. The released code predicts the <em>set</em> of the target's ids,
+ * the paper (arXiv 2312.15503, section 3.1) every one of its tokens.
  */
 @Internal
 public final class Bag {

@@ -4,7 +4,7 @@ import io.llara.Internal;
 import org.bytedeco.pytorch.Tensor;
 
 /**
- * A loss and what it asks of the hidden states.
+ * A loss and its gradient by the hidden states.
  *
  * @param sum over the rows or bags, not scaled
  * @param hiddenGradient {@code scale · ∂sum/∂hidden}, in the shape and type of the hidden states
