@@ -263,7 +263,7 @@ class PretrainCommandTest {
     List<String> lines = run.err().lines().toList();
     assertThat(lines.get(lines.size() - 1))
         .startsWith("llara pretrain: step ")
-        .contains("the loss is no finite number")
+        .contains("the loss is not finite")
         .contains("corpus.jsonl:");
     assertThat(run.bytes()).isEmpty();
   }

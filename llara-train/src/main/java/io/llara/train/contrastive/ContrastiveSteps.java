@@ -1,22 +1,20 @@
 package io.llara.train.contrastive;
 
+import com.google.common.collect.Lists;
 import io.llara.Internal;
 import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.LoraAdapter;
 import io.llara.prompt.Prompt;
-import io.llara.tensor.Libtorch;
+import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
 import io.llara.train.model.TrainedModel;
 import io.llara.train.optim.AdamW;
-import io.llara.train.run.Lanes;
 import io.llara.train.run.TrainingSteps;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.stream.Stream;
-import org.bytedeco.pytorch.NoGradGuard;
+import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
-import org.jspecify.annotations.Nullable;
 
 /**
  * Losses, gradients and updates of given prompts, without a run around them: for replaying numbers
@@ -27,8 +25,8 @@ import org.jspecify.annotations.Nullable;
 @Internal
 public final class ContrastiveSteps extends TrainingSteps {
   private final InfoNce loss;
-  private final Lanes lanes = new Lanes(1);
   private final GradCache cache;
+  private final ContrastiveObjective objective;
 
   /**
    * What comes out of a batch.
@@ -45,7 +43,10 @@ public final class ContrastiveSteps extends TrainingSteps {
       TrainedModel model, InfoNce loss, AdamW.Settings optimizer, int subBatch) {
     super(model, optimizer);
     this.loss = loss;
-    this.cache = new GradCache(new ContrastivePass(model, false), lanes, model.dropout(), subBatch);
+    this.cache =
+        new GradCache(
+            new ContrastivePass(model, false), workers().lanes(), model.dropout(), subBatch);
+    this.objective = new ContrastiveObjective(loss, cache, workers());
   }
 
   /**
@@ -58,12 +59,11 @@ public final class ContrastiveSteps extends TrainingSteps {
    */
   public static ContrastiveSteps full(
       Path checkpoint, InfoNce loss, int positions, AdamW.Settings optimizer, int subBatch) {
-    Libtorch.load();
-    TrainedModel model =
-        TrainedModel.full(
-            CheckpointDirectory.open(checkpoint),
-            new TrainedModel.Settings(ScalarType.Float, positions, false));
-    return new ContrastiveSteps(model, loss, optimizer, subBatch);
+    return new ContrastiveSteps(
+        TrainedModel.full(CheckpointDirectory.open(checkpoint), settings(positions)),
+        loss,
+        optimizer,
+        subBatch);
   }
 
   /**
@@ -82,15 +82,14 @@ public final class ContrastiveSteps extends TrainingSteps {
       int positions,
       AdamW.Settings optimizer,
       int subBatch) {
-    Libtorch.load();
     CheckpointDirectory base = CheckpointDirectory.open(checkpoint);
-    TrainedModel model =
-        TrainedModel.adapter(
-            base,
-            new TrainedModel.Settings(ScalarType.Float, positions, false),
-            LoraAdapter.open(adapter, base.config()),
-            0);
-    return new ContrastiveSteps(model, loss, optimizer, subBatch);
+    LoraAdapter updates = LoraAdapter.open(adapter, base.config());
+    return new ContrastiveSteps(
+        TrainedModel.adapter(base, settings(positions), updates, 0), loss, optimizer, subBatch);
+  }
+
+  private static TrainedModel.Settings settings(int positions) {
+    return new TrainedModel.Settings(ScalarType.Float, positions, false);
   }
 
   /**
@@ -105,54 +104,22 @@ public final class ContrastiveSteps extends TrainingSteps {
           "%d passages for %d queries; expected as many for each"
               .formatted(passages.size(), queries.size()));
     }
-    List<Prompt> prompts = Stream.concat(queries.stream(), passages.stream()).toList();
-    int count = queries.size();
-    InfoNce.Targets targets = new InfoNce.Targets(0, passages.size() / count);
-    Whole whole = new Whole(count, targets);
-    try (NoGradGuard noGrad = new NoGradGuard()) {
-      gradients.begin(cache.contributors(prompts.size()));
-      cache.train(prompts, 0, whole, gradients);
+    List<List<Prompt>> groups = Lists.partition(passages, passages.size() / queries.size());
+    List<PairExample> batch =
+        IntStream.range(0, queries.size())
+            .mapToObj(i -> new PairExample(queries.get(i), groups.get(i), "given prompts"))
+            .toList();
+    double mean = run(objective, batch).getOrDefault("loss", Double.NaN);
+    try (TensorScope scope = new TensorScope()) {
+      Tensor raw = cache.embed(PairExample.prompts(batch));
+      Tensor embeddings = loss.embeddings(raw);
+      Tensor ofQueries = embeddings.narrow(0, 0, queries.size());
+      Tensor ofPassages = embeddings.narrow(0, queries.size(), passages.size());
+      return new Outcome(
+          mean,
+          Tensors.toFloats(ofQueries),
+          Tensors.toFloats(ofPassages),
+          Tensors.toFloats(loss.scores(ofQueries, ofPassages)));
     }
-    Outcome outcome = whole.outcome;
-    if (outcome == null) {
-      throw new IllegalStateException("the loss was not computed");
-    }
-    return outcome;
-  }
-
-  /** The loss of a batch that is all there is. */
-  private final class Whole implements GradCache.Loss {
-    private final int queries;
-    private final InfoNce.Targets targets;
-    @Nullable Outcome outcome;
-
-    Whole(int queries, InfoNce.Targets targets) {
-      this.queries = queries;
-      this.targets = targets;
-    }
-
-    @Override
-    public void differentiate(Tensor embeddings, Tensor gradient) {
-      long passages = embeddings.size(0) - queries;
-      Tensor q = embeddings.narrow(0, 0, queries);
-      Tensor p = embeddings.narrow(0, queries, passages);
-      InfoNce.Differentiated result = loss.differentiate(q, p, targets, 1.0 / queries);
-      gradient.narrow(0, 0, queries).copy_(result.queryGradient());
-      gradient.narrow(0, queries, passages).copy_(result.passageGradient());
-      Tensor unitQueries = loss.embeddings(q);
-      Tensor unitPassages = loss.embeddings(p);
-      outcome =
-          new Outcome(
-              result.sums().loss() / queries,
-              Tensors.toFloats(unitQueries),
-              Tensors.toFloats(unitPassages),
-              Tensors.toFloats(loss.scores(unitQueries, unitPassages)));
-    }
-  }
-
-  @Override
-  public void close() {
-    lanes.close();
-    super.close();
   }
 }

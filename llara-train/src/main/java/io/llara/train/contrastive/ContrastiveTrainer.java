@@ -4,12 +4,24 @@ import io.llara.prompt.PromptTemplate;
 import io.llara.train.Trainer;
 import io.llara.train.TrainingResult;
 import io.llara.train.data.FewNegatives;
+import io.llara.train.data.TrainingPair;
+import io.llara.train.model.AdapterDirectory;
+import io.llara.train.model.TrainedModel;
+import io.llara.train.run.BaseModel;
+import io.llara.train.run.Examples;
 import io.llara.train.run.RunBuilder;
-import io.llara.train.run.TrainingRun;
+import io.llara.train.run.RunDirectory;
+import io.llara.train.run.RunOptions;
+import io.llara.train.run.StepHook;
+import io.llara.train.run.TrainingLoop;
+import io.llara.train.run.Workers;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
+import java.util.function.Consumer;
 
 /**
  * Fine-tunes an embedding model on queries and their passages (arXiv 2312.15503, section 3.3): the
@@ -57,29 +69,75 @@ import java.util.Optional;
  * <p>{@link #stop} may be called from any thread; everything else is for one thread.
  */
 public final class ContrastiveTrainer implements Trainer {
-  /** The queries of a step unless told otherwise. */
+  /** The queries of a step by default. */
   public static final int DEFAULT_BATCH = 16;
 
-  /** The temperature unless told otherwise. */
+  /** The temperature by default. */
   public static final double DEFAULT_TEMPERATURE = 0.02;
 
-  /** The hard negatives of a query unless told otherwise, as in the released recipe. */
+  /** The hard negatives of a query by default, as in the released recipe. */
   public static final int DEFAULT_NEGATIVES = 15;
 
-  /** The most tokens of a query's prompt unless told otherwise. */
+  /** The most tokens of a query's prompt by default. */
   public static final int DEFAULT_QUERY_MAX_TOKENS = 64;
 
-  /** The most tokens of a passage's prompt unless told otherwise. */
+  /** The most tokens of a passage's prompt by default. */
   public static final int DEFAULT_PASSAGE_MAX_TOKENS = 256;
 
   /** The folder of the adapter in the directory of a run with LoRA. */
   public static final String ADAPTER_FOLDER = "adapter";
 
-  private final ContrastiveSettings settings;
+  private final Options options;
   private volatile boolean stopRequested;
 
-  private ContrastiveTrainer(ContrastiveSettings settings) {
-    this.settings = settings;
+  private ContrastiveTrainer(Options options) {
+    this.options = options;
+  }
+
+  /** The options, checked and with every default filled in; {@link Builder} says what they mean. */
+  record Options(
+      RunOptions run,
+      InfoNce loss,
+      Negatives negatives,
+      Prompts prompts,
+      int subBatch,
+      Optional<Refresh> refresh) {
+
+    /** The hard negatives of a query. */
+    record Negatives(int count, FewNegatives few) {}
+
+    /** What queries and passages become; an absent template is the model's own. */
+    record Prompts(
+        TextModes modes,
+        int queryMaxTokens,
+        int passageMaxTokens,
+        Optional<PromptTemplate> template) {}
+
+    /** Refuses what leaves nothing to learn. */
+    Options {
+      if (run.data().batch() == 1 && negatives.count() == 0) {
+        throw new IllegalArgumentException(
+            "a batch of 1 query with 0 negatives: its positive passage is the only one");
+      }
+    }
+
+    /** Returns by name what decides the numbers of a run, as {@code run.json} has it. */
+    Map<String, String> deciding(PromptTemplate template) {
+      boolean known = PromptTemplate.byName(template.name()).filter(template::equals).isPresent();
+      Map<String, String> values = new LinkedHashMap<>();
+      values.put("objective", "InfoNCE");
+      values.put("template", known ? template.name() : template.toJson());
+      values.put("temperature", String.valueOf(loss.temperature()));
+      values.put("normalize", String.valueOf(loss.normalized()));
+      values.put("negatives", String.valueOf(negatives.count()));
+      values.put("few negatives", negatives.few().toString());
+      values.put("query max tokens", String.valueOf(prompts.queryMaxTokens()));
+      values.put("passage max tokens", String.valueOf(prompts.passageMaxTokens()));
+      values.put("modes", prompts.modes().spelled());
+      values.put("sub-batch", String.valueOf(subBatch));
+      values.put("refresh", refresh.map(Refresh::spelled).orElse("none"));
+      return values;
+    }
   }
 
   /**
@@ -95,11 +153,54 @@ public final class ContrastiveTrainer implements Trainer {
 
   @Override
   public TrainingResult run() {
-    return new TrainingRun(
-            settings.options(),
-            settings.maxTokens(),
-            (checkpoint, tokenizer) -> new ContrastiveTask(settings, checkpoint, tokenizer))
-        .run(() -> stopRequested || Thread.currentThread().isInterrupted());
+    int maxTokens =
+        Math.max(options.prompts().queryMaxTokens(), options.prompts().passageMaxTokens());
+    try (BaseModel base = new BaseModel(options.run(), maxTokens)) {
+      ContrastiveData data = new ContrastiveData(options, base);
+      RunDirectory directory =
+          RunDirectory.claim(options.run(), options.deciding(data.template()), data::count);
+      if (directory.finished().isPresent()) {
+        return directory.finished().get();
+      }
+      try (Workers workers = Workers.start(options.run().compute());
+          TrainedModel model = base.load(Optional.of(data.template()), false);
+          Examples<TrainingPair, PairExample> examples = data.examples();
+          TrainingLoop<PairExample> loop =
+              new TrainingLoop<>(directory, model, examples, objective(model, workers), workers)) {
+        // On a lane: they have nothing else to do between steps.
+        Consumer<Path> writeModel =
+            dir -> workers.lanes().run(() -> base.write(model, dir, data.trainedWith()));
+        StepHook hook =
+            options.refresh().isEmpty()
+                ? StepHook.NONE
+                : new Refreshes(options, data, examples, workers.communicator(), writeModel);
+        return loop.run(
+            hook,
+            () -> stopRequested || Thread.currentThread().isInterrupted(),
+            () -> write(base, model, data));
+      }
+    }
+  }
+
+  private ContrastiveObjective objective(TrainedModel model, Workers workers) {
+    ContrastivePass pass = new ContrastivePass(model, options.run().compute().recompute());
+    return new ContrastiveObjective(
+        options.loss(),
+        new GradCache(pass, workers.lanes(), model.dropout(), options.subBatch()),
+        workers);
+  }
+
+  private void write(BaseModel base, TrainedModel model, ContrastiveData data) {
+    Path out = options.run().output().directory();
+    base.write(model, out, data.trainedWith());
+    options
+        .run()
+        .model()
+        .lora()
+        .ifPresent(
+            lora ->
+                AdapterDirectory.write(
+                    model, lora, options.run().model().path(), out.resolve(ADAPTER_FOLDER)));
   }
 
   @Override
@@ -136,16 +237,6 @@ public final class ContrastiveTrainer implements Trainer {
     @Override
     public Builder batch(int queries) {
       return super.batch(queries);
-    }
-
-    /**
-     * Sets whether with LoRA the embeddings of the prompt's marker tokens train too, while the rest
-     * of the matrix is frozen. By default they do not, as in the released recipe: the adapter then
-     * is LoRA's factors alone. Otherwise it brings the whole embedding matrix with it.
-     */
-    @Override
-    public Builder trainMarkers(boolean train) {
-      return super.trainMarkers(train);
     }
 
     /** Sets what similarities are divided by; {@value #DEFAULT_TEMPERATURE} by default. */
@@ -248,18 +339,14 @@ public final class ContrastiveTrainer implements Trainer {
       require(problems, queryMaxTokens >= 2, "the most tokens of a query must be at least 2");
       require(problems, passageMaxTokens >= 2, "the most tokens of a passage must be at least 2");
       require(problems, subBatch >= 0, "the sub-batch must be 0 texts or more");
+      RunOptions run = options(1e-5, 1e-4, problems);
       return new ContrastiveTrainer(
-          new ContrastiveSettings(
-              options(trainsAllParameters() ? 1e-5 : 1e-4, problems),
-              temperature,
-              normalize,
-              negatives,
-              fewNegatives,
-              queryMaxTokens,
-              passageMaxTokens,
-              modes,
+          new Options(
+              run,
+              new InfoNce(temperature, normalize),
+              new Options.Negatives(negatives, fewNegatives),
+              new Options.Prompts(modes, queryMaxTokens, passageMaxTokens, template),
               subBatch,
-              template,
               refresh));
     }
   }

@@ -10,9 +10,7 @@ import io.llara.train.lora.Dropout;
 import io.llara.train.run.Lanes;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.Executors;
 import java.util.function.Consumer;
 import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Tensor;
@@ -138,26 +136,22 @@ final class GradCache {
 
   /** Runs native work on a lane. */
   void onLane(Runnable work) {
-    lanes.run(List.of(Executors.callable(work)));
+    lanes.run(work);
   }
 
   private void embed(
       List<List<Share>> parts, long dropoutKey, boolean training, Tensor embeddings) {
     for (int i = 0; i < parts.size(); i++) {
-      List<Callable<Object>> tasks = new ArrayList<>();
-      for (Share share : parts.get(i)) {
-        long key = key(dropoutKey, number(i, tasks.size()));
-        tasks.add(
-            Executors.callable(
-                () -> {
-                  if (training) {
-                    dropping(key, () -> embed(share, embeddings));
-                  } else {
-                    embed(share, embeddings);
-                  }
-                }));
-      }
-      lanes.run(tasks);
+      int part = i;
+      lanes.forEach(
+          parts.get(part),
+          (share, lane) -> {
+            if (training) {
+              dropping(key(dropoutKey, number(part, lane)), () -> embed(share, embeddings));
+            } else {
+              embed(share, embeddings);
+            }
+          });
     }
   }
 
@@ -214,40 +208,30 @@ final class GradCache {
       CompletableFuture<Void> differentiated =
           CompletableFuture.allOf(embedded.toArray(CompletableFuture[]::new))
               .thenRun(() -> differentiate(loss));
-      List<Callable<Object>> tasks = new ArrayList<>();
-      for (Share share : shares) {
-        int number = tasks.size();
-        CompletableFuture<Void> mine = embedded.get(number);
-        tasks.add(
-            Executors.callable(
-                () -> {
-                  try {
-                    contribute(
-                        share,
-                        number,
-                        rows -> {
-                          share.put(rows, embeddings);
-                          mine.complete(null);
-                          differentiated.join();
-                        });
-                    mine.complete(null); // If there were no texts.
-                  } catch (RuntimeException | Error e) {
-                    mine.completeExceptionally(e);
-                    throw e;
-                  }
-                }));
-      }
-      lanes.run(tasks);
+      lanes.forEach(
+          shares,
+          (share, lane) -> {
+            CompletableFuture<Void> mine = embedded.get(lane);
+            try {
+              contribute(
+                  share,
+                  lane,
+                  rows -> {
+                    share.put(rows, embeddings);
+                    mine.complete(null);
+                    differentiated.join();
+                  });
+              mine.complete(null); // If there were no texts.
+            } catch (RuntimeException | Error e) {
+              mine.completeExceptionally(e);
+              throw e;
+            }
+          });
     }
 
     /** Runs a part again whose gradient by the embeddings is known. */
     void again(List<Share> shares, int part) {
-      List<Callable<Object>> tasks = new ArrayList<>();
-      for (Share share : shares) {
-        int number = number(part, tasks.size());
-        tasks.add(Executors.callable(() -> contribute(share, number, rows -> {})));
-      }
-      lanes.run(tasks);
+      lanes.forEach(shares, (share, lane) -> contribute(share, number(part, lane), rows -> {}));
     }
 
     private void contribute(Share share, int number, Consumer<Tensor> embedded) {

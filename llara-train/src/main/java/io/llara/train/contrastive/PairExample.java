@@ -2,6 +2,7 @@ package io.llara.train.contrastive;
 
 import com.google.common.collect.ImmutableList;
 import io.llara.prompt.Prompt;
+import io.llara.train.run.TrainingExample;
 import java.util.List;
 import java.util.stream.Stream;
 
@@ -12,14 +13,15 @@ import java.util.stream.Stream;
  * @param passages the positive passage first, then the negatives
  * @param origin where it was read, for messages
  */
-public record PairExample(Prompt query, List<Prompt> passages, String origin) {
+public record PairExample(Prompt query, List<Prompt> passages, String origin)
+    implements TrainingExample {
   /** Copies the list. */
   public PairExample {
     passages = ImmutableList.copyOf(passages);
   }
 
-  /** Returns the number of tokens of all prompts. */
-  long tokens() {
+  @Override
+  public long tokens() {
     return Stream.concat(Stream.of(query), passages.stream()).mapToLong(Prompt::length).sum();
   }
 

@@ -1,93 +1,84 @@
 package io.llara.train.contrastive;
 
+import com.google.common.base.Throwables;
 import com.google.common.util.concurrent.Uninterruptibles;
 import io.llara.LlaraException;
 import io.llara.train.TrainingListener;
 import io.llara.train.data.Dataset;
 import io.llara.train.data.TrainingPair;
 import io.llara.train.distributed.Communicator;
-import io.llara.train.run.Interlude;
+import io.llara.train.run.Examples;
+import io.llara.train.run.RunOptions;
+import io.llara.train.run.StepHook;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.FutureTask;
+import java.util.concurrent.TimeoutException;
 import java.util.function.BooleanSupplier;
 import java.util.function.Consumer;
-import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
  * The refreshes of one run. The first process has the negatives mined, on a thread of its own; all
- * processes ask each other meanwhile whether it is done, so that none waits longer for an answer
- * than a communicator does, however long it takes.
+ * processes ask each other meanwhile whether it is done, so that none waits longer in one call than
+ * a communicator allows, however long it takes.
  */
-final class Refreshes implements Interlude {
+final class Refreshes implements StepHook {
   private static final Logger LOG = LoggerFactory.getLogger(Refreshes.class);
 
   /** How often the processes ask. */
   private static final Duration APART = Duration.ofMillis(200);
 
   private final Refresh refresh;
-  private final Path out;
-  private final int minNegatives;
+  private final RunOptions.Output output;
+  private final ContrastiveData data;
+  private final Examples<TrainingPair, PairExample> examples;
   private final Communicator communicator;
-  private final Parts parts;
+  private final Consumer<Path> writeModel;
   private Dataset<TrainingPair> current;
-
-  /**
-   * What a refresh takes and gives.
-   *
-   * @param write writes the model as it is into a directory that does not exist
-   * @param open makes a source of a file of refreshed pairs
-   * @param use what goes on with them
-   * @param listener hears of it
-   */
-  record Parts(
-      Consumer<Path> write,
-      Function<Path, Dataset<TrainingPair>> open,
-      Consumer<Dataset<TrainingPair>> use,
-      TrainingListener listener) {}
 
   /**
    * Prepares the refreshes.
    *
-   * @param out the directory of the run
-   * @param pairs those that the run begins with
-   * @param minNegatives how many negatives a pair must have
+   * @param examples go on with the refreshed pairs
+   * @param writeModel writes the model as it is into a directory that does not exist
    */
   Refreshes(
-      Refresh refresh,
-      Path out,
-      Dataset<TrainingPair> pairs,
-      int minNegatives,
+      ContrastiveTrainer.Options options,
+      ContrastiveData data,
+      Examples<TrainingPair, PairExample> examples,
       Communicator communicator,
-      Parts parts) {
-    this.refresh = refresh;
-    this.out = out;
-    this.current = pairs;
-    this.minNegatives = minNegatives;
+      Consumer<Path> writeModel) {
+    this.refresh = options.refresh().orElseThrow();
+    this.output = options.run().output();
+    this.data = data;
+    this.examples = examples;
     this.communicator = communicator;
-    this.parts = parts;
+    this.writeModel = writeModel;
+    this.current = data.training();
   }
 
   /**
-   * Takes up the pairs that a run went on with before a step was made.
+   * Takes up the pairs that the last step was made with; a refresh right after it is still to come.
    *
-   * @param step the last step that was made; a refresh right after it is still to come
    * @throws LlaraException if they are not there any more
    */
-  void goOnAfter(long step) {
+  @Override
+  public void resume(long step) {
     long last = refresh.lastBefore(step);
     if (last >= 0) {
-      RefreshedPairs pairs = new RefreshedPairs(out, last);
+      RefreshedPairs pairs = new RefreshedPairs(output.directory(), last);
       pairs.requireWhole();
       use(pairs);
     }
   }
 
   private void use(RefreshedPairs pairs) {
-    current = parts.open().apply(pairs.pairs());
-    parts.use().accept(current);
+    current = data.refreshed(pairs.pairs());
+    examples.replace(data.shuffled(current));
   }
 
   @Override
@@ -97,53 +88,50 @@ final class Refreshes implements Interlude {
 
   @Override
   public boolean run(long step, BooleanSupplier stopRequested) {
-    RefreshedPairs pairs = new RefreshedPairs(out, step);
+    RefreshedPairs pairs = new RefreshedPairs(output.directory(), step);
     boolean first = communicator.rank() == 0;
     if (!communicator.any(first && pairs.areWhole())) {
-      parts.listener().refreshing(step);
-      if (!await(step, first ? new Work(pairs) : null, stopRequested)) {
+      TrainingListener listener = output.listener();
+      listener.refreshing(step);
+      if (!mine(step, pairs, stopRequested)) {
         return false;
       }
-      parts.listener().refreshed(step, pairs.pairs());
+      listener.refreshed(step, pairs.pairs());
     }
     use(pairs);
     return true;
   }
 
-  /**
-   * Waits until the work of the first process is done.
-   *
-   * @param work that work; null in the others
-   * @return false if it was given up
-   */
-  private boolean await(long step, @Nullable Work work, BooleanSupplier stopRequested) {
+  /** Waits until the first process has mined the pairs; returns false if that was given up. */
+  private boolean mine(long step, RefreshedPairs pairs, BooleanSupplier stopRequested) {
+    boolean first = communicator.rank() == 0;
+    // In the other processes it never runs.
+    FutureTask<Boolean> work = new FutureTask<>(() -> mine(pairs), true);
+    Thread thread = new Thread(work, "llara-refresh");
+    thread.setDaemon(true);
     boolean stopping = false;
     try {
-      if (work != null) {
-        work.start();
+      if (first) {
+        thread.start();
       }
       while (true) {
-        boolean ended = work != null && !work.isAlive();
-        double[] sums = communicator.allReduce(stopRequested.getAsBoolean() ? 1 : 0, ended ? 1 : 0);
+        double[] sums =
+            communicator.allReduce(stopRequested.getAsBoolean() ? 1 : 0, work.isDone() ? 1 : 0);
         if (sums[1] > 0) {
           break;
         }
         if (sums[0] > 0 && !stopping) {
           stopping = true;
-          if (work != null) {
-            work.interrupt();
-          }
+          thread.interrupt();
         }
-        pause(work);
+        await(work);
       }
     } finally {
-      if (work != null) {
-        // What it uses is about to be closed.
-        work.interrupt();
-        Uninterruptibles.joinUninterruptibly(work);
-      }
+      // What it uses is about to be closed.
+      thread.interrupt();
+      Uninterruptibles.joinUninterruptibly(thread);
     }
-    Throwable failure = work == null ? null : work.failure;
+    Throwable failure = await(work);
     if (!communicator.any(failure != null)) {
       return true;
     }
@@ -151,49 +139,34 @@ final class Refreshes implements Interlude {
       LOG.debug("the refresh after step {} was given up", step, failure);
       return false;
     }
-    if (failure instanceof Error error) {
-      throw error;
-    }
-    if (failure instanceof RuntimeException e) {
-      throw e;
+    if (failure != null) {
+      Throwables.throwIfUnchecked(failure);
     }
     throw new LlaraException(
         "the negatives could not be mined anew after step %d; process 0 says why".formatted(step));
   }
 
-  private static void pause(@Nullable Work work) {
-    if (work == null) {
-      Uninterruptibles.sleepUninterruptibly(APART);
-    } else {
-      Uninterruptibles.joinUninterruptibly(work, APART);
+  /** Waits for a moment and returns why the work failed, if it did. */
+  private static @Nullable Throwable await(FutureTask<Boolean> work) {
+    try {
+      Uninterruptibles.getUninterruptibly(work, APART);
+      return null;
+    } catch (TimeoutException e) {
+      return null;
+    } catch (ExecutionException e) {
+      return e.getCause();
     }
   }
 
   /** Writes the model, has the negatives mined, and takes over the pairs. */
-  private final class Work extends Thread {
-    private final RefreshedPairs pairs;
-    private volatile @Nullable Throwable failure;
-
-    Work(RefreshedPairs pairs) {
-      super("llara-refresh");
-      this.pairs = pairs;
-      setDaemon(true);
-    }
-
-    @Override
-    public void run() {
-      try {
-        pairs.prepare();
-        try {
-          parts.write().accept(pairs.model());
-          refresh.refresher().refresh(pairs.model(), current, pairs.mined());
-          pairs.take(current, minNegatives);
-        } finally {
-          pairs.removeModel();
-        }
-      } catch (RuntimeException | Error e) {
-        failure = e;
-      }
+  private void mine(RefreshedPairs pairs) {
+    pairs.prepare();
+    try {
+      writeModel.accept(pairs.model());
+      refresh.refresher().refresh(pairs.model(), current, pairs.mined());
+      pairs.take(current, data.minNegatives());
+    } finally {
+      pairs.removeModel();
     }
   }
 }

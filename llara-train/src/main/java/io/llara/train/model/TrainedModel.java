@@ -18,6 +18,7 @@ import io.llara.model.LlamaFactory;
 import io.llara.model.LlamaModel;
 import io.llara.model.Parts;
 import io.llara.model.WeightSource;
+import io.llara.tensor.Libtorch;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
 import io.llara.train.autograd.GradientSink;
@@ -138,6 +139,7 @@ public final class TrainedModel implements AutoCloseable {
 
   private static TrainedModel load(
       CheckpointDirectory checkpoint, Settings settings, Optional<Updates> updates, int... rows) {
+    Libtorch.load();
     TrainedModel trained = new TrainedModel(checkpoint, settings, updates, rows);
     try (NoGradGuard noGrad = new NoGradGuard();
         CheckpointWeights weights = new CheckpointWeights(checkpoint, null, true)) {

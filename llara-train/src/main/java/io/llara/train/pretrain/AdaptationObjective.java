@@ -1,155 +1,91 @@
 package io.llara.train.pretrain;
 
 import com.google.common.collect.Lists;
-import io.llara.LlaraException;
 import io.llara.train.autograd.GradientAccumulator;
-import io.llara.train.data.Collator;
-import io.llara.train.data.ShuffleBuffer;
-import io.llara.train.data.TrainingText;
 import io.llara.train.lora.Dropout;
 import io.llara.train.run.Lanes;
+import io.llara.train.run.LossTerms;
 import io.llara.train.run.Objective;
+import io.llara.train.run.Workers;
 import java.util.ArrayList;
-import java.util.LinkedHashMap;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
-import java.util.concurrent.Callable;
-import java.util.stream.Collectors;
 
 /**
- * The loss of adaptation over the texts of a data set. A batch is cut by processes, a process's
- * share by micro-batches, and a micro-batch by lanes, always in the same way.
+ * The loss of adaptation. A process's share of a batch is cut by micro-batches, and a micro-batch
+ * by lanes, always in the same way.
  */
-final class AdaptationObjective implements Objective {
-  private static final String LOSS = "loss";
-  private static final List<String> TERMS = List.of(LOSS, "ar_loss", "self_loss", "next_loss");
+final class AdaptationObjective implements Objective<TextExample> {
+  /** The sums of a lane that has no examples. */
+  private static final double[] NOTHING = new double[3];
 
-  private final Texts texts;
   private final LossFormula formula;
   private final AdaptationPass pass;
+  private final int microBatches;
   private final Dropout dropout;
   private final Lanes lanes;
-  private final Batching batching;
-  private final List<Prepared> heldOut;
-  private List<Prepared> batch = List.of();
-
-  /**
-   * How batches are cut.
-   *
-   * @param batch examples a step, of all processes
-   * @param microBatches parts that a process runs one after another
-   * @param rank the number of this process
-   * @param ranks how many processes there are
-   * @param seed what dropout draws from
-   */
-  record Batching(int batch, int microBatches, int rank, int ranks, long seed) {
-    Batching {
-      if (batch < 1 || batch % (ranks * microBatches) != 0) {
-        throw new IllegalArgumentException(
-            "a batch of %d examples cannot be divided among %d processes with %d micro-batches each"
-                .formatted(batch, ranks, microBatches));
-      }
-    }
-  }
-
-  /** Where examples come from. */
-  record Texts(ShuffleBuffer<TrainingText> shuffled, Collator collator, int bosTokens) {
-    Prepared prepare(TrainingText text, Recipe recipe) {
-      return Prepared.of(collator.example(text), recipe, bosTokens);
-    }
-  }
+  private final int rank;
 
   /**
    * Makes an objective.
    *
-   * @param heldOut this process's part of the examples to evaluate
+   * @param microBatches parts that a process runs one after another
    */
-  AdaptationObjective(
-      Texts texts,
-      LossFormula formula,
-      AdaptationPass pass,
-      Dropout dropout,
-      Lanes lanes,
-      Batching batching,
-      List<Prepared> heldOut) {
-    this.texts = texts;
+  AdaptationObjective(LossFormula formula, AdaptationPass pass, int microBatches, Workers workers) {
     this.formula = formula;
     this.pass = pass;
-    this.dropout = dropout;
-    this.lanes = lanes;
-    this.batching = batching;
-    this.heldOut = List.copyOf(heldOut);
+    this.microBatches = microBatches;
+    this.dropout = pass.dropout();
+    this.lanes = workers.lanes();
+    this.rank = workers.communicator().rank();
   }
 
   @Override
   public List<String> termNames() {
-    return TERMS;
+    return LossFormula.NAMES;
   }
 
   @Override
-  public int contributors() {
-    return batching.microBatches() * lanes.count();
-  }
-
-  @Override
-  public double[] draw() {
-    List<TrainingText> drawn = texts.shuffled().nextBatch(batching.batch());
-    if (drawn.size() < batching.batch()) {
-      throw new LlaraException("the data ended before the run did");
+  public double[] counts(List<TextExample> examples) {
+    double[] counts = new double[3];
+    for (TextExample example : examples) {
+      counts[LossFormula.TOKENS] += example.labelledTokens();
+      counts[LossFormula.SELF] += example.self().isEmpty() ? 0 : 1;
+      counts[LossFormula.NEXT] += example.next().isEmpty() ? 0 : 1;
     }
-    int share = batching.batch() / batching.ranks();
-    batch =
-        drawn.subList(batching.rank() * share, (batching.rank() + 1) * share).stream()
-            .map(text -> texts.prepare(text, formula.recipe()))
-            .toList();
-    return counts(batch).toArray();
-  }
-
-  private static LossTerms counts(List<Prepared> examples) {
-    return examples.stream().map(Prepared::counts).reduce(LossTerms.ZERO, LossTerms::plus);
+    return counts;
   }
 
   @Override
-  public long position() {
-    return texts.shuffled().position();
+  public int contributors(List<TextExample> batch) {
+    return microBatches * lanes.count();
   }
 
   @Override
-  public long tokens() {
-    return batch.stream().mapToLong(example -> example.prompt().length()).sum();
-  }
-
-  @Override
-  public double[] run(long step, double[] counts, GradientAccumulator gradients) {
-    LossTerms scales = formula.scales(LossTerms.of(counts));
-    LossTerms sums = LossTerms.ZERO;
-    int first = 0;
-    for (List<Prepared> part : Lists.partition(batch, batch.size() / batching.microBatches())) {
-      List<Callable<LossTerms>> tasks = new ArrayList<>();
-      for (List<Prepared> share : shares(part)) {
-        int number = first++;
-        tasks.add(() -> train(share, scales, gradients, number, step));
-      }
-      for (LossTerms some : lanes.run(tasks)) {
-        sums = sums.plus(some);
-      }
+  public double[] train(
+      List<TextExample> batch, double[] counts, long key, GradientAccumulator gradients) {
+    double[] scales = formula.scales(counts);
+    List<double[]> sums = new ArrayList<>();
+    for (List<TextExample> part : Lists.partition(batch, batch.size() / microBatches)) {
+      int first = sums.size();
+      sums.addAll(
+          lanes.map(
+              shares(part), (share, lane) -> train(share, scales, key, gradients, first + lane)));
     }
-    return sums.toArray();
+    return sum(sums);
   }
 
-  private LossTerms train(
-      List<Prepared> share,
-      LossTerms scales,
+  private double[] train(
+      List<TextExample> share,
+      double[] scales,
+      long key,
       GradientAccumulator gradients,
-      int number,
-      long step) {
-    long global = (long) batching.rank() * contributors() + number;
-    dropout.start(Dropout.mix(Dropout.mix(batching.seed() + step) + global));
+      int number) {
+    dropout.start(Dropout.mix(key + (long) rank * microBatches * lanes.count() + number));
     try {
-      LossTerms sums =
-          share.isEmpty()
-              ? LossTerms.ZERO
-              : pass.train(share, scales, gradients.contributor(number));
+      double[] sums =
+          share.isEmpty() ? NOTHING : pass.train(share, scales, gradients.contributor(number));
       gradients.finished(number);
       return sums;
     } finally {
@@ -157,63 +93,29 @@ final class AdaptationObjective implements Objective {
     }
   }
 
-  private List<List<Prepared>> shares(List<Prepared> examples) {
-    return Lanes.deal(examples, example -> example.prompt().length(), lanes.count());
-  }
-
   @Override
-  public Map<String, Double> terms(double[] sums, double[] counts) {
-    LossFormula.Values values = formula.values(LossTerms.of(sums), LossTerms.of(counts));
-    Map<String, Double> terms = new LinkedHashMap<>();
-    terms.put(LOSS, values.loss());
-    put(terms, 1, values.tokens(), counts[0], formula.weights().token());
-    put(terms, 2, values.self(), counts[1], formula.weights().self());
-    put(terms, 3, values.next(), counts[2], formula.weights().next());
-    return terms;
-  }
-
-  private static void put(
-      Map<String, Double> terms, int index, double value, double count, double weight) {
-    if (count > 0 && weight > 0) {
-      terms.put(TERMS.get(index), value);
+  public double[] evaluate(List<List<TextExample>> batches) {
+    List<double[]> sums = new ArrayList<>();
+    for (List<TextExample> batch : batches) {
+      sums.addAll(
+          lanes.map(
+              shares(batch), (share, lane) -> share.isEmpty() ? NOTHING : pass.evaluate(share)));
     }
+    return sum(sums);
+  }
+
+  private List<List<TextExample>> shares(List<TextExample> examples) {
+    return Lanes.deal(examples, TextExample::tokens, lanes.count());
+  }
+
+  private static double[] sum(List<double[]> all) {
+    double[] sum = new double[3];
+    all.forEach(some -> Arrays.setAll(sum, term -> sum[term] + some[term]));
+    return sum;
   }
 
   @Override
-  public String describeBatch() {
-    return batch.stream()
-        .map(example -> example.example().origin())
-        .collect(Collectors.joining(", "));
-  }
-
-  @Override
-  public Evaluation evaluation() {
-    return new Evaluation() {
-      @Override
-      public boolean present() {
-        return !heldOut.isEmpty();
-      }
-
-      @Override
-      public double[] counts() {
-        return AdaptationObjective.counts(heldOut).toArray();
-      }
-
-      @Override
-      public double[] run() {
-        LossTerms sums = LossTerms.ZERO;
-        int atOnce = Math.max(1, batching.batch() / batching.ranks() / batching.microBatches());
-        for (List<Prepared> part : Lists.partition(heldOut, atOnce)) {
-          List<Callable<LossTerms>> tasks = new ArrayList<>();
-          for (List<Prepared> share : shares(part)) {
-            tasks.add(() -> share.isEmpty() ? LossTerms.ZERO : pass.evaluate(share));
-          }
-          for (LossTerms some : lanes.run(tasks)) {
-            sums = sums.plus(some);
-          }
-        }
-        return sums.toArray();
-      }
-    };
+  public Map<String, Double> terms(LossTerms loss) {
+    return formula.terms(loss);
   }
 }

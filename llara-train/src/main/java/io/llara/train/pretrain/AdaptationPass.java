@@ -10,6 +10,7 @@ import io.llara.prompt.TokenRange;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
 import io.llara.train.autograd.GradientSink;
+import io.llara.train.lora.Dropout;
 import io.llara.train.model.HeadGradient;
 import io.llara.train.model.TrainedModel;
 import java.util.ArrayList;
@@ -45,47 +46,48 @@ final class AdaptationPass {
     this.recompute = recompute;
   }
 
+  /** Returns the source of dropout of the model. */
+  Dropout dropout() {
+    return model.dropout();
+  }
+
   /**
    * Runs examples forward and backward.
    *
-   * @param scales the derivatives of the loss by the sums
+   * @param scales the derivative of the loss by each sum
    * @param sink takes the gradients, layer by layer from the last, the embedding's at the end
-   * @return the sums
+   * @return the sum of each term
    */
-  LossTerms train(List<Prepared> examples, LossTerms scales, GradientSink sink) {
+  double[] train(List<TextExample> examples, double[] scales, GradientSink sink) {
     Rows rows = new Rows(examples);
-    if (rows.all().length == 0) {
-      return LossTerms.ZERO;
+    double[] sums = new double[rows.terms.size()];
+    if (!rows.isEmpty()) {
+      model.differentiate(
+          rows.mask,
+          rows.all(),
+          recompute,
+          (hidden, head) -> {
+            Tensor gradient = torch.zeros_like(hidden);
+            for (int i = 0; i < sums.length; i++) {
+              sums[i] = rows.terms.get(i).loss(hidden, scales[i], head, gradient);
+            }
+            return gradient;
+          },
+          sink);
     }
-    LossTerms[] sums = new LossTerms[1];
-    model.differentiate(
-        rows.mask,
-        rows.all(),
-        recompute,
-        (hidden, head) -> {
-          Tensor gradient = torch.zeros_like(hidden);
-          sums[0] =
-              new LossTerms(
-                  rows.tokens.loss(hidden, scales.tokens(), head, gradient),
-                  rows.self.loss(hidden, scales.self(), head, gradient),
-                  rows.next.loss(hidden, scales.next(), head, gradient));
-          return gradient;
-        },
-        sink);
-    return sums[0];
+    return sums;
   }
 
-  /** Runs examples forward and returns the sums. */
-  LossTerms evaluate(List<Prepared> examples) {
+  /** Runs examples forward and returns the sum of each term. */
+  double[] evaluate(List<TextExample> examples) {
     Rows rows = new Rows(examples);
-    if (rows.all().length == 0) {
-      return LossTerms.ZERO;
+    if (rows.isEmpty()) {
+      return new double[rows.terms.size()];
     }
     try (NoGradGuard noGrad = new NoGradGuard();
         TensorScope scope = new TensorScope()) {
       Tensor hidden = model.model().forward(rows.mask, rows.all(), () -> {});
-      return new LossTerms(
-          rows.tokens.loss(hidden), rows.self.loss(hidden), rows.next.loss(hidden));
+      return rows.terms.stream().mapToDouble(term -> term.loss(hidden)).toArray();
     }
   }
 
@@ -101,15 +103,20 @@ final class AdaptationPass {
   /** The rows of a packed batch that losses read. */
   private final class Rows {
     final AttentionMask mask;
-    final Term tokens = new Term();
-    final Term self = new Term();
-    final Term next = new Term();
+    private final Term tokens = new Term();
+    private final Term self = new Term();
+    private final Term next = new Term();
+
+    /** In the order of {@link LossFormula}. */
+    final List<Term> terms = List.of(tokens, self, next);
+
     private final List<Integer> all = new ArrayList<>();
 
-    Rows(List<Prepared> examples) {
-      mask = AttentionMaskFactory.create(examples.stream().map(Prepared::prompt).toList(), layout);
+    Rows(List<TextExample> examples) {
+      mask =
+          AttentionMaskFactory.create(examples.stream().map(TextExample::prompt).toList(), layout);
       for (int i = 0; i < examples.size(); i++) {
-        Prepared example = examples.get(i);
+        TextExample example = examples.get(i);
         if (weights.token() > 0) {
           addTokens(example, mask.tokens(i).begin());
         }
@@ -123,12 +130,16 @@ final class AdaptationPass {
     }
 
     /** Each token is predicted by the row before it. */
-    private void addTokens(Prepared example, int begin) {
+    private void addTokens(TextExample example, int begin) {
       Prompt prompt = example.prompt();
       int[] ids = prompt.ids();
       for (int i = prompt.textEnd() - example.labelledTokens(); i < prompt.textEnd(); i++) {
         tokens.add(new TokenRange(begin + i - 1, begin + i), Bag.of(ids[i]));
       }
+    }
+
+    boolean isEmpty() {
+      return all.isEmpty();
     }
 
     /** Returns all rows that are read, ascending. */

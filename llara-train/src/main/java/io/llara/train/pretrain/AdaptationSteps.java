@@ -3,7 +3,6 @@ package io.llara.train.pretrain;
 import io.llara.Internal;
 import io.llara.attention.Layout;
 import io.llara.checkpoint.CheckpointDirectory;
-import io.llara.tensor.Libtorch;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
 import io.llara.train.data.Example;
@@ -12,20 +11,21 @@ import io.llara.train.optim.AdamW;
 import io.llara.train.run.TrainingSteps;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
 import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
  * Losses, gradients and updates of given examples, without a run around them: for replaying numbers
- * that are known. All parameters train, in float32, on the calling thread.
+ * that are known. All parameters train, in float32, on one lane.
  *
  * <p>For one thread.
  */
 @Internal
 public final class AdaptationSteps extends TrainingSteps {
   private final Recipe recipe;
-  private final LossFormula formula;
   private final AdaptationPass pass;
+  private final AdaptationObjective objective;
 
   /**
    * The loss of a batch and its terms, as the recipe reports them; NaN where no example has a term.
@@ -47,23 +47,21 @@ public final class AdaptationSteps extends TrainingSteps {
    */
   public AdaptationSteps(
       Path checkpoint, Recipe recipe, int positions, AdamW.Settings optimizer, boolean recompute) {
-    super(load(checkpoint, positions), optimizer);
+    super(
+        TrainedModel.full(
+            CheckpointDirectory.open(checkpoint),
+            new TrainedModel.Settings(ScalarType.Float, positions, true)),
+        optimizer);
     this.recipe = recipe;
-    this.formula = new LossFormula(recipe, recipe.weights());
     this.pass =
         new AdaptationPass(
-            model,
-            new VocabularyProjection(model.head()),
+            model(),
+            new VocabularyProjection(model().head()),
             recipe.weights(),
             Layout.packed(),
             recompute);
-  }
-
-  private static TrainedModel load(Path checkpoint, int positions) {
-    Libtorch.load();
-    return TrainedModel.full(
-        CheckpointDirectory.open(checkpoint),
-        new TrainedModel.Settings(ScalarType.Float, positions, true));
+    this.objective =
+        new AdaptationObjective(new LossFormula(recipe, recipe.weights()), pass, 1, workers());
   }
 
   /**
@@ -72,19 +70,15 @@ public final class AdaptationSteps extends TrainingSteps {
    * @param bosTokens how many tokens at the beginning of each target are not its text's
    */
   public Losses run(List<Example> examples, int bosTokens) {
-    try (NoGradGuard noGrad = new NoGradGuard();
-        TensorScope scope = new TensorScope()) {
-      List<Prepared> prepared =
-          examples.stream().map(example -> Prepared.of(example, recipe, bosTokens)).toList();
-      LossTerms counts =
-          prepared.stream().map(Prepared::counts).reduce(LossTerms.ZERO, LossTerms::plus);
-      gradients.begin(1);
-      LossTerms sums = pass.train(prepared, formula.scales(counts), gradients.contributor(0));
-      gradients.finished(0);
-      LossFormula.Values values = formula.values(sums, counts);
-      return new Losses(
-          values.loss(), values.tokens(), values.self(), values.next(), gradientNorm());
-    }
+    Map<String, Double> terms =
+        run(
+            objective,
+            examples.stream().map(example -> TextExample.of(example, recipe, bosTokens)).toList());
+    double[] values =
+        LossFormula.NAMES.stream()
+            .mapToDouble(name -> terms.getOrDefault(name, Double.NaN))
+            .toArray();
+    return new Losses(values[0], values[1], values[2], values[3], gradientNorm());
   }
 
   /**

@@ -1,56 +1,76 @@
 package io.llara.train.pretrain;
 
+import io.llara.train.run.LossTerms;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
 /** How the terms of a recipe make up its loss, given the counts of the whole batch. */
 record LossFormula(Recipe recipe, LossWeights weights) {
+  /** The next-token term. */
+  static final int TOKENS = 0;
 
-  /** The loss and its terms; NaN where nothing in the batch had such a term. */
-  record Values(double loss, double tokens, double self, double next) {}
+  /** The term of the SELF embedding. */
+  static final int SELF = 1;
+
+  /** The term of the NEXT embedding. */
+  static final int NEXT = 2;
+
+  /** The names of the loss and its terms. */
+  static final List<String> NAMES = List.of("loss", "ar_loss", "self_loss", "next_loss");
 
   /**
-   * Returns the derivative of the loss by each of the three sums: what one token's or bag's loss
-   * adds to the whole.
+   * Returns the derivative of the loss by the sum of each term: what one token's or bag's loss adds
+   * to the whole.
    */
-  LossTerms scales(LossTerms counts) {
+  double[] scales(double[] counts) {
     double share = share(counts) / recipe.divisor();
-    return new LossTerms(
-        per(counts.tokens(), weights.token()),
-        per(counts.self(), weights.self() * share),
-        per(counts.next(), weights.next() * share));
-  }
-
-  Values values(LossTerms sums, LossTerms counts) {
-    double tokens = mean(sums.tokens(), counts.tokens(), weights.token());
-    double self = mean(sums.self(), counts.self(), weights.self()) / recipe.divisor();
-    double next = mean(sums.next(), counts.next(), weights.next()) / recipe.divisor();
-    double embeddings =
-        weighed(self, counts.self(), weights.self()) + weighed(next, counts.next(), weights.next());
-    return new Values(
-        weighed(tokens, counts.tokens(), weights.token()) + share(counts) * embeddings,
-        tokens,
-        self,
-        next);
-  }
-
-  /** Half the sum of both embedding terms, or all of the one that is there. */
-  private double share(LossTerms counts) {
-    boolean both = present(counts.self(), weights.self()) && present(counts.next(), weights.next());
-    return recipe == Recipe.RELEASED && both ? 0.5 : 1;
+    return new double[] {
+      per(counts[TOKENS], weights.token()),
+      per(counts[SELF], weights.self() * share),
+      per(counts[NEXT], weights.next() * share)
+    };
   }
 
   private static double per(double count, double weight) {
     return count == 0 ? 0 : weight / count;
   }
 
-  private static double mean(double sum, double count, double weight) {
-    return present(count, weight) ? sum / count : Double.NaN;
+  /** Returns the loss and its terms by name; those that nothing in the batch had are left out. */
+  Map<String, Double> terms(LossTerms loss) {
+    double[] values = {
+      loss.mean(TOKENS), loss.mean(SELF) / recipe.divisor(), loss.mean(NEXT) / recipe.divisor()
+    };
+    double[] weighted = new double[values.length];
+    Map<String, Double> terms = new LinkedHashMap<>();
+    terms.put(NAMES.get(0), 0.0); // The first in order.
+    for (int term = 0; term < values.length; term++) {
+      if (isPresent(term, loss.counts())) {
+        weighted[term] = weight(term) * values[term];
+        terms.put(NAMES.get(term + 1), values[term]);
+      }
+    }
+    terms.put(
+        NAMES.get(0), weighted[TOKENS] + share(loss.counts()) * (weighted[SELF] + weighted[NEXT]));
+    return terms;
   }
 
-  /** A term that is not there adds nothing; one that came out as no number shows in the loss. */
-  private static double weighed(double term, double count, double weight) {
-    return present(count, weight) ? weight * term : 0;
+  /** Half the sum of both embedding terms, or all of the one that is there. */
+  private double share(double[] counts) {
+    return recipe == Recipe.RELEASED && isPresent(SELF, counts) && isPresent(NEXT, counts)
+        ? 0.5
+        : 1;
   }
 
-  private static boolean present(double count, double weight) {
-    return count > 0 && weight > 0;
+  private boolean isPresent(int term, double[] counts) {
+    return counts[term] > 0 && weight(term) > 0;
+  }
+
+  private double weight(int term) {
+    return switch (term) {
+      case TOKENS -> weights.token();
+      case SELF -> weights.self();
+      default -> weights.next();
+    };
   }
 }

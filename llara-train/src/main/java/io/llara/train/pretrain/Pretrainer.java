@@ -1,13 +1,24 @@
 package io.llara.train.pretrain;
 
+import io.llara.attention.Layout;
 import io.llara.train.Trainer;
 import io.llara.train.TrainingResult;
 import io.llara.train.data.StopWords;
+import io.llara.train.data.TrainingText;
+import io.llara.train.model.TrainedModel;
+import io.llara.train.run.BaseModel;
+import io.llara.train.run.Examples;
 import io.llara.train.run.RunBuilder;
-import io.llara.train.run.TrainingRun;
+import io.llara.train.run.RunDirectory;
+import io.llara.train.run.RunOptions;
+import io.llara.train.run.StepHook;
+import io.llara.train.run.TrainingLoop;
+import io.llara.train.run.Workers;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -47,17 +58,44 @@ import org.jspecify.annotations.Nullable;
  * <p>{@link #stop} may be called from any thread; everything else is for one thread.
  */
 public final class Pretrainer implements Trainer {
-  /** The examples of a step unless told otherwise. */
+  /** The examples of a step by default. */
   public static final int DEFAULT_BATCH = 16;
 
-  /** The most tokens of a prompt unless told otherwise. */
+  /** The most tokens of a prompt by default. */
   public static final int DEFAULT_MAX_TOKENS = 256;
 
-  private final PretrainSettings settings;
+  private final Options options;
   private volatile boolean stopRequested;
 
-  private Pretrainer(PretrainSettings settings) {
-    this.settings = settings;
+  private Pretrainer(Options options) {
+    this.options = options;
+  }
+
+  /** The options, checked and with every default filled in; {@link Builder} says what they mean. */
+  record Options(
+      RunOptions run,
+      Recipe recipe,
+      LossWeights weights,
+      int microBatches,
+      Texts texts,
+      boolean visibleSelf) {
+
+    /** How texts are read; 0 passage tokens stand for what a prompt has room for. */
+    record Texts(int maxTokens, int passageTokens, StopWords stopWords, boolean stripTargets) {}
+
+    /** Returns by name what decides the numbers of a run, as {@code run.json} has it. */
+    Map<String, String> deciding() {
+      Map<String, String> values = new LinkedHashMap<>();
+      values.put("recipe", recipe.spelled());
+      values.put("weights", "%s %s %s".formatted(weights.token(), weights.self(), weights.next()));
+      values.put("micro-batches", String.valueOf(microBatches));
+      values.put("max tokens", String.valueOf(texts.maxTokens()));
+      values.put("passage tokens", String.valueOf(texts.passageTokens()));
+      values.put("strip targets", String.valueOf(texts.stripTargets()));
+      values.put("stop words", String.valueOf(texts.stopWords().words().hashCode()));
+      values.put("visible self", String.valueOf(visibleSelf));
+      return values;
+    }
   }
 
   /**
@@ -73,11 +111,37 @@ public final class Pretrainer implements Trainer {
 
   @Override
   public TrainingResult run() {
-    return new TrainingRun(
-            settings.options(),
-            settings.maxTokens(),
-            (checkpoint, tokenizer) -> new AdaptationTask(settings, tokenizer))
-        .run(() -> stopRequested || Thread.currentThread().isInterrupted());
+    try (BaseModel base = new BaseModel(options.run(), options.texts().maxTokens())) {
+      AdaptationData data = new AdaptationData(options, base);
+      RunDirectory directory = RunDirectory.claim(options.run(), options.deciding(), data::count);
+      if (directory.finished().isPresent()) {
+        return directory.finished().get();
+      }
+      try (Workers workers = Workers.start(options.run().compute());
+          TrainedModel model = base.load(data.template(), true);
+          Examples<TrainingText, TextExample> examples = data.examples();
+          TrainingLoop<TextExample> loop =
+              new TrainingLoop<>(directory, model, examples, objective(model, workers), workers)) {
+        return loop.run(
+            StepHook.NONE,
+            () -> stopRequested || Thread.currentThread().isInterrupted(),
+            () -> base.write(model, directory.path(), data.trainedWith()));
+      }
+    }
+  }
+
+  private AdaptationObjective objective(TrainedModel model, Workers workers) {
+    Layout layout = options.visibleSelf() ? Layout.packed().withVisibleSelf() : Layout.packed();
+    return new AdaptationObjective(
+        new LossFormula(options.recipe(), options.weights()),
+        new AdaptationPass(
+            model,
+            new VocabularyProjection(model.head()),
+            options.weights(),
+            layout,
+            options.run().compute().recompute()),
+        options.microBatches(),
+        workers);
   }
 
   @Override
@@ -118,40 +182,12 @@ public final class Pretrainer implements Trainer {
     }
 
     /**
-     * Sets the examples of a step, over all processes and micro-batches; {@value #DEFAULT_BATCH} by
-     * default.
-     */
-    @Override
-    public Builder batch(int examples) {
-      return super.batch(examples);
-    }
-
-    /**
      * Sets in how many parts, one after another, each process runs its share of a batch; 1 by
      * default. More save memory and change nothing else.
      */
     public Builder microBatches(int parts) {
       this.microBatches = parts;
       return this;
-    }
-
-    /**
-     * Sets the highest learning rate; by default 1e-4 with LoRA, 1e-5 for all parameters, 5e-4 for
-     * {@link Recipe#LM}.
-     */
-    @Override
-    public Builder learningRate(double rate) {
-      return super.learningRate(rate);
-    }
-
-    /**
-     * Sets whether with LoRA the embeddings of the recipe's marker tokens train too, while the rest
-     * of the matrix is frozen; they do by default. Where the matrix is the head's as well, their
-     * rows of the head are the same numbers; a head of its own stays frozen.
-     */
-    @Override
-    public Builder trainMarkers(boolean train) {
-      return super.trainMarkers(train);
     }
 
     /**
@@ -206,24 +242,19 @@ public final class Pretrainer implements Trainer {
           problems,
           passageTokens == null || passageTokens >= 8,
           "passage tokens must be at least 8");
+      boolean lm = recipe == Recipe.LM;
       return new Pretrainer(
-          new PretrainSettings(
-              options(defaultRate(), problems),
+          new Options(
+              options(lm ? 5e-4 : 1e-5, lm ? 5e-4 : 1e-4, problems),
               recipe,
               weights == null ? recipe.weights() : weights,
               microBatches,
-              maxTokens,
-              passageTokens == null ? 0 : passageTokens,
-              stopWords,
-              stripTargets == null ? recipe.stripsTargets() : stripTargets,
+              new Options.Texts(
+                  maxTokens,
+                  passageTokens == null ? 0 : passageTokens,
+                  stopWords,
+                  stripTargets == null ? recipe.stripsTargets() : stripTargets),
               visibleSelf));
-    }
-
-    private double defaultRate() {
-      if (recipe == Recipe.LM) {
-        return 5e-4;
-      }
-      return trainsAllParameters() ? 1e-5 : 1e-4;
     }
   }
 }

@@ -6,13 +6,12 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.concurrent.Callable;
 import java.util.function.Function;
 import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Tensor;
 
 /**
- * AdamW with the parameters dealt out to lanes, about as many numbers to each. Every number is
+ * AdamW with the parameters dealt out to lanes, about as many elements to each. Every element is
  * updated by itself, so that the deal changes nothing.
  *
  * <p>For one thread.
@@ -59,15 +58,7 @@ final class LaneOptimizer implements AutoCloseable {
    * @param gradients one for each parameter, in their order
    */
   void step(List<Tensor> gradients, double learningRate) {
-    List<Callable<Boolean>> tasks = new ArrayList<>();
-    for (Share share : shares) {
-      tasks.add(
-          () -> {
-            share.step(gradients, learningRate);
-            return true;
-          });
-    }
-    lanes.run(tasks);
+    lanes.forEach(shares, (share, lane) -> share.step(gradients, learningRate));
   }
 
   /** Returns the optimiser's state by name; the tensors stay this object's. */

@@ -85,6 +85,45 @@ public final class Lanes implements AutoCloseable {
     return shares;
   }
 
+  /** Work on one lane's share. */
+  @FunctionalInterface
+  public interface Task<S, T> {
+    /** Does the work, on the lane of this number. */
+    T run(S share, int lane) throws Exception;
+  }
+
+  /** Work on one lane's share that returns nothing. */
+  @FunctionalInterface
+  public interface Action<S> {
+    /** Does the work, on the lane of this number. */
+    void run(S share, int lane);
+  }
+
+  /** Works on share {@code i} on lane {@code i}, and waits as {@link #run(List)}. */
+  public <S, T> List<T> map(List<S> shares, Task<S, T> task) {
+    List<Callable<T>> tasks = new ArrayList<>();
+    for (S share : shares) {
+      int lane = tasks.size();
+      tasks.add(() -> task.run(share, lane));
+    }
+    return run(tasks);
+  }
+
+  /** Works on share {@code i} on lane {@code i}, and waits as {@link #run(List)}. */
+  public <S> void forEach(List<S> shares, Action<S> action) {
+    map(
+        shares,
+        (share, lane) -> {
+          action.run(share, lane);
+          return true;
+        });
+  }
+
+  /** Works on the first lane, and waits as {@link #run(List)}. */
+  public void run(Runnable work) {
+    run(List.of(Executors.callable(work)));
+  }
+
   /**
    * Runs task {@code i} on lane {@code i} and waits for all of them, also when this thread is
    * interrupted meanwhile; the interrupt is kept.

@@ -21,19 +21,19 @@ import org.jspecify.annotations.Nullable;
  * @param <B> the builder itself, which every setter returns
  */
 public abstract class RunBuilder<B extends RunBuilder<B>> {
-  /** The length that longer gradients are scaled down to unless told otherwise. */
+  /** The length that longer gradients are scaled down to by default. */
   public static final double DEFAULT_CLIP = 1;
 
-  /** How many texts are shuffled together unless told otherwise. */
+  /** How many texts are shuffled together by default. */
   public static final int DEFAULT_SHUFFLE_BUFFER = 4096;
 
-  /** The steps between evaluations unless told otherwise. */
+  /** The steps between evaluations by default. */
   public static final long DEFAULT_EVALUATE_EVERY = 100;
 
-  /** The steps between checkpoints unless told otherwise. */
+  /** The steps between checkpoints by default. */
   public static final long DEFAULT_SAVE_EVERY = 100;
 
-  /** What random numbers come from unless told otherwise. */
+  /** What random numbers come from by default. */
   public static final long DEFAULT_SEED = 42;
 
   private final Path model;
@@ -66,8 +66,8 @@ public abstract class RunBuilder<B extends RunBuilder<B>> {
   /**
    * Begins to describe a run.
    *
-   * @param batch the examples of a step unless told otherwise
-   * @param trainMarkers whether with LoRA the markers train too unless told otherwise
+   * @param batch the examples of a step by default
+   * @param trainMarkers whether with LoRA the markers train too by default
    */
   @Internal
   protected RunBuilder(Path model, List<Path> data, Path out, int batch, boolean trainMarkers) {
@@ -96,8 +96,10 @@ public abstract class RunBuilder<B extends RunBuilder<B>> {
 
   /**
    * Sets whether with LoRA the embeddings of the markers in the prompts train too, while the rest
-   * of the matrix is frozen. Where the matrix is the head's as well, their rows of the head are the
-   * same numbers; a head of its own stays frozen.
+   * of the matrix is frozen; by default they do when a model is adapted, and do not when it is
+   * fine-tuned, as in the released recipe: the adapter then is LoRA's factors alone, otherwise it
+   * brings the whole embedding matrix with it. Where the matrix is the head's as well, their rows
+   * of the head are shared; a head of its own stays frozen.
    */
   public B trainMarkers(boolean train) {
     this.trainMarkers = train;
@@ -120,13 +122,19 @@ public abstract class RunBuilder<B extends RunBuilder<B>> {
     return self();
   }
 
-  /** Sets the examples of a step, over all processes and all parts that a batch is run in. */
+  /**
+   * Sets the examples of a step, over all processes and all parts that a batch is run in; 16 by
+   * default.
+   */
   public B batch(int examples) {
     this.batch = examples;
     return self();
   }
 
-  /** Sets the highest learning rate; by default 1e-4 with LoRA, 1e-5 for all parameters. */
+  /**
+   * Sets the highest learning rate; by default 1e-4 with LoRA, 1e-5 for all parameters, 5e-4 for
+   * plain language modelling.
+   */
   public B learningRate(double rate) {
     this.learningRate = rate;
     return self();
@@ -243,7 +251,7 @@ public abstract class RunBuilder<B extends RunBuilder<B>> {
     return self();
   }
 
-  /** Sets who hears how the run goes on. */
+  /** Sets the listener. */
   public B listener(TrainingListener listener) {
     this.listener = listener;
     return self();
@@ -255,16 +263,6 @@ public abstract class RunBuilder<B extends RunBuilder<B>> {
    * @throws IllegalArgumentException naming all that are wrong
    */
   public abstract Trainer build();
-
-  /** Returns whether all parameters train. */
-  @Internal
-  protected final boolean trainsAllParameters() {
-    return lora.isEmpty();
-  }
-
-  private int ranks() {
-    return world.map(WorldSettings::worldSize).orElse(1);
-  }
 
   /** Returns whether each process can run its share of a batch in so many equal parts. */
   @Internal
@@ -278,16 +276,26 @@ public abstract class RunBuilder<B extends RunBuilder<B>> {
     return "a batch of %d cannot be divided among %d processes".formatted(batch, ranks());
   }
 
+  private int ranks() {
+    return world.map(WorldSettings::worldSize).orElse(1);
+  }
+
   /**
-   * Checks the settings and fills in the defaults.
+   * Checks the options and fills in the defaults.
    *
-   * @param defaultRate the learning rate unless told otherwise
+   * @param fullRate the default learning rate for all parameters
+   * @param loraRate the default learning rate with LoRA
    * @param problems gets what is wrong; others may be in it already
    * @throws IllegalArgumentException naming all problems, if there are any
    */
   @Internal
-  protected final RunOptions options(double defaultRate, List<String> problems) {
+  protected final RunOptions options(double fullRate, double loraRate, List<String> problems) {
+    double defaultRate = lora.isPresent() ? loraRate : fullRate;
     double rate = learningRate == null ? defaultRate : learningRate;
+    int lanes =
+        threads == null
+            ? Math.max(1, Runtime.getRuntime().availableProcessors() / ranks())
+            : threads;
     require(problems, !data.isEmpty(), "there is no data file");
     require(problems, steps.orElse(1) >= 1, "steps must be at least 1");
     require(problems, epochs >= 1, "epochs must be at least 1");
@@ -308,41 +316,17 @@ public abstract class RunBuilder<B extends RunBuilder<B>> {
     require(problems, evaluationTexts >= 1, "evaluation needs at least 1 text");
     require(problems, saveEvery >= 1, "checkpoints must be at least 1 step apart");
     require(problems, keep >= 1, "at least 1 checkpoint must stay");
-    int lanes =
-        threads == null
-            ? Math.max(1, Runtime.getRuntime().availableProcessors() / ranks())
-            : threads;
     require(problems, lanes >= 1, "threads must be at least 1");
     if (!problems.isEmpty()) {
       throw new IllegalArgumentException(String.join("; ", problems));
     }
     return new RunOptions(
-        model,
-        data,
-        out,
-        lora,
-        trainMarkers,
-        steps,
-        epochs,
-        batch,
-        rate,
-        warmup,
-        decay,
-        weightDecay,
-        clip,
-        shuffleBuffer,
-        badLines,
-        heldOut,
-        evaluateEvery,
-        evaluationTexts,
-        saveEvery,
-        keep,
-        seed,
-        lanes,
-        computeType,
-        recompute,
-        world,
-        listener);
+        new RunOptions.Model(model, lora, trainMarkers),
+        new RunOptions.Data(data, badLines, batch, shuffleBuffer, heldOut, evaluationTexts),
+        new RunOptions.Optimization(steps, epochs, rate, warmup, decay, weightDecay, clip),
+        new RunOptions.Output(out, saveEvery, keep, evaluateEvery, listener),
+        new RunOptions.Compute(lanes, computeType, recompute, world),
+        seed);
   }
 
   /** Adds a problem unless something holds. */

@@ -17,95 +17,106 @@ import java.util.Optional;
 import java.util.OptionalLong;
 
 /**
- * What a run was told, whatever it trains on: checked, and with every default filled in. See {@link
- * RunBuilder} for what each of them means.
+ * The options that all kinds of training have, checked and with every default filled in. {@link
+ * RunBuilder} says what each of them means.
  */
 @Internal
 public record RunOptions(
-    Path model,
-    List<Path> data,
-    Path out,
-    Optional<LoraOptions> lora,
-    boolean trainMarkers,
-    OptionalLong steps,
-    long epochs,
-    int batch,
-    double learningRate,
-    OptionalLong warmup,
-    LearningRateSchedule.Decay decay,
-    double weightDecay,
-    double clip,
-    int shuffleBuffer,
-    BadLines badLines,
-    double heldOut,
-    long evaluateEvery,
-    int evaluationTexts,
-    long saveEvery,
-    int keep,
-    long seed,
-    int threads,
-    ComputeType computeType,
-    boolean recompute,
-    Optional<WorldSettings> world,
-    TrainingListener listener) {
+    Model model, Data data, Optimization optimization, Output output, Compute compute, long seed) {
 
-  /** Returns how many processes there are. */
-  public int ranks() {
-    return world.map(WorldSettings::worldSize).orElse(1);
+  /**
+   * What trains.
+   *
+   * @param path the checkpoint to begin with
+   * @param lora the low-rank updates; empty to train all parameters
+   */
+  public record Model(Path path, Optional<LoraOptions> lora, boolean trainMarkers) {}
+
+  /** What it trains on. */
+  public record Data(
+      List<Path> files,
+      BadLines badLines,
+      int batch,
+      int shuffleBuffer,
+      double heldOut,
+      int evaluationTexts) {}
+
+  /** How it trains. */
+  public record Optimization(
+      OptionalLong steps,
+      long epochs,
+      double learningRate,
+      OptionalLong warmup,
+      LearningRateSchedule.Decay decay,
+      double weightDecay,
+      double clip) {
+
+    /** Returns the learning rate of each step; it rises over a thirtieth of them by default. */
+    LearningRateSchedule schedule(long totalSteps) {
+      return new LearningRateSchedule(
+          learningRate, warmup.orElse(totalSteps / 30), totalSteps, decay, 0);
+    }
+
+    AdamW.Settings adamW() {
+      AdamW.Settings defaults = AdamW.Settings.DEFAULT;
+      return new AdamW.Settings(defaults.beta1(), defaults.beta2(), defaults.eps(), weightDecay);
+    }
   }
 
-  /** Returns the number of this process, from 0. */
-  public int rank() {
-    return world.map(WorldSettings::rank).orElse(0);
+  /** What it leaves behind, and who is told. */
+  public record Output(
+      Path directory, long saveEvery, int keep, long evaluateEvery, TrainingListener listener) {}
+
+  /** What it computes with. */
+  public record Compute(
+      int threads, ComputeType type, boolean recompute, Optional<WorldSettings> world) {
+
+    /** Returns the number of processes. */
+    public int ranks() {
+      return world.map(WorldSettings::worldSize).orElse(1);
+    }
+
+    /** Returns the number of this process, from 0. */
+    public int rank() {
+      return world.map(WorldSettings::rank).orElse(0);
+    }
   }
 
   /**
-   * Returns what decides the numbers of a run, by name: what a run that is gone on with must have
-   * the same.
+   * Returns the examples of a step in this process.
    *
-   * @param task the settings of what it trains on, which follow the model
+   * @throws IllegalArgumentException if the batch cannot be divided among the processes
    */
-  Map<String, String> deciding(long totalSteps, Map<String, String> task) {
+  public Examples.Share share() {
+    return new Examples.Share(data.batch(), compute.rank(), compute.ranks());
+  }
+
+  /**
+   * Returns by name what decides the numbers of a run, as {@code run.json} and checkpoints have it:
+   * what must be the same when the run goes on.
+   *
+   * @param own the options of one kind of training, which follow the model
+   */
+  Map<String, String> deciding(long totalSteps, Map<String, String> own) {
     Map<String, String> values = new LinkedHashMap<>();
-    values.put("model", model.toAbsolutePath().normalize().toString());
-    values.putAll(task);
-    values.put("train", lora.map(Object::toString).orElse("all parameters"));
-    values.put("train markers", String.valueOf(trainMarkers));
+    values.put("model", model.path().toAbsolutePath().normalize().toString());
+    values.putAll(own);
+    values.put("train", model.lora().map(Object::toString).orElse("all parameters"));
+    values.put("train markers", String.valueOf(model.trainMarkers()));
     values.put("steps", String.valueOf(totalSteps));
-    values.put("batch", String.valueOf(batch));
-    values.put("learning rate", String.valueOf(learningRate));
-    values.put("warm-up steps", String.valueOf(warmupSteps(totalSteps)));
-    values.put("decay", decay.toString());
-    values.put("weight decay", String.valueOf(weightDecay));
-    values.put("clip", String.valueOf(clip));
-    values.put("shuffle buffer", String.valueOf(shuffleBuffer));
-    values.put("bad lines", badLines.toString());
-    values.put("held out", String.valueOf(heldOut));
+    values.put("batch", String.valueOf(data.batch()));
+    values.put("learning rate", String.valueOf(optimization.learningRate()));
+    values.put("warm-up steps", String.valueOf(optimization.schedule(totalSteps).warmupSteps()));
+    values.put("decay", optimization.decay().toString());
+    values.put("weight decay", String.valueOf(optimization.weightDecay()));
+    values.put("clip", String.valueOf(optimization.clip()));
+    values.put("shuffle buffer", String.valueOf(data.shuffleBuffer()));
+    values.put("bad lines", data.badLines().toString());
+    values.put("held out", String.valueOf(data.heldOut()));
     values.put("seed", String.valueOf(seed));
-    values.put("threads", String.valueOf(threads));
-    values.put("compute type", Cpu.resolve(computeType).toString());
-    values.put("processes", String.valueOf(ranks()));
+    values.put("threads", String.valueOf(compute.threads()));
+    values.put("compute type", Cpu.resolve(compute.type()).toString());
+    values.put("processes", String.valueOf(compute.ranks()));
     return values;
-  }
-
-  /** Returns the course of the run. */
-  TrainingLoop.Plan plan(long totalSteps) {
-    return new TrainingLoop.Plan(
-        totalSteps,
-        new LearningRateSchedule(learningRate, warmupSteps(totalSteps), totalSteps, decay, 0),
-        new AdamW.Settings(
-            AdamW.Settings.DEFAULT.beta1(),
-            AdamW.Settings.DEFAULT.beta2(),
-            AdamW.Settings.DEFAULT.eps(),
-            weightDecay),
-        clip,
-        saveEvery,
-        keep,
-        heldOut == 0 ? 0 : evaluateEvery);
-  }
-
-  /** A thirtieth of the run unless told otherwise. */
-  private long warmupSteps(long totalSteps) {
-    return warmup.orElse(totalSteps / 30);
   }
 }

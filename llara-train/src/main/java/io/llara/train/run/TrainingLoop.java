@@ -8,34 +8,36 @@ import io.llara.train.RunInfo;
 import io.llara.train.StepReport;
 import io.llara.train.TrainingException;
 import io.llara.train.TrainingListener;
+import io.llara.train.TrainingResult;
 import io.llara.train.autograd.GradientAccumulator;
 import io.llara.train.autograd.Parameter;
 import io.llara.train.distributed.Communicator;
 import io.llara.train.distributed.GradientBuckets;
+import io.llara.train.lora.Dropout;
 import io.llara.train.model.TrainedModel;
-import io.llara.train.optim.AdamW;
 import io.llara.train.optim.GradientClipping;
 import io.llara.train.optim.LearningRateSchedule;
-import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.Callable;
-import java.util.concurrent.Executors;
 import java.util.function.BooleanSupplier;
+import java.util.stream.Collectors;
 import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Tensor;
 
 /**
- * The loop that all kinds of training share: draw a batch, differentiate, sum over processes, clip,
- * update, record, save. It begins at the newest whole checkpoint, if there is one, with the same
- * numbers as if it had never ended.
+ * The loop that all kinds of training share: draw a batch, run it forward and backward, sum the
+ * gradients over processes, clip, update, record, save. It begins at the newest whole checkpoint,
+ * if there is one, with the same numbers as if it had never ended.
  *
- * <p>For one thread. What the run is about is its {@link Objective}'s business.
+ * <p>For one thread.
+ *
+ * @param <E> the examples of a batch
  */
 @Internal
-public final class TrainingLoop implements AutoCloseable {
+public final class TrainingLoop<E extends TrainingExample> implements AutoCloseable {
   /** The file of the steps' losses, in the run's directory. */
   public static final String METRICS = "metrics.jsonl";
 
@@ -44,18 +46,17 @@ public final class TrainingLoop implements AutoCloseable {
 
   private static final long BUCKET_BYTES = 25 << 20;
   private static final String PARAMETER = "parameter/";
-  private static final double MILLIARD = 1e9;
 
-  private final Plan plan;
+  private final RunDirectory directory;
+  private final RunOptions options;
   private final TrainedModel model;
-  private final Objective objective;
-  private final Interlude interlude;
-  private final Lanes lanes;
+  private final Examples<?, E> examples;
+  private final Objective<E> objective;
+  private final Workers workers;
   private final Communicator communicator;
-  private final Path out;
-  private final Map<String, String> settings;
   private final TrainingListener listener;
   private final List<Parameter> parameters;
+  private final LearningRateSchedule schedule;
   private final LaneOptimizer optimizer;
   private final GradientBuckets buckets;
   private final GradientAccumulator gradients;
@@ -64,60 +65,30 @@ public final class TrainingLoop implements AutoCloseable {
   /** Writes files: an interrupt closes the file that its thread is at, and must not reach them. */
   private final Lanes writer = new Lanes(1);
 
+  /** The last step that was made. */
   private long step;
 
   /** The last step whose state is on disk, or before the first. */
   private long savedStep = -1;
 
-  /**
-   * What is to be done.
-   *
-   * @param steps how many steps the whole run has, at least 1
-   * @param schedule the learning rate of each step
-   * @param optimizer the optimiser's settings
-   * @param maxNorm what longer gradients are scaled down to; 0 for no clipping
-   * @param saveEvery after how many steps a checkpoint is saved, at least 1
-   * @param keep how many checkpoints stay, at least 1
-   * @param evaluateEvery after how many steps held-out texts are evaluated; 0 for never
-   */
-  public record Plan(
-      long steps,
-      LearningRateSchedule schedule,
-      AdamW.Settings optimizer,
-      double maxNorm,
-      long saveEvery,
-      int keep,
-      long evaluateEvery) {}
-
-  /**
-   * Prepares a run.
-   *
-   * @param interlude what is done between steps
-   * @param lanes the threads that update the parameters; they stay the caller's
-   * @param out where metrics and checkpoints go
-   * @param settings what the run was started with, kept in its checkpoints
-   */
+  /** Prepares a run. What it is given stays the caller's. */
   public TrainingLoop(
-      Plan plan,
+      RunDirectory directory,
       TrainedModel model,
-      Objective objective,
-      Interlude interlude,
-      Lanes lanes,
-      Communicator communicator,
-      Path out,
-      Map<String, String> settings,
-      TrainingListener listener) {
-    this.plan = plan;
+      Examples<?, E> examples,
+      Objective<E> objective,
+      Workers workers) {
+    this.directory = directory;
+    this.options = directory.options();
     this.model = model;
+    this.examples = examples;
     this.objective = objective;
-    this.interlude = interlude;
-    this.communicator = communicator;
-    this.out = out;
-    this.settings = Map.copyOf(settings);
-    this.listener = listener;
+    this.workers = workers;
+    this.communicator = workers.communicator();
+    this.listener = options.output().listener();
     this.parameters = model.parameters();
-    this.lanes = lanes;
-    this.optimizer = new LaneOptimizer(parameters, plan.optimizer(), lanes);
+    this.schedule = options.optimization().schedule(directory.steps());
+    this.optimizer = new LaneOptimizer(parameters, options.optimization().adamW(), workers.lanes());
     this.buckets =
         new GradientBuckets(
             communicator,
@@ -125,18 +96,154 @@ public final class TrainingLoop implements AutoCloseable {
             BUCKET_BYTES);
     this.gradients =
         new GradientAccumulator(parameters, (gradient, index) -> buckets.ready(index, gradient));
-    this.checkpoints = new CheckpointStore(out, plan.keep());
+    this.checkpoints = new CheckpointStore(directory.path(), options.output().keep());
   }
 
   /**
-   * Puts the state of the newest whole checkpoint into model and optimiser.
+   * Makes the steps that are left.
    *
-   * @return how many examples it had drawn, and which damaged checkpoints were passed over
+   * @param hook what is done between steps
+   * @param stopRequested asked before each step, by this thread; any process can stop all
+   * @param writeModel writes the trained model; called by the first process when all steps are made
+   * @throws TrainingException if the loss or the gradient is not finite
    */
-  public Resumed resume() {
+  public TrainingResult run(StepHook hook, BooleanSupplier stopRequested, Runnable writeModel) {
+    List<String> skipped = resume();
+    hook.resume(step);
+    if (workers.isFirst()) {
+      writer.run(this::cutBackRecords);
+    }
+    listener.started(
+        new RunInfo(
+            step + 1,
+            directory.steps(),
+            parameters.stream().mapToLong(Parameter::elements).sum(),
+            workers.lanes().count(),
+            communicator.size(),
+            skipped));
+    boolean complete;
+    try (NoGradGuard noGrad = new NoGradGuard();
+        Records records = undisturbed(Records::new)) {
+      complete = train(hook, stopRequested, records);
+    }
+    if (complete && workers.isFirst()) {
+      writer.run(
+          () -> {
+            writeModel.run();
+            directory.finish();
+          });
+    }
+    communicator.barrier();
+    return new TrainingResult(
+        complete ? TrainingResult.Outcome.COMPLETED : TrainingResult.Outcome.STOPPED,
+        step,
+        directory.path());
+  }
+
+  /** Returns whether all steps are made; otherwise a checkpoint was saved. */
+  private boolean train(StepHook hook, BooleanSupplier stopRequested, Records records) {
+    if (step == 0) {
+      evaluate(records);
+    }
+    while (step < directory.steps()) {
+      if (communicator.any(stopRequested.getAsBoolean())) {
+        save(records);
+        return false;
+      }
+      if (hook.isDue(step)) {
+        if (step != savedStep) {
+          save(records);
+        }
+        if (!hook.run(step, stopRequested)) {
+          return false;
+        }
+      }
+      long begin = System.nanoTime();
+      List<E> batch = examples.nextBatch();
+      double[] counts = communicator.allReduce(objective.counts(batch));
+      gradients.begin(objective.contributors(batch));
+      long key = Dropout.mix(options.seed() + step + 1);
+      double[] sums = objective.train(batch, counts, key, gradients);
+      buckets.finish();
+      Map<String, Double> terms =
+          objective.terms(new LossTerms(communicator.allReduce(sums), counts));
+      double norm = clip(gradients.totals());
+      requireFinite(terms, norm, batch);
+      double learningRate = schedule.at(step + 1);
+      optimizer.step(gradients.totals(), learningRate);
+      model.refreshRows();
+      step++;
+      double[] tokens = communicator.allReduce(batch.stream().mapToLong(E::tokens).sum());
+      double seconds = (System.nanoTime() - begin) / 1e9;
+      StepReport report =
+          new StepReport(
+              step, directory.steps(), terms, learningRate, norm, (long) tokens[0], seconds);
+      records.metrics(report);
+      listener.step(report);
+      if (isDue(options.output().evaluateEvery())) {
+        evaluate(records);
+      }
+      if (isDue(options.output().saveEvery())) {
+        save(records);
+      }
+    }
+    return true;
+  }
+
+  private boolean isDue(long every) {
+    return step == directory.steps() || step % every == 0;
+  }
+
+  /** Returns the length of the gradient before it is clipped. */
+  private double clip(List<Tensor> totals) {
+    double most = options.optimization().clip();
+    return most > 0 ? GradientClipping.clip(totals, most) : GradientClipping.globalNorm(totals);
+  }
+
+  private void requireFinite(Map<String, Double> terms, double norm, List<E> batch) {
+    if (!areFinite(terms) || !Double.isFinite(norm)) {
+      throw new TrainingException(
+          "step %d: the loss is not finite (%s, gradient norm %s); the last checkpoint is kept. The batch: %s"
+              .formatted(
+                  step + 1,
+                  terms,
+                  norm,
+                  batch.stream().map(E::origin).collect(Collectors.joining(", "))));
+    }
+  }
+
+  private static boolean areFinite(Map<String, Double> terms) {
+    return terms.values().stream().allMatch(Double::isFinite);
+  }
+
+  private void evaluate(Records records) {
+    List<List<E>> batches = examples.heldOut();
+    if (!communicator.any(!batches.isEmpty())) {
+      return;
+    }
+    List<E> all = batches.stream().flatMap(List::stream).toList();
+    double[] counts = communicator.allReduce(objective.counts(all));
+    double[] sums = communicator.allReduce(objective.evaluate(batches));
+    Map<String, Double> terms = objective.terms(new LossTerms(sums, counts));
+    if (!areFinite(terms)) {
+      throw new TrainingException(
+          "step %d: the loss of the held-out texts is not finite (%s); the last checkpoint is kept"
+              .formatted(step, terms));
+    }
+    records.evaluation(terms);
+    listener.evaluated(step, terms);
+  }
+
+  /**
+   * Puts the state of the newest whole checkpoint into model and optimiser, and passes over the
+   * examples it had drawn.
+   *
+   * @return which damaged checkpoints were passed over, and why
+   */
+  private List<String> resume() {
     Optional<CheckpointStore.Saved> newest = checkpoints.newest();
     if (newest.isEmpty()) {
-      return new Resumed(0, List.of());
+      return List.of();
     }
     CheckpointStore.Saved saved = newest.get();
     for (Parameter parameter : parameters) {
@@ -148,161 +255,39 @@ public final class TrainingLoop implements AutoCloseable {
     step = saved.state().step();
     savedStep = step;
     optimizer.restore(step, saved::load);
-    return new Resumed(saved.state().position(), saved.skipped());
-  }
-
-  /** Where a run goes on. */
-  public record Resumed(long position, List<String> skippedCheckpoints) {}
-
-  /** Returns the last step that was made. */
-  public long step() {
-    return step;
-  }
-
-  /**
-   * Makes the steps that are left.
-   *
-   * @param stopRequested asked before each step, by this thread; any process can stop all
-   * @return whether all steps are made; otherwise a checkpoint was saved
-   * @throws TrainingException if the loss or the gradient is not a number
-   */
-  public boolean run(Resumed resumed, BooleanSupplier stopRequested) {
-    boolean first = communicator.rank() == 0;
-    if (first) {
-      undisturbed(
-          () -> {
-            MetricsLog.cutBack(out.resolve(METRICS), step);
-            // The one before the first step is made again if that is where it begins.
-            MetricsLog.cutBack(out.resolve(EVALUATIONS), step == 0 ? -1 : step);
-          });
-    }
-    listener.started(
-        new RunInfo(
-            step + 1,
-            plan.steps(),
-            parameters.stream().mapToLong(Parameter::elements).sum(),
-            lanes.count(),
-            communicator.size(),
-            resumed.skippedCheckpoints()));
-    try (NoGradGuard noGrad = new NoGradGuard();
-        Records records = undisturbed(() -> new Records(first))) {
-      if (step == 0) {
-        evaluate(records);
-      }
-      while (step < plan.steps()) {
-        if (communicator.any(stopRequested.getAsBoolean())) {
-          save(records);
-          return false;
-        }
-        if (interlude.isDue(step)) {
-          if (step != savedStep) {
-            save(records);
-          }
-          if (!interlude.run(step, stopRequested)) {
-            return false;
-          }
-        }
-        step(records);
-        boolean last = step == plan.steps();
-        if (plan.evaluateEvery() > 0 && (last || step % plan.evaluateEvery() == 0)) {
-          evaluate(records);
-        }
-        if (last || step % plan.saveEvery() == 0) {
-          save(records);
-        }
-      }
-      return true;
-    }
-  }
-
-  private void step(Records records) {
-    long begin = System.nanoTime();
-    double[] counts = communicator.allReduce(objective.draw());
-    gradients.begin(objective.contributors());
-    double[] mine = objective.run(step + 1, counts, gradients);
-    buckets.finish();
-    double[] sums = communicator.allReduce(mine);
-    Map<String, Double> terms = objective.terms(sums, counts);
-    List<Tensor> totals = gradients.totals();
-    double norm =
-        plan.maxNorm() > 0
-            ? GradientClipping.clip(totals, plan.maxNorm())
-            : GradientClipping.globalNorm(totals);
-    requireFinite(terms, norm);
-    double learningRate = plan.schedule().at(step + 1);
-    optimizer.step(totals, learningRate);
-    model.refreshRows();
-    step++;
-    long tokens = (long) communicator.allReduce(new double[] {objective.tokens()})[0];
-    StepReport report =
-        new StepReport(
-            step,
-            plan.steps(),
-            terms,
-            learningRate,
-            norm,
-            tokens,
-            (System.nanoTime() - begin) / MILLIARD);
-    records.metrics(report);
-    listener.step(report);
-  }
-
-  private void requireFinite(Map<String, Double> terms, double norm) {
-    if (areFinite(terms) && Double.isFinite(norm)) {
-      return;
-    }
-    throw new TrainingException(
-        "step %d: the loss is no finite number (%s, gradient norm %s); the last checkpoint is kept. The batch: %s"
-            .formatted(step + 1, terms, norm, objective.describeBatch()));
-  }
-
-  private static boolean areFinite(Map<String, Double> terms) {
-    return terms.values().stream().allMatch(Double::isFinite);
-  }
-
-  private void evaluate(Records records) {
-    Objective.Evaluation evaluation = objective.evaluation();
-    if (!communicator.any(evaluation.present())) {
-      return;
-    }
-    double[] counts = communicator.allReduce(evaluation.counts());
-    double[] sums = communicator.allReduce(evaluation.run());
-    Map<String, Double> terms = objective.terms(sums, counts);
-    if (!areFinite(terms)) {
-      throw new TrainingException(
-          "step %d: the loss of the held-out texts is no finite number (%s); the last checkpoint is kept"
-              .formatted(step, terms));
-    }
-    records.evaluation(step, terms);
-    listener.evaluated(step, terms);
+    examples.skip(saved.state().position());
+    return saved.skipped();
   }
 
   private void save(Records records) {
-    if (communicator.rank() == 0) {
+    if (workers.isFirst()) {
       Map<String, Tensor> tensors = new LinkedHashMap<>();
       parameters.forEach(
           parameter -> tensors.put(PARAMETER + parameter.name(), parameter.master()));
       tensors.putAll(optimizer.state());
       TrainingState state =
-          new TrainingState(step, objective.position(), settings, Manifest.llaraVersion());
-      Path saved =
+          new TrainingState(
+              step, examples.position(), directory.settings(), Manifest.llaraVersion());
+      listener.saved(
+          step,
           undisturbed(
               () -> {
                 records.force();
                 return checkpoints.save(state, tensors);
-              });
-      listener.saved(step, saved);
+              }));
     }
     communicator.barrier();
     savedStep = step;
   }
 
-  private <T> T undisturbed(Callable<T> work) {
-    return writer.run(List.of(work)).get(0);
+  private void cutBackRecords() {
+    MetricsLog.cutBack(directory.path().resolve(METRICS), step);
+    // The one before the first step is made again if that is where it begins.
+    MetricsLog.cutBack(directory.path().resolve(EVALUATIONS), step == 0 ? -1 : step);
   }
 
-  private void undisturbed(Runnable work) {
-    undisturbed(Executors.callable(work, true));
+  private <T> T undisturbed(Callable<T> work) {
+    return writer.run(List.of(work)).get(0);
   }
 
   @Override
@@ -315,51 +300,43 @@ public final class TrainingLoop implements AutoCloseable {
 
   /** What the first process writes as the run goes on. */
   private final class Records implements AutoCloseable {
-    private final Optional<MetricsLog> metrics;
-    private final Optional<MetricsLog> evaluations;
+    private final Optional<MetricsLog> metrics = log(METRICS, true);
+    private final Optional<MetricsLog> evaluations =
+        log(EVALUATIONS, !examples.heldOut().isEmpty());
 
-    Records(boolean write) {
-      metrics = write ? Optional.of(new MetricsLog(out.resolve(METRICS))) : Optional.empty();
-      evaluations =
-          write && objective.evaluation().present()
-              ? Optional.of(new MetricsLog(out.resolve(EVALUATIONS)))
-              : Optional.empty();
+    private Optional<MetricsLog> log(String name, boolean wanted) {
+      return wanted && workers.isFirst()
+          ? Optional.of(new MetricsLog(directory.path().resolve(name)))
+          : Optional.empty();
     }
 
     void metrics(StepReport report) {
-      metrics.ifPresent(
-          log -> {
-            JsonObject line = line(report.step(), report.terms());
-            line.addProperty("learning_rate", report.learningRate());
-            line.addProperty("gradient_norm", report.gradientNorm());
-            line.addProperty("tokens", report.tokens());
-            line.addProperty("seconds", report.seconds());
-            append(log, line);
-          });
+      JsonObject line = line(report.terms());
+      line.addProperty("learning_rate", report.learningRate());
+      line.addProperty("gradient_norm", report.gradientNorm());
+      line.addProperty("tokens", report.tokens());
+      line.addProperty("seconds", report.seconds());
+      metrics.ifPresent(log -> writer.run(() -> log.append(line)));
+    }
+
+    void evaluation(Map<String, Double> terms) {
+      evaluations.ifPresent(log -> writer.run(() -> log.append(line(terms))));
+    }
+
+    private JsonObject line(Map<String, Double> terms) {
+      JsonObject line = new JsonObject();
+      line.addProperty("step", step);
+      for (String name : objective.termNames()) {
+        Double value = terms.get(name);
+        line.add(name, value == null ? JsonNull.INSTANCE : new JsonPrimitive(value));
+      }
+      return line;
     }
 
     /** A checkpoint must not be ahead of them, should the machine stop. */
     void force() {
       metrics.ifPresent(MetricsLog::force);
       evaluations.ifPresent(MetricsLog::force);
-    }
-
-    void evaluation(long afterStep, Map<String, Double> terms) {
-      evaluations.ifPresent(log -> append(log, line(afterStep, terms)));
-    }
-
-    private void append(MetricsLog log, JsonObject line) {
-      undisturbed(() -> log.append(line));
-    }
-
-    private JsonObject line(long number, Map<String, Double> terms) {
-      JsonObject line = new JsonObject();
-      line.addProperty("step", number);
-      for (String name : objective.termNames()) {
-        Double value = terms.get(name);
-        line.add(name, value == null ? JsonNull.INSTANCE : new JsonPrimitive(value));
-      }
-      return line;
     }
 
     @Override

@@ -15,20 +15,15 @@ import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Tensor;
 
 /**
- * Gradients and updates of a model without a run around them, for replaying numbers that are known;
- * what the loss is, subclasses know.
- *
- * <p>For one thread.
+ * Steps over given examples without a run around them, for replaying numbers that are known. On one
+ * lane; for one thread.
  */
 @Internal
 public abstract class TrainingSteps implements AutoCloseable {
-  /** The model; closed with this object. */
-  protected final TrainedModel model;
-
-  /** Takes the gradients of a step. */
-  protected final GradientAccumulator gradients;
-
+  private final TrainedModel model;
+  private final Workers workers = Workers.single();
   private final List<Parameter> parameters;
+  private final GradientAccumulator gradients;
   private final AdamW optimizer;
 
   /**
@@ -41,6 +36,24 @@ public abstract class TrainingSteps implements AutoCloseable {
     this.parameters = model.parameters();
     this.gradients = new GradientAccumulator(parameters, (total, index) -> {});
     this.optimizer = new AdamW(parameters.stream().map(Parameter::master).toList(), optimizer);
+  }
+
+  /** Returns the model; it stays this object's. */
+  protected final TrainedModel model() {
+    return model;
+  }
+
+  /** Returns the one lane. */
+  protected final Workers workers() {
+    return workers;
+  }
+
+  /** Runs a batch forward and backward, and returns the loss and its terms. */
+  protected final <E> Map<String, Double> run(Objective<E> objective, List<E> batch) {
+    double[] counts = objective.counts(batch);
+    gradients.begin(objective.contributors(batch));
+    double[] sums = objective.train(batch, counts, 0, gradients);
+    return objective.terms(new LossTerms(sums, counts));
   }
 
   /** Returns the length of the last step's gradient over all parameters. */
@@ -93,6 +106,7 @@ public abstract class TrainingSteps implements AutoCloseable {
   public void close() {
     gradients.close();
     optimizer.close();
+    workers.close();
     model.close();
   }
 }

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
+import com.google.common.collect.Lists;
 import io.llara.LlaraException;
 import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.prompt.PromptBuilder;
@@ -14,8 +15,6 @@ import io.llara.testing.MarkedStories;
 import io.llara.tokenize.Tokenizer;
 import io.llara.train.autograd.GradientAccumulator;
 import io.llara.train.autograd.Parameter;
-import io.llara.train.contrastive.ContrastiveObjective.Batching;
-import io.llara.train.contrastive.ContrastiveObjective.Pairs;
 import io.llara.train.data.Dataset;
 import io.llara.train.data.FewNegatives;
 import io.llara.train.data.GroupSampler;
@@ -24,10 +23,13 @@ import io.llara.train.data.TrainingPair;
 import io.llara.train.distributed.Communicator;
 import io.llara.train.distributed.GradientBuckets;
 import io.llara.train.distributed.Group;
+import io.llara.train.lora.Dropout;
 import io.llara.train.lora.LoraOptions;
 import io.llara.train.model.TrainedModel;
+import io.llara.train.run.Examples;
 import io.llara.train.run.Lanes;
-import io.llara.train.run.Objective;
+import io.llara.train.run.LossTerms;
+import io.llara.train.run.Workers;
 import io.llara.train.testing.NativeThreads;
 import io.llara.train.testing.Numbers;
 import java.io.IOException;
@@ -95,38 +97,49 @@ class ContrastiveObjectiveTest {
     return new PairCollator(prompts, TextModes.N2S, MAX_TOKENS, MAX_TOKENS);
   }
 
+  private static final int HELD_OUT = 11;
+
+  private static ContrastiveObjective objective(
+      TrainedModel trained, Workers workers, int subBatch) {
+    return new ContrastiveObjective(
+        new InfoNce(0.1, true),
+        new GradCache(
+            new ContrastivePass(trained, false), workers.lanes(), trained.dropout(), subBatch),
+        workers);
+  }
+
+  private static Examples<TrainingPair, PairExample> examples(
+      Communicator communicator, int batch, long epochs, List<List<PairExample>> heldOut) {
+    return new Examples<>(
+        new ShuffleBuffer<>(Dataset.ofPairs(List.of(data)), 8, 3, epochs),
+        new Examples.Share(batch, communicator.rank(), communicator.size()),
+        (pair, position) -> collator().example(SAMPLER.sample(pair, position)),
+        heldOut);
+  }
+
   /** An objective and what it needs, in one process of a group. */
   private static final class Process implements AutoCloseable {
     final Communicator communicator;
-    final Lanes lanes;
+    final Workers workers;
     final TrainedModel trained;
-    final ShuffleBuffer<TrainingPair> shuffled;
+    final Examples<TrainingPair, PairExample> examples;
     final GradientBuckets buckets;
     final GradientAccumulator gradients;
     final ContrastiveObjective objective;
+    List<PairExample> batch = List.of();
 
     Process(Communicator communicator, int batch, int laneCount, int subBatch, double dropout) {
       this.communicator = communicator;
-      lanes = new Lanes(laneCount);
+      workers = new Workers(new Lanes(laneCount), communicator);
       trained = load(dropout);
-      shuffled = new ShuffleBuffer<>(Dataset.ofPairs(List.of(data)), 8, 3);
+      examples = examples(communicator, batch, Long.MAX_VALUE, heldOut(communicator, batch));
       List<Parameter> parameters = trained.parameters();
       buckets =
           new GradientBuckets(
               communicator, parameters.stream().mapToLong(Parameter::elements).toArray(), 1 << 16);
       gradients =
           new GradientAccumulator(parameters, (gradient, index) -> buckets.ready(index, gradient));
-      Pairs pairs = new Pairs(new DrawnPairs(shuffled), SAMPLER, collator());
-      GradCache cache =
-          new GradCache(new ContrastivePass(trained, false), lanes, trained.dropout(), subBatch);
-      objective =
-          new ContrastiveObjective(
-              pairs,
-              new InfoNce(0.1, true),
-              cache,
-              communicator,
-              new Batching(batch, communicator.size(), 7),
-              heldOut(pairs));
+      objective = ContrastiveObjectiveTest.objective(trained, workers, subBatch);
     }
 
     private static TrainedModel load(double dropout) {
@@ -143,26 +156,33 @@ class ContrastiveObjectiveTest {
           4);
     }
 
-    private static List<PairExample> heldOut(Pairs pairs) {
+    /** As a run deals them out. */
+    private static List<List<PairExample>> heldOut(Communicator communicator, int batch) {
       List<PairExample> heldOut = new ArrayList<>();
       try (ShuffleBuffer<TrainingPair> some =
           new ShuffleBuffer<>(Dataset.ofPairs(List.of(data)), 1, 0, 1)) {
-        for (int i = 0; i < 11; i++) {
-          heldOut.add(pairs.prepare(some.next(), i));
+        for (int i = 0; i < HELD_OUT; i++) {
+          heldOut.add(collator().example(SAMPLER.sample(some.next(), i)));
         }
       }
-      return heldOut;
+      List<List<PairExample>> all = Lists.partition(heldOut, batch);
+      return IntStream.range(0, all.size())
+          .filter(i -> i % communicator.size() == communicator.rank())
+          .mapToObj(all::get)
+          .toList();
     }
 
     /** Draws a batch and differentiates, as a run does. */
     Step step(long number) {
       try (NoGradGuard noGrad = new NoGradGuard();
           TensorScope scope = new TensorScope()) {
-        double[] counts = communicator.allReduce(objective.draw());
-        gradients.begin(objective.contributors());
-        double[] mine = objective.run(number, counts, gradients);
+        batch = examples.nextBatch();
+        double[] counts = communicator.allReduce(objective.counts(batch));
+        gradients.begin(objective.contributors(batch));
+        double[] mine = objective.train(batch, counts, Dropout.mix(7 + number), gradients);
         buckets.finish();
-        Map<String, Double> terms = objective.terms(communicator.allReduce(mine), counts);
+        Map<String, Double> terms =
+            objective.terms(new LossTerms(communicator.allReduce(mine), counts));
         Map<String, float[]> byName = new LinkedHashMap<>();
         List<Tensor> totals = gradients.totals();
         for (int i = 0; i < totals.size(); i++) {
@@ -174,9 +194,12 @@ class ContrastiveObjectiveTest {
 
     Map<String, Double> evaluate() {
       try (NoGradGuard noGrad = new NoGradGuard()) {
-        Objective.Evaluation evaluation = objective.evaluation();
-        double[] counts = communicator.allReduce(evaluation.counts());
-        return objective.terms(communicator.allReduce(evaluation.run()), counts);
+        List<List<PairExample>> heldOut = examples.heldOut();
+        double[] counts =
+            communicator.allReduce(
+                objective.counts(heldOut.stream().flatMap(List::stream).toList()));
+        return objective.terms(
+            new LossTerms(communicator.allReduce(objective.evaluate(heldOut)), counts));
       }
     }
 
@@ -184,9 +207,9 @@ class ContrastiveObjectiveTest {
     public void close() {
       buckets.close();
       gradients.close();
-      shuffled.close();
+      examples.close();
       trained.close();
-      lanes.close();
+      workers.lanes().close();
     }
   }
 
@@ -250,11 +273,10 @@ class ContrastiveObjectiveTest {
       first.step(1);
       first.step(2);
       Step third = first.step(3);
-      resumed.shuffled.skip(8);
+      resumed.examples.skip(8);
       Step again = resumed.step(3);
-      assertThat(resumed.objective.describeBatch()).isEqualTo(first.objective.describeBatch());
-      assertThat(resumed.objective.position()).isEqualTo(12);
-      assertThat(resumed.objective.tokens()).isEqualTo(first.objective.tokens()).isPositive();
+      assertThat(resumed.batch).isEqualTo(first.batch).isNotEmpty();
+      assertThat(resumed.examples.position()).isEqualTo(12);
       assertThat(again.terms()).isEqualTo(third.terms());
       again
           .gradients()
@@ -276,29 +298,20 @@ class ContrastiveObjectiveTest {
 
   @Test
   void refusesWhatCannotBeDivided() {
-    assertThatThrownBy(() -> new Batching(5, 2, 0)).isInstanceOf(IllegalArgumentException.class);
-    assertThatThrownBy(() -> new Batching(0, 1, 0)).isInstanceOf(IllegalArgumentException.class);
+    assertThatThrownBy(() -> new Examples.Share(5, 0, 2))
+        .isInstanceOf(IllegalArgumentException.class);
+    assertThatThrownBy(() -> new Examples.Share(0, 0, 1))
+        .isInstanceOf(IllegalArgumentException.class);
   }
 
   @Test
   void dataThatEndsIsAnError() {
-    try (Lanes lanes = new Lanes(1);
-        TrainedModel trained = Process.load(0);
-        ShuffleBuffer<TrainingPair> once =
-            new ShuffleBuffer<>(Dataset.ofPairs(List.of(data)), 8, 3, 1)) {
-      ContrastiveObjective objective =
-          new ContrastiveObjective(
-              new Pairs(new DrawnPairs(once), SAMPLER, collator()),
-              new InfoNce(0.1, true),
-              new GradCache(new ContrastivePass(trained, false), lanes, trained.dropout(), 0),
-              Communicator.alone(),
-              new Batching(16, 1, 0),
-              List.of());
-      objective.draw();
-      assertThatThrownBy(objective::draw)
+    try (Examples<TrainingPair, PairExample> once =
+        examples(Communicator.alone(), 16, 1, List.of())) {
+      assertThat(once.nextBatch()).hasSize(16);
+      assertThatThrownBy(once::nextBatch)
           .isInstanceOf(LlaraException.class)
           .hasMessageContaining("ended");
-      assertThat(objective.evaluation().present()).isFalse();
     }
   }
 }

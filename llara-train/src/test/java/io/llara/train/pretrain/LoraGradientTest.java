@@ -26,6 +26,7 @@ import io.llara.train.lora.LoraOptions;
 import io.llara.train.model.MergedWeights;
 import io.llara.train.model.TrainedModel;
 import io.llara.train.optim.AdamW;
+import io.llara.train.run.Workers;
 import io.llara.train.testing.NativeThreads;
 import io.llara.train.testing.Numbers;
 import io.llara.train.testing.TinyLlama;
@@ -132,10 +133,8 @@ class LoraGradientTest {
   }
 
   private static Map<String, float[]> gradients(TrainedModel model, List<Example> examples) {
-    List<Prepared> prepared =
-        examples.stream().map(example -> Prepared.of(example, Recipe.RELEASED, 1)).toList();
-    LossTerms counts =
-        prepared.stream().map(Prepared::counts).reduce(LossTerms.ZERO, LossTerms::plus);
+    List<TextExample> batch =
+        examples.stream().map(example -> TextExample.of(example, Recipe.RELEASED, 1)).toList();
     LossFormula formula = new LossFormula(Recipe.RELEASED, Recipe.RELEASED.weights());
     AdaptationPass pass =
         new AdaptationPass(
@@ -145,11 +144,12 @@ class LoraGradientTest {
             Layout.packed(),
             false);
     try (TensorScope scope = new TensorScope();
+        Workers workers = Workers.single();
         GradientAccumulator gradients =
             new GradientAccumulator(model.parameters(), (total, index) -> {})) {
-      gradients.begin(1);
-      pass.train(prepared, formula.scales(counts), gradients.contributor(0));
-      gradients.finished(0);
+      AdaptationObjective objective = new AdaptationObjective(formula, pass, 1, workers);
+      gradients.begin(objective.contributors(batch));
+      objective.train(batch, objective.counts(batch), 0, gradients);
       Map<String, float[]> byName = new LinkedHashMap<>();
       List<Tensor> totals = gradients.totals();
       for (int i = 0; i < totals.size(); i++) {

@@ -2,7 +2,9 @@ package io.llara.train.pretrain;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
+import static org.assertj.core.api.Assertions.entry;
 
+import io.llara.train.run.LossTerms;
 import org.assertj.core.data.Offset;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -15,52 +17,53 @@ class LossFormulaTest {
     return new LossFormula(recipe, recipe.weights());
   }
 
+  private static LossTerms loss(double[] sums, double... counts) {
+    return new LossTerms(sums, counts);
+  }
+
+  private static double[] sums(double... sums) {
+    return sums;
+  }
+
   @Test
   void releasedDividesByTenAndAverages() {
-    LossFormula.Values values =
-        formula(Recipe.RELEASED).values(new LossTerms(12, 30, 20), new LossTerms(4, 2, 1));
-    assertThat(values.tokens()).isEqualTo(3);
-    assertThat(values.self()).isEqualTo(1.5);
-    assertThat(values.next()).isEqualTo(2);
-    assertThat(values.loss()).isEqualTo(3 + (1.5 + 2) / 2);
+    assertThat(formula(Recipe.RELEASED).terms(loss(sums(12, 30, 20), 4, 2, 1)))
+        .containsExactly(
+            entry("loss", 3 + (1.5 + 2) / 2),
+            entry("ar_loss", 3.0),
+            entry("self_loss", 1.5),
+            entry("next_loss", 2.0));
   }
 
   @Test
   void releasedCountsAnEmbeddingThatIsAloneWhole() {
-    LossFormula.Values values =
-        formula(Recipe.RELEASED).values(new LossTerms(12, 0, 20), new LossTerms(4, 0, 1));
-    assertThat(values.self()).isNaN();
-    assertThat(values.loss()).isEqualTo(3 + 2);
-    assertThat(
-            formula(Recipe.RELEASED).values(new LossTerms(12, 0, 0), new LossTerms(4, 0, 0)).loss())
-        .isEqualTo(3);
+    assertThat(formula(Recipe.RELEASED).terms(loss(sums(12, 0, 20), 4, 0, 1)))
+        .containsExactly(entry("loss", 3.0 + 2), entry("ar_loss", 3.0), entry("next_loss", 2.0));
+    assertThat(formula(Recipe.RELEASED).terms(loss(sums(12, 0, 0), 4, 0, 0)))
+        .containsExactly(entry("loss", 3.0), entry("ar_loss", 3.0));
   }
 
   @Test
   void paperAddsBothEmbeddings() {
-    LossFormula.Values values =
-        formula(Recipe.PAPER).values(new LossTerms(0, 30, 20), new LossTerms(4, 2, 1));
-    assertThat(values.tokens()).isNaN();
-    assertThat(values.loss()).isEqualTo(15 + 20);
+    assertThat(formula(Recipe.PAPER).terms(loss(sums(0, 30, 20), 4, 2, 1)))
+        .containsExactly(
+            entry("loss", 15.0 + 20), entry("self_loss", 15.0), entry("next_loss", 20.0));
   }
 
   @Test
   void weightsMultiplyWhatTermsAdd() {
     LossFormula formula = new LossFormula(Recipe.RELEASED, new LossWeights(0.5, 2, 0));
-    LossFormula.Values values = formula.values(new LossTerms(12, 30, 20), new LossTerms(4, 2, 1));
-    assertThat(values.next()).isNaN();
-    // Reported as they are, weighed in the loss; SELF is alone.
-    assertThat(values.tokens()).isEqualTo(3);
-    assertThat(values.loss()).isEqualTo(0.5 * 3 + 2 * 1.5);
+    // Reported as they are, weighted in the loss; SELF is alone.
+    assertThat(formula.terms(loss(sums(12, 30, 20), 4, 2, 1)))
+        .containsExactly(
+            entry("loss", 0.5 * 3 + 2 * 1.5), entry("ar_loss", 3.0), entry("self_loss", 1.5));
   }
 
   @Test
   void aNanShowsInTheLoss() {
     for (Recipe recipe : Recipe.values()) {
       double nan = Double.NaN;
-      assertThat(
-              formula(recipe).values(new LossTerms(nan, nan, nan), new LossTerms(4, 2, 1)).loss())
-          .isNaN();
+      assertThat(formula(recipe).terms(loss(sums(nan, nan, nan), 4, 2, 1)).get("loss")).isNaN();
     }
   }
 
@@ -68,23 +71,16 @@ class LossFormulaTest {
   @EnumSource
   void scalesAreTheDerivativesOfTheLossByTheSums(Recipe recipe) {
     LossFormula formula = new LossFormula(recipe, new LossWeights(0.7, 1.3, 0.4));
-    for (LossTerms counts :
-        new LossTerms[] {
-          new LossTerms(4, 2, 1),
-          new LossTerms(4, 0, 3),
-          new LossTerms(4, 3, 0),
-          new LossTerms(4, 0, 0),
-          new LossTerms(0, 2, 2)
-        }) {
-      LossTerms scales = formula.scales(counts);
+    for (double[] counts : new double[][] {{4, 2, 1}, {4, 0, 3}, {4, 3, 0}, {4, 0, 0}, {0, 2, 2}}) {
+      double[] scales = formula.scales(counts);
       // The loss is linear in the sums. Where there is nothing, sums are zero.
       double[] derivative = new double[3];
       for (int i = 0; i < 3; i++) {
         double[] one = new double[3];
-        one[i] = counts.toArray()[i] == 0 ? 0 : 1;
-        derivative[i] = formula.values(LossTerms.of(one), counts).loss();
+        one[i] = counts[i] == 0 ? 0 : 1;
+        derivative[i] = formula.terms(loss(one, counts)).get("loss");
       }
-      assertThat(scales.toArray()).containsExactly(derivative, within());
+      assertThat(scales).containsExactly(derivative, within());
     }
   }
 

@@ -57,7 +57,7 @@ class PretrainerFailuresTest {
     assertThatThrownBy(() -> TrainingRuns.complete(Runs.full(broken, data, out)))
         .isInstanceOf(TrainingException.class)
         .hasMessageStartingWith("step 1: ")
-        .hasMessageContaining("no finite number")
+        .hasMessageContaining("is not finite")
         .hasMessageContaining(data + ":");
     assertThat(Files.readString(out.resolve("metrics.jsonl"))).isEmpty();
     assertThat(out.resolve("config.json")).doesNotExist();

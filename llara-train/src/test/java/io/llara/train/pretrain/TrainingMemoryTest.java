@@ -97,6 +97,6 @@ class TrainingMemoryTest {
             assertThatThrownBy(
                     () ->
                         TrainingRuns.complete(builder(lora).learningRate(1e30).warmup(0).steps(40)))
-                .hasMessageContaining("no finite number"));
+                .hasMessageContaining("is not finite"));
   }
 }

@@ -1,0 +1,142 @@
+package io.llara.train.run;
+
+import io.llara.Internal;
+import io.llara.LlaraException;
+import io.llara.checkpoint.CheckpointDirectory;
+import io.llara.checkpoint.LlamaConfig;
+import io.llara.checkpoint.LlamaTensors;
+import io.llara.checkpoint.LlaraJson;
+import io.llara.prompt.PromptBuilder;
+import io.llara.prompt.PromptTemplate;
+import io.llara.prompt.PromptTemplate.Token;
+import io.llara.tensor.Cpu;
+import io.llara.tensor.Libtorch;
+import io.llara.tokenize.Tokenizer;
+import io.llara.train.checkpoint.ModelDirectory;
+import io.llara.train.model.MergedWeights;
+import io.llara.train.model.TrainedModel;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.stream.Stream;
+
+/** The model that a run begins with: its checkpoint and its tokenizer. For one thread. */
+@Internal
+public final class BaseModel implements AutoCloseable {
+  private final RunOptions options;
+  private final int maxTokens;
+  private final CheckpointDirectory checkpoint;
+  private final Tokenizer tokenizer;
+
+  /**
+   * Opens the model; weights are loaded later.
+   *
+   * @param maxTokens the length of the longest prompt
+   * @throws LlaraException if there is no model, or it has no room for so many tokens
+   */
+  public BaseModel(RunOptions options, int maxTokens) {
+    this.options = options;
+    this.maxTokens = maxTokens;
+    this.checkpoint = CheckpointDirectory.open(path());
+    Libtorch.load();
+    this.tokenizer = Tokenizer.load(path());
+    try {
+      requireRoomForTokens();
+    } catch (RuntimeException | Error e) {
+      close();
+      throw e;
+    }
+  }
+
+  private Path path() {
+    return options.model().path();
+  }
+
+  private void requireRoomForTokens() {
+    LlamaConfig config = checkpoint.config();
+    if (tokenizer.vocabularySize() > config.vocabularySize()) {
+      throw new LlaraException(
+          "%s: the tokenizer has %d tokens, the model only %d"
+              .formatted(path(), tokenizer.vocabularySize(), config.vocabularySize()));
+    }
+    if (maxTokens > config.maxPositionEmbeddings()) {
+      throw new LlaraException(
+          "%s: the model was made for %d tokens, not for %d"
+              .formatted(path(), config.maxPositionEmbeddings(), maxTokens));
+    }
+  }
+
+  /** Returns the tokenizer; it stays this object's. */
+  public Tokenizer tokenizer() {
+    return tokenizer;
+  }
+
+  /** Returns what the model says of how it was trained. */
+  public Optional<LlaraJson> llaraJson() {
+    return checkpoint.llaraJson();
+  }
+
+  /**
+   * Returns a builder of prompts.
+   *
+   * @param user what needs the template, for the message
+   * @throws LlaraException if the tokenizer lacks tokens of it
+   */
+  public PromptBuilder prompts(PromptTemplate template, String user) {
+    List<String> missing = PromptBuilder.missingTokens(template, tokenizer);
+    if (!missing.isEmpty()) {
+      throw new LlaraException(
+          "%s: the tokenizer lacks %s, which the %s needs; add them first (llara add-markers)"
+              .formatted(path(), String.join(", ", missing), user));
+    }
+    return PromptBuilder.create(template, tokenizer);
+  }
+
+  /**
+   * Loads the weights to train them.
+   *
+   * @param template the prompts, whose markers may train
+   * @param head whether the loss has to do with the projection on the vocabulary
+   */
+  public TrainedModel load(Optional<PromptTemplate> template, boolean head) {
+    TrainedModel.Settings settings =
+        new TrainedModel.Settings(Cpu.scalarType(options.compute().type()), maxTokens, head);
+    RunOptions.Model trains = options.model();
+    if (trains.lora().isEmpty()) {
+      return TrainedModel.full(checkpoint, settings);
+    }
+    int[] rows =
+        trains.trainMarkers() ? template.map(this::markerIds).orElse(new int[0]) : new int[0];
+    return TrainedModel.lora(checkpoint, settings, trains.lora().get(), rows, options.seed());
+  }
+
+  /** Returns the ids of a template's marker tokens that have names of their own, ascending. */
+  private int[] markerIds(PromptTemplate template) {
+    return Stream.concat(template.self().markers().stream(), template.next().markers().stream())
+        .filter(Token.class::isInstance)
+        .map(part -> tokenizer.tokenId(((Token) part).token()))
+        .flatMapToInt(OptionalInt::stream)
+        .sorted()
+        .distinct()
+        .toArray();
+  }
+
+  /**
+   * Writes the model as it was trained into a directory, which may hold other files.
+   *
+   * @param trainedWith what it says of itself; empty for what the model it began with says
+   * @throws LlaraException if it cannot be written
+   */
+  public void write(TrainedModel model, Path dir, Optional<LlaraJson> trainedWith) {
+    try (MergedWeights weights = model.weights()) {
+      ModelDirectory.writeInto(
+          path(), dir, weights, checkpoint.tensor(LlamaTensors.EMBEDDING).type(), trainedWith);
+    }
+  }
+
+  @Override
+  public void close() {
+    tokenizer.close();
+  }
+}
