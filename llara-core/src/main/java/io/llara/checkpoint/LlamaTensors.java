@@ -18,6 +18,8 @@ public final class LlamaTensors {
   /** The output projection, {@code [vocabulary, hidden]}; not needed for embeddings. */
   public static final String HEAD = "lm_head.weight";
 
+  private static final String MODEL_PREFIX = "model.";
+
   private LlamaTensors() {}
 
   /**
@@ -32,6 +34,25 @@ public final class LlamaTensors {
     }
     shapes.put(FINAL_NORM, shape(config.hiddenSize()));
     return Collections.unmodifiableMap(shapes);
+  }
+
+  /** Returns {@link #required} and the output projection, unless it is the embedding matrix. */
+  public static Map<String, long[]> all(LlamaConfig config) {
+    Map<String, long[]> shapes = new LinkedHashMap<>(required(config));
+    if (!config.tieWordEmbeddings()) {
+      shapes.put(HEAD, headShape(config));
+    }
+    return Collections.unmodifiableMap(shapes);
+  }
+
+  /** Returns the name that a tensor has in the files of a model with an output projection. */
+  public static String storedName(String canonical) {
+    return canonical.equals(HEAD) ? canonical : MODEL_PREFIX + canonical;
+  }
+
+  /** Returns the name without the prefix that models with an output projection put before it. */
+  public static String canonicalName(String stored) {
+    return stored.startsWith(MODEL_PREFIX) ? stored.substring(MODEL_PREFIX.length()) : stored;
   }
 
   /**

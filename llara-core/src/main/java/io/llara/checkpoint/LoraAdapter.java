@@ -165,7 +165,7 @@ public final class LoraAdapter {
     }
 
     private static String canonicalModule(String name) {
-      return WeightFiles.canonicalName(
+      return LlamaTensors.canonicalName(
           name.startsWith(PREFIX) ? name.substring(PREFIX.length()) : name);
     }
 

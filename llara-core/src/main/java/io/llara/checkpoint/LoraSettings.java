@@ -141,7 +141,7 @@ final class LoraSettings {
   /** Returns whether a name means a module: the end of its path, or with ^ the whole of it. */
   private static boolean names(String name, String module) {
     if (name.startsWith("^")) {
-      return WeightFiles.canonicalName(name.substring(1)).equals(module);
+      return LlamaTensors.canonicalName(name.substring(1)).equals(module);
     }
     return ("model." + module).equals(name) || ("." + module).endsWith("." + name);
   }

@@ -188,7 +188,7 @@ record SafetensorsHeader(Map<String, TensorEntry> entries, Map<String, String> m
       }
       long length;
       try {
-        length = Shapes.byteLength(shape, type);
+        length = TensorEntry.byteLength(shape, type);
       } catch (IllegalArgumentException e) {
         throw new ModelLoadException(
             "%s: tensor %s: %s".formatted(file, Messages.quote(name), e.getMessage()), e);

@@ -4,6 +4,7 @@ import com.google.gson.JsonArray;
 import com.google.gson.JsonObject;
 import io.llara.LlaraException;
 import io.llara.io.AtomicFiles;
+import io.llara.io.ByteChannels;
 import io.llara.io.Messages;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -68,7 +69,7 @@ public final class SafetensorsWriter {
       throw new IllegalArgumentException("the name " + name + " is reserved by the format");
     }
     long[] copy = shape.clone();
-    Tensor tensor = new Tensor(type, copy, Shapes.byteLength(copy, type), content);
+    Tensor tensor = new Tensor(type, copy, TensorEntry.byteLength(copy, type), content);
     if (tensors.putIfAbsent(name, tensor) != null) {
       throw new IllegalArgumentException("tensor " + Messages.quote(name) + " is already there");
     }
@@ -86,7 +87,7 @@ public final class SafetensorsWriter {
     if (!type.isWeightType()) {
       throw new IllegalArgumentException("floats are stored as F32, F16 or BF16, not as " + type);
     }
-    long elements = Shapes.byteLength(shape, type) / type.bytes();
+    long elements = TensorEntry.byteLength(shape, type) / type.bytes();
     if (values.length != elements) {
       throw new IllegalArgumentException(
           "tensor %s has %d values; its shape needs %d"
@@ -116,7 +117,7 @@ public final class SafetensorsWriter {
     AtomicFiles.write(
         file,
         channel -> {
-          writeFully(channel, header);
+          ByteChannels.writeFully(channel, header);
           for (Map.Entry<String, Tensor> entry : ordered) {
             writeTensor(entry.getKey(), entry.getValue(), channel);
           }
@@ -179,17 +180,11 @@ public final class SafetensorsWriter {
         default -> buffer.putShort(HalfFloats.toBf16(value));
       }
       if (!buffer.hasRemaining()) {
-        writeFully(out, buffer.flip());
+        ByteChannels.writeFully(out, buffer.flip());
         buffer.clear();
       }
     }
-    writeFully(out, buffer.flip());
-  }
-
-  private static void writeFully(WritableByteChannel out, ByteBuffer bytes) throws IOException {
-    while (bytes.hasRemaining()) {
-      out.write(bytes);
-    }
+    ByteChannels.writeFully(out, buffer.flip());
   }
 
   /** Passes on what one tensor may write, and no byte more. */
@@ -215,7 +210,7 @@ public final class SafetensorsWriter {
       if (count > length - written) {
         throw wrongLength("more than %d".formatted(length));
       }
-      writeFully(channel, bytes);
+      ByteChannels.writeFully(channel, bytes);
       written += count;
       return count;
     }

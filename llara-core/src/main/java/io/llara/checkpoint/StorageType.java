@@ -57,6 +57,16 @@ public enum StorageType {
     return this == F32 || this == F16 || this == BF16;
   }
 
+  /** Returns what a {@code config.json} calls a type of weights. */
+  public String torchName() {
+    return switch (this) {
+      case F32 -> "float32";
+      case F16 -> "float16";
+      case BF16 -> "bfloat16";
+      default -> throw new IllegalStateException(this + " is not a type of weights");
+    };
+  }
+
   static Optional<StorageType> named(String name) {
     for (StorageType type : values()) {
       if (type.name().equals(name)) {

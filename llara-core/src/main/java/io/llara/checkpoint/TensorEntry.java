@@ -1,8 +1,8 @@
 package io.llara.checkpoint;
 
 import io.llara.ModelLoadException;
+import io.llara.io.ByteChannels;
 import io.llara.io.Messages;
-import java.io.EOFException;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -35,7 +35,7 @@ public record TensorEntry(
     shape = shape.clone();
     Objects.requireNonNull(name, "name");
     Objects.requireNonNull(file, "file");
-    long expected = Shapes.byteLength(shape, type);
+    long expected = byteLength(shape, type);
     if (length != expected) {
       throw new IllegalArgumentException(
           "length is %d; %s of shape %s needs %d"
@@ -44,6 +44,34 @@ public record TensorEntry(
     if (offset < 0) {
       throw new IllegalArgumentException("offset is " + offset + "; expected 0 or more");
     }
+  }
+
+  /**
+   * Returns the number of bytes of a dense tensor.
+   *
+   * @throws IllegalArgumentException if a size is negative or the product passes 2^63 - 1
+   */
+  static long byteLength(long[] shape, StorageType type) {
+    long product = type.bytes();
+    boolean empty = false;
+    for (long size : shape) {
+      if (size < 0) {
+        throw new IllegalArgumentException(
+            "shape " + Arrays.toString(shape) + " has a negative size");
+      }
+      empty |= size == 0;
+    }
+    if (empty) {
+      return 0;
+    }
+    try {
+      for (long size : shape) {
+        product = Math.multiplyExact(product, size);
+      }
+    } catch (ArithmeticException e) {
+      throw new IllegalArgumentException("shape " + Arrays.toString(shape) + " is too large", e);
+    }
+    return product;
   }
 
   /** Returns a copy of the shape. */
@@ -122,11 +150,7 @@ public record TensorEntry(
       int index = 0;
       for (long done = 0; done < length; ) {
         buffer.clear().limit((int) Math.min(buffer.capacity(), length - done));
-        while (buffer.hasRemaining()) {
-          if (channel.read(buffer, offset + done + buffer.position()) < 0) {
-            throw new EOFException("the file ends inside the tensor");
-          }
-        }
+        ByteChannels.readFully(channel, offset + done, buffer);
         done += buffer.flip().limit();
         while (buffer.hasRemaining()) {
           reader.read(index++, buffer);

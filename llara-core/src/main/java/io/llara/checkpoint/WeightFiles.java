@@ -19,9 +19,7 @@ import java.util.regex.Pattern;
 /** Finds the tensors of a checkpoint, gives them their canonical names, checks the set. */
 public final class WeightFiles {
   public static final String SINGLE_FILE = "model.safetensors";
-  static final String INDEX_FILE = "model.safetensors.index.json";
-
-  private static final String MODEL_PREFIX = "model.";
+  public static final String INDEX_FILE = "model.safetensors.index.json";
 
   /** A plain file name: an index must not lead out of its directory. */
   private static final Pattern SHARD_NAME = Pattern.compile("\\w[\\w .+=-]{0,200}\\.safetensors");
@@ -44,11 +42,6 @@ public final class WeightFiles {
       throw files.noWeights();
     }
     return files.checked(config);
-  }
-
-  /** Strips the prefix that checkpoints of the model with a head have and others lack. */
-  static String canonicalName(String name) {
-    return name.startsWith(MODEL_PREFIX) ? name.substring(MODEL_PREFIX.length()) : name;
   }
 
   /** Fails unless the tensor has the shape and a type to compute with. */
@@ -77,7 +70,7 @@ public final class WeightFiles {
       if (entry.name().endsWith(".rotary_emb.inv_freq")) {
         continue;
       }
-      String name = canonicalName(entry.name());
+      String name = LlamaTensors.canonicalName(entry.name());
       TensorEntry before = found.putIfAbsent(name, entry.withName(name));
       if (before != null) {
         throw new ModelLoadException(

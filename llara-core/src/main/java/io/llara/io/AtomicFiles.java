@@ -67,14 +67,7 @@ public final class AtomicFiles {
    * @throws LlaraException as {@link #write(Path, Content)}
    */
   public static void write(Path target, byte[] content) {
-    write(
-        target,
-        channel -> {
-          ByteBuffer bytes = ByteBuffer.wrap(content);
-          while (bytes.hasRemaining()) {
-            channel.write(bytes);
-          }
-        });
+    write(target, channel -> ByteChannels.writeFully(channel, ByteBuffer.wrap(content)));
   }
 
   /**

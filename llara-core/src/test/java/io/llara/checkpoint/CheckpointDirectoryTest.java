@@ -173,7 +173,8 @@ class CheckpointDirectoryTest {
                     shape,
                     out ->
                         out.write(
-                            ByteBuffer.allocate((int) Shapes.byteLength(shape, StorageType.I8)))));
+                            ByteBuffer.allocate(
+                                (int) TensorEntry.byteLength(shape, StorageType.I8)))));
     writer.write(weightFile());
     assertThat(refused())
         .isInstanceOf(UnsupportedModelException.class)

@@ -112,7 +112,7 @@ class SafetensorsFileTest {
     }
     assertThatExceptionOfType(ModelLoadException.class)
         .isThrownBy(() -> file.readFloats("a"))
-        .withMessageContaining("tensor 'a' cannot be read: the file ends inside the tensor");
+        .withMessageContaining("tensor 'a' cannot be read: the file ends too early");
   }
 
   @Test

@@ -111,7 +111,7 @@ final class GgufConfig {
             .maxPositionEmbeddings(metadata.requiredInteger(PREFIX + "context_length"))
             .tieWordEmbeddings(!header.tensors().containsKey(HEAD))
             .attentionBias(hasAttentionBias())
-            .torchDtype(dtype(type));
+            .torchDtype(type.torchName());
     metadata.integer(KV_HEADS).ifPresent(builder::kvHeads);
     metadata.number(PREFIX + "rope.freq_base").ifPresent(builder::ropeTheta);
     vocabulary.bosId().ifPresent(builder::bosTokenId);
@@ -184,14 +184,6 @@ final class GgufConfig {
       json.addProperty("original_max_position_embeddings", llama3.originalMaxPositions());
     }
     return json;
-  }
-
-  private static String dtype(StorageType type) {
-    return switch (type) {
-      case F16 -> "float16";
-      case BF16 -> "bfloat16";
-      default -> "float32";
-    };
   }
 
   private boolean hasAttentionBias() {

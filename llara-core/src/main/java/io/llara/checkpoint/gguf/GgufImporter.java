@@ -172,7 +172,7 @@ public final class GgufImporter {
     checkTokenizer(dir);
     AtomicFiles.writeJson(
         dir.resolve(CheckpointDirectory.CONFIG), GgufConfig.toJson(config, vocabulary.paddingId()));
-    int total = LlamaTensors.required(config).size() + (config.tieWordEmbeddings() ? 0 : 1);
+    int total = LlamaTensors.all(config).size();
     int[] done = {0};
     try (GgufRows rows = new GgufRows(header.file())) {
       SafetensorsWriter writer = new SafetensorsWriter();

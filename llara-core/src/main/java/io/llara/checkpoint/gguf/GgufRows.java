@@ -1,8 +1,8 @@
 package io.llara.checkpoint.gguf;
 
 import io.llara.ModelLoadException;
+import io.llara.io.ByteChannels;
 import io.llara.io.Messages;
-import java.io.EOFException;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -57,11 +57,7 @@ final class GgufRows implements AutoCloseable {
     bytes.clear().limit(length);
     long offset = tensor.offset() + first * tensor.rowBytes();
     try {
-      while (bytes.hasRemaining()) {
-        if (channel.read(bytes, offset + bytes.position()) < 0) {
-          throw new EOFException("the file ends inside the tensor");
-        }
-      }
+      ByteChannels.readFully(channel, offset, bytes);
     } catch (IOException e) {
       throw new ModelLoadException(
           "%s: tensor %s cannot be read: %s"

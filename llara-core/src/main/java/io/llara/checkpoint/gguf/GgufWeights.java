@@ -7,6 +7,7 @@ import io.llara.checkpoint.LlamaConfig;
 import io.llara.checkpoint.LlamaTensors;
 import io.llara.checkpoint.SafetensorsWriter;
 import io.llara.checkpoint.StorageType;
+import io.llara.io.ByteChannels;
 import io.llara.io.Messages;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -88,10 +89,7 @@ final class GgufWeights {
       }
     }
     GgufWeights weights = new GgufWeights(header, byName);
-    LlamaTensors.required(config).forEach(weights::check);
-    if (!config.tieWordEmbeddings()) {
-      weights.check(LlamaTensors.HEAD, LlamaTensors.headShape(config));
-    }
+    LlamaTensors.all(config).forEach(weights::check);
     return weights;
   }
 
@@ -165,28 +163,24 @@ final class GgufWeights {
       Optional<StorageType> type,
       GgufRows rows,
       Written listener) {
-    Map<String, long[]> shapes = new LinkedHashMap<>(LlamaTensors.required(config));
-    if (!config.tieWordEmbeddings()) {
-      shapes.put(LlamaTensors.HEAD, LlamaTensors.headShape(config));
-    }
-    shapes.forEach(
-        (name, shape) -> {
-          GgufTensor tensor = byName.get(name);
-          if (tensor == null) {
-            throw new IllegalStateException(name + " was not checked");
-          }
-          StorageType stored = type.orElse(tensor.type().storage());
-          String storedName = name.equals(LlamaTensors.HEAD) ? name : "model." + name;
-          int pairsApart = isRotary(name) ? config.headDim() : 0;
-          writer.add(
-              storedName,
-              stored,
-              shape,
-              out -> {
-                new Conversion(header, tensor, stored, rows, out).run(pairsApart);
-                listener.written();
-              });
-        });
+    LlamaTensors.all(config)
+        .forEach(
+            (name, shape) -> {
+              GgufTensor tensor = byName.get(name);
+              if (tensor == null) {
+                throw new IllegalStateException(name + " was not checked");
+              }
+              StorageType stored = type.orElse(tensor.type().storage());
+              int pairsApart = isRotary(name) ? config.headDim() : 0;
+              writer.add(
+                  LlamaTensors.storedName(name),
+                  stored,
+                  shape,
+                  out -> {
+                    new Conversion(header, tensor, stored, rows, out).run(pairsApart);
+                    listener.written();
+                  });
+            });
   }
 
   private static boolean isRotary(String name) {
@@ -263,10 +257,7 @@ final class GgufWeights {
         }
         put(values[i]);
       }
-      bytes.flip();
-      while (bytes.hasRemaining()) {
-        out.write(bytes);
-      }
+      ByteChannels.writeFully(out, bytes.flip());
     }
 
     private void put(float value) {

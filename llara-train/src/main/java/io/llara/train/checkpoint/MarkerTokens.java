@@ -44,11 +44,11 @@ final class MarkerTokens {
 
   private MarkerTokens(Path dir, Tokenizer known) {
     this.dir = dir;
-    this.tokenizer = TokenizerFiles.json(dir.resolve(TokenizerFiles.TOKENIZER));
+    this.tokenizer = ModelFiles.json(dir.resolve(ModelFiles.TOKENIZER));
     this.size = known.vocabularySize();
     requireNoGaps();
     Set<String> special = new HashSet<>();
-    for (JsonElement token : TokenizerFiles.list(tokenizer, "added_tokens")) {
+    for (JsonElement token : ModelFiles.list(tokenizer, "added_tokens")) {
       special.add(token.getAsJsonObject().get("content").getAsString());
     }
     for (String name : NAMES) {
@@ -64,9 +64,7 @@ final class MarkerTokens {
       throw new LlaraException(
           "%s: has all the markers already, %s to %s; nothing to add"
               .formatted(
-                  dir.resolve(TokenizerFiles.TOKENIZER),
-                  NAMES.get(0),
-                  NAMES.get(NAMES.size() - 1)));
+                  dir.resolve(ModelFiles.TOKENIZER), NAMES.get(0), NAMES.get(NAMES.size() - 1)));
     }
   }
 
@@ -94,9 +92,9 @@ final class MarkerTokens {
 
   /** Writes the tokenizer's files with the markers in them. */
   void write(Path out) {
-    TokenizerFiles.copyAll(dir, out);
+    ModelFiles.copyTokenizer(dir, out);
     List<JsonElement> tokens = new ArrayList<>();
-    JsonArray before = TokenizerFiles.list(tokenizer, "added_tokens");
+    JsonArray before = ModelFiles.list(tokenizer, "added_tokens");
     before.forEach(tokens::add);
     registered.forEach(
         (name, id) -> {
@@ -110,20 +108,20 @@ final class MarkerTokens {
     JsonArray sorted = new JsonArray();
     tokens.forEach(sorted::add);
     tokenizer.add("added_tokens", sorted);
-    AtomicFiles.writeJson(out.resolve(TokenizerFiles.TOKENIZER), tokenizer);
-    TokenizerFiles.jsonIfThere(dir.resolve(TokenizerFiles.SETTINGS))
+    AtomicFiles.writeJson(out.resolve(ModelFiles.TOKENIZER), tokenizer);
+    ModelFiles.jsonIfThere(dir.resolve(ModelFiles.TOKENIZER_CONFIG))
         .ifPresent(
             settings -> {
               if (settings.get("added_tokens_decoder") instanceof JsonObject decoder) {
                 registered.forEach((name, id) -> decoder.add(Integer.toString(id), describe(name)));
-                AtomicFiles.writeJson(out.resolve(TokenizerFiles.SETTINGS), settings);
+                AtomicFiles.writeJson(out.resolve(ModelFiles.TOKENIZER_CONFIG), settings);
               }
             });
-    TokenizerFiles.jsonIfThere(dir.resolve(TokenizerFiles.ADDED_TOKENS))
+    ModelFiles.jsonIfThere(dir.resolve(ModelFiles.ADDED_TOKENS))
         .ifPresent(
             ids -> {
               registered.forEach(ids::addProperty);
-              AtomicFiles.writeJson(out.resolve(TokenizerFiles.ADDED_TOKENS), ids);
+              AtomicFiles.writeJson(out.resolve(ModelFiles.ADDED_TOKENS), ids);
             });
   }
 
@@ -146,7 +144,7 @@ final class MarkerTokens {
     } else {
       vocabulary.getAsJsonObject().asMap().values().forEach(id -> ids.set(id.getAsInt()));
     }
-    for (JsonElement token : TokenizerFiles.list(tokenizer, "added_tokens")) {
+    for (JsonElement token : ModelFiles.list(tokenizer, "added_tokens")) {
       ids.set(token.getAsJsonObject().get("id").getAsInt());
     }
     int gap = ids.nextClearBit(0);
@@ -154,7 +152,7 @@ final class MarkerTokens {
       throw new LlaraException(
           ("%s: no token has the id %d, though there are larger ones; new tokens cannot be"
                   + " numbered so that every library agrees")
-              .formatted(dir.resolve(TokenizerFiles.TOKENIZER), gap));
+              .formatted(dir.resolve(ModelFiles.TOKENIZER), gap));
     }
   }
 }

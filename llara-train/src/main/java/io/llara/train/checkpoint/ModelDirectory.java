@@ -9,6 +9,7 @@ import io.llara.checkpoint.LlaraJson;
 import io.llara.checkpoint.SafetensorsWriter;
 import io.llara.checkpoint.StorageType;
 import io.llara.checkpoint.TensorEntry;
+import io.llara.checkpoint.WeightFiles;
 import io.llara.io.AtomicFiles;
 import io.llara.io.TemporaryPath;
 import io.llara.model.StoredTensors;
@@ -144,24 +145,24 @@ public final class ModelDirectory {
       Optional<LlaraJson> settings) {
     Libtorch.load();
     ScalarType stored = StoredTensors.scalarType(type);
-    JsonObject config = TokenizerFiles.json(source.path().resolve(ModelFiles.CONFIG));
+    JsonObject config = ModelFiles.json(source.path().resolve(CheckpointDirectory.CONFIG));
     ModelFiles.nameType(config, type);
     if (source.config().tieWordEmbeddings() || source.tensors().containsKey(LlamaTensors.HEAD)) {
       ModelFiles.nameModelWithHead(config, source.config());
     }
-    AtomicFiles.writeJson(dir.resolve(ModelFiles.CONFIG), config);
-    TokenizerFiles.copyAll(source.path(), dir);
-    TokenizerFiles.copy(source.path(), dir, List.of(ModelFiles.GENERATION));
+    AtomicFiles.writeJson(dir.resolve(CheckpointDirectory.CONFIG), config);
+    ModelFiles.copyTokenizer(source.path(), dir);
+    ModelFiles.copy(source.path(), dir, List.of(ModelFiles.GENERATION));
     settings.or(source::llaraJson).ifPresent(json -> json.write(dir));
     SafetensorsWriter writer = new SafetensorsWriter();
     for (TensorEntry entry : source.tensors().values()) {
       writer.add(
-          ModelFiles.storedName(entry.name()),
+          LlamaTensors.storedName(entry.name()),
           type,
           entry.shape(),
           out -> writeWeight(entry, weights, type, stored, out));
     }
-    writer.write(dir.resolve(ModelFiles.WEIGHTS));
+    writer.write(dir.resolve(WeightFiles.SINGLE_FILE));
     CheckpointDirectory.open(dir);
   }
 
@@ -210,7 +211,7 @@ public final class ModelDirectory {
     try (DirectoryStream<Path> all = Files.newDirectoryStream(from)) {
       all.forEach(files::add);
     }
-    Path config = from.resolve(ModelFiles.CONFIG);
+    Path config = from.resolve(CheckpointDirectory.CONFIG);
     files.remove(config);
     files.add(config);
     for (Path file : files) {

@@ -1,42 +1,90 @@
 package io.llara.train.checkpoint;
 
 import com.google.gson.JsonArray;
+import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
 import io.llara.checkpoint.LlamaConfig;
-import io.llara.checkpoint.LlamaTensors;
 import io.llara.checkpoint.StorageType;
-import java.util.LinkedHashMap;
-import java.util.Map;
+import io.llara.io.AtomicFiles;
+import io.llara.io.ByteChannels;
+import io.llara.io.StrictJson;
+import java.io.IOException;
+import java.nio.channels.FileChannel;
+import java.nio.channels.WritableByteChannel;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
 
-/** Names and settings of the files of a model directory. */
+/** The files of a model directory beside the weights: names, how they are read and copied. */
 final class ModelFiles {
-  static final String CONFIG = "config.json";
   static final String GENERATION = "generation_config.json";
-  static final String WEIGHTS = "model.safetensors";
-  static final String INDEX = "model.safetensors.index.json";
+  static final String TOKENIZER = "tokenizer.json";
+  static final String TOKENIZER_CONFIG = "tokenizer_config.json";
+  static final String ADDED_TOKENS = "added_tokens.json";
 
-  private static final String PREFIX = "model.";
+  /** What goes with any vocabulary. */
+  static final List<String> INDEPENDENT =
+      List.of(
+          TOKENIZER_CONFIG, "special_tokens_map.json", "chat_template.jinja", "chat_template.json");
+
+  /** The vocabulary itself, in the forms that libraries know. */
+  private static final List<String> VOCABULARY =
+      List.of(TOKENIZER, ADDED_TOKENS, "tokenizer.model", "vocab.json", "merges.txt");
+
+  private static final int MAX_JSON_BYTES = 512 << 20;
   private static final String WITH_HEAD = "ForCausalLM";
 
   private ModelFiles() {}
 
-  /** Returns the name that a tensor has in the file of a model with an output projection. */
-  static String storedName(String canonical) {
-    return canonical.equals(LlamaTensors.HEAD) ? canonical : PREFIX + canonical;
+  /** Reads a file of a JSON object, which may be as large as a tokenizer's vocabulary. */
+  static JsonObject json(Path file) {
+    return StrictJson.modelFile(file, MAX_JSON_BYTES).json();
   }
 
-  /** Returns the name without the prefix that models with an output projection put before it. */
-  static String canonicalName(String stored) {
-    return stored.startsWith(PREFIX) ? stored.substring(PREFIX.length()) : stored;
+  static Optional<JsonObject> jsonIfThere(Path file) {
+    return Files.exists(file) ? Optional.of(json(file)) : Optional.empty();
   }
 
-  /** Returns all tensors of a configuration with their shapes; the head unless it is tied. */
-  static Map<String, long[]> tensors(LlamaConfig config) {
-    Map<String, long[]> shapes = new LinkedHashMap<>(LlamaTensors.required(config));
-    if (!config.tieWordEmbeddings()) {
-      shapes.put(LlamaTensors.HEAD, LlamaTensors.headShape(config));
+  /** Returns the list under a key, which is made if it is absent or null. */
+  static JsonArray list(JsonObject object, String key) {
+    JsonElement value = object.get(key);
+    if (value instanceof JsonArray list) {
+      return list;
     }
-    return shapes;
+    JsonArray list = new JsonArray();
+    object.add(key, list);
+    return list;
+  }
+
+  /** Copies the files of a tokenizer that are there. */
+  static void copyTokenizer(Path from, Path to) {
+    copy(from, to, VOCABULARY);
+    copy(from, to, INDEPENDENT);
+  }
+
+  /** Copies those of the names that are there. */
+  static void copy(Path from, Path to, List<String> names) {
+    for (String name : names) {
+      if (Files.exists(from.resolve(name))) {
+        copy(from.resolve(name), to.resolve(name));
+      }
+    }
+  }
+
+  /** Copies a file; it is on disk when this returns. */
+  static void copy(Path from, Path to) {
+    AtomicFiles.write(to, out -> copy(from, 0, Files.size(from), out));
+  }
+
+  /** Copies a part of a file. */
+  static void copy(Path from, long offset, long length, WritableByteChannel out)
+      throws IOException {
+    try (FileChannel in = FileChannel.open(from)) {
+      ByteChannels.copy(in, offset, length, out);
+    } catch (IOException e) {
+      throw new IOException("the copy of %s failed: %s".formatted(from, e.getMessage()), e);
+    }
   }
 
   /** Says in a configuration that the model has its output projection. */
@@ -52,18 +100,12 @@ final class ModelFiles {
 
   /** Says in a configuration what type the weights are in, under the key that it uses. */
   static void nameType(JsonObject json, StorageType type) {
-    String name =
-        switch (type) {
-          case F16 -> "float16";
-          case BF16 -> "bfloat16";
-          default -> "float32";
-        };
     boolean newKey = json.has("dtype");
     if (newKey) {
-      json.addProperty("dtype", name);
+      json.addProperty("dtype", type.torchName());
     }
     if (!newKey || json.has("torch_dtype")) {
-      json.addProperty("torch_dtype", name);
+      json.addProperty("torch_dtype", type.torchName());
     }
   }
 }

@@ -1,22 +1,25 @@
 package io.llara.train.checkpoint;
 
-import com.google.gson.JsonArray;
-import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
-import com.google.gson.JsonPrimitive;
 import io.llara.LlaraException;
 import io.llara.ModelLoadException;
 import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.LlamaConfig;
+import io.llara.checkpoint.LlamaTensors;
 import io.llara.checkpoint.SafetensorsWriter;
 import io.llara.checkpoint.StorageType;
+import io.llara.checkpoint.WeightFiles;
 import io.llara.io.AtomicFiles;
+import io.llara.io.ByteChannels;
+import io.llara.io.JsonSection;
+import io.llara.io.StrictJson;
 import io.llara.tokenize.Tokenizer;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.channels.WritableByteChannel;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
 import java.util.OptionalInt;
 import java.util.Random;
@@ -68,8 +71,9 @@ public final class ModelInitializer {
       Path configJson, Path tokenizerDir, OptionalInt vocabulary, long seed, Path out) {
     AtomicFiles.requireFree(out);
     LlamaConfig given = LlamaConfig.read(configJson);
-    JsonObject config = TokenizerFiles.json(configJson);
-    double deviation = deviation(config, configJson);
+    JsonSection section = StrictJson.modelFile(configJson);
+    JsonObject config = section.json();
+    double deviation = deviation(section);
     int size = vocabulary.orElse(given.vocabularySize());
     config.addProperty("vocab_size", size);
     ModelFiles.nameModelWithHead(config, given);
@@ -86,55 +90,41 @@ public final class ModelInitializer {
             "%s: key 'vocab_size' is %d; the tokenizer %s has ids up to %d"
                 .formatted(configJson, size, tokenizer, tokens - 1));
       }
-      requireIdsBelow(size, config, configJson);
+      requireIdsBelow(size, section);
       AtomicFiles.writeDirectory(
           out,
           dir -> {
-            AtomicFiles.writeJson(dir.resolve(ModelFiles.CONFIG), config);
+            AtomicFiles.writeJson(dir.resolve(CheckpointDirectory.CONFIG), config);
             if (size < tokens) {
               VocabularyCut.write(tokenizerDir, tokenizer, size, dir);
             } else {
-              TokenizerFiles.copyAll(tokenizerDir, dir);
+              ModelFiles.copyTokenizer(tokenizerDir, dir);
             }
             Tokenizer.load(dir).close();
-            writeWeights(LlamaConfig.read(dir.resolve(ModelFiles.CONFIG)), deviation, seed, dir);
+            writeWeights(
+                LlamaConfig.read(dir.resolve(CheckpointDirectory.CONFIG)), deviation, seed, dir);
             CheckpointDirectory.open(dir);
           });
     }
   }
 
-  private static double deviation(JsonObject config, Path file) {
-    JsonElement value = config.get("initializer_range");
-    if (value == null || value.isJsonNull()) {
-      return DEFAULT_DEVIATION;
+  private static double deviation(JsonSection config) {
+    String key = "initializer_range";
+    double deviation = config.number(key).orElse(DEFAULT_DEVIATION);
+    if (!(deviation > 0)) {
+      throw config.invalid(key, Double.toString(deviation), "a finite number above 0");
     }
-    if (value instanceof JsonPrimitive number
-        && number.isNumber()
-        && number.getAsDouble() > 0
-        && Double.isFinite(number.getAsDouble())) {
-      return number.getAsDouble();
-    }
-    throw new ModelLoadException(
-        "%s: key 'initializer_range' is %s; expected a finite number above 0"
-            .formatted(file, value));
+    return deviation;
   }
 
-  private static void requireIdsBelow(int size, JsonObject config, Path file) {
+  private static void requireIdsBelow(int size, JsonSection config) {
     for (String key : ID_KEYS) {
-      JsonElement value = config.get(key);
-      JsonArray ids = new JsonArray();
-      if (value instanceof JsonArray list) {
-        ids = list;
-      } else if (value instanceof JsonPrimitive) {
-        ids.add(value);
-      }
-      for (JsonElement id : ids) {
-        if (!(id instanceof JsonPrimitive number)
-            || !number.isNumber()
-            || number.getAsDouble() >= size) {
-          throw new ModelLoadException(
-              "%s: key '%s' is %s; expected ids below %d, the size of the vocabulary"
-                  .formatted(file, key, value, size));
+      for (int id : config.integers(key)) {
+        if (id >= size) {
+          throw config.invalid(
+              key,
+              Integer.toString(id),
+              "ids below %d, the size of the vocabulary".formatted(size));
         }
       }
     }
@@ -144,17 +134,21 @@ public final class ModelInitializer {
     // A generator for each tensor: neighbouring seeds of the plain generator resemble each other.
     SplittableRandom seeds = new SplittableRandom(seed);
     SafetensorsWriter writer = new SafetensorsWriter();
-    ModelFiles.tensors(config)
+    LlamaTensors.all(config)
         .forEach(
             (name, shape) -> {
               long tensorSeed = seeds.nextLong();
               writer.add(
-                  ModelFiles.storedName(name),
+                  LlamaTensors.storedName(name),
                   StorageType.F32,
                   shape,
-                  out -> writeValues(elements(shape), values(name, deviation, tensorSeed), out));
+                  out ->
+                      writeValues(
+                          Arrays.stream(shape).reduce(1, Math::multiplyExact),
+                          values(name, deviation, tensorSeed),
+                          out));
             });
-    writer.write(dir.resolve(ModelFiles.WEIGHTS));
+    writer.write(dir.resolve(WeightFiles.SINGLE_FILE));
   }
 
   private interface Values {
@@ -173,14 +167,6 @@ public final class ModelInitializer {
     return () -> (float) (deviation * random.nextGaussian());
   }
 
-  private static long elements(long[] shape) {
-    long elements = 1;
-    for (long size : shape) {
-      elements *= size;
-    }
-    return elements;
-  }
-
   private static void writeValues(long count, Values values, WritableByteChannel out)
       throws IOException {
     ByteBuffer buffer = ByteBuffer.allocate(CHUNK_BYTES).order(ByteOrder.LITTLE_ENDIAN);
@@ -189,10 +175,7 @@ public final class ModelInitializer {
       for (; left > 0 && buffer.hasRemaining(); left--) {
         buffer.putFloat(values.next());
       }
-      buffer.flip();
-      while (buffer.hasRemaining()) {
-        out.write(buffer);
-      }
+      ByteChannels.writeFully(out, buffer.flip());
     }
   }
 }

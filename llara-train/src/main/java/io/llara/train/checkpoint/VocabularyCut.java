@@ -49,8 +49,8 @@ final class VocabularyCut {
   private final Set<String> kept = new HashSet<>();
 
   private VocabularyCut(Path dir, Tokenizer known, int size) {
-    this.file = dir.resolve(TokenizerFiles.TOKENIZER);
-    this.tokenizer = TokenizerFiles.json(file);
+    this.file = dir.resolve(ModelFiles.TOKENIZER);
+    this.tokenizer = ModelFiles.json(file);
     this.size = size;
     if (!(tokenizer.getAsJsonObject("model").get("vocab") instanceof JsonObject vocabulary)) {
       throw new UnsupportedModelException(
@@ -89,16 +89,16 @@ final class VocabularyCut {
     VocabularyCut cut = new VocabularyCut(dir, known, size);
     cut.choose();
     cut.renumber();
-    AtomicFiles.writeJson(out.resolve(TokenizerFiles.TOKENIZER), cut.tokenizer);
-    TokenizerFiles.copy(dir, out, TokenizerFiles.INDEPENDENT);
-    TokenizerFiles.jsonIfThere(dir.resolve(TokenizerFiles.SETTINGS))
+    AtomicFiles.writeJson(out.resolve(ModelFiles.TOKENIZER), cut.tokenizer);
+    ModelFiles.copy(dir, out, ModelFiles.INDEPENDENT);
+    ModelFiles.jsonIfThere(dir.resolve(ModelFiles.TOKENIZER_CONFIG))
         .ifPresent(
             settings -> {
               if (settings.get("added_tokens_decoder") instanceof JsonObject decoder) {
                 decoder
                     .keySet()
                     .removeIf(id -> id.matches("[0-9]{1,9}") && Integer.parseInt(id) >= size);
-                AtomicFiles.writeJson(out.resolve(TokenizerFiles.SETTINGS), settings);
+                AtomicFiles.writeJson(out.resolve(ModelFiles.TOKENIZER_CONFIG), settings);
               }
             });
   }
@@ -126,7 +126,7 @@ final class VocabularyCut {
   /** Special ones stay; others beyond the end go. */
   private void cutAddedTokens() {
     JsonArray staying = new JsonArray();
-    for (JsonElement element : TokenizerFiles.list(tokenizer, "added_tokens")) {
+    for (JsonElement element : ModelFiles.list(tokenizer, "added_tokens")) {
       JsonObject token = element.getAsJsonObject();
       String name = token.get("content").getAsString();
       int id = token.get("id").getAsInt();
@@ -220,7 +220,7 @@ final class VocabularyCut {
     JsonObject model = tokenizer.getAsJsonObject("model");
     model.add("vocab", vocabulary);
     JsonArray merges = new JsonArray();
-    for (JsonElement merge : TokenizerFiles.list(model, "merges")) {
+    for (JsonElement merge : ModelFiles.list(model, "merges")) {
       String left;
       String right;
       if (merge instanceof JsonArray pair) {

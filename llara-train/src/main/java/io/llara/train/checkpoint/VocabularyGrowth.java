@@ -12,6 +12,7 @@ import io.llara.checkpoint.LlaraJson;
 import io.llara.checkpoint.SafetensorsFile;
 import io.llara.checkpoint.SafetensorsWriter;
 import io.llara.checkpoint.TensorEntry;
+import io.llara.checkpoint.WeightFiles;
 import io.llara.io.AtomicFiles;
 import io.llara.model.StoredTensors;
 import io.llara.prompt.PromptTemplate;
@@ -61,9 +62,9 @@ public final class VocabularyGrowth {
       throw new ModelLoadException(
           "%s: key 'vocab_size' is %d; %s has ids up to %d"
               .formatted(
-                  checkpoint.path().resolve(ModelFiles.CONFIG),
+                  checkpoint.path().resolve(CheckpointDirectory.CONFIG),
                   config.vocabularySize(),
-                  TokenizerFiles.TOKENIZER,
+                  ModelFiles.TOKENIZER,
                   tokens - 1));
     }
     // Rows beyond the tokenizer's ids are padding: some of them, or all, now get a token.
@@ -105,10 +106,10 @@ public final class VocabularyGrowth {
 
   private void fill(Path dir) {
     markers.write(dir);
-    TokenizerFiles.copy(checkpoint.path(), dir, List.of(ModelFiles.GENERATION));
-    JsonObject config = TokenizerFiles.json(checkpoint.path().resolve(ModelFiles.CONFIG));
+    ModelFiles.copy(checkpoint.path(), dir, List.of(ModelFiles.GENERATION));
+    JsonObject config = ModelFiles.json(checkpoint.path().resolve(CheckpointDirectory.CONFIG));
     config.addProperty("vocab_size", vocabulary);
-    AtomicFiles.writeJson(dir.resolve(ModelFiles.CONFIG), config);
+    AtomicFiles.writeJson(dir.resolve(CheckpointDirectory.CONFIG), config);
     new LlaraJson(PromptTemplate.LLAMA2VEC, true, OptionalInt.empty(), OptionalInt.empty())
         .write(dir);
     writeWeights(dir);
@@ -118,11 +119,11 @@ public final class VocabularyGrowth {
 
   private void writeWeights(Path dir) {
     Path from = checkpoint.path();
-    if (Files.exists(from.resolve(ModelFiles.WEIGHTS))) {
-      writeFile(from.resolve(ModelFiles.WEIGHTS), dir.resolve(ModelFiles.WEIGHTS));
+    if (Files.exists(from.resolve(WeightFiles.SINGLE_FILE))) {
+      writeFile(from.resolve(WeightFiles.SINGLE_FILE), dir.resolve(WeightFiles.SINGLE_FILE));
       return;
     }
-    JsonObject index = TokenizerFiles.json(from.resolve(ModelFiles.INDEX));
+    JsonObject index = ModelFiles.json(from.resolve(WeightFiles.INDEX_FILE));
     Set<String> shards = new LinkedHashSet<>();
     for (JsonElement shard : index.getAsJsonObject("weight_map").asMap().values()) {
       shards.add(shard.getAsString());
@@ -132,7 +133,7 @@ public final class VocabularyGrowth {
       grown.addAll(writeFile(from.resolve(shard), dir.resolve(shard)));
     }
     addToTotals(index, grown);
-    AtomicFiles.writeJson(dir.resolve(ModelFiles.INDEX), index);
+    AtomicFiles.writeJson(dir.resolve(WeightFiles.INDEX_FILE), index);
   }
 
   /** Writes a file of weights and returns those of its tensors, as they were, that have grown. */
@@ -140,10 +141,10 @@ public final class VocabularyGrowth {
     SafetensorsFile file = SafetensorsFile.open(from);
     List<TensorEntry> grown =
         file.entries().values().stream()
-            .filter(entry -> newRows.containsKey(ModelFiles.canonicalName(entry.name())))
+            .filter(entry -> newRows.containsKey(LlamaTensors.canonicalName(entry.name())))
             .toList();
     if (grown.isEmpty()) {
-      TokenizerFiles.copy(from, to);
+      ModelFiles.copy(from, to);
       return grown;
     }
     SafetensorsWriter writer = new SafetensorsWriter();
@@ -151,7 +152,7 @@ public final class VocabularyGrowth {
     for (TensorEntry entry : file.entries().values()) {
       long[] shape = entry.shape();
       SafetensorsWriter.Content content =
-          out -> TokenizerFiles.copy(from, entry.offset(), entry.length(), out);
+          out -> ModelFiles.copy(from, entry.offset(), entry.length(), out);
       if (grown.contains(entry)) {
         shape[0] = vocabulary;
         content = out -> writeGrown(entry, out);
@@ -163,17 +164,17 @@ public final class VocabularyGrowth {
   }
 
   private void writeGrown(TensorEntry entry, WritableByteChannel out) throws IOException {
-    float[] rows = newRows.getOrDefault(ModelFiles.canonicalName(entry.name()), new float[0]);
+    float[] rows = newRows.getOrDefault(LlamaTensors.canonicalName(entry.name()), new float[0]);
     long hidden = entry.shape()[1];
     long before = markers.oldSize() * hidden * entry.type().bytes();
-    TokenizerFiles.copy(entry.file(), entry.offset(), before, out);
+    ModelFiles.copy(entry.file(), entry.offset(), before, out);
     try (TensorScope scope = new TensorScope()) {
       StoredTensors.content(Tensors.ofFloats(rows, markers.added().size(), hidden), entry.type())
           .writeTo(out);
     }
     long resumed = before + (long) rows.length * entry.type().bytes();
     if (resumed < entry.length()) {
-      TokenizerFiles.copy(entry.file(), entry.offset() + resumed, entry.length() - resumed, out);
+      ModelFiles.copy(entry.file(), entry.offset() + resumed, entry.length() - resumed, out);
     }
   }
 

@@ -6,6 +6,7 @@ import com.google.gson.JsonPrimitive;
 import io.llara.Internal;
 import io.llara.LlaraException;
 import io.llara.io.AtomicFiles;
+import io.llara.io.ByteChannels;
 import io.llara.io.JsonSection;
 import io.llara.io.LineReader;
 import io.llara.io.StrictJson;
@@ -79,9 +80,7 @@ public final class MetricsLog implements AutoCloseable {
     try {
       long end = channel.position();
       try {
-        while (bytes.hasRemaining()) {
-          channel.write(bytes);
-        }
+        ByteChannels.writeFully(channel, bytes);
       } catch (IOException e) {
         channel.truncate(end);
         throw e;
