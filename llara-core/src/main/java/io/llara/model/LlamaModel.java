@@ -14,7 +14,7 @@ import org.bytedeco.pytorch.Tensor;
 /**
  * The forward pass of a LLaMA decoder (arXiv 2302.13971; grouped-query attention and biases as the
  * configuration has them) over a packed batch: token ids of several prompts in one row, without
- * padding, told apart by their attention mask.
+ * padding, kept apart by their attention mask.
  *
  * <p>Immutable; several lanes may run it at once. Results belong to the caller's innermost {@link
  * TensorScope}. Closed by its owner when no lane runs it any more.
@@ -97,7 +97,7 @@ public final class LlamaModel implements AutoCloseable {
 
     private Pass(AttentionMask batch, int[] wanted) {
       int[] tokens = batch.rowIds();
-      // Rows of padding hold token 0 at position 0; no span covers them, and nobody reads them.
+      // Rows of padding hold token 0 at position 0; no span covers them, and nothing reads them.
       int padded = rowPadding.applyAsInt(batch.rows());
       this.ids = Arrays.copyOf(tokens, padded);
       this.wanted = wanted.length;

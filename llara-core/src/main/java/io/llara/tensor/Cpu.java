@@ -1,12 +1,14 @@
 package io.llara.tensor;
 
 import com.google.common.base.Splitter;
+import com.google.common.collect.ImmutableSet;
 import com.google.common.collect.ImmutableSortedSet;
 import io.llara.ComputeType;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Comparator;
 import java.util.Locale;
 import java.util.Set;
 import java.util.SortedSet;
@@ -17,37 +19,30 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 public final class Cpu {
   private static final Path LINUX_INFO = Path.of("/proc/cpuinfo");
 
+  private static final Splitter WORDS = Splitter.on(' ').omitEmptyStrings();
+
   /** The features that matter here, by the names Linux gives them on x86 and on Arm. */
   private static final Set<String> OF_INTEREST =
-      Set.of(
-          "avx2",
-          "fma",
-          "avx512f",
-          "avx512bw",
-          "avx512dq",
-          "avx512vl",
-          "avx512_vnni",
-          "avx512_bf16",
-          "amx_bf16",
-          "amx_int8",
-          "avx_vnni",
-          "asimd",
-          "sve",
-          "bf16",
-          "i8mm");
+      ImmutableSet.copyOf(
+          WORDS.split(
+              "avx2 fma avx512f avx512bw avx512dq avx512vl avx512_vnni avx512_bf16 amx_bf16 amx_int8"
+                  + " avx_vnni asimd sve bf16 i8mm"));
 
   private static final SortedSet<String> FEATURES = read();
 
   private Cpu() {}
 
-  /** Returns the features found that matter here, sorted; empty where the system does not tell. */
+  /**
+   * Returns the features found that matter here, sorted; empty where the system does not report
+   * them.
+   */
   public static SortedSet<String> features() {
     return FEATURES;
   }
 
   /**
    * Returns whether the processor multiplies bfloat16 natively; false where the system does not
-   * tell.
+   * report it.
    */
   public static boolean multipliesBfloat16() {
     return FEATURES.contains("avx512_bf16")
@@ -57,7 +52,7 @@ public final class Cpu {
 
   /**
    * Returns whether the processor has a matrix unit that multiplies tiles of bfloat16 (AMX); false
-   * where the system does not tell.
+   * where the system does not report it.
    */
   public static boolean multipliesTiles() {
     return FEATURES.contains("amx_bf16");
@@ -84,16 +79,10 @@ public final class Cpu {
       return lines
           .map(line -> line.toLowerCase(Locale.ROOT))
           .filter(line -> line.startsWith("flags") || line.startsWith("features"))
-          .findFirst()
-          .map(line -> line.substring(line.indexOf(':') + 1))
-          .map(
-              flags ->
-                  Splitter.on(' ')
-                      .omitEmptyStrings()
-                      .splitToStream(flags)
-                      .filter(OF_INTEREST::contains))
-          .orElseGet(Stream::empty)
-          .collect(ImmutableSortedSet.toImmutableSortedSet(String::compareTo));
+          .limit(1)
+          .flatMap(line -> WORDS.splitToStream(line.substring(line.indexOf(':') + 1)))
+          .filter(OF_INTEREST::contains)
+          .collect(ImmutableSortedSet.toImmutableSortedSet(Comparator.naturalOrder()));
     } catch (IOException e) {
       return ImmutableSortedSet.of();
     }

@@ -39,8 +39,8 @@ public final class Libtorch {
    */
   public static void useThreads(int count) {
     load();
-    // A thread takes the number that any thread set last when it first asks. If that came after
-    // its own setting, a lane would begin to use the threads of another.
+    // On its first query a thread adopts the count that any thread set last. If that came after its
+    // own setting, a lane would begin to use the threads of another.
     torch.get_num_threads();
     torch.set_num_threads(count);
   }

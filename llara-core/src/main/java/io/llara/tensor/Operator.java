@@ -22,7 +22,7 @@ import org.jspecify.annotations.Nullable;
 public final class Operator {
   private final @Nullable OperatorHandle handle;
 
-  /** What the list arguments asked for so far are lists of, by the argument's number. */
+  /** The element types of list arguments used so far, by the argument's index. */
   private final Map<Integer, Type.TypePtr> elementTypes = new ConcurrentHashMap<>();
 
   /** Looks an operator up, such as {@code ("aten::add", "Tensor")}. */
@@ -60,7 +60,7 @@ public final class Operator {
   }
 
   /**
-   * Calls an operator that has no arguments and answers a question.
+   * Calls an operator without arguments whose result is a boolean.
    *
    * @throws IllegalStateException if this build of libtorch does not have the operator
    */
@@ -90,8 +90,8 @@ public final class Operator {
   }
 
   /**
-   * Asked once an argument: the presets copy a schema's arguments at every reading, some kilobytes,
-   * and never free them.
+   * Called once an argument: the presets copy a schema's arguments at every reading, some
+   * kilobytes, and never free them.
    */
   private Type.TypePtr elementType(int argument) {
     try (PointerScope scope = new PointerScope()) {

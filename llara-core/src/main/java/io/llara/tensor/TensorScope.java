@@ -34,7 +34,7 @@ public final class TensorScope implements AutoCloseable {
     return handle;
   }
 
-  /** Takes a tensor out of this scope: whoever calls this owns it from now on and closes it. */
+  /** Takes a tensor out of this scope: the caller owns it from now on and closes it. */
   public Tensor own(Tensor tensor) {
     Tensor handle = new Tensor(tensor);
     handle.retainReference();

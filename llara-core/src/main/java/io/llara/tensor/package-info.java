@@ -1,6 +1,6 @@
 /**
- * Native memory, native threads and the number types between them: the only place that knows how
- * native memory is born and dies.
+ * Native memory and native threads: the only place that knows how native memory is born and dies.
+ * It knows no file formats, only ranges of bytes.
  */
 @NullMarked
 @Internal
