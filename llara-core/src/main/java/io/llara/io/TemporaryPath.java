@@ -4,6 +4,7 @@ import com.google.common.io.MoreFiles;
 import com.google.common.io.RecursiveDeleteOption;
 import io.llara.LlaraException;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
@@ -11,16 +12,23 @@ import java.nio.file.StandardCopyOption;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ThreadLocalRandom;
+import java.util.stream.Stream;
 
 /**
  * A file or a folder that is deleted when this is closed, with all that is in it. What is still
- * open when the JVM ends, be it by an interrupt from the keyboard, is deleted then. Thread-safe.
+ * open when the JVM ends, be it by an interrupt from the keyboard, is deleted after all shutdown
+ * hooks have ended: one of them may still wait for its writer. Thread-safe.
  */
 public final class TemporaryPath implements AutoCloseable {
   private static final Set<Path> OPEN = ConcurrentHashMap.newKeySet();
 
   static {
-    Runtime.getRuntime().addShutdownHook(new Thread(TemporaryPath::deleteOpen, "llara-temporary"));
+    try {
+      Runtime.getRuntime()
+          .addShutdownHook(new Thread(TemporaryPath::deleteOpenOnExit, "llara-temporary"));
+    } catch (IllegalStateException e) {
+      // The JVM is ending already, and what is opened now is closed by those who open it.
+    }
   }
 
   private final Path path;
@@ -112,12 +120,13 @@ public final class TemporaryPath implements AutoCloseable {
     }
   }
 
-  private static void deleteOpen() {
+  private static void deleteOpenOnExit() {
     for (Path path : OPEN) {
-      try {
-        delete(path);
-      } catch (IOException e) {
-        // The JVM is ending: nobody is left to hear of it.
+      try (Stream<Path> all = Files.walk(path)) {
+        // The JVM deletes in reverse order: what is in a folder before the folder.
+        all.forEach(one -> one.toFile().deleteOnExit());
+      } catch (IOException | UncheckedIOException e) {
+        // Gone meanwhile, or unreadable: then it stays.
         continue;
       }
     }

@@ -76,6 +76,46 @@ class TemporaryPathTest {
     assertThat(entries()).isEmpty();
   }
 
+  /** A training run that is stopped saves a checkpoint then. */
+  @Test
+  void leavesAWriterAloneThatAShutdownHookWaitsFor() throws Exception {
+    ChildJvm.run(List.of(), LateWriter.class, dir.toString(), "before");
+    assertThat(entries()).containsExactly(dir.resolve("target"));
+  }
+
+  @Test
+  void worksIfFirstUsedWhileTheJvmEnds() throws Exception {
+    ChildJvm.run(List.of(), LateWriter.class, dir.toString(), "while");
+    assertThat(entries()).containsExactly(dir.resolve("target"));
+  }
+
+  /** Writes a file, from before or only while the JVM ends, until all hooks had time to run. */
+  static final class LateWriter {
+    private LateWriter() {}
+
+    public static void main(String[] args) throws IOException {
+      Path target = Path.of(args[0]).resolve("target");
+      if (args[1].equals("before")) {
+        TemporaryPath aside = TemporaryPath.beside(target);
+        Files.writeString(aside.path(), "text");
+        Runtime.getRuntime().addShutdownHook(new Thread(() -> finish(aside, target)));
+      } else {
+        Runtime.getRuntime()
+            .addShutdownHook(new Thread(() -> AtomicFiles.write(target, new byte[1])));
+      }
+      System.exit(0);
+    }
+
+    private static void finish(TemporaryPath aside, Path target) {
+      try {
+        Thread.sleep(500);
+        aside.moveTo(target);
+      } catch (IOException | InterruptedException e) {
+        throw new IllegalStateException(e);
+      }
+    }
+  }
+
   /** Ends with a temporary folder and an unfinished file open. */
   static final class Leaving {
     private Leaving() {}

@@ -247,7 +247,7 @@ class FinetuneCommandTest {
             "--out=" + out,
             "--negatives=3",
             "--few-negatives=refuse"),
-        "pairs.jsonl:1: has 2 negative");
+        "pairs.jsonl:1: key 'neg' is a list of 2 passages");
     LlaraTest.assertRefused(finetune(out, "--temperature=NaN"), "temperature is NaN");
     LlaraTest.assertRefused(finetune(out, "--modes=x2y"), "--modes");
     LlaraTest.assertRefused(finetune(out, "--template=mine"), "--template is mine; known are");
