@@ -1,8 +1,14 @@
 package io.llara.kernels;
 
+import com.google.common.hash.Hashing;
+import com.google.common.io.Resources;
+import io.llara.LlaraException;
+import io.llara.io.AtomicFiles;
 import io.llara.tensor.Cpu;
-import java.io.File;
 import java.io.IOException;
+import java.net.URL;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
@@ -97,15 +103,23 @@ final class NativeKernels {
   }
 
   private static Optional<Level> load(Level level) {
+    URL resource = NativeKernels.class.getResource(level.resource());
+    if (resource == null) {
+      LOG.debug("there is no {} in this build", level.resource());
+      return Optional.empty();
+    }
     try {
-      File library = Loader.cacheResource(NativeKernels.class, level.resource());
-      if (library == null) {
-        LOG.debug("there is no {} in this build", level.resource());
-        return Optional.empty();
+      byte[] library = Resources.toByteArray(resource);
+      // Named by its content: jars of two builds may have the same name, size and timestamps.
+      String hash = Hashing.sha256().hashBytes(library).toString();
+      Path cached =
+          Loader.getCacheDir().toPath().toAbsolutePath().resolve("libllara-" + hash + ".so");
+      if (!Files.exists(cached)) {
+        AtomicFiles.write(cached, library);
       }
-      System.load(library.getAbsolutePath());
+      System.load(cached.toString());
       return Optional.of(level);
-    } catch (IOException | UnsatisfiedLinkError e) {
+    } catch (IOException | LlaraException | UnsatisfiedLinkError e) {
       LOG.warn("{} cannot be loaded; libtorch's kernels do its work, slower", level.resource(), e);
       return Optional.empty();
     }
