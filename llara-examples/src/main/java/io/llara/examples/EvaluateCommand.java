@@ -38,14 +38,14 @@ import picocli.CommandLine.Option;
 @Command(
     name = "evaluate",
     description = {
-      "Says how well a model retrieves on a test collection in BEIR format.",
+      "Measures how well a model retrieves on a test collection in BEIR format.",
       "",
       "Prints a table of the means over the judged queries: nDCG, MAP, recall, MRR and precision,"
-          + " equal to those of trec_eval -c. A query for which nothing is found counts 0. With"
+          + " equal to those of trec_eval -c. A query without results counts as 0. With"
           + " several searchers, or --bm25, there is a column for each, and whether the first"
           + " differs from the others by more than chance.",
       "",
-      "The vectors are kept in the same cache as those of llara search.",
+      "Vectors are cached as by llara search.",
       ""
     })
 final class EvaluateCommand implements Callable<Integer> {
@@ -76,7 +76,7 @@ final class EvaluateCommand implements Callable<Integer> {
       names = "--split",
       paramLabel = "NAME",
       defaultValue = BeirEvaluator.DEFAULT_SPLIT,
-      description = "Whose judgements count (default: ${DEFAULT-VALUE}).")
+      description = "The split whose judgements are used (default: ${DEFAULT-VALUE}).")
   private String split = BeirEvaluator.DEFAULT_SPLIT;
 
   @Option(
@@ -105,14 +105,14 @@ final class EvaluateCommand implements Callable<Integer> {
       split = ",",
       defaultValue = "1,3,5,10,100",
       description =
-          "The ranks that are looked down to (default: ${DEFAULT-VALUE}). For each query 100"
-              + " documents are retrieved, or as many as the largest cutoff.")
+          "Cutoff ranks of the metrics (default: ${DEFAULT-VALUE}). For each query 100 documents are"
+              + " retrieved, or as many as the largest cutoff.")
   private List<Integer> cutoffs = BeirEvaluator.DEFAULT_CUTOFFS;
 
   @Option(
       names = "--skip-own-id",
       description =
-          "Leave the document with the query's own id out of what is found: for collections whose"
+          "Leave the document with the query's own id out of the results: for collections whose"
               + " queries are documents (ArguAna, Quora).")
   private boolean skipOwnId;
 
@@ -128,7 +128,7 @@ final class EvaluateCommand implements Callable<Integer> {
       names = "--run",
       paramLabel = "FILE",
       description =
-          "Write what was found as a run file for trec_eval. With --bm25 that of BM25 lies beside"
+          "Write the results as a run file for trec_eval. With --bm25 that of BM25 is written beside"
               + " it: run.bm25.txt beside run.txt.")
   private @Nullable Path run;
 

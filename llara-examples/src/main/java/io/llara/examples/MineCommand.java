@@ -29,7 +29,6 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
 
 /** Pairs in, pairs with hard negatives out. */
@@ -42,16 +41,16 @@ import picocli.CommandLine.Spec;
     sortOptions = false,
     description = {
       "Finds hard negatives for training: passages that a search ranks high for a query and that"
-          + " are none of its positives.",
+          + " are not among its positives.",
       "",
-      "Of the ranking of each query a window of ranks is looked at. Known positives of the query in"
-          + " any line, the query itself, repeated texts and scores out of bounds are dropped, and"
-          + " counted by reason; of what remains some are taken. Nothing takes the place of what was"
-          + " dropped: a pair may get fewer negatives than wanted.",
+      "Candidates are a window of ranks of each query's results. Positives of the query in any"
+          + " line, the query itself, repeated texts and scores out of bounds are dropped, and"
+          + " counted by reason; of the rest some are taken. What was dropped is not replaced: a pair"
+          + " may get fewer negatives than wanted.",
       "",
-      "The file is written when all is done, with a report beside it (FILE.report.json). The same"
-          + " command gives the same file; after an interruption it begins anew, with the vectors"
-          + " from the cache.",
+      "The file is written at the end, with a report beside it (FILE.report.json). The same command"
+          + " gives the same file; after an interruption it starts over, with the vectors from the"
+          + " cache.",
       ""
     })
 final class MineCommand implements Callable<Integer> {
@@ -66,7 +65,7 @@ final class MineCommand implements Callable<Integer> {
       required = true,
       arity = "1..*",
       paramLabel = "FILE",
-      description = "JSON lines {\"query\": …, \"pos\": […], \"neg\": […]}, .gz or not.")
+      description = "JSON lines {\"query\": …, \"pos\": […], \"neg\": […]}, plain or gzipped.")
   private List<Path> pairs = new ArrayList<>();
 
   @Option(
@@ -74,7 +73,7 @@ final class MineCommand implements Callable<Integer> {
       required = true,
       paramLabel = "FILE",
       description =
-          "The same with other negatives, and pos_ids, neg_ids and neg_scores; gzipped if the name"
+          "The same pairs with new negatives, and pos_ids, neg_ids and neg_scores; gzipped if the name"
               + " ends in .gz.")
   private Path out = Path.of("");
 
@@ -82,8 +81,8 @@ final class MineCommand implements Callable<Integer> {
       names = "--corpus",
       paramLabel = "FILE",
       description =
-          "What negatives are taken from, in BEIR format: a JSON object a line with _id, title and"
-              + " text; plain or gzipped. By default the passages of the pairs.")
+          "The collection to take negatives from, in BEIR format: one JSON object per line with _id,"
+              + " title and text; plain or gzipped (default: the passages of the pairs).")
   private @Nullable Path corpus;
 
   @Option(names = "--bm25", description = "Search by BM25 (k1 0.9, b 0.4, English analysis).")
@@ -92,14 +91,14 @@ final class MineCommand implements Callable<Integer> {
   @Option(
       names = "--model",
       paramLabel = "DIR",
-      description = "Search by the embeddings of a model: a Hugging Face directory.")
+      description = "Search with the embeddings of a model: a Hugging Face directory.")
   private @Nullable Path model;
 
   @Option(
       names = "--hnsw",
       description =
-          "With --model: search along a graph instead of looking at every passage; how much that"
-              + " misses is measured.")
+          "With --model: search a graph (HNSW) instead of every passage; how much that misses is"
+              + " measured.")
   private boolean hnsw;
 
   @Option(
@@ -136,7 +135,7 @@ final class MineCommand implements Callable<Integer> {
       names = "--ranks",
       paramLabel = "FROM-TO",
       description =
-          "The window: from rank FROM up to, and without, rank TO, the best being 0 (default:"
+          "The window of ranks, from FROM (inclusive) to TO (exclusive), the best being 0 (default:"
               + " ${DEFAULT-VALUE}).")
   private String ranks = HardNegativeMiner.DEFAULT_FROM + "-" + HardNegativeMiner.DEFAULT_TO;
 
@@ -166,19 +165,20 @@ final class MineCommand implements Callable<Integer> {
       names = "--sample",
       paramLabel = "random|top",
       defaultValue = "random",
-      description = "Which to take of what remains: any, or the best (default: ${DEFAULT-VALUE}).")
+      description =
+          "Which of the remaining candidates to take: any, or the best (default: ${DEFAULT-VALUE}).")
   private Sampling sampling = Sampling.RANDOM;
 
   @Mixin private SeedOption seed = new SeedOption();
 
   @Option(
       names = "--keep-negatives",
-      description = "Keep the negatives that pairs have, in front of those that are mined.")
+      description = "Keep the negatives that pairs already have, before the mined ones.")
   private boolean keepNegatives;
 
   @Option(
       names = "--skip-bad-lines",
-      description = "Leave out lines that cannot be read; by default the first one is an error.")
+      description = "Skip lines that cannot be read; by default the first one is an error.")
   private boolean skipBadLines;
 
   @Mixin private EncoderOptions options = new EncoderOptions();
@@ -194,7 +194,8 @@ final class MineCommand implements Callable<Integer> {
     Kind kind = kind();
     for (Path file : pairs) {
       if (Files.exists(out) && Files.exists(file) && Files.isSameFile(file, out)) {
-        throw refusal("--out %s is a file of --pairs; give it a name of its own".formatted(out));
+        throw Usage.error(
+            command, "--out %s is a file of --pairs; give it a name of its own".formatted(out));
       }
     }
     MiningReport report;
@@ -219,19 +220,20 @@ final class MineCommand implements Callable<Integer> {
   /** Returns how to search, once the options that decide it fit together. */
   private Kind kind() {
     if (searcher != null && (bm25 || hnsw)) {
-      throw refusal("--searcher and %s exclude each other".formatted(bm25 ? "--bm25" : "--hnsw"));
+      throw Usage.error(
+          command, "--searcher and %s exclude each other".formatted(bm25 ? "--bm25" : "--hnsw"));
     }
     Kind kind = searcher != null ? searcher : bm25 ? Kind.BM25 : hnsw ? Kind.HNSW : Kind.EXACT;
     if (kind.needsModel() && model == null) {
-      throw refusal("give --bm25 or --model DIR");
+      throw Usage.error(command, "give --bm25 or --model DIR");
     }
     if (!kind.needsModel()) {
       String name = bm25 ? "--bm25" : "--searcher bm25";
       if (model != null) {
-        throw refusal(name + " and --model exclude each other");
+        throw Usage.error(command, name + " and --model exclude each other");
       }
       if (hnsw || options.adapter().isPresent()) {
-        throw refusal((hnsw ? "--hnsw" : "--adapter") + " is for --model");
+        throw Usage.error(command, (hnsw ? "--hnsw" : "--adapter") + " is for --model");
       }
     }
     return kind;
@@ -255,7 +257,7 @@ final class MineCommand implements Callable<Integer> {
   private HardNegativeMiner.Builder builder(Bars bars) {
     Matcher window = RANKS.matcher(ranks);
     if (!window.matches()) {
-      throw refusal("--ranks is %s; expected two ranks as in 10-200".formatted(ranks));
+      throw Usage.error(command, "--ranks is %s; expected two ranks as in 10-200".formatted(ranks));
     }
     Dataset<TrainingPair> source =
         Dataset.ofPairs(pairs).badLines(skipBadLines ? BadLines.SKIP : BadLines.REFUSE);
@@ -283,10 +285,6 @@ final class MineCommand implements Callable<Integer> {
       builder.greatestScore(greatestScore);
     }
     return builder;
-  }
-
-  private ParameterException refusal(String message) {
-    return new ParameterException(command.commandLine(), message);
   }
 
   /** A bar for each part of the work whose length is known. */

@@ -15,7 +15,7 @@ final class RetrievalOptions {
   @Option(
       names = "--model",
       paramLabel = "DIR",
-      description = "The model: a Hugging Face directory. By default a small bundled one.")
+      description = "The model: a Hugging Face directory (default: a small bundled one).")
   private @Nullable Path model;
 
   @Mixin private CacheOptions cache = new CacheOptions();

@@ -31,12 +31,12 @@ import picocli.CommandLine.Parameters;
     description = {
       "Finds the passages of a collection that match a query best.",
       "",
-      "Prints them best first, a line each: rank, score, id and text. The score is the cosine, that"
+      "Prints them best first, one per line: rank, score, id and text. The score is the cosine, that"
           + " of BM25, or that of the fusion of both.",
       "",
-      "The vectors of the collection are kept in a cache, under the SHA-256 of all they depend on:"
-          + " model files, adapter, template, type, longest prompt and texts. A change in any of"
-          + " them leads to other vectors. The cache may be deleted at any time.",
+      "The collection's vectors are cached under the SHA-256 of all they depend on: model files,"
+          + " adapter, template, type, maximum length and texts. If any of them changes, the vectors"
+          + " are computed again. The cache may be deleted at any time.",
       ""
     })
 final class SearchCommand implements Callable<Integer> {
@@ -52,8 +52,8 @@ final class SearchCommand implements Callable<Integer> {
       names = "--corpus",
       paramLabel = "FILE",
       description =
-          "The collection in BEIR format: a JSON object a line with _id, title and text; plain or"
-              + " gzipped. By default a hundred bundled texts.")
+          "The collection in BEIR format: one JSON object per line with _id, title and text; plain or"
+              + " gzipped (default: a hundred bundled texts).")
   private @Nullable Path corpusFile;
 
   @Option(
