@@ -6,7 +6,7 @@
 #
 #   adaptation-claim.sh SHARED_DATA WORK_FOLDER
 #
-# FEW (30) and MANY (300) are the steps, ADAPTATION (1000) those of the adaptation, LLARA the launcher.
+# FEW (30) and MANY (300) are the steps, ADAPTATION (1400, about 3 million tokens) those of the adaptation, LLARA the launcher.
 set -euo pipefail
 data=$(cd "$1" && pwd)
 mkdir -p "$2"
@@ -23,7 +23,7 @@ if [[ ! -d $work/imported ]]; then
   "$llara" add-markers --model "$work/plain" --out "$work/imported"
 fi
 
-# A test collection of each held-out source: 300 queries and 2,000 passages, theirs among them.
+# A test collection of each held-out source: 300 queries and 1,000 passages, theirs among them.
 [[ -d $work/sources ]] || python3 - "$data/pairs" "$work" "${held_out[@]}" <<'PYTHON'
 import gzip, json, os, random, sys
 pairs, work, *names = sys.argv[1:]
@@ -33,7 +33,7 @@ for name in names:
     random.Random(7).shuffle(examples)
     passages, judged, queries = {}, [], []
     for example in examples:
-        if len(passages) >= 2000:
+        if len(passages) >= 1000:
             break
         ids = [passages.setdefault(text, len(passages)) for text in example["pos"]]
         if len(queries) < 300:
@@ -77,15 +77,15 @@ finetune() { # MODEL STEPS NAME
 }
 
 mkdir -p "$work/results"
-evaluate imported
 finetune imported "${FEW:-30}" few-imported
+finetune imported "${MANY:-300}" many-imported
 "$llara" pretrain --model "$work/imported" --data "$data"/text/*.jsonl.gz --out "$work/adapted" \
   --lora 32 --batch 16 --max-tokens 160 --lr 5e-4 --warmup 20 --loss-weights 1,10,10 --shuffle-buffer 200000 \
-  --steps "${ADAPTATION:-1000}" --hold-out 0.01 --evaluate-every 100 --save-every 50 --skip-bad-lines
-evaluate adapted
+  --steps "${ADAPTATION:-1400}" --hold-out 0.01 --evaluate-every 100 --save-every 50 --skip-bad-lines
 finetune adapted "${FEW:-30}" few-adapted
-finetune imported "${MANY:-300}" many-imported
 finetune adapted "${MANY:-300}" many-adapted
+evaluate imported
+evaluate adapted
 
 python3 - "$work/results" <<'PYTHON'
 import collections, glob, json, os, statistics, sys
