@@ -4,26 +4,23 @@ import static com.tngtech.archunit.core.domain.JavaClass.Predicates.resideInAPac
 import static com.tngtech.archunit.core.domain.properties.HasName.Predicates.nameMatching;
 import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.classes;
 import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.noClasses;
-import static com.tngtech.archunit.library.GeneralCodingRules.NO_CLASSES_SHOULD_ACCESS_STANDARD_STREAMS;
-import static com.tngtech.archunit.library.GeneralCodingRules.NO_CLASSES_SHOULD_USE_JAVA_UTIL_LOGGING;
 import static com.tngtech.archunit.library.dependencies.SlicesRuleDefinition.slices;
 
 import com.tngtech.archunit.base.DescribedPredicate;
 import com.tngtech.archunit.core.domain.JavaClass;
 import com.tngtech.archunit.core.domain.JavaClasses;
-import com.tngtech.archunit.core.importer.ClassFileImporter;
 import com.tngtech.archunit.library.dependencies.SliceAssignment;
 import com.tngtech.archunit.library.dependencies.SliceIdentifier;
+import io.llara.testing.HouseRules;
 import io.llara.testing.VisibleTypes;
 import java.util.List;
+import java.util.Set;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 
 /** The rules of the house that a compiler does not check. */
 class ArchitectureTest {
-  private static final JavaClasses MAIN =
-      new ClassFileImporter()
-          .importUrl(Encoder.class.getProtectionDomain().getCodeSource().getLocation());
+  private static final JavaClasses MAIN = HouseRules.mainClassesBeside(Encoder.class);
 
   private static final VisibleTypes VISIBLE = new VisibleTypes(declaration -> false);
 
@@ -156,14 +153,16 @@ class ArchitectureTest {
 
   @Test
   void nothingPrints() {
-    NO_CLASSES_SHOULD_ACCESS_STANDARD_STREAMS.check(MAIN);
-    NO_CLASSES_SHOULD_USE_JAVA_UTIL_LOGGING.check(MAIN);
+    HouseRules.nothingPrints(MAIN);
   }
 
   @Test
   void nothingEndsTheProcess() {
-    noClasses().should().callMethod(System.class, "exit", int.class).check(MAIN);
-    noClasses().should().callMethod(Runtime.class, "exit", int.class).check(MAIN);
-    noClasses().should().callMethod(Runtime.class, "halt", int.class).check(MAIN);
+    HouseRules.nothingEndsTheProcess(MAIN);
+  }
+
+  @Test
+  void signaturesAreShort() {
+    HouseRules.signaturesAreShort(MAIN, Set.of());
   }
 }

@@ -10,7 +10,7 @@ import com.google.gson.JsonParser;
 import com.google.gson.JsonPrimitive;
 import io.llara.checkpoint.LlaraJson;
 import io.llara.prompt.PromptTemplate;
-import io.llara.tensor.TensorScope;
+import io.llara.testing.Leaks;
 import io.llara.testing.MarkedStories;
 import io.llara.testing.Vectors;
 import java.io.ByteArrayOutputStream;
@@ -101,7 +101,7 @@ class EncoderMutationTest {
       originals.add(Files.readAllBytes(dir.resolve(file)));
     }
     assertThat(encode()).as("the model works before it is damaged").isTrue();
-    long before = TensorScope.liveObjects();
+    long before = Leaks.liveObjects();
     int survived = 0;
     for (int seed = first; seed < end; seed++) {
       Random random = new Random(seed);
@@ -115,7 +115,8 @@ class EncoderMutationTest {
       }
       replace(FILES.get(file), originals.get(file));
     }
-    assertThat(TensorScope.liveObjects()).isEqualTo(before);
+    // Fewer are no leak: what earlier tests left behind may be collected meanwhile.
+    assertThat(Leaks.liveObjects()).isLessThanOrEqualTo(before);
     // Both ways out are taken, or the damage is not worth its name.
     assertThat(survived).isBetween((end - first) / 20, (end - first) * 19 / 20);
   }

@@ -66,8 +66,7 @@ public final class HouseRules {
       public void check(JavaMethod method, ConditionEvents events) {
         int count = method.getRawParameterTypes().size();
         if (count > MOST_PARAMETERS && !exempt.contains(method.getOwner().getSimpleName())) {
-          events.add(
-              SimpleConditionEvent.violated(method, method.getFullName() + " has " + count));
+          events.add(SimpleConditionEvent.violated(method, method.getFullName() + " has " + count));
         }
       }
     };

@@ -139,9 +139,7 @@ public final class HnswIndex implements Searcher {
 
   private static Map<String, String> write(
       IndexWriter writer, VectorSet vectors, HnswOptions options) {
-    Document document = new Document();
-    vectors.forEachBlock(
-        BLOCK, (first, rows, block) -> add(writer, document, vectors, first, rows, block));
+    vectors.forEachBlock(BLOCK, (first, rows, block) -> add(writer, vectors, first, rows, block));
     return Map.of(
         FORMAT, FORMAT_NAME,
         COUNT, Long.toString(vectors.count()),
@@ -172,12 +170,7 @@ public final class HnswIndex implements Searcher {
   }
 
   private static void add(
-      IndexWriter writer,
-      Document document,
-      VectorSet vectors,
-      long first,
-      int rows,
-      FloatBuffer block) {
+      IndexWriter writer, VectorSet vectors, long first, int rows, FloatBuffer block) {
     if (Thread.currentThread().isInterrupted()) {
       throw new ThreadInterruptedException(new InterruptedException());
     }
@@ -185,7 +178,7 @@ public final class HnswIndex implements Searcher {
       float[] vector = new float[vectors.dimension()];
       block.get(i * vector.length, vector);
       requireFinite(vector, "vector " + (first + i));
-      document.clear();
+      Document document = new Document();
       document.add(
           new KnnFloatVectorField(FIELD, vector, VectorSimilarityFunction.MAXIMUM_INNER_PRODUCT));
       try {

@@ -2,21 +2,18 @@ package io.llara.retrieval;
 
 import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.classes;
 import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.noClasses;
-import static com.tngtech.archunit.library.GeneralCodingRules.NO_CLASSES_SHOULD_ACCESS_STANDARD_STREAMS;
-import static com.tngtech.archunit.library.GeneralCodingRules.NO_CLASSES_SHOULD_USE_JAVA_UTIL_LOGGING;
 import static com.tngtech.archunit.library.dependencies.SlicesRuleDefinition.slices;
 
 import com.tngtech.archunit.core.domain.JavaClasses;
-import com.tngtech.archunit.core.importer.ClassFileImporter;
 import io.llara.Internal;
+import io.llara.testing.HouseRules;
 import io.llara.testing.VisibleTypes;
+import java.util.Set;
 import org.junit.jupiter.api.Test;
 
 /** The rules of the house that a compiler does not check. */
 class ArchitectureTest {
-  private static final JavaClasses MAIN =
-      new ClassFileImporter()
-          .importUrl(Document.class.getProtectionDomain().getCodeSource().getLocation());
+  private static final JavaClasses MAIN = HouseRules.mainClassesBeside(Document.class);
 
   private static final VisibleTypes VISIBLE =
       new VisibleTypes(declaration -> declaration.isAnnotatedWith(Internal.class));
@@ -47,14 +44,16 @@ class ArchitectureTest {
 
   @Test
   void nothingPrints() {
-    NO_CLASSES_SHOULD_ACCESS_STANDARD_STREAMS.check(MAIN);
-    NO_CLASSES_SHOULD_USE_JAVA_UTIL_LOGGING.check(MAIN);
+    HouseRules.nothingPrints(MAIN);
   }
 
   @Test
   void nothingEndsTheProcess() {
-    noClasses().should().callMethod(System.class, "exit", int.class).check(MAIN);
-    noClasses().should().callMethod(Runtime.class, "exit", int.class).check(MAIN);
-    noClasses().should().callMethod(Runtime.class, "halt", int.class).check(MAIN);
+    HouseRules.nothingEndsTheProcess(MAIN);
+  }
+
+  @Test
+  void signaturesAreShort() {
+    HouseRules.signaturesAreShort(MAIN, Set.of());
   }
 }

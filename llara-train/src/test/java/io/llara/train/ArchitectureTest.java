@@ -4,21 +4,18 @@ import static com.tngtech.archunit.core.domain.JavaClass.Predicates.resideInAPac
 import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.classes;
 import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.noClasses;
 import static com.tngtech.archunit.library.Architectures.layeredArchitecture;
-import static com.tngtech.archunit.library.GeneralCodingRules.NO_CLASSES_SHOULD_ACCESS_STANDARD_STREAMS;
-import static com.tngtech.archunit.library.GeneralCodingRules.NO_CLASSES_SHOULD_USE_JAVA_UTIL_LOGGING;
 import static com.tngtech.archunit.library.dependencies.SlicesRuleDefinition.slices;
 
 import com.tngtech.archunit.core.domain.JavaClasses;
-import com.tngtech.archunit.core.importer.ClassFileImporter;
 import io.llara.Internal;
+import io.llara.testing.HouseRules;
 import io.llara.testing.VisibleTypes;
+import java.util.Set;
 import org.junit.jupiter.api.Test;
 
 /** The rules of the house that a compiler does not check. */
 class ArchitectureTest {
-  private static final JavaClasses MAIN =
-      new ClassFileImporter()
-          .importUrl(TrainingResult.class.getProtectionDomain().getCodeSource().getLocation());
+  private static final JavaClasses MAIN = HouseRules.mainClassesBeside(TrainingResult.class);
 
   private static final VisibleTypes VISIBLE =
       new VisibleTypes(declaration -> declaration.isAnnotatedWith(Internal.class));
@@ -116,14 +113,17 @@ class ArchitectureTest {
 
   @Test
   void nothingPrints() {
-    NO_CLASSES_SHOULD_ACCESS_STANDARD_STREAMS.check(MAIN);
-    NO_CLASSES_SHOULD_USE_JAVA_UTIL_LOGGING.check(MAIN);
+    HouseRules.nothingPrints(MAIN);
   }
 
   @Test
   void nothingEndsTheProcess() {
-    noClasses().should().callMethod(System.class, "exit", int.class).check(MAIN);
-    noClasses().should().callMethod(Runtime.class, "exit", int.class).check(MAIN);
-    noClasses().should().callMethod(Runtime.class, "halt", int.class).check(MAIN);
+    HouseRules.nothingEndsTheProcess(MAIN);
+  }
+
+  @Test
+  void signaturesAreShort() {
+    // Steps for checks are given all that decides their numbers.
+    HouseRules.signaturesAreShort(MAIN, Set.of("ContrastiveSteps"));
   }
 }
