@@ -114,10 +114,9 @@ record ContrastiveCase(GoldenFile file, GoldenJson json) implements GoldenCase.R
     int longest =
         Stream.concat(queries.stream(), passages.stream()).mapToInt(Prompt::length).max().orElse(1);
     try (ContrastiveSteps training =
-        ContrastiveSteps.full(
-            file.beside("llama-mha"),
+        new ContrastiveSteps(
+            TrainingComparison.model(file.beside("llama-mha"), longest, false),
             batch.loss(),
-            longest,
             AdamW.Settings.DEFAULT,
             batch.subBatch())) {
       TrainingComparison compare = new TrainingComparison(training, file, json, comparison);

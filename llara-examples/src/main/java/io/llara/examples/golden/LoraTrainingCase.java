@@ -1,12 +1,16 @@
 package io.llara.examples.golden;
 
 import io.llara.Mode;
+import io.llara.checkpoint.CheckpointDirectory;
+import io.llara.checkpoint.LoraAdapter;
 import io.llara.prompt.Prompt;
 import io.llara.prompt.PromptBuilder;
 import io.llara.train.contrastive.ContrastiveSteps;
+import io.llara.train.model.TrainedModel;
 import java.util.Arrays;
 import java.util.List;
 import java.util.stream.IntStream;
+import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
  * The part {@code training} of {@code lora.json}: steps of AdamW on one collated batch that change
@@ -26,12 +30,15 @@ record LoraTrainingCase(GoldenFile file, GoldenJson json) implements GoldenCase.
     if (!batch.compare(queries, passages, comparison)) {
       return comparison;
     }
+    CheckpointDirectory base = CheckpointDirectory.open(file.beside("llama-mha"));
     try (ContrastiveSteps training =
-        ContrastiveSteps.adapter(
-            file.beside("llama-mha"),
-            file.beside("lora"),
+        new ContrastiveSteps(
+            TrainedModel.adapter(
+                base,
+                new TrainedModel.Settings(ScalarType.Float, batch.longest(), false),
+                LoraAdapter.open(file.beside("lora"), base.config()),
+                0),
             batch.loss(),
-            batch.longest(),
             optimizer.settings(),
             batch.subBatch())) {
       TrainingComparison compare = new TrainingComparison(training, file, json, comparison);

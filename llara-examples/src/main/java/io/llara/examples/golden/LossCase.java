@@ -82,9 +82,8 @@ record LossCase(GoldenFile file, GoldenJson json) implements GoldenCase.Replay {
   private void compareTraining(PaddedRows rows, List<Example> examples, Comparison comparison) {
     try (AdaptationSteps training =
         new AdaptationSteps(
-            file.beside("llama-mha"),
+            TrainingComparison.model(file.beside("llama-mha"), rows.width(), true),
             Recipe.RELEASED,
-            rows.width(),
             AdamW.Settings.DEFAULT,
             false)) {
       TrainingComparison compare = new TrainingComparison(training, file, json, comparison);

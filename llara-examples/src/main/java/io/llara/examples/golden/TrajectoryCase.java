@@ -29,7 +29,10 @@ record TrajectoryCase(GoldenFile file, GoldenJson json) implements GoldenCase.Re
     int longest = batches.stream().mapToInt(batch -> batch.rows().width()).max().orElse(1);
     try (AdaptationSteps training =
         new AdaptationSteps(
-            file.beside("llama-mha"), Recipe.RELEASED, longest, optimizer.settings(), false)) {
+            TrainingComparison.model(file.beside("llama-mha"), longest, true),
+            Recipe.RELEASED,
+            optimizer.settings(),
+            false)) {
       TrainingComparison compare = new TrainingComparison(training, file, json, comparison);
       for (int i = 0; i < steps.size(); i++) {
         String prefix = "step %d ".formatted(i + 1);
@@ -42,7 +45,7 @@ record TrajectoryCase(GoldenFile file, GoldenJson json) implements GoldenCase.Re
         if (!comparison.equal(prefix + "batch", same(batches.get(i), examples))) {
           return comparison;
         }
-        AdaptationSteps.Losses losses = training.run(examples, 1);
+        Map<String, Double> losses = training.run(examples, 1);
         compare.losses(prefix, losses, steps.get(i).object("scalars_f64"), LOSSES);
         optimizer.update(training);
       }

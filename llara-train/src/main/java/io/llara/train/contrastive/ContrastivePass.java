@@ -49,7 +49,7 @@ final class ContrastivePass {
     Markers markers = new Markers(prompts);
     try (NoGradGuard noGrad = new NoGradGuard();
         TensorScope scope = new TensorScope()) {
-      Tensor hidden = model.model().forward(markers.mask, markers.rows(), () -> {});
+      Tensor hidden = model.forward(markers.mask, markers.rows());
       return scope.keep(markers.mean(hidden));
     }
   }

@@ -2,19 +2,15 @@ package io.llara.train.contrastive;
 
 import com.google.common.collect.Lists;
 import io.llara.Internal;
-import io.llara.checkpoint.CheckpointDirectory;
-import io.llara.checkpoint.LoraAdapter;
 import io.llara.prompt.Prompt;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
 import io.llara.train.model.TrainedModel;
 import io.llara.train.optim.AdamW;
 import io.llara.train.run.TrainingSteps;
-import java.nio.file.Path;
 import java.util.List;
 import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
  * Losses, gradients and updates of given prompts, without a run around them: for replaying numbers
@@ -39,7 +35,15 @@ public final class ContrastiveSteps extends TrainingSteps {
    */
   public record Outcome(double loss, float[] queries, float[] passages, float[] scores) {}
 
-  private ContrastiveSteps(
+  /**
+   * Takes ownership of a model. Factors of an adapter are named as PEFT names them, without {@code
+   * base_model.model.model.} before the name.
+   *
+   * @param model in float32
+   * @param optimizer the optimiser of {@link #update}
+   * @param subBatch how many prompts are run at once; 0 for all of them
+   */
+  public ContrastiveSteps(
       TrainedModel model, InfoNce loss, AdamW.Settings optimizer, int subBatch) {
     super(model, optimizer);
     this.loss = loss;
@@ -47,49 +51,6 @@ public final class ContrastiveSteps extends TrainingSteps {
         new GradCache(
             new ContrastivePass(model, false), workers().lanes(), model.dropout(), subBatch);
     this.objective = new ContrastiveObjective(loss, cache, workers());
-  }
-
-  /**
-   * Loads a checkpoint to train all of its weights, but for a projection on the vocabulary of its
-   * own.
-   *
-   * @param positions how many positions a prompt may have
-   * @param optimizer the optimiser of {@link #update}
-   * @param subBatch how many prompts are run at once; 0 for all of them
-   */
-  public static ContrastiveSteps full(
-      Path checkpoint, InfoNce loss, int positions, AdamW.Settings optimizer, int subBatch) {
-    return new ContrastiveSteps(
-        TrainedModel.full(CheckpointDirectory.open(checkpoint), settings(positions)),
-        loss,
-        optimizer,
-        subBatch);
-  }
-
-  /**
-   * Loads a checkpoint to go on training the low-rank updates of an adapter. Its parameters are
-   * named as PEFT names them, without {@code base_model.model.model.} before the name.
-   *
-   * @param adapter the directory of the adapter
-   * @param positions how many positions a prompt may have
-   * @param optimizer the optimiser of {@link #update}
-   * @param subBatch how many prompts are run at once; 0 for all of them
-   */
-  public static ContrastiveSteps adapter(
-      Path checkpoint,
-      Path adapter,
-      InfoNce loss,
-      int positions,
-      AdamW.Settings optimizer,
-      int subBatch) {
-    CheckpointDirectory base = CheckpointDirectory.open(checkpoint);
-    LoraAdapter updates = LoraAdapter.open(adapter, base.config());
-    return new ContrastiveSteps(
-        TrainedModel.adapter(base, settings(positions), updates, 0), loss, optimizer, subBatch);
-  }
-
-  private static TrainedModel.Settings settings(int positions) {
-    return new TrainedModel.Settings(ScalarType.Float, positions, false);
   }
 
   /**

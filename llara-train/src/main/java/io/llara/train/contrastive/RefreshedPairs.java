@@ -1,7 +1,6 @@
 package io.llara.train.contrastive;
 
 import com.google.gson.JsonObject;
-import com.google.gson.stream.JsonWriter;
 import io.llara.LlaraException;
 import io.llara.io.AtomicFiles;
 import io.llara.io.JsonSection;
@@ -11,11 +10,8 @@ import io.llara.train.data.Dataset;
 import io.llara.train.data.DatasetReader;
 import io.llara.train.data.TrainingPair;
 import io.llara.train.run.Manifest;
-import java.io.BufferedWriter;
 import java.io.IOException;
 import java.io.Writer;
-import java.nio.channels.Channels;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -90,13 +86,11 @@ final class RefreshedPairs {
   void prepare() {
     try {
       Files.createDirectories(dir);
-      for (Path file : List.of(dir.resolve(RECORD), pairs(), mined())) {
-        Files.deleteIfExists(file);
-      }
-      TemporaryPath.delete(model());
     } catch (IOException e) {
-      throw new LlaraException("%s: cannot be prepared: %s".formatted(dir, e), e);
+      throw new LlaraException("%s: cannot be created: %s".formatted(dir, e), e);
     }
+    // The record first: without it nothing looks whole.
+    List.of(dir.resolve(RECORD), pairs(), mined(), model()).forEach(RefreshedPairs::delete);
   }
 
   /**
@@ -109,15 +103,7 @@ final class RefreshedPairs {
    */
   void take(Dataset<TrainingPair> before, int least) {
     Counts counts = new Counts();
-    AtomicFiles.write(
-        pairs(),
-        channel -> {
-          // Not closed: the channel is forced to disk first.
-          Writer text =
-              new BufferedWriter(Channels.newWriter(channel, StandardCharsets.UTF_8), 1 << 16);
-          merge(before, least, text, counts);
-          text.flush();
-        });
+    AtomicFiles.writeText(pairs(), text -> merge(before, least, text, counts));
     JsonObject json = new JsonObject();
     json.addProperty(VERSION, FORMAT_VERSION);
     json.addProperty("step", step);
@@ -125,7 +111,7 @@ final class RefreshedPairs {
     json.addProperty("kept", counts.kept);
     json.addProperty(SHA_256, Manifest.DataFile.of(pairs()).sha256());
     AtomicFiles.writeJson(dir.resolve(RECORD), json);
-    removeMined();
+    delete(mined());
   }
 
   private static final class Counts {
@@ -146,7 +132,7 @@ final class RefreshedPairs {
                   .formatted(is.origin(), was.origin()));
         }
         boolean few = is.negatives().size() < least;
-        write(was, few ? was.negatives() : is.negatives(), text);
+        text.write(line(was, few ? was.negatives() : is.negatives()));
         counts.pairs++;
         counts.kept += few ? 1 : 0;
       }
@@ -158,39 +144,24 @@ final class RefreshedPairs {
     }
   }
 
-  private static void write(TrainingPair pair, List<String> negatives, Writer text)
-      throws IOException {
-    JsonWriter json = new JsonWriter(text);
-    json.beginObject();
-    json.name("query").value(pair.query());
-    write(json, "pos", pair.positives());
-    write(json, "neg", negatives);
-    json.endObject();
-    text.write('\n');
-  }
-
-  private static void write(JsonWriter json, String key, List<String> texts) throws IOException {
-    json.name(key).beginArray();
-    for (String passage : texts) {
-      json.value(passage);
-    }
-    json.endArray();
-  }
-
-  private void removeMined() {
-    try {
-      Files.deleteIfExists(mined());
-    } catch (IOException e) {
-      throw new LlaraException("%s: cannot be deleted: %s".formatted(mined(), e), e);
-    }
+  private static String line(TrainingPair pair, List<String> negatives) {
+    JsonObject json = new JsonObject();
+    json.addProperty("query", pair.query());
+    json.add("pos", StrictJson.tree(pair.positives()));
+    json.add("neg", StrictJson.tree(negatives));
+    return StrictJson.compact(json) + "\n";
   }
 
   /** Deletes the model, if it is there. */
   void removeModel() {
+    delete(model());
+  }
+
+  private static void delete(Path path) {
     try {
-      TemporaryPath.delete(model());
+      TemporaryPath.delete(path);
     } catch (IOException e) {
-      throw new LlaraException("%s: cannot be deleted: %s".formatted(model(), e), e);
+      throw new LlaraException("%s: cannot be deleted: %s".formatted(path, e), e);
     }
   }
 }

@@ -18,7 +18,6 @@ import io.llara.train.model.TrainedModel.TrainedParts;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.stream.LongStream;
 
 /**
  * Writes what LoRA trained as an adapter of the PEFT library: {@code adapter_model.safetensors} and
@@ -69,12 +68,10 @@ public final class AdapterDirectory {
   }
 
   private static void add(SafetensorsWriter writer, Parameter parameter) {
-    long[] shape =
-        LongStream.range(0, parameter.master().dim()).map(parameter.master()::size).toArray();
     writer.add(
         PREFIX + parameter.name(),
         StorageType.F32,
-        shape,
+        parameter.master().shape(),
         StoredTensors.content(parameter.master(), StorageType.F32));
   }
 

@@ -235,14 +235,27 @@ public final class TrainedModel implements AutoCloseable {
   }
 
   /**
+   * Runs packed prompts forward and returns the final hidden states of some rows, {@code [rows,
+   * hidden]}, in the innermost scope.
+   *
+   * @throws IllegalArgumentException if a token id is not in the vocabulary
+   */
+  public Tensor forward(AttentionMask mask, int[] rows) {
+    model().requireKnown(mask.rowIds());
+    return model().forward(mask, rows, () -> {});
+  }
+
+  /**
    * Runs packed prompts forward and backward.
    *
    * @param rows the rows whose hidden states the loss reads, ascending
    * @param recompute whether layers are run again in the backward pass instead of being kept
    * @param sink takes the gradients, layer by layer from the last, the embedding's at the end
+   * @throws IllegalArgumentException if a token id is not in the vocabulary
    */
   public void differentiate(
       AttentionMask mask, int[] rows, boolean recompute, HiddenLoss loss, GradientSink sink) {
+    model().requireKnown(mask.rowIds());
     try (NoGradGuard noGrad = new NoGradGuard();
         TensorScope scope = new TensorScope();
         EmbeddingGradient tokens = new EmbeddingGradient(this)) {

@@ -86,7 +86,7 @@ final class AdaptationPass {
     }
     try (NoGradGuard noGrad = new NoGradGuard();
         TensorScope scope = new TensorScope()) {
-      Tensor hidden = model.model().forward(rows.mask, rows.all(), () -> {});
+      Tensor hidden = model.forward(rows.mask, rows.all());
       return rows.terms.stream().mapToDouble(term -> term.loss(hidden)).toArray();
     }
   }
@@ -97,7 +97,7 @@ final class AdaptationPass {
    */
   Tensor hiddenStates(List<Prompt> prompts) {
     AttentionMask mask = AttentionMaskFactory.create(prompts, layout);
-    return model.model().forward(mask, IntStream.range(0, mask.rows()).toArray(), () -> {});
+    return model.forward(mask, IntStream.range(0, mask.rows()).toArray());
   }
 
   /** The rows of a packed batch that losses read. */

@@ -2,22 +2,19 @@ package io.llara.train.pretrain;
 
 import io.llara.Internal;
 import io.llara.attention.Layout;
-import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
 import io.llara.train.data.Example;
 import io.llara.train.model.TrainedModel;
 import io.llara.train.optim.AdamW;
 import io.llara.train.run.TrainingSteps;
-import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import org.bytedeco.pytorch.NoGradGuard;
-import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
  * Losses, gradients and updates of given examples, without a run around them: for replaying numbers
- * that are known. All parameters train, in float32, on one lane.
+ * that are known. On one lane.
  *
  * <p>For one thread.
  */
@@ -28,35 +25,20 @@ public final class AdaptationSteps extends TrainingSteps {
   private final AdaptationObjective objective;
 
   /**
-   * The loss of a batch and its terms, as the recipe reports them; NaN where no example has a term.
+   * Takes ownership of a model.
    *
-   * @param loss the loss
-   * @param tokens the next-token term
-   * @param self the SELF embedding's term
-   * @param next the NEXT embedding's term
-   * @param gradientNorm the length of the gradient over all parameters
-   */
-  public record Losses(double loss, double tokens, double self, double next, double gradientNorm) {}
-
-  /**
-   * Loads a checkpoint.
-   *
-   * @param positions how many positions a sequence may have
+   * @param model with a head, in float32
    * @param optimizer the optimiser of {@link #update}
    * @param recompute whether layers are run again in the backward pass
    */
   public AdaptationSteps(
-      Path checkpoint, Recipe recipe, int positions, AdamW.Settings optimizer, boolean recompute) {
-    super(
-        TrainedModel.full(
-            CheckpointDirectory.open(checkpoint),
-            new TrainedModel.Settings(ScalarType.Float, positions, true)),
-        optimizer);
+      TrainedModel model, Recipe recipe, AdamW.Settings optimizer, boolean recompute) {
+    super(model, optimizer);
     this.recipe = recipe;
     this.pass =
         new AdaptationPass(
-            model(),
-            new VocabularyProjection(model().head()),
+            model,
+            new VocabularyProjection(model.head()),
             recipe.weights(),
             Layout.packed(),
             recompute);
@@ -68,17 +50,13 @@ public final class AdaptationSteps extends TrainingSteps {
    * Runs a batch forward and backward.
    *
    * @param bosTokens how many tokens at the beginning of each target are not its text's
+   * @return the loss and its terms by name, as the recipe reports them; without those that no
+   *     example has
    */
-  public Losses run(List<Example> examples, int bosTokens) {
-    Map<String, Double> terms =
-        run(
-            objective,
-            examples.stream().map(example -> TextExample.of(example, recipe, bosTokens)).toList());
-    double[] values =
-        LossFormula.NAMES.stream()
-            .mapToDouble(name -> terms.getOrDefault(name, Double.NaN))
-            .toArray();
-    return new Losses(values[0], values[1], values[2], values[3], gradientNorm());
+  public Map<String, Double> run(List<Example> examples, int bosTokens) {
+    return run(
+        objective,
+        examples.stream().map(example -> TextExample.of(example, recipe, bosTokens)).toList());
   }
 
   /**

@@ -15,7 +15,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
-import java.util.Collections;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Locale;
@@ -24,7 +23,6 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
-import java.util.stream.LongStream;
 import java.util.stream.Stream;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -115,8 +113,8 @@ public final class CheckpointStore {
       throw new IllegalArgumentException(
           "tensor %s is %s; a checkpoint holds Float".formatted(name, type));
     }
-    long[] shape = LongStream.range(0, tensor.dim()).map(tensor::size).toArray();
-    writer.add(name, StorageType.F32, shape, StoredTensors.content(tensor, StorageType.F32));
+    writer.add(
+        name, StorageType.F32, tensor.shape(), StoredTensors.content(tensor, StorageType.F32));
   }
 
   private static void fill(Path aside, TrainingState state, SafetensorsWriter writer) {
@@ -211,38 +209,23 @@ public final class CheckpointStore {
     return entries;
   }
 
-  /** A whole checkpoint that was found. Immutable. */
-  public static final class Saved {
-    private final Path dir;
-    private final TrainingState state;
-    private final List<String> skipped;
-    private final SafetensorsFile tensors;
-
-    private Saved(Path dir, TrainingState state, List<String> skipped, SafetensorsFile tensors) {
-      this.dir = dir;
-      this.state = state;
-      this.skipped = List.copyOf(skipped);
-      this.tensors = tensors;
-    }
-
-    /** Returns its directory. */
-    public Path dir() {
-      return dir;
-    }
-
-    /** Returns where the run was. */
-    public TrainingState state() {
-      return state;
-    }
-
-    /** Returns what is wrong with each newer checkpoint that could not be used, newest first. */
-    public List<String> skipped() {
-      return skipped;
+  /**
+   * A whole checkpoint that was found.
+   *
+   * @param dir its directory
+   * @param state where the run was
+   * @param skipped what is wrong with each newer checkpoint that could not be used, newest first
+   */
+  public record Saved(
+      Path dir, TrainingState state, List<String> skipped, SafetensorsFile tensors) {
+    /** Copies the list. */
+    public Saved {
+      skipped = List.copyOf(skipped);
     }
 
     /** Returns the names of all tensors. */
     public Set<String> names() {
-      return Collections.unmodifiableSet(tensors.entries().keySet());
+      return tensors.entries().keySet();
     }
 
     /**

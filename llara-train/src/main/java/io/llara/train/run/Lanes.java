@@ -13,6 +13,8 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.function.BiConsumer;
+import java.util.function.BiFunction;
 import java.util.function.ToLongFunction;
 import org.bytedeco.pytorch.GradMode;
 
@@ -85,36 +87,26 @@ public final class Lanes implements AutoCloseable {
     return shares;
   }
 
-  /** Work on one lane's share. */
-  @FunctionalInterface
-  public interface Task<S, T> {
-    /** Does the work, on the lane of this number. */
-    T run(S share, int lane) throws Exception;
-  }
-
-  /** Work on one lane's share that returns nothing. */
-  @FunctionalInterface
-  public interface Action<S> {
-    /** Does the work, on the lane of this number. */
-    void run(S share, int lane);
-  }
-
-  /** Works on share {@code i} on lane {@code i}, and waits as {@link #run(List)}. */
-  public <S, T> List<T> map(List<S> shares, Task<S, T> task) {
+  /**
+   * Works on share {@code i} on lane {@code i}, and waits as {@link #run(List)}.
+   *
+   * @param work takes a share and the number of its lane
+   */
+  public <S, T> List<T> map(List<S> shares, BiFunction<S, Integer, T> work) {
     List<Callable<T>> tasks = new ArrayList<>();
     for (S share : shares) {
       int lane = tasks.size();
-      tasks.add(() -> task.run(share, lane));
+      tasks.add(() -> work.apply(share, lane));
     }
     return run(tasks);
   }
 
-  /** Works on share {@code i} on lane {@code i}, and waits as {@link #run(List)}. */
-  public <S> void forEach(List<S> shares, Action<S> action) {
+  /** Works on share {@code i} on lane {@code i}, as {@link #map}. */
+  public <S> void forEach(List<S> shares, BiConsumer<S, Integer> work) {
     map(
         shares,
         (share, lane) -> {
-          action.run(share, lane);
+          work.accept(share, lane);
           return true;
         });
   }

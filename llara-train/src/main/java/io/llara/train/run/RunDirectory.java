@@ -1,12 +1,18 @@
 package io.llara.train.run;
 
+import com.google.common.collect.Sets;
+import com.google.gson.JsonObject;
 import io.llara.Internal;
 import io.llara.LlaraException;
+import io.llara.io.AtomicFiles;
+import io.llara.io.JsonSection;
+import io.llara.io.StrictJson;
 import io.llara.train.TrainingResult;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Instant;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -15,10 +21,15 @@ import java.util.function.LongSupplier;
 
 /**
  * The directory of a run. Once it is claimed, only a run with the same settings and the same data
- * goes on there.
+ * goes on there: they stand in {@code run.json}, by name and in order.
  */
 @Internal
 public final class RunDirectory {
+  private static final String FILE = "run.json";
+  private static final int FORMAT_VERSION = 1;
+  private static final String VERSION = "formatVersion";
+  private static final String SETTINGS = "settings";
+
   private final RunOptions options;
   private final long steps;
   private final Map<String, String> settings;
@@ -62,10 +73,10 @@ public final class RunDirectory {
 
   private static Manifest claim(RunOptions options, Manifest begun) {
     Path directory = options.output().directory();
-    RunSettings now = new RunSettings(withData(begun));
-    Optional<RunSettings> before = RunSettings.read(directory);
+    Map<String, String> now = withData(begun);
+    Optional<Map<String, String>> before = readSettings(directory);
     if (before.isPresent()) {
-      List<String> differences = now.compare(before.get());
+      List<String> differences = differences(before.get(), now);
       if (!differences.isEmpty()) {
         throw new LlaraException(
             "%s holds a run with other settings: %s; use another directory"
@@ -84,7 +95,7 @@ public final class RunDirectory {
         throw new LlaraException("%s: cannot be made: %s".formatted(directory, e), e);
       }
       begun.write(directory);
-      now.write(directory);
+      writeSettings(directory, now);
     }
     return begun;
   }
@@ -96,6 +107,41 @@ public final class RunDirectory {
       values.put("data " + ++number, "%s (SHA-256 %s)".formatted(file.path(), file.sha256()));
     }
     return values;
+  }
+
+  /**
+   * Reads the settings that a run in a directory was started with, if one was.
+   *
+   * @throws LlaraException if the file cannot be read, or is not of this form
+   */
+  public static Optional<Map<String, String>> readSettings(Path directory) {
+    Path file = directory.resolve(FILE);
+    if (!Files.exists(file)) {
+      return Optional.empty();
+    }
+    JsonSection json = StrictJson.file(file);
+    json.requireVersion(VERSION, FORMAT_VERSION);
+    return Optional.of(json.requiredSection(SETTINGS).allStrings());
+  }
+
+  static void writeSettings(Path directory, Map<String, String> settings) {
+    JsonObject json = new JsonObject();
+    json.addProperty(VERSION, FORMAT_VERSION);
+    json.add(SETTINGS, StrictJson.tree(settings));
+    AtomicFiles.writeJson(directory.resolve(FILE), json);
+  }
+
+  /** Returns each setting that differs, such as {@code "batch: was 16, now 32"}. */
+  static List<String> differences(Map<String, String> before, Map<String, String> now) {
+    List<String> differences = new ArrayList<>();
+    for (String name : Sets.union(before.keySet(), now.keySet())) {
+      String was = before.getOrDefault(name, "not set");
+      String is = now.getOrDefault(name, "not set");
+      if (!was.equals(is)) {
+        differences.add("%s: was %s, now %s".formatted(name, was, is));
+      }
+    }
+    return differences;
   }
 
   RunOptions options() {

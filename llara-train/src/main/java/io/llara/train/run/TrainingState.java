@@ -11,7 +11,7 @@ import java.util.Map;
  *
  * @param step how many steps are done
  * @param position how many texts of the shuffled stream are consumed
- * @param settings the settings of the run, in order; see {@link RunSettings}
+ * @param settings the settings of the run, in order
  * @param version the version of the library that wrote it
  */
 @Internal

@@ -74,7 +74,8 @@ class ContrastiveFailuresTest {
   @Test
   void aQueryWithoutAPositiveIsNamed() {
     assertRefused(with(GOOD, Finetunings.pair("a bird", List.of(), List.of("a"))), "some.jsonl:2");
-    assertRefused(with("{\"query\": \"a bird\", \"neg\": [\"a\"]}"), "some.jsonl:1", "\"pos\"");
+    assertRefused(
+        with("{\"query\": \"a bird\", \"neg\": [\"a\"]}"), "some.jsonl:1", "key 'pos' is missing");
     // Left out on request.
     out = dir.resolve("other");
     assertThat(
@@ -93,14 +94,14 @@ class ContrastiveFailuresTest {
     assertRefused(
         with(GOOD).negatives(5).fewNegatives(FewNegatives.REFUSE),
         "some.jsonl:1",
-        "has 2 negative passages in \"neg\"; at least 5 are needed");
+        "key 'neg' is a list of 2 passages; expected at least 5");
     assertThat(out).doesNotExist();
   }
 
   @Test
   void aQueryWithoutAnyNegativeIsNamed() {
     String none = Finetunings.pair("a dog", List.of("the dog"), List.of());
-    assertRefused(with(none), "some.jsonl:1", "at least 1 are needed");
+    assertRefused(with(none), "some.jsonl:1", "expected at least 1");
     // Those of the other queries are enough where none of its own are asked for.
     assertThat(TrainingRuns.complete(with(none).negatives(0)).outcome())
         .isEqualTo(Outcome.COMPLETED);

@@ -4,8 +4,11 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.llara.LlaraException;
+import io.llara.checkpoint.CheckpointDirectory;
+import io.llara.checkpoint.LoraAdapter;
 import io.llara.checkpoint.SafetensorsWriter;
 import io.llara.checkpoint.StorageType;
+import io.llara.train.model.TrainedModel;
 import io.llara.train.optim.AdamW;
 import io.llara.train.testing.NativeThreads;
 import io.llara.train.testing.Numbers;
@@ -15,6 +18,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -40,8 +44,14 @@ class ContrastiveStepsTest {
   }
 
   private ContrastiveSteps adapter(Path adapter) {
-    return ContrastiveSteps.adapter(
-        model, adapter, LOSS, TinyLlama.POSITIONS, AdamW.Settings.DEFAULT, 0);
+    CheckpointDirectory base = CheckpointDirectory.open(model);
+    TrainedModel trained =
+        TrainedModel.adapter(
+            base,
+            new TrainedModel.Settings(ScalarType.Float, TinyLlama.POSITIONS, false),
+            LoraAdapter.open(adapter, base.config()),
+            0);
+    return new ContrastiveSteps(trained, LOSS, AdamW.Settings.DEFAULT, 0);
   }
 
   /** Writes an adapter of one module, with another alpha than the rest, and more if wanted. */
@@ -63,7 +73,7 @@ class ContrastiveStepsTest {
   @Test
   void updatesLowerTheLossAndTheNamesAreCanonical() {
     try (ContrastiveSteps steps =
-        ContrastiveSteps.full(model, LOSS, TinyLlama.POSITIONS, AdamW.Settings.DEFAULT, 2)) {
+        new ContrastiveSteps(TinyLlama.trained(model, false), LOSS, AdamW.Settings.DEFAULT, 2)) {
       double first = steps.run(PAIRS.queries(), PAIRS.passages()).loss();
       assertThat(steps.shapes().get("norm.weight")).containsExactly(8);
       assertThat(steps.parameters()).doesNotContainKey("lm_head.weight");
@@ -146,7 +156,7 @@ class ContrastiveStepsTest {
   @Test
   void refusesGroupsOfDifferentSizes() {
     try (ContrastiveSteps steps =
-        ContrastiveSteps.full(model, LOSS, TinyLlama.POSITIONS, AdamW.Settings.DEFAULT, 0)) {
+        new ContrastiveSteps(TinyLlama.trained(model, false), LOSS, AdamW.Settings.DEFAULT, 0)) {
       for (int passages : new int[] {0, 4}) {
         assertThatThrownBy(() -> steps.run(PAIRS.queries(), PAIRS.passages().subList(0, passages)))
             .isInstanceOf(IllegalArgumentException.class);

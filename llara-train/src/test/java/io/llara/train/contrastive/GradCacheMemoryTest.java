@@ -10,6 +10,7 @@ import io.llara.prompt.PromptBuilder;
 import io.llara.testing.RandomCheckpoint;
 import io.llara.train.optim.AdamW;
 import io.llara.train.testing.NativeThreads;
+import io.llara.train.testing.TinyLlama;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Random;
@@ -79,12 +80,14 @@ class GradCacheMemoryTest {
     // Layers are recorded, not run again. What the allocator keeps helps the second.
     long cut;
     try (ContrastiveSteps steps =
-        ContrastiveSteps.full(model, new InfoNce(0.05, true), 64, AdamW.Settings.DEFAULT, 4)) {
+        new ContrastiveSteps(
+            TinyLlama.trained(model, false), new InfoNce(0.05, true), AdamW.Settings.DEFAULT, 4)) {
       cut = growth(steps);
     }
     long whole;
     try (ContrastiveSteps steps =
-        ContrastiveSteps.full(model, new InfoNce(0.05, true), 64, AdamW.Settings.DEFAULT, 0)) {
+        new ContrastiveSteps(
+            TinyLlama.trained(model, false), new InfoNce(0.05, true), AdamW.Settings.DEFAULT, 0)) {
       whole = growth(steps);
     }
     // 4,000 tokens, each some 4,000 numbers a layer.

@@ -123,7 +123,7 @@ class LoraGradientTest {
       Map<String, float[]> full;
       try (AdaptationSteps steps =
           new AdaptationSteps(
-              merged, Recipe.RELEASED, TinyLlama.POSITIONS, AdamW.Settings.DEFAULT, false)) {
+              TinyLlama.trained(merged, true), Recipe.RELEASED, AdamW.Settings.DEFAULT, false)) {
         steps.run(examples, 1);
         full = steps.gradients();
       }

@@ -18,7 +18,7 @@ import io.llara.tokenize.Tokenizer;
 import io.llara.train.lora.LoraOptions;
 import io.llara.train.run.CheckpointStore;
 import io.llara.train.run.Manifest;
-import io.llara.train.run.RunSettings;
+import io.llara.train.run.RunDirectory;
 import io.llara.train.testing.NativeThreads;
 import io.llara.train.testing.Numbers;
 import io.llara.train.testing.TrainingRuns;
@@ -286,7 +286,7 @@ class TrainedDirectoryTest {
         .containsEntry("recipe", "released")
         .containsEntry("seed", "7")
         .containsEntry("batch", "4");
-    assertThat(RunSettings.read(out).orElseThrow().values())
+    assertThat(RunDirectory.readSettings(out).orElseThrow())
         .containsAllEntriesOf(manifest.settings())
         .containsKey("data 1");
   }

@@ -1,10 +1,12 @@
 package io.llara.train.testing;
 
+import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.LlamaConfig;
 import io.llara.checkpoint.StorageType;
 import io.llara.prompt.Prompt;
 import io.llara.prompt.PromptBuilder;
 import io.llara.testing.RandomCheckpoint;
+import io.llara.train.model.TrainedModel;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
@@ -12,6 +14,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
+import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /** LLaMAs so small that every number can be looked at, and prompts for them. */
 public final class TinyLlama {
@@ -68,6 +71,13 @@ public final class TinyLlama {
       next[i] = 38 - i;
     }
     return PromptBuilder.ofIds(new int[] {1, 5}, self, next, markers);
+  }
+
+  /** Loads a checkpoint to train all of its weights in float32. */
+  public static TrainedModel trained(Path checkpoint, boolean head) {
+    return TrainedModel.full(
+        CheckpointDirectory.open(checkpoint),
+        new TrainedModel.Settings(ScalarType.Float, POSITIONS, head));
   }
 
   /** Returns joint prompts of texts of different lengths. */

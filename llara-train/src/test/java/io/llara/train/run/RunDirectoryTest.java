@@ -14,29 +14,28 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
-class RunSettingsTest {
+class RunDirectoryTest {
   @TempDir Path out;
 
   @Test
   void readsBackInOrder() {
-    assertThat(RunSettings.read(out)).isEmpty();
+    assertThat(RunDirectory.readSettings(out)).isEmpty();
     Map<String, String> values = new LinkedHashMap<>();
     values.put("recipe", "released");
     values.put("batch", "16");
     values.put("a", "<\u00fc\">");
-    new RunSettings(values).write(out);
-    RunSettings read = RunSettings.read(out).orElseThrow();
-    assertThat(read.values()).containsExactlyEntriesOf(values);
-    assertThat(read.compare(new RunSettings(values))).isEmpty();
+    RunDirectory.writeSettings(out, values);
+    Map<String, String> read = RunDirectory.readSettings(out).orElseThrow();
+    assertThat(read).containsExactlyEntriesOf(values);
+    assertThat(RunDirectory.differences(read, values)).isEmpty();
   }
 
   @Test
   void differencesAreNamed() {
-    RunSettings before = new RunSettings(Map.of("batch", "16"));
-    RunSettings now = new RunSettings(Map.of("batch", "32"));
-    assertThat(now.compare(before)).containsExactly("batch: was 16, now 32");
-    RunSettings other = new RunSettings(Map.of("lora", "8"));
-    assertThat(other.compare(before))
+    Map<String, String> before = Map.of("batch", "16");
+    assertThat(RunDirectory.differences(before, Map.of("batch", "32")))
+        .containsExactly("batch: was 16, now 32");
+    assertThat(RunDirectory.differences(before, Map.of("lora", "8")))
         .containsExactly("batch: was 16, now not set", "lora: was not set, now 8");
   }
 
@@ -56,7 +55,7 @@ class RunSettingsTest {
   void aWrongFileIsNamed(String content) throws IOException {
     Path file = out.resolve("run.json");
     Files.writeString(file, content);
-    assertThatThrownBy(() -> RunSettings.read(out))
+    assertThatThrownBy(() -> RunDirectory.readSettings(out))
         .isInstanceOf(LlaraException.class)
         .hasMessageStartingWith(file + ": ");
   }
