@@ -75,6 +75,11 @@ public final class StrictJson {
     return parse(new StringReader(json), place, JsonSection.Errors.MODEL);
   }
 
+  /** Returns an object of a model's file, which was read already, to be read by key. */
+  public static JsonSection modelSection(JsonObject json, String place) {
+    return new JsonSection(place, "", json, JsonSection.Errors.MODEL);
+  }
+
   /**
    * Reads a line that is one JSON object.
    *

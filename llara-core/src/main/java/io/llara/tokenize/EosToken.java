@@ -1,86 +1,59 @@
 package io.llara.tokenize;
 
-import com.google.common.collect.ImmutableList;
-import com.google.gson.JsonArray;
-import com.google.gson.JsonElement;
-import com.google.gson.JsonObject;
-import com.google.gson.JsonParseException;
-import com.google.gson.JsonParser;
-import com.google.gson.JsonPrimitive;
-import com.google.gson.Strictness;
-import com.google.gson.stream.JsonReader;
-import com.google.gson.stream.JsonToken;
-import io.llara.ModelLoadException;
-import java.io.IOException;
-import java.io.Reader;
-import java.nio.charset.CharacterCodingException;
-import java.nio.charset.StandardCharsets;
+import io.llara.io.JsonSection;
+import io.llara.io.Messages;
+import io.llara.io.StrictJson;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.stream.Stream;
 
 /** Finds the configured end-of-sequence token in the small files beside a tokenizer.json. */
 final class EosToken {
+  private static final String NAME = "eos_token";
+  private static final String ID = "eos_token_id";
+
   private EosToken() {}
 
   static Optional<String> find(
       Path modelDir, Map<String, Integer> ids, Map<Integer, String> names) {
-    for (String name : ImmutableList.of("tokenizer_config.json", "special_tokens_map.json")) {
-      Path file = modelDir.resolve(name);
-      Optional<JsonElement> value = read(file, "eos_token");
-      if (value.isPresent()) {
-        String token = token(value.get(), file);
-        if (!ids.containsKey(token)) {
-          throw new ModelLoadException(
-              file + ": eos_token is \"" + token + "\", which tokenizer.json does not have");
-        }
-        return Optional.of(token);
+    for (String file : List.of("tokenizer_config.json", "special_tokens_map.json")) {
+      Optional<String> token = read(modelDir.resolve(file), NAME).map(json -> named(json, ids));
+      if (token.isPresent()) {
+        return token;
       }
     }
-    Path file = modelDir.resolve("config.json");
-    return read(file, "eos_token_id").map(value -> token(value, file, names));
+    return read(modelDir.resolve("config.json"), ID).map(json -> numbered(json, names));
+  }
+
+  /** Reads a file if it is there and has a key. */
+  private static Optional<JsonSection> read(Path file, String key) {
+    return Files.exists(file)
+        ? Optional.of(StrictJson.modelFile(file)).filter(json -> json.has(key))
+        : Optional.empty();
   }
 
   /** The token as a bare name or as an object with its name in it. */
-  private static String token(JsonElement value, Path file) {
-    JsonElement name = value instanceof JsonObject object ? object.get("content") : value;
-    if (name instanceof JsonPrimitive primitive && primitive.isString()) {
-      return primitive.getAsString();
+  private static String named(JsonSection json, Map<String, Integer> ids) {
+    String token =
+        json.isString(NAME)
+            ? json.requiredString(NAME)
+            : json.requiredSection(NAME).requiredString("content");
+    if (!ids.containsKey(token)) {
+      throw json.invalid(NAME, Messages.quote(token), "a token of tokenizer.json");
     }
-    throw new ModelLoadException(file + ": eos_token is " + value + ", expected a token's name");
+    return token;
   }
 
   /** The token by id; of several, the first. */
-  private static String token(JsonElement value, Path file, Map<Integer, String> names) {
-    JsonElement id = value instanceof JsonArray array && !array.isEmpty() ? array.get(0) : value;
-    if (id instanceof JsonPrimitive primitive && primitive.isNumber()) {
-      String number = primitive.getAsString();
-      String name = number.matches("[0-9]{1,9}") ? names.get(Integer.parseInt(number)) : null;
-      if (name != null) {
-        return name;
-      }
-    }
-    throw new ModelLoadException(
-        file + ": eos_token_id is " + value + ", which is no token id of tokenizer.json");
-  }
-
-  private static Optional<JsonElement> read(Path file, String key) {
-    if (!Files.exists(file)) {
-      return Optional.empty();
-    }
-    try (Reader chars = Files.newBufferedReader(file, StandardCharsets.UTF_8);
-        JsonReader reader = new JsonReader(chars)) {
-      reader.setStrictness(Strictness.STRICT);
-      JsonElement root = JsonParser.parseReader(reader);
-      if (!(root instanceof JsonObject object) || reader.peek() != JsonToken.END_DOCUMENT) {
-        throw new ModelLoadException(file + " is not a JSON object");
-      }
-      return Optional.ofNullable(object.get(key)).filter(value -> !value.isJsonNull());
-    } catch (CharacterCodingException e) {
-      throw new ModelLoadException(file + " is not UTF-8 text", e);
-    } catch (IOException | JsonParseException e) {
-      throw new ModelLoadException(file + ": " + e.getMessage(), e);
-    }
+  private static String numbered(JsonSection json, Map<Integer, String> names) {
+    return json.integers(ID).stream()
+        .limit(1)
+        .flatMap(id -> Stream.ofNullable(names.get(id)))
+        .findFirst()
+        .orElseThrow(
+            () -> json.invalid(ID, json.describe(ID), "the id of a token of tokenizer.json"));
   }
 }

@@ -4,15 +4,10 @@ import com.google.common.collect.ImmutableMap;
 import com.google.common.collect.ImmutableSet;
 import com.google.common.primitives.ImmutableIntArray;
 import com.google.gson.JsonArray;
-import com.google.gson.JsonElement;
-import com.google.gson.JsonNull;
-import com.google.gson.JsonObject;
-import com.google.gson.JsonPrimitive;
-import io.llara.ModelLoadException;
-import io.llara.UnsupportedModelException;
-import java.nio.file.Path;
+import io.llara.io.JsonSection;
+import io.llara.io.Messages;
+import java.util.List;
 import java.util.Set;
-import org.jspecify.annotations.Nullable;
 
 /**
  * Checks the small parts of a tokenizer.json: normalizer, pre-tokenizer, post-processor, decoder.
@@ -51,53 +46,58 @@ final class PipelineCheck {
   private static final ImmutableSet<String> POST_PROCESSORS =
       ImmutableSet.of("Sequence", "TemplateProcessing", "ByteLevel");
 
-  private static final ImmutableMap<String, String> LIST_KEYS =
+  /** A part of the pipeline before or after the model. */
+  private record Kind(Set<String> types, String partsKey) {}
+
+  private static final Kind NORMALIZER = new Kind(NORMALIZERS, "normalizers");
+  private static final Kind DECODER = new Kind(DECODERS, "decoders");
+  private static final ImmutableMap<String, Kind> KINDS =
       ImmutableMap.of(
-          "normalizer", "normalizers",
-          "pre_tokenizer", "pretokenizers",
-          "decoder", "decoders",
-          "post_processor", "processors");
+          "normalizer", NORMALIZER,
+          "pre_tokenizer", new Kind(PRE_TOKENIZERS, "pretokenizers"),
+          "decoder", DECODER);
 
   /** A text must not grow without bound on its way, or the native library runs out of memory. */
-  private static final double MOST_GROWTH = 256;
+  private static final double MAX_GROWTH = 256;
 
-  private final Path file;
   private double growth = 1;
 
-  PipelineCheck(Path file) {
-    this.file = file;
-  }
+  private PipelineCheck() {}
 
-  void normalizer(@Nullable JsonElement component) {
-    check(component, "normalizer", NORMALIZERS);
-    if (growth > MOST_GROWTH) {
-      throw new UnsupportedModelException(
-          file + ": the normalizer may make a text " + growth + " times as long");
+  /**
+   * Checks the components of a tokenizer.json and returns the ids that its post-processor puts
+   * before a text.
+   *
+   * @throws io.llara.ModelLoadException if one is of a wrong form
+   * @throws io.llara.UnsupportedModelException if one is of a kind that is not supported
+   */
+  static ImmutableIntArray check(JsonSection tokenizer) {
+    PipelineCheck check = new PipelineCheck();
+    KINDS.forEach(
+        (key, kind) ->
+            tokenizer.section(key).ifPresent(component -> check.component(component, kind)));
+    if (check.growth > MAX_GROWTH) {
+      throw tokenizer.unsupported(
+          "normalizer",
+          "one that may make a text %s times as long".formatted(check.growth),
+          "at most %s times".formatted(MAX_GROWTH));
     }
+    return tokenizer
+        .section("post_processor")
+        .map(PipelineCheck::begin)
+        .orElse(ImmutableIntArray.of());
   }
 
-  void preTokenizer(@Nullable JsonElement component) {
-    check(component, "pre_tokenizer", PRE_TOKENIZERS);
-  }
-
-  void decoder(@Nullable JsonElement component) {
-    check(component, "decoder", DECODERS);
-  }
-
-  /** Returns the ids that the post-processor puts before a text. */
-  ImmutableIntArray postProcessor(@Nullable JsonElement component) {
-    if (component == null || component.isJsonNull()) {
-      return ImmutableIntArray.of();
-    }
-    JsonObject processor = object(component, "post_processor");
-    switch (type(processor, "post_processor", POST_PROCESSORS)) {
+  /** Returns the ids that a post-processor puts before a text. */
+  private static ImmutableIntArray begin(JsonSection processor) {
+    switch (type(processor, POST_PROCESSORS)) {
       case "TemplateProcessing":
         return templateBegin(processor);
       case "Sequence":
         ImmutableIntArray before = ImmutableIntArray.of();
-        for (JsonElement part : list(processor, "processors", "post_processor")) {
+        for (JsonSection part : parts(processor, "processors")) {
           // Each goes around what the ones before it made.
-          before = ImmutableIntArray.builder().addAll(postProcessor(part)).addAll(before).build();
+          before = ImmutableIntArray.builder().addAll(begin(part)).addAll(before).build();
         }
         return before;
       default:
@@ -105,78 +105,73 @@ final class PipelineCheck {
     }
   }
 
-  private ImmutableIntArray templateBegin(JsonObject template) {
-    JsonObject special = object(template.get("special_tokens"), "post_processor.special_tokens");
+  private static ImmutableIntArray templateBegin(JsonSection template) {
+    JsonSection special = template.requiredSection("special_tokens");
     ImmutableIntArray.Builder before = ImmutableIntArray.builder();
-    for (JsonElement piece : list(template, "single", "post_processor")) {
-      JsonObject object = object(piece, "a piece of post_processor.single");
-      if (object.has("Sequence")) {
+    for (JsonSection piece : parts(template, "single")) {
+      if (piece.mentions("Sequence")) {
         return before.build();
       }
-      JsonObject reference = object(object.get("SpecialToken"), "a piece of post_processor.single");
-      String name = string(reference.get("id"), "a SpecialToken of post_processor.single");
-      JsonObject token = object(special.get(name), "post_processor.special_tokens[" + name + "]");
-      for (JsonElement id : list(token, "ids", "post_processor.special_tokens[" + name + "]")) {
-        before.add(id(id, "an id of post_processor.special_tokens[" + name + "]"));
+      String name = piece.requiredSection("SpecialToken").requiredString("id");
+      JsonSection token = special.requiredSection(name);
+      if (!(token.json().get("ids") instanceof JsonArray)) {
+        throw token.invalid("ids", token.describe("ids"), "a list");
+      }
+      token.integers("ids").forEach(before::add);
+    }
+    throw template.invalid("single", "a list with no place for the text", "a 'Sequence' in it");
+  }
+
+  private static List<JsonSection> parts(JsonSection component, String key) {
+    return component.sections(key).orElseThrow(() -> component.missing(key, "a list"));
+  }
+
+  private void component(JsonSection component, Kind kind) {
+    switch (type(component, kind.types())) {
+      case "Sequence" -> parts(component, kind.partsKey()).forEach(part -> component(part, kind));
+      case "NFD", "NFKD", "NFKC" -> growth *= 18; // U+FDFA, the longest decomposition in Unicode
+      case "Replace" -> {
+        int content = component.requiredString("content").length();
+        int pattern = pattern(component);
+        if (kind == NORMALIZER) {
+          growth *= Math.max(1, pattern > 0 ? (double) content / pattern : content + 1);
+        }
+      }
+      case "Split" -> pattern(component);
+      case "Strip" -> {
+        // The native decoder reads out of bounds when it strips an end from a shorter token.
+        if (kind == DECODER && component.requiredInt("stop") != 0) {
+          throw component.unsupported("stop", component.describe("stop"), "0");
+        }
+      }
+      default -> {
+        // Safe with any values: the native library reports wrong ones.
       }
     }
-    throw new ModelLoadException(file + ": post_processor.single has no place for the text");
-  }
-
-  private void check(@Nullable JsonElement component, String key, Set<String> known) {
-    if (component == null || component.isJsonNull()) {
-      return;
-    }
-    JsonObject object = object(component, key);
-    switch (type(object, key, known)) {
-      case "Sequence":
-        for (JsonElement part : list(object, LIST_KEYS.getOrDefault(key, key), key)) {
-          check(object(part, "a part of " + key), key, known);
-        }
-        break;
-      case "NFD", "NFKD", "NFKC":
-        growth *= 18; // U+FDFA, the longest decomposition in Unicode
-        break;
-      case "Replace":
-        replacement(object, key);
-        break;
-      case "Split":
-        pattern(object, key);
-        break;
-      case "Strip":
-        // The native decoder reads out of bounds when it strips an end from a shorter token.
-        if (key.equals("decoder") && !new JsonPrimitive(0).equals(object.get("stop"))) {
-          throw new UnsupportedModelException(
-              file + ": decoder Strip has stop " + object.get("stop") + "; only 0 is supported");
-        }
-        break;
-      default:
-        break;
-    }
-  }
-
-  private void replacement(JsonObject replace, String key) {
-    int content = string(replace.get("content"), key + ".content").length();
-    int pattern = pattern(replace, key);
-    growth *= Math.max(1, pattern > 0 ? (double) content / pattern : content + 1);
   }
 
   /** Returns the least number of characters that the pattern matches. */
-  private int pattern(JsonObject component, String key) {
-    JsonObject pattern = object(component.get("pattern"), key + ".pattern");
-    if (pattern.has("String")) {
-      return string(pattern.get("String"), key + ".pattern.String").length();
+  private static int pattern(JsonSection component) {
+    JsonSection pattern = component.requiredSection("pattern");
+    if (pattern.mentions("String")) {
+      return pattern.requiredString("String").length();
     }
-    String regex = string(pattern.get("Regex"), key + ".pattern.Regex");
+    String regex = pattern.requiredString("Regex");
     if (!isTame(regex)) {
-      throw new UnsupportedModelException(
-          file
-              + ": the regular expression of "
-              + key
-              + " repeats a group or refers back, which can take forever: "
-              + regex);
+      throw pattern.unsupported(
+          "Regex",
+          Messages.quote(regex) + ", which repeats a group or refers back and can take forever",
+          "other expressions");
     }
     return 0;
+  }
+
+  private static String type(JsonSection component, Set<String> known) {
+    String type = component.requiredString("type");
+    if (!known.contains(type)) {
+      throw component.unsupported("type", Messages.quote(type), String.join(", ", known));
+    }
+    return type;
   }
 
   /**
@@ -203,54 +198,5 @@ final class PipelineCheck {
       }
     }
     return true;
-  }
-
-  private String type(JsonObject component, String key, Set<String> known) {
-    String type = string(component.get("type"), key + ".type");
-    if (!known.contains(type)) {
-      throw new UnsupportedModelException(
-          file + ": " + key + " is of type " + type + "; supported are " + known);
-    }
-    return type;
-  }
-
-  private JsonObject object(@Nullable JsonElement element, String where) {
-    if (element instanceof JsonObject object) {
-      return object;
-    }
-    throw wrong(where, "an object", element);
-  }
-
-  private JsonArray list(JsonObject parent, String key, String where) {
-    if (parent.get(key) instanceof JsonArray array) {
-      return array;
-    }
-    throw wrong(where + "." + key, "a list", parent.get(key));
-  }
-
-  private String string(@Nullable JsonElement element, String where) {
-    if (element instanceof JsonPrimitive primitive && primitive.isString()) {
-      return primitive.getAsString();
-    }
-    throw wrong(where, "a string", element);
-  }
-
-  private int id(JsonElement element, String where) {
-    if (element instanceof JsonPrimitive primitive
-        && primitive.isNumber()
-        && primitive.getAsString().matches("[0-9]{1,9}")) {
-      return primitive.getAsInt();
-    }
-    throw wrong(where, "a token id", element);
-  }
-
-  private ModelLoadException wrong(String where, String expected, @Nullable JsonElement found) {
-    String shown = found == null ? "missing" : found instanceof JsonNull ? "null" : brief(found);
-    return new ModelLoadException(file + ": " + where + " is " + shown + ", expected " + expected);
-  }
-
-  private static String brief(JsonElement element) {
-    String text = element.toString();
-    return text.length() <= 80 ? text : text.substring(0, 80) + "…";
   }
 }

@@ -3,21 +3,19 @@ package io.llara.tokenize;
 import com.google.common.primitives.ImmutableIntArray;
 import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
-import com.google.gson.JsonParseException;
-import com.google.gson.JsonParser;
 import com.google.gson.JsonPrimitive;
-import com.google.gson.Strictness;
 import com.google.gson.stream.JsonReader;
 import com.google.gson.stream.JsonToken;
 import com.google.gson.stream.JsonWriter;
 import io.llara.ModelLoadException;
 import io.llara.UnsupportedModelException;
+import io.llara.io.JsonSection;
+import io.llara.io.Messages;
+import io.llara.io.StrictJson;
+import java.io.BufferedInputStream;
 import java.io.IOException;
-import java.io.Reader;
 import java.io.StringWriter;
 import java.io.UncheckedIOException;
-import java.nio.charset.CharacterCodingException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
@@ -39,10 +37,11 @@ import java.util.Set;
  * and merges, the bulk of it, are streamed; the rest is small.
  */
 final class TokenizerJson {
-  private static final long MOST_BYTES = 512L << 20;
+  private static final Set<String> KINDS = Set.of("BPE", "Unigram");
+  private static final long MAX_BYTES = 512L << 20;
 
   /** Deeper than any real file, shallower than the native parser allows. */
-  private static final int MOST_NESTING = 100;
+  private static final int MAX_NESTING = 100;
 
   private final Path file;
 
@@ -81,24 +80,20 @@ final class TokenizerJson {
   static TokenizerJson read(Path file) {
     TokenizerJson json = new TokenizerJson(file);
     try {
-      if (Files.size(file) > MOST_BYTES) {
+      if (Files.size(file) > MAX_BYTES) {
         throw new ModelLoadException(
-            file + " has " + Files.size(file) + " bytes; expected at most " + MOST_BYTES);
+            "%s: has %d bytes; expected at most %d".formatted(file, Files.size(file), MAX_BYTES));
       }
-      try (Reader chars = Files.newBufferedReader(file, StandardCharsets.UTF_8);
-          JsonReader reader = new JsonReader(chars)) {
-        reader.setStrictness(Strictness.STRICT);
-        reader.setNestingLimit(MOST_NESTING);
+      try (JsonReader reader =
+          StrictJson.reader(new BufferedInputStream(Files.newInputStream(file)), MAX_NESTING)) {
         json.readRoot(reader);
       }
     } catch (NoSuchFileException e) {
       throw new ModelLoadException(
-          file + " does not exist; a model directory needs the tokenizer.json of a fast tokenizer",
+          file + ": does not exist; a model directory needs the tokenizer.json of a fast tokenizer",
           e);
-    } catch (CharacterCodingException e) {
-      throw new ModelLoadException(file + " is not UTF-8 text", e);
-    } catch (IOException | JsonParseException e) {
-      throw new ModelLoadException(file + ": " + e.getMessage(), e);
+    } catch (IOException e) {
+      throw new ModelLoadException("%s: cannot be read: %s".formatted(file, Messages.reason(e)), e);
     }
     json.check();
     return json;
@@ -261,13 +256,11 @@ final class TokenizerJson {
       switch (key) {
         case "model" -> readModel(reader);
         case "added_tokens" -> readAdded(reader);
-        default -> settings.add(key, JsonParser.parseReader(reader));
+        default -> settings.add(key, StrictJson.element(reader));
       }
     }
     reader.endObject();
-    if (reader.peek() != JsonToken.END_DOCUMENT) {
-      throw new ModelLoadException(file + " goes on behind its closing brace");
-    }
+    StrictJson.end(reader);
     if (!seen.contains("model")) {
       throw new ModelLoadException(file + " has no \"model\"");
     }
@@ -287,7 +280,7 @@ final class TokenizerJson {
           }
         }
         case "merges" -> readMerges(reader);
-        default -> model.add(key, JsonParser.parseReader(reader));
+        default -> model.add(key, StrictJson.element(reader));
       }
     }
     reader.endObject();
@@ -319,7 +312,7 @@ final class TokenizerJson {
       if (reader.peek() != JsonToken.NUMBER) {
         throw wrong("the score of " + where, "a number", reader);
       }
-      scores.add(JsonParser.parseReader(reader).getAsJsonPrimitive());
+      scores.add(StrictJson.element(reader).getAsJsonPrimitive());
       if (reader.hasNext()) {
         throw wrong(where, "a token and a score", reader);
       }
@@ -422,11 +415,7 @@ final class TokenizerJson {
       }
     }
     checkModel();
-    PipelineCheck pipeline = new PipelineCheck(file);
-    pipeline.normalizer(settings.get("normalizer"));
-    pipeline.preTokenizer(settings.get("pre_tokenizer"));
-    pipeline.decoder(settings.get("decoder"));
-    bosIds = pipeline.postProcessor(settings.get("post_processor"));
+    bosIds = PipelineCheck.check(StrictJson.modelSection(settings, file.toString()));
     for (int id : bosIds.asList()) {
       if (!names.containsKey(id)) {
         throw new ModelLoadException(
@@ -436,46 +425,33 @@ final class TokenizerJson {
   }
 
   private void checkModel() {
-    JsonElement type = model.get("type");
+    JsonSection section = StrictJson.modelSection(model, file + ": model");
     String expected = isUnigram() ? "Unigram" : "BPE";
     // Files of the first versions name no type; their merges tell them apart.
-    if (type != null && !type.equals(new JsonPrimitive(expected))) {
-      throw new UnsupportedModelException(
-          file
-              + ": model is of type "
-              + type
-              + (type.equals(new JsonPrimitive("Unigram")) || type.equals(new JsonPrimitive("BPE"))
-                  ? ", but its vocab has not that form"
-                  : "; supported are BPE and Unigram"));
+    String type = section.string("type").orElse(expected);
+    if (!type.equals(expected)) {
+      throw section.unsupported(
+          "type",
+          Messages.quote(type),
+          KINDS.contains(type) ? expected + ", the form of this vocab" : "BPE, Unigram");
     }
     model.addProperty("type", expected);
-    refuseUnlessAbsent("dropout", "0", "0.0");
-    refuseUnlessAbsent("continuing_subword_prefix", "\"\"");
-    refuseUnlessAbsent("end_of_word_suffix", "\"\"");
+    refuseUnlessAbsent(section, "dropout", "0", "0.0");
+    refuseUnlessAbsent(section, "continuing_subword_prefix", "the string ''");
+    refuseUnlessAbsent(section, "end_of_word_suffix", "the string ''");
     String unkKey = isUnigram() ? "unk_id" : "unk_token";
-    JsonElement unk = model.get(unkKey);
-    boolean known = unk == null || unk.isJsonNull();
-    if (unk instanceof JsonPrimitive primitive) {
-      known =
-          isUnigram()
-              ? primitive.isNumber() && isIndex(primitive.getAsString())
-              : primitive.isString() && vocabulary.containsKey(primitive.getAsString());
-    }
+    boolean known =
+        isUnigram()
+            ? section.integer(unkKey).map(id -> id >= 0 && id < vocabulary.size()).orElse(true)
+            : section.string(unkKey).map(vocabulary::containsKey).orElse(true);
     if (!known) {
-      throw new ModelLoadException(
-          file + ": model." + unkKey + " is " + unk + ", which is no token of model.vocab");
+      throw section.invalid(unkKey, section.describe(unkKey), "a token of the vocab");
     }
   }
 
-  private boolean isIndex(String number) {
-    return number.matches("[0-9]{1,9}") && Integer.parseInt(number) < vocabulary.size();
-  }
-
-  private void refuseUnlessAbsent(String key, String... harmless) {
-    JsonElement value = model.get(key);
-    if (value != null && !value.isJsonNull() && !Set.of(harmless).contains(value.toString())) {
-      throw new UnsupportedModelException(
-          file + ": model." + key + " is " + value + "; only null is supported");
+  private static void refuseUnlessAbsent(JsonSection model, String key, String... harmless) {
+    if (model.has(key) && !Set.of(harmless).contains(model.describe(key))) {
+      throw model.unsupported(key, model.describe(key), "null");
     }
   }
 
