@@ -163,6 +163,7 @@ class ArchitectureTest {
 
   @Test
   void signaturesAreShort() {
-    HouseRules.signaturesAreShort(MAIN, Set.of());
+    // The value class of config.json has what config.json has.
+    HouseRules.signaturesAreShort(MAIN, Set.of("LlamaConfig"));
   }
 }
