@@ -125,7 +125,7 @@ record GgufHeader(Path file, GgufMetadata metadata, Map<String, GgufTensor> tens
             case ARRAY -> array();
             case STRING -> in.string(MAX_STRING_BYTES);
             case BOOL -> bool();
-            default -> type.number(in);
+            default -> type.number(in.bytes(type.leastBytes()), 0);
           };
       if (values.putIfAbsent(key, value) != null) {
         throw in.problem("occurs twice");

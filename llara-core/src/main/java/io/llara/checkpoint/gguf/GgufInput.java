@@ -61,18 +61,6 @@ final class GgufInput {
     return next(8).getLong();
   }
 
-  float f32() throws IOException {
-    return next(4).getFloat();
-  }
-
-  double f64() throws IOException {
-    return next(8).getDouble();
-  }
-
-  short u16() throws IOException {
-    return next(2).getShort();
-  }
-
   /** Reads a string with its length before it. */
   String string(int maxBytes) throws IOException {
     long length = u64();

@@ -1,7 +1,8 @@
 package io.llara.checkpoint.gguf;
 
-import com.google.gson.JsonArray;
-import com.google.gson.JsonObject;
+import com.google.common.collect.ImmutableMap;
+import com.google.gson.JsonElement;
+import io.llara.io.StrictJson;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -140,32 +141,35 @@ enum GgufPreTokenizer {
   }
 
   /** Returns the {@code pre_tokenizer} of a tokenizer.json. */
-  JsonObject toJson() {
-    JsonArray steps = new JsonArray();
+  JsonElement toJson() {
+    List<Object> steps = new ArrayList<>();
     for (String expression : expressions) {
-      JsonObject pattern = new JsonObject();
-      pattern.addProperty("Regex", expression);
-      JsonObject split = new JsonObject();
-      split.addProperty("type", "Split");
-      split.add("pattern", pattern);
-      split.addProperty("behavior", "Isolated");
-      split.addProperty("invert", false);
-      steps.add(split);
+      steps.add(
+          ImmutableMap.of(
+              "type",
+              "Split",
+              "pattern",
+              ImmutableMap.of("Regex", expression),
+              "behavior",
+              "Isolated",
+              "invert",
+              false));
     }
     steps.add(byteLevel(false));
-    JsonObject sequence = new JsonObject();
-    sequence.addProperty("type", "Sequence");
-    sequence.add("pretokenizers", steps);
-    return sequence;
+    return StrictJson.tree(ImmutableMap.of("type", "Sequence", "pretokenizers", steps));
   }
 
   /** Returns the component that writes bytes as printable characters, or the way back. */
-  static JsonObject byteLevel(boolean cutting) {
-    JsonObject bytes = new JsonObject();
-    bytes.addProperty("type", "ByteLevel");
-    bytes.addProperty("add_prefix_space", false);
-    bytes.addProperty("trim_offsets", true);
-    bytes.addProperty("use_regex", cutting);
-    return bytes;
+  static JsonElement byteLevel(boolean cutting) {
+    return StrictJson.tree(
+        ImmutableMap.of(
+            "type",
+            "ByteLevel",
+            "add_prefix_space",
+            false,
+            "trim_offsets",
+            true,
+            "use_regex",
+            cutting));
   }
 }

@@ -1,18 +1,19 @@
 package io.llara.checkpoint.gguf;
 
+import com.google.common.collect.ImmutableMap;
 import com.google.gson.JsonArray;
 import com.google.gson.JsonElement;
 import com.google.gson.JsonNull;
 import com.google.gson.JsonObject;
-import com.google.gson.JsonPrimitive;
-import com.google.gson.stream.JsonWriter;
+import io.llara.checkpoint.gguf.GgufVocabulary.Kind;
+import io.llara.checkpoint.gguf.GgufVocabulary.Merge;
+import io.llara.checkpoint.gguf.GgufVocabulary.TokenType;
 import io.llara.io.AtomicFiles;
-import java.io.IOException;
-import java.io.Writer;
-import java.nio.channels.Channels;
-import java.nio.charset.StandardCharsets;
+import io.llara.io.StrictJson;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.OptionalInt;
 import java.util.stream.IntStream;
 
@@ -33,19 +34,7 @@ final class GgufTokenizerFiles {
 
   /** Writes the three files into a directory. */
   void write(Path dir, int maxTokens) {
-    AtomicFiles.write(
-        dir.resolve("tokenizer.json"),
-        channel -> {
-          // Not closed: the channel is forced to disk first.
-          Writer text = Channels.newWriter(channel, StandardCharsets.UTF_8);
-          JsonWriter json = new JsonWriter(text);
-          json.setIndent("  ");
-          json.setHtmlSafe(false);
-          json.setSerializeNulls(true);
-          writeTokenizer(json);
-          text.write('\n');
-          text.flush();
-        });
+    AtomicFiles.writeJson(dir.resolve("tokenizer.json"), tokenizer());
     JsonObject names = names();
     AtomicFiles.writeJson(dir.resolve("special_tokens_map.json"), names);
     AtomicFiles.writeJson(dir.resolve("tokenizer_config.json"), settings(names, maxTokens));
@@ -54,10 +43,7 @@ final class GgufTokenizerFiles {
   /** The tokens that are not part of the text proper, in the order of their ids. */
   private IntStream addedIds() {
     return IntStream.range(0, vocabulary.size())
-        .filter(
-            id ->
-                vocabulary.isSpecial(id)
-                    || vocabulary.type(id) == GgufVocabulary.TokenType.USER_DEFINED);
+        .filter(id -> vocabulary.isSpecial(id) || vocabulary.type(id) == TokenType.USER_DEFINED);
   }
 
   private JsonObject names() {
@@ -76,17 +62,11 @@ final class GgufTokenizerFiles {
   private JsonObject settings(JsonObject names, int maxTokens) {
     JsonObject settings = new JsonObject();
     JsonObject added = new JsonObject();
-    addedIds()
-        .forEach(
-            id -> {
-              JsonObject token = addedToken(id);
-              token.remove("id");
-              added.add(Integer.toString(id), token);
-            });
+    addedIds().forEach(id -> added.add(Integer.toString(id), describe(id)));
     settings.addProperty("add_bos_token", vocabulary.addsBos());
     settings.addProperty("add_eos_token", vocabulary.addsEos());
     settings.add("added_tokens_decoder", added);
-    names.entrySet().forEach(name -> settings.add(name.getKey(), name.getValue()));
+    names.asMap().forEach(settings::add);
     vocabulary
         .chatTemplate()
         .ifPresent(template -> settings.addProperty("chat_template", template));
@@ -97,215 +77,154 @@ final class GgufTokenizerFiles {
     return settings;
   }
 
-  private JsonObject addedToken(int id) {
+  private JsonObject describe(int id) {
     JsonObject token = new JsonObject();
-    token.addProperty("id", id);
     token.addProperty("content", vocabulary.token(id));
-    token.addProperty("single_word", false);
-    token.addProperty("lstrip", false);
-    token.addProperty("rstrip", false);
-    token.addProperty("normalized", false);
+    for (String no : List.of("single_word", "lstrip", "rstrip", "normalized")) {
+      token.addProperty(no, false);
+    }
     token.addProperty("special", vocabulary.isSpecial(id));
     return token;
   }
 
-  private void writeTokenizer(JsonWriter json) throws IOException {
-    boolean sentencePiece = vocabulary.kind() == GgufVocabulary.Kind.LLAMA;
-    json.beginObject();
-    json.name("version").value("1.0");
-    json.name("truncation").nullValue();
-    json.name("padding").nullValue();
-    json.name("added_tokens").beginArray();
-    for (int id : addedIds().toArray()) {
-      write(json, addedToken(id));
-    }
-    json.endArray();
-    json.name("normalizer");
-    write(json, sentencePiece ? normalizer() : JsonNull.INSTANCE);
-    json.name("pre_tokenizer");
-    write(
-        json,
+  private JsonObject tokenizer() {
+    boolean sentencePiece = vocabulary.kind() == Kind.LLAMA;
+    JsonArray added = new JsonArray();
+    addedIds()
+        .forEach(
+            id -> {
+              JsonObject token = new JsonObject();
+              token.addProperty("id", id);
+              describe(id).asMap().forEach(token::add);
+              added.add(token);
+            });
+    JsonObject json = new JsonObject();
+    json.addProperty("version", "1.0");
+    json.add("truncation", JsonNull.INSTANCE);
+    json.add("padding", JsonNull.INSTANCE);
+    json.add("added_tokens", added);
+    json.add("normalizer", sentencePiece ? normalizer() : JsonNull.INSTANCE);
+    json.add(
+        "pre_tokenizer",
         vocabulary
             .preTokenizer()
             .<JsonElement>map(GgufPreTokenizer::toJson)
             .orElse(JsonNull.INSTANCE));
-    json.name("post_processor");
-    write(json, postProcessor());
-    json.name("decoder");
-    write(json, sentencePiece ? decoder() : GgufPreTokenizer.byteLevel(true));
-    json.name("model");
-    writeModel(json);
-    json.endObject();
+    json.add("post_processor", postProcessor());
+    json.add("decoder", sentencePiece ? decoder() : GgufPreTokenizer.byteLevel(true));
+    json.add("model", model());
+    return json;
   }
 
-  private JsonObject normalizer() {
-    JsonArray steps = new JsonArray();
+  private JsonElement normalizer() {
+    List<Object> steps = new ArrayList<>();
     if (vocabulary.addsSpace()) {
-      JsonObject prepend = typed("Prepend");
-      prepend.addProperty("prepend", SPACE);
-      steps.add(prepend);
+      steps.add(ImmutableMap.of("type", "Prepend", "prepend", SPACE));
     }
     steps.add(replace(" ", SPACE));
-    return sequence("normalizers", steps);
+    return StrictJson.tree(ImmutableMap.of("type", "Sequence", "normalizers", steps));
   }
 
-  private JsonObject decoder() {
-    JsonArray steps = new JsonArray();
+  private JsonElement decoder() {
+    List<Object> steps = new ArrayList<>();
     steps.add(replace(SPACE, " "));
-    steps.add(typed("ByteFallback"));
-    steps.add(typed("Fuse"));
+    steps.add(ImmutableMap.of("type", "ByteFallback"));
+    steps.add(ImmutableMap.of("type", "Fuse"));
     if (vocabulary.addsSpace()) {
-      JsonObject strip = typed("Strip");
-      strip.addProperty("content", " ");
-      strip.addProperty("start", 1);
-      strip.addProperty("stop", 0);
-      steps.add(strip);
+      steps.add(ImmutableMap.of("type", "Strip", "content", " ", "start", 1, "stop", 0));
     }
-    return sequence("decoders", steps);
+    return StrictJson.tree(ImmutableMap.of("type", "Sequence", "decoders", steps));
+  }
+
+  private static Map<String, Object> replace(String text, String replacement) {
+    return ImmutableMap.of(
+        "type", "Replace", "pattern", ImmutableMap.of("String", text), "content", replacement);
   }
 
   /** What goes around a text: BOS and EOS where the file asks for them. */
   private JsonElement postProcessor() {
-    boolean bos = vocabulary.addsBos();
-    boolean eos = vocabulary.addsEos();
-    if (!bos && !eos) {
+    if (!vocabulary.addsBos() && !vocabulary.addsEos()) {
       return JsonNull.INSTANCE;
     }
-    JsonObject special = new JsonObject();
-    JsonArray single = new JsonArray();
-    JsonArray pair = new JsonArray();
+    ImmutableMap.Builder<String, Object> special = ImmutableMap.builder();
+    List<Object> pair = new ArrayList<>();
+    List<Object> single = List.of();
     for (int part = 0; part < 2; part++) {
-      JsonArray around = new JsonArray();
-      if (bos) {
-        around.add(reference(special, vocabulary.bosId().orElseThrow(), part));
+      if (vocabulary.addsBos()) {
+        pair.add(reference(special, vocabulary.bosId().orElseThrow(), part));
       }
-      JsonObject sequence = new JsonObject();
-      sequence.addProperty("id", part == 0 ? "A" : "B");
-      sequence.addProperty("type_id", part);
-      JsonObject place = new JsonObject();
-      place.add("Sequence", sequence);
-      around.add(place);
-      if (eos) {
-        around.add(reference(special, vocabulary.eosId().orElseThrow(), part));
+      pair.add(
+          ImmutableMap.of(
+              "Sequence", ImmutableMap.of("id", part == 0 ? "A" : "B", "type_id", part)));
+      if (vocabulary.addsEos()) {
+        pair.add(reference(special, vocabulary.eosId().orElseThrow(), part));
       }
-      pair.addAll(around);
       if (part == 0) {
-        single.addAll(around);
+        single = List.copyOf(pair);
       }
     }
-    JsonObject template = typed("TemplateProcessing");
-    template.add("single", single);
-    template.add("pair", pair);
-    template.add("special_tokens", special);
-    return template;
+    return StrictJson.tree(
+        ImmutableMap.of(
+            "type",
+            "TemplateProcessing",
+            "single",
+            single,
+            "pair",
+            pair,
+            "special_tokens",
+            special.buildKeepingLast()));
   }
 
-  private JsonObject reference(JsonObject special, int id, int part) {
+  private Object reference(ImmutableMap.Builder<String, Object> special, int id, int part) {
     String name = vocabulary.token(id);
-    JsonArray ids = new JsonArray();
-    ids.add(id);
-    JsonArray tokens = new JsonArray();
-    tokens.add(name);
-    JsonObject token = new JsonObject();
-    token.addProperty("id", name);
-    token.add("ids", ids);
-    token.add("tokens", tokens);
-    special.add(name, token);
-    JsonObject inner = new JsonObject();
-    inner.addProperty("id", name);
-    inner.addProperty("type_id", part);
-    JsonObject reference = new JsonObject();
-    reference.add("SpecialToken", inner);
-    return reference;
+    special.put(name, ImmutableMap.of("id", name, "ids", List.of(id), "tokens", List.of(name)));
+    return ImmutableMap.of("SpecialToken", ImmutableMap.of("id", name, "type_id", part));
   }
 
-  private void writeModel(JsonWriter json) throws IOException {
-    boolean sentencePiece = vocabulary.kind() == GgufVocabulary.Kind.LLAMA;
-    json.beginObject();
-    json.name("type").value("BPE");
-    json.name("dropout").nullValue();
-    json.name("unk_token");
-    if (sentencePiece && vocabulary.unknownId().isPresent()) {
-      json.value(vocabulary.token(vocabulary.unknownId().getAsInt()));
-    } else {
-      json.nullValue();
-    }
-    json.name("continuing_subword_prefix").nullValue();
-    json.name("end_of_word_suffix").nullValue();
-    json.name("fuse_unk").value(sentencePiece);
-    json.name("byte_fallback").value(vocabulary.hasByteTokens());
-    json.name("ignore_merges")
-        .value(vocabulary.preTokenizer().map(GgufPreTokenizer::ignoresMerges).orElse(false));
-    json.name("vocab").beginObject();
-    for (int id = 0; id < vocabulary.size(); id++) {
-      json.name(vocabulary.token(id)).value(id);
-    }
-    json.endObject();
-    json.name("merges").beginArray();
-    writeMerges(json, vocabulary.merges());
-    json.endArray();
-    json.endObject();
+  private JsonObject model() {
+    boolean sentencePiece = vocabulary.kind() == Kind.LLAMA;
+    JsonObject ids = new JsonObject();
+    IntStream.range(0, vocabulary.size()).forEach(id -> ids.addProperty(vocabulary.token(id), id));
+    JsonObject json = new JsonObject();
+    json.addProperty("type", "BPE");
+    json.add("dropout", JsonNull.INSTANCE);
+    json.addProperty(
+        "unk_token",
+        sentencePiece && vocabulary.unknownId().isPresent()
+            ? vocabulary.token(vocabulary.unknownId().getAsInt())
+            : null);
+    json.add("continuing_subword_prefix", JsonNull.INSTANCE);
+    json.add("end_of_word_suffix", JsonNull.INSTANCE);
+    json.addProperty("fuse_unk", sentencePiece);
+    json.addProperty("byte_fallback", vocabulary.hasByteTokens());
+    json.addProperty(
+        "ignore_merges",
+        vocabulary.preTokenizer().map(GgufPreTokenizer::ignoresMerges).orElse(false));
+    json.add("vocab", ids);
+    json.add("merges", merges());
+    return json;
   }
 
-  /** Writes merges as "left right", which all readers know, or as pairs if a token has a space. */
-  private void writeMerges(JsonWriter json, List<GgufVocabulary.Merge> merges) throws IOException {
+  /** Merges as "left right", which all readers know, or as pairs if a token has a space. */
+  private JsonArray merges() {
     boolean asPairs =
-        merges.stream()
-            .anyMatch(
-                merge ->
-                    vocabulary.token(merge.left()).contains(" ")
-                        || vocabulary.token(merge.right()).contains(" "));
-    for (GgufVocabulary.Merge merge : merges) {
-      String left = vocabulary.token(merge.left());
-      String right = vocabulary.token(merge.right());
+        vocabulary.merges().stream().anyMatch(merge -> (left(merge) + right(merge)).contains(" "));
+    JsonArray merges = new JsonArray();
+    for (Merge merge : vocabulary.merges()) {
       if (asPairs) {
-        json.beginArray().value(left).value(right).endArray();
+        merges.add(StrictJson.tree(List.of(left(merge), right(merge))));
       } else {
-        json.value(left + " " + right);
+        merges.add(left(merge) + " " + right(merge));
       }
     }
+    return merges;
   }
 
-  private static JsonObject typed(String type) {
-    JsonObject component = new JsonObject();
-    component.addProperty("type", type);
-    return component;
+  private String left(Merge merge) {
+    return vocabulary.token(merge.left());
   }
 
-  private static JsonObject sequence(String key, JsonArray steps) {
-    JsonObject sequence = typed("Sequence");
-    sequence.add(key, steps);
-    return sequence;
-  }
-
-  private static JsonObject replace(String text, String replacement) {
-    JsonObject pattern = new JsonObject();
-    pattern.addProperty("String", text);
-    JsonObject replace = typed("Replace");
-    replace.add("pattern", pattern);
-    replace.addProperty("content", replacement);
-    return replace;
-  }
-
-  /** Writes a small tree. */
-  private static void write(JsonWriter json, JsonElement element) throws IOException {
-    if (element instanceof JsonObject object) {
-      json.beginObject();
-      for (String key : object.keySet()) {
-        json.name(key);
-        write(json, object.get(key));
-      }
-      json.endObject();
-    } else if (element instanceof JsonArray array) {
-      json.beginArray();
-      for (JsonElement item : array) {
-        write(json, item);
-      }
-      json.endArray();
-    } else if (element instanceof JsonPrimitive primitive && primitive.isString()) {
-      json.value(primitive.getAsString());
-    } else {
-      json.jsonValue(element.toString());
-    }
+  private String right(Merge merge) {
+    return vocabulary.token(merge.right());
   }
 }

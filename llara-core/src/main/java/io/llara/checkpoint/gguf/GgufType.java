@@ -171,11 +171,6 @@ enum GgufType {
     return blockBytes;
   }
 
-  /** Returns whether elements are stored as they are, one by one. */
-  boolean isFloat() {
-    return blockElements == 1;
-  }
-
   /** Returns the type that stores the decoded elements without loss. */
   StorageType storage() {
     return switch (this) {

@@ -1,6 +1,5 @@
 package io.llara.checkpoint.gguf;
 
-import java.io.IOException;
 import java.nio.ByteBuffer;
 
 /** The types of metadata values, in the order of their numbers in the file. */
@@ -39,24 +38,10 @@ enum GgufValueType {
     };
   }
 
-  /** Reads a number. An unsigned one from 2^63 on becomes a Double. */
-  Number number(GgufInput in) throws IOException {
-    return switch (this) {
-      case UINT8, BOOL -> (long) in.u8();
-      case INT8 -> (long) (byte) in.u8();
-      case UINT16 -> (long) Short.toUnsignedInt(in.u16());
-      case INT16 -> (long) in.u16();
-      case UINT32 -> in.u32();
-      case INT32 -> (long) (int) in.u32();
-      case UINT64 -> unsigned(in.u64());
-      case INT64 -> in.u64();
-      case FLOAT32 -> in.f32();
-      case FLOAT64 -> in.f64();
-      case STRING, ARRAY -> throw new IllegalStateException(this + " is no number");
-    };
-  }
-
-  /** Returns the number at an index of an array of this type. */
+  /**
+   * Returns the number at an index of an array of this type. An unsigned one from 2^63 on becomes a
+   * Double.
+   */
   Number number(ByteBuffer array, int index) {
     int at = index * leastBytes;
     return switch (this) {
@@ -70,7 +55,7 @@ enum GgufValueType {
       case INT64 -> array.getLong(at);
       case FLOAT32 -> array.getFloat(at);
       case FLOAT64 -> array.getDouble(at);
-      case STRING, ARRAY -> throw new IllegalStateException(this + " is no number");
+      case STRING, ARRAY -> throw new IllegalStateException(this + " is not a number");
     };
   }
 
