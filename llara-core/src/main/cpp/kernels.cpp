@@ -1,6 +1,6 @@
 // The operations of a LLaMA layer that surround its matrix products, for x86 processors: root mean square norm, rotary
-// embedding, the gate of SwiGLU, and attention. Bound by io.llara.kernels.NativeKernels, which says what arguments mean and
-// has checked them. Lengths and strides are counted in elements, scratch memory in bytes.
+// embedding, the gate of SwiGLU, and attention. Bound by io.llara.kernels.NativeKernels, which says what arguments mean;
+// its caller FusedKernels has checked them. Lengths and strides are counted in elements, scratch memory in bytes.
 //
 // Each operation reads its rows once and writes them once; attention keeps a few rows of scores in the cache. That is
 // what libtorch's operators, one elementary step each, cannot do. Compiled once for each level of instructions, freely

@@ -5,8 +5,9 @@ import java.util.List;
 import org.bytedeco.pytorch.Tensor;
 
 /**
- * The operations of a LLaMA layer that are not plain projections. One implementation per kind of
- * device; the equations around them stand once, in {@code io.llara.model}.
+ * The operations of a LLaMA layer that are not plain projections: {@link LibtorchKernels}
+ * everywhere, {@link FusedKernels} where they are compiled for the processor. The equations around
+ * them stand once, in {@code io.llara.model}.
  *
  * <p>Implementations are stateless and may be used by several lanes at once. Results belong to the
  * caller's innermost scope; arguments are left as they are.
