@@ -141,13 +141,9 @@ final class EvaluateCommand implements Callable<Integer> {
     requireWritable("--json", json);
     requireWritable("--run", run);
     Set<Kind> kinds = kinds();
+    BeirDataset dataset = BeirDataset.open(requireNonNull(beir), split);
     BeirEvaluator evaluator =
-        BeirEvaluator.builder(requireNonNull(beir))
-            .split(split)
-            .cutoffs(cutoffs)
-            .skipOwnId(skipOwnId)
-            .build();
-    BeirDataset dataset = evaluator.dataset();
+        new BeirEvaluator(dataset, cutoffs, BeirEvaluator.DEFAULT_DEPTH, skipOwnId);
     dataset.findings().warnings().forEach(warning -> streams.note(dataset.name() + ": " + warning));
     List<Evaluation> evaluations = evaluate(evaluator, kinds);
     show(dataset, evaluations);

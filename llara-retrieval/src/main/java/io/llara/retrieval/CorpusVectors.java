@@ -22,25 +22,20 @@ import java.util.stream.Stream;
  * so that a collection may be larger than the heap.
  *
  * <pre>{@code
- * try (CorpusVectors passages = CorpusVectors.open(TextSet.of(corpus), encoder, Mode.SELF);
- *     CorpusVectors queries =
+ * try (StoredVectors passages = CorpusVectors.open(TextSet.of(corpus), encoder, Mode.SELF);
+ *     StoredVectors queries =
  *         CorpusVectors.open(TextSet.of("queries", questions), encoder, Mode.NEXT);
  *     ExactSearch search = new ExactSearch(passages, encoder.lanes())) {
  *   List<Hits> hits = search.search(queries, 100);
  * }
  * }</pre>
  *
- * <p>Without a cache the vectors lie in a temporary folder until this is closed. With one, an
+ * <p>Without a cache the vectors lie in a temporary folder until they are closed. With one, an
  * encoding that is interrupted, or whose process dies, leaves nothing that is taken for a whole
- * set; a file that is damaged is made anew, and where none can be written a temporary folder does.
- *
- * <p>Thread-safe. Vectors are mapped into memory until this is closed, which is harmless when
- * repeated; the encoder is only used while they are made.
+ * set; a file that is damaged is made again, and where none can be written a temporary folder does.
+ * The encoder is only used while the vectors are made.
  */
-public final class CorpusVectors implements VectorSet, AutoCloseable {
-  private final StoredVectors vectors;
-  private final Optional<TemporaryPath> temporary;
-
+public final class CorpusVectors {
   /**
    * Where vectors are kept, and what made them.
    *
@@ -75,10 +70,7 @@ public final class CorpusVectors implements VectorSet, AutoCloseable {
     }
   }
 
-  private CorpusVectors(StoredVectors vectors, Optional<TemporaryPath> temporary) {
-    this.vectors = vectors;
-    this.temporary = temporary;
-  }
+  private CorpusVectors() {}
 
   /**
    * Encodes texts into a temporary folder.
@@ -89,14 +81,14 @@ public final class CorpusVectors implements VectorSet, AutoCloseable {
    * @throws LlaraException if a text cannot be encoded, the texts changed since their digest was
    *     made, this thread is interrupted, or the folder cannot be written
    */
-  public static CorpusVectors open(TextSet texts, Encoder encoder, Mode mode) {
+  public static StoredVectors open(TextSet texts, Encoder encoder, Mode mode) {
     TemporaryPath folder = TemporaryPath.folder("llara-vectors");
     try {
       VectorCache.Entry entry =
           new VectorCache.Entry(
               VectorCache.key(List.of(texts.digest())), texts.count(), encoder.dimension());
       VectorCache cache = new VectorCache(folder.path());
-      return new CorpusVectors(make(texts, encoder, mode, cache, entry), Optional.of(folder));
+      return make(texts, encoder, mode, cache, entry).in(folder);
     } catch (IOException e) {
       folder.close();
       throw new LlaraException(
@@ -118,14 +110,14 @@ public final class CorpusVectors implements VectorSet, AutoCloseable {
    * @param notes gets a sentence when a file is damaged or cannot be written
    * @throws LlaraException as {@link #open(TextSet, Encoder, Mode)}
    */
-  public static CorpusVectors open(
+  public static StoredVectors open(
       TextSet texts, Encoder encoder, Mode mode, CachePlace place, Consumer<String> notes) {
     VectorCache cache = new VectorCache(place.directory());
     VectorCache.Entry entry = entry(texts, encoder, mode, place.model());
     try {
       Optional<StoredVectors> found = cache.open(entry);
       if (found.isPresent()) {
-        return new CorpusVectors(found.get(), Optional.empty());
+        return found.get();
       }
     } catch (IOException e) {
       notes.accept(
@@ -133,7 +125,7 @@ public final class CorpusVectors implements VectorSet, AutoCloseable {
               .formatted(cache.file(entry), e.getMessage()));
     }
     try {
-      return new CorpusVectors(make(texts, encoder, mode, cache, entry), Optional.empty());
+      return make(texts, encoder, mode, cache, entry);
     } catch (IOException e) {
       notes.accept("the vectors cannot be cached: " + e);
     }
@@ -188,36 +180,5 @@ public final class CorpusVectors implements VectorSet, AutoCloseable {
     if (!digest.value().equals(texts.digest())) {
       throw new LlaraException(texts.name() + ": changed while it was read");
     }
-  }
-
-  @Override
-  public long count() {
-    return vectors.count();
-  }
-
-  @Override
-  public int dimension() {
-    return vectors.dimension();
-  }
-
-  /**
-   * Hands out views of the file.
-   *
-   * @throws IllegalStateException if this is closed
-   */
-  @Override
-  public void forEachBlock(int rows, BlockReceiver receiver) {
-    vectors.forEachBlock(rows, receiver);
-  }
-
-  /**
-   * Frees what is mapped, and deletes the temporary folder if there is one.
-   *
-   * @throws LlaraException if it cannot be deleted
-   */
-  @Override
-  public void close() {
-    vectors.close();
-    temporary.ifPresent(TemporaryPath::close);
   }
 }

@@ -80,9 +80,6 @@ public final class DocumentIndex implements AutoCloseable {
   private static final String TEXT = "text";
   private static final String VECTOR = "vector";
 
-  /** So many vectors are added at a time. */
-  private static final int BLOCK = 256;
-
   /** Blocks are copies, made for each search. */
   private static final long BLOCK_BYTES = 16L << 20;
 
@@ -306,10 +303,10 @@ public final class DocumentIndex implements AutoCloseable {
    * Adds a document with a vector.
    *
    * @param vector {@code [dimension]}, finite
-   * @throws RuntimeException as {@link #addAll(Stream, VectorSet)}
+   * @throws RuntimeException as {@link #addAll(Stream, Stream)}
    */
   public void add(Document document, float[] vector) {
-    addAll(Stream.of(document), InMemoryVectors.of(vector));
+    addAll(Stream.of(document), Stream.<float[]>of(vector));
   }
 
   /**
@@ -359,34 +356,27 @@ public final class DocumentIndex implements AutoCloseable {
    * Adds documents with their vectors. There may be more than fit into memory.
    *
    * @param documents not closed
-   * @param vectors one for each document, in their order
+   * @param vectors one for each document, in their order; not closed
    * @throws IllegalArgumentException if there are not as many vectors as documents, a vector is of
    *     another dimension or not finite, or there is a document of one of the ids
    * @throws LlaraException if the folder cannot be written, or something else is adding to the
    *     index
    * @throws IllegalStateException if the index is closed
    */
-  public void addAll(Stream<Document> documents, VectorSet vectors) {
-    Iterator<Document> rest = documents.iterator();
+  public void addAll(Stream<Document> documents, Stream<float[]> vectors) {
+    Iterator<float[]> rest = vectors.iterator();
     write(
         addition -> {
-          vectors.forEachBlock(
-              BLOCK,
-              (first, count, block) -> {
-                for (int i = 0; i < count; i++) {
-                  if (!rest.hasNext()) {
-                    throw new IllegalArgumentException(
-                        "there are %d documents for %d vectors"
-                            .formatted(first + i, vectors.count()));
-                  }
-                  float[] vector = new float[vectors.dimension()];
-                  block.get(i * vector.length, vector);
-                  addition.add(rest.next(), vector);
+          documents.forEachOrdered(
+              document -> {
+                if (!rest.hasNext()) {
+                  throw new IllegalArgumentException(
+                      "there is no vector for document '%s'".formatted(document.id()));
                 }
+                addition.add(document, rest.next());
               });
           if (rest.hasNext()) {
-            throw new IllegalArgumentException(
-                "there are more documents than the %d vectors".formatted(vectors.count()));
+            throw new IllegalArgumentException("there are more vectors than documents");
           }
         });
   }

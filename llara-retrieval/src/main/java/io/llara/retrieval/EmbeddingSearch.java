@@ -53,7 +53,7 @@ public record EmbeddingSearch(
   @Override
   public Searcher open(TextSet texts, SearchListener listener) {
     listener.encoding("passages", texts.count());
-    CorpusVectors vectors = encode(texts, passages, listener);
+    StoredVectors vectors = encode(texts, passages, listener);
     try {
       Searcher searcher =
           hnsw.isPresent()
@@ -66,7 +66,7 @@ public record EmbeddingSearch(
     }
   }
 
-  CorpusVectors encode(TextSet texts, Mode mode, SearchListener listener) {
+  StoredVectors encode(TextSet texts, Mode mode, SearchListener listener) {
     return cache.isPresent()
         ? CorpusVectors.open(texts, encoder, mode, cache.get(), listener::note)
         : CorpusVectors.open(texts, encoder, mode);

@@ -18,7 +18,7 @@ final class EmbeddingSearcher implements Searcher {
   private static final int SAMPLED_QUERIES = 100;
 
   private final EmbeddingSearch method;
-  private final CorpusVectors passages;
+  private final StoredVectors passages;
   private final Searcher vectors;
   private final SearchListener listener;
 
@@ -28,7 +28,7 @@ final class EmbeddingSearcher implements Searcher {
    * @param vectors searches the passages by vectors; closed with this, as the passages are
    */
   EmbeddingSearcher(
-      EmbeddingSearch method, CorpusVectors passages, Searcher vectors, SearchListener listener) {
+      EmbeddingSearch method, StoredVectors passages, Searcher vectors, SearchListener listener) {
     this.method = method;
     this.passages = passages;
     this.vectors = vectors;
@@ -65,7 +65,7 @@ final class EmbeddingSearcher implements Searcher {
     }
     listener.encoding("queries", texts.numbers.size());
     List<float[]> encoded = new ArrayList<>();
-    try (CorpusVectors rows = method.encode(texts.set("the queries"), method.queries(), listener)) {
+    try (StoredVectors rows = method.encode(texts.set("the queries"), method.queries(), listener)) {
       rows.forEachBlock(
           BLOCK,
           (first, count, block) -> {
@@ -103,7 +103,7 @@ final class EmbeddingSearcher implements Searcher {
     double[] scores = new double[candidates.size()];
     score(passages, inside, queries, scores);
     if (!outside.isEmpty()) {
-      try (CorpusVectors rows =
+      try (StoredVectors rows =
           method.encode(
               others.set("passages outside of the collection"), method.passages(), listener)) {
         score(rows, outside, queries, scores);

@@ -1,5 +1,6 @@
 package io.llara.retrieval;
 
+import com.google.common.base.Throwables;
 import io.llara.LlaraException;
 import io.llara.io.AtomicFiles;
 import io.llara.io.TemporaryPath;
@@ -20,6 +21,8 @@ import org.apache.lucene.index.IndexWriterConfig;
 import org.apache.lucene.index.LogDocMergePolicy;
 import org.apache.lucene.index.SerialMergeScheduler;
 import org.apache.lucene.store.FSDirectory;
+import org.apache.lucene.store.FSLockFactory;
+import org.apache.lucene.store.LockFactory;
 import org.apache.lucene.store.LockObtainFailedException;
 import org.apache.lucene.store.NoLockFactory;
 import org.apache.lucene.util.IOUtils;
@@ -73,51 +76,44 @@ final class LuceneFolder implements AutoCloseable {
   }
 
   private static void fill(Path dir, IndexWriterConfig config, Content content) {
-    try (FSDirectory directory = FSDirectory.open(dir, NoLockFactory.INSTANCE)) {
-      commit(
-          directory,
-          config,
-          writer -> {
-            Map<String, String> data = content.writeTo(writer);
-            writer.forceMerge(1);
-            return data;
-          });
-    } catch (IOException e) {
-      throw unwritten(dir, e);
-    }
+    commit(
+        dir,
+        NoLockFactory.INSTANCE,
+        config,
+        writer -> {
+          Map<String, String> data = content.writeTo(writer);
+          writer.forceMerge(1);
+          return data;
+        });
   }
 
   /**
    * Adds to an index: all of the content, or nothing if it fails or the process dies.
    *
-   * @throws LlaraException if the index cannot be written, another process is writing it, or this
+   * @throws LlaraException if the index cannot be written, something else is writing it, or this
    *     thread is interrupted
    */
   static void append(Path dir, IndexWriterConfig config, Content content) {
-    try (FSDirectory directory = FSDirectory.open(dir)) {
-      commit(directory, config, content);
+    commit(dir, FSLockFactory.getDefault(), config, content);
+  }
+
+  private static void commit(
+      Path dir, LockFactory locks, IndexWriterConfig config, Content content) {
+    // Closed before it commits, the writer leaves what was there.
+    try (FSDirectory directory = FSDirectory.open(dir, locks);
+        IndexWriter writer = new IndexWriter(directory, config)) {
+      writer.setLiveCommitData(content.writeTo(writer).entrySet());
+      writer.commit();
     } catch (LockObtainFailedException e) {
       throw new LlaraException(dir + ": something else is adding to the index", e);
-    } catch (IOException e) {
+    } catch (IOException | UncheckedIOException | ThreadInterruptedException e) {
       throw unwritten(dir, e);
     }
   }
 
-  private static void commit(FSDirectory directory, IndexWriterConfig config, Content content)
-      throws IOException {
-    // Closed before it commits, it leaves what was there.
-    try (IndexWriter writer = new IndexWriter(directory, config)) {
-      writer.setLiveCommitData(content.writeTo(writer).entrySet());
-      writer.commit();
-    } catch (UncheckedIOException e) {
-      throw e.getCause();
-    } catch (ThreadInterruptedException e) {
-      throw unwritten(directory.getDirectory(), e);
-    }
-  }
-
   private static LlaraException unwritten(Path dir, Exception e) {
-    if (e instanceof ThreadInterruptedException || e instanceof ClosedByInterruptException) {
+    if (e instanceof ThreadInterruptedException
+        || Throwables.getRootCause(e) instanceof ClosedByInterruptException) {
       // Closing the writer may have cleared it.
       Thread.currentThread().interrupt();
       return new LlaraException("interrupted while an index was built", e);

@@ -1,10 +1,12 @@
 package io.llara.retrieval;
 
 import io.llara.LlaraException;
+import io.llara.io.TemporaryPath;
 import io.llara.tensor.Libtorch;
 import io.llara.tensor.TensorFile;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.Optional;
 import java.util.concurrent.locks.ReentrantReadWriteLock;
 import org.bytedeco.javacpp.FloatPointer;
 import org.bytedeco.pytorch.Tensor;
@@ -26,6 +28,7 @@ public final class StoredVectors implements VectorSet, AutoCloseable {
   /** Readers hold it for reading: memory that is read stays mapped. */
   private final ReentrantReadWriteLock lock = new ReentrantReadWriteLock();
 
+  private Optional<TemporaryPath> folder = Optional.empty();
   private boolean closed;
 
   /** Maps what lies from an offset on. */
@@ -39,6 +42,12 @@ public final class StoredVectors implements VectorSet, AutoCloseable {
     } catch (IOException e) {
       throw new LlaraException("%s: cannot be read: %s".formatted(file, e), e);
     }
+  }
+
+  /** Returns these vectors, which take a folder with them when they are closed. */
+  StoredVectors in(TemporaryPath temporary) {
+    folder = Optional.of(temporary);
+    return this;
   }
 
   @Override
@@ -80,8 +89,9 @@ public final class StoredVectors implements VectorSet, AutoCloseable {
   }
 
   /**
-   * Ends the mapping.
+   * Ends the mapping, and deletes the temporary folder if the file lies in one.
    *
+   * @throws LlaraException if it cannot be deleted
    * @throws IllegalStateException if this thread is reading the set
    */
   @Override
@@ -94,6 +104,7 @@ public final class StoredVectors implements VectorSet, AutoCloseable {
       if (!closed) {
         closed = true;
         vectors.close();
+        folder.ifPresent(TemporaryPath::close);
       }
     } finally {
       lock.writeLock().unlock();

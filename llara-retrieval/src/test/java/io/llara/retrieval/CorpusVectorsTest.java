@@ -55,12 +55,12 @@ class CorpusVectorsTest {
   void holdsTheVectorsOfItsMode() {
     for (Mode mode : Mode.values()) {
       List<float[]> expected = encoder.encodeAll(TEXTS, mode);
-      try (CorpusVectors vectors = CorpusVectors.open(SET, encoder, mode)) {
+      try (StoredVectors vectors = CorpusVectors.open(SET, encoder, mode)) {
         assertThat(vectors.count()).isEqualTo(40);
         assertThat(vectors.dimension()).isEqualTo(encoder.dimension());
         Vectors.assertSame(read(vectors), expected);
       }
-      try (CorpusVectors vectors = cached(SET, encoder, mode)) {
+      try (StoredVectors vectors = cached(SET, encoder, mode)) {
         Vectors.assertSame(read(vectors), expected);
       }
     }
@@ -71,11 +71,11 @@ class CorpusVectorsTest {
   @Test
   void whatIsCachedIsNotEncodedAgain() {
     List<float[]> first;
-    try (CorpusVectors vectors = cached(SET, encoder, Mode.SELF)) {
+    try (StoredVectors vectors = cached(SET, encoder, Mode.SELF)) {
       first = read(vectors);
     }
     long encoded = encoder.statistics().texts();
-    try (CorpusVectors vectors = cached(SET, encoder, Mode.SELF)) {
+    try (StoredVectors vectors = cached(SET, encoder, Mode.SELF)) {
       assertThat(read(vectors)).usingRecursiveComparison().isEqualTo(first);
     }
     assertThat(encoder.statistics().texts()).isEqualTo(encoded);
@@ -113,7 +113,7 @@ class CorpusVectorsTest {
             "the corpus",
             () -> new java.io.ByteArrayInputStream(lines.getBytes(StandardCharsets.UTF_8)));
     CachePlace place = CachePlace.of(folder, Stories.dir(), Optional.empty());
-    try (CorpusVectors vectors =
+    try (StoredVectors vectors =
         CorpusVectors.open(TextSet.of(corpus), encoder, Mode.SELF, place, notes::add)) {
       Vectors.assertSame(
           read(vectors),
@@ -144,7 +144,7 @@ class CorpusVectorsTest {
   void aCacheThatCannotBeWrittenCostsTimeOnly() throws IOException {
     Path file = Files.writeString(folder.resolve("file"), "");
     CachePlace place = new CachePlace(file.resolve("in-it"), "model");
-    try (CorpusVectors vectors = CorpusVectors.open(SET, encoder, Mode.SELF, place, notes::add)) {
+    try (StoredVectors vectors = CorpusVectors.open(SET, encoder, Mode.SELF, place, notes::add)) {
       Vectors.assertSame(read(vectors), encoder.encodeAll(TEXTS, Mode.SELF));
     }
     assertThat(notes).hasSize(1);
@@ -176,7 +176,7 @@ class CorpusVectorsTest {
     }
     assertThat(names()).isEmpty();
     // The same key, and nothing in its way.
-    try (CorpusVectors vectors = cached(SET, encoder, Mode.SELF)) {
+    try (StoredVectors vectors = cached(SET, encoder, Mode.SELF)) {
       assertThat(vectors.count()).isEqualTo(40);
     }
     assertThat(notes).isEmpty();
@@ -210,7 +210,7 @@ class CorpusVectorsTest {
   void nothingNativeIsLeft() throws Throwable {
     Leaks.assertNone(
         () -> {
-          CorpusVectors vectors = CorpusVectors.open(SET, encoder, Mode.NEXT);
+          StoredVectors vectors = CorpusVectors.open(SET, encoder, Mode.NEXT);
           vectors.close();
           vectors.close();
           assertThatIllegalStateException().isThrownBy(() -> read(vectors));
@@ -222,7 +222,7 @@ class CorpusVectorsTest {
   void aDeadProcessLeavesNothingToBeTaken() throws Exception {
     ChildJvm.run(List.of("-Xmx64m"), Dying.class, folder.toString(), Stories.dir().toString());
     assertThat(names()).isNotEmpty().allMatch(name -> name.endsWith(".tmp"));
-    try (CorpusVectors vectors = cached(SET, encoder, Mode.SELF)) {
+    try (StoredVectors vectors = cached(SET, encoder, Mode.SELF)) {
       Vectors.assertSame(read(vectors), encoder.encodeAll(TEXTS, Mode.SELF));
     }
     assertThat(notes).isEmpty();
@@ -262,7 +262,7 @@ class CorpusVectorsTest {
     public static void main(String[] args) throws IOException {
       try (Encoder encoder =
           Encoder.builder(Path.of(args[0])).computeType(ComputeType.FLOAT32).threads(1).build()) {
-        try (CorpusVectors vectors = CorpusVectors.open(SET, encoder, Mode.SELF)) {
+        try (StoredVectors vectors = CorpusVectors.open(SET, encoder, Mode.SELF)) {
           System.out.println("while open: " + folders());
         }
         System.out.println("when closed: " + folders());
@@ -314,8 +314,8 @@ class CorpusVectorsTest {
                   .computeType(ComputeType.FLOAT32)
                   .maxTokens(24)
                   .build();
-          CorpusVectors vectors = CorpusVectors.open(passages, encoder, Mode.SELF);
-          CorpusVectors asked = CorpusVectors.open(queries, encoder, Mode.NEXT);
+          StoredVectors vectors = CorpusVectors.open(passages, encoder, Mode.SELF);
+          StoredVectors asked = CorpusVectors.open(queries, encoder, Mode.NEXT);
           ExactSearch search = new ExactSearch(vectors, encoder.lanes())) {
         System.out.println("vectors: " + vectors.count());
         System.out.print("hits:");
@@ -331,7 +331,7 @@ class CorpusVectorsTest {
     }
   }
 
-  private CorpusVectors cached(TextSet texts, Encoder with, Mode mode) {
+  private StoredVectors cached(TextSet texts, Encoder with, Mode mode) {
     return CorpusVectors.open(texts, with, mode, new CachePlace(folder, "model"), notes::add);
   }
 

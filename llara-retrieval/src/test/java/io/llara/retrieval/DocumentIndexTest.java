@@ -142,7 +142,7 @@ class DocumentIndexTest {
                       }
                       return new Document("x" + i, "", "text");
                     });
-        index.addAll(documents, new InMemoryVectors(RandomVectors.normal(1_000, 64, 1)));
+        index.addAll(documents, RandomVectors.normal(1_000, 64, 1).stream());
       }
     }
   }
@@ -168,7 +168,7 @@ class DocumentIndexTest {
   void vectorsNeedNoEncoder() {
     List<float[]> vectors = RandomVectors.normal(30, 12, 3);
     try (DocumentIndex index = DocumentIndex.open(folder(), 12)) {
-      index.addAll(DOCUMENTS.subList(0, 25).stream(), new InMemoryVectors(vectors.subList(0, 25)));
+      index.addAll(DOCUMENTS.subList(0, 25).stream(), vectors.subList(0, 25).stream());
       for (int i = 25; i < 30; i++) {
         index.add(DOCUMENTS.get(i), vectors.get(i));
       }
@@ -201,7 +201,7 @@ class DocumentIndexTest {
       for (int begin = 0; begin < 6_000; begin += 1_500) {
         index.addAll(
             IntStream.range(begin, begin + 1_500).mapToObj(i -> new Document("d" + i, "", "")),
-            new InMemoryVectors(vectors.subList(begin, begin + 1_500)));
+            vectors.subList(begin, begin + 1_500).stream());
       }
       Query query = Query.of(RandomVectors.normal(1, 1_024, 6).get(0));
       assertThat(ids(index.search(List.of(query), 50).get(0)))
@@ -321,21 +321,19 @@ class DocumentIndexTest {
       assertRefused(
           () ->
               index.addAll(
-                  Stream.of("a", "b", "a").map(id -> new Document(id, "", "text")),
-                  new InMemoryVectors(three)),
+                  Stream.of("a", "b", "a").map(id -> new Document(id, "", "text")), three.stream()),
           "there is a document 'a' already");
       assertRefused(
           () ->
               index.addAll(
-                  Stream.of("a", "b").map(id -> new Document(id, "", "text")),
-                  new InMemoryVectors(three)),
-          "there are 2 documents for 3 vectors");
+                  Stream.of("a", "b").map(id -> new Document(id, "", "text")), three.stream()),
+          "there are more vectors than documents");
       assertRefused(
           () ->
               index.addAll(
                   Stream.of("a", "b", "c", "d").map(id -> new Document(id, "", "text")),
-                  new InMemoryVectors(three)),
-          "there are more documents than the 3 vectors");
+                  three.stream()),
+          "there is no vector for document 'd'");
       assertThat(index.size()).isEqualTo(1);
       assertRefused(() -> index.search(new float[3], 1), "dimension");
       assertRefused(() -> index.search(new float[4], 0), "k is 0");
@@ -441,7 +439,7 @@ class DocumentIndexTest {
                         .withMessageContaining("something else is adding");
                     return new Document(id, "", "");
                   });
-      one.addAll(documents, InMemoryVectors.of(new float[4]));
+      one.addAll(documents, Stream.of(new float[4], new float[4]).limit(1));
       assertThat(one.size()).isEqualTo(1);
     }
   }

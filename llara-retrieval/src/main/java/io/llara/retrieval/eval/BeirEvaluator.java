@@ -16,6 +16,7 @@ import io.llara.retrieval.Searcher;
 import io.llara.retrieval.TextSet;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.Iterator;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -28,7 +29,7 @@ import java.util.Set;
  * yardstick.
  *
  * <pre>{@code
- * BeirEvaluator evaluator = BeirEvaluator.builder(Path.of("beir/scifact")).build();
+ * BeirEvaluator evaluator = BeirEvaluator.of(BeirDataset.open(Path.of("beir/scifact"), "test"));
  * Evaluation bm25 = evaluator.evaluate("bm25", new Bm25Search(Bm25Options.DEFAULT));
  * try (Encoder encoder = Encoder.load(Path.of("model"))) {
  *   Evaluation model = evaluator.evaluate("model", EmbeddingSearch.of(encoder));
@@ -41,51 +42,56 @@ import java.util.Set;
  * does BM25 everywhere.
  *
  * <p>Immutable, and thread-safe. The corpus may be larger than the heap.
+ *
+ * @param dataset the collection
+ * @param cutoffs the ranks that the measures look down to
+ * @param depth how many documents are retrieved for a query, before the query itself is left out
+ * @param skipOwnId whether the document with the query's own id is left out of what is found, as
+ *     BEIR's own evaluation does. Right where the queries are documents (ArguAna, Quora), wrong
+ *     where both happen to be numbered from 1
  */
-public final class BeirEvaluator {
-  /** Whose judgements are read by default. */
+public record BeirEvaluator(
+    BeirDataset dataset, List<Integer> cutoffs, int depth, boolean skipOwnId) {
+  /** The split whose judgements are usual. */
   public static final String DEFAULT_SPLIT = "test";
 
-  /** Where the measures look by default. */
+  /** The cutoffs by default. */
   public static final List<Integer> DEFAULT_CUTOFFS = List.of(1, 3, 5, 10, 100);
 
-  /** How many documents are retrieved for a query, at least. */
+  /** How many documents are retrieved for a query by default, at least. */
   public static final int DEFAULT_DEPTH = 100;
 
   /** So many queries are searched for at once. */
   private static final int BATCH = 4096;
 
-  private final BeirDataset dataset;
-  private final List<Metric> metrics;
-  private final int depth;
-  private final boolean skipOwnId;
-
-  private BeirEvaluator(Builder builder, BeirDataset dataset) {
-    this.dataset = dataset;
-    this.metrics = Metric.all(builder.cutoffs);
-    this.depth =
-        Math.max(
-            builder.depth, builder.cutoffs.stream().mapToInt(Integer::intValue).max().orElse(0));
-    this.skipOwnId = builder.skipOwnId;
-  }
-
   /**
-   * Returns a builder.
+   * Checks the settings. The depth becomes the largest cutoff if it is less.
    *
-   * @param directory the collection: see {@link BeirDataset}
+   * @throws IllegalArgumentException if one is out of range
    */
-  public static Builder builder(Path directory) {
-    return new Builder(directory);
+  public BeirEvaluator {
+    cutoffs = List.copyOf(cutoffs);
+    if (cutoffs.isEmpty() || cutoffs.stream().anyMatch(k -> k < 1)) {
+      throw new IllegalArgumentException(
+          "the cutoffs are " + cutoffs + "; expected one or more, each at least 1");
+    }
+    if (Set.copyOf(cutoffs).size() < cutoffs.size()) {
+      throw new IllegalArgumentException("the cutoffs " + cutoffs + " are not distinct");
+    }
+    if (depth < 1) {
+      throw new IllegalArgumentException("the depth is " + depth + "; expected 1 or more");
+    }
+    depth = Math.max(depth, Collections.max(cutoffs));
   }
 
-  /** Returns the collection. */
-  public BeirDataset dataset() {
-    return dataset;
+  /** Returns an evaluator with the usual settings. */
+  public static BeirEvaluator of(BeirDataset dataset) {
+    return new BeirEvaluator(dataset, DEFAULT_CUTOFFS, DEFAULT_DEPTH, false);
   }
 
   /** Returns what is measured. */
   public List<Metric> metrics() {
-    return metrics;
+    return Metric.all(cutoffs);
   }
 
   /**
@@ -139,7 +145,7 @@ public final class BeirEvaluator {
 
   /** Measures what another system found. */
   public Evaluation evaluate(Run run) {
-    return Evaluation.of(run, dataset.qrels(), metrics);
+    return Evaluation.of(run, dataset.qrels(), metrics());
   }
 
   /**
@@ -165,69 +171,5 @@ public final class BeirEvaluator {
     report.addProperty("dataset", dataset.name());
     report.add("runs", runs);
     AtomicFiles.writeJson(file, report);
-  }
-
-  /** What is evaluated, and how. */
-  public static final class Builder {
-    private final Path directory;
-    private String split = DEFAULT_SPLIT;
-    private List<Integer> cutoffs = DEFAULT_CUTOFFS;
-    private int depth = DEFAULT_DEPTH;
-    private boolean skipOwnId;
-
-    private Builder(Path directory) {
-      this.directory = requireNonNull(directory, "directory");
-    }
-
-    /** Sets whose judgements are read; {@value #DEFAULT_SPLIT} by default. */
-    public Builder split(String split) {
-      this.split = requireNonNull(split, "split");
-      return this;
-    }
-
-    /** Sets the ranks that the measures look down to; 1, 3, 5, 10 and 100 by default. */
-    public Builder cutoffs(List<Integer> cutoffs) {
-      this.cutoffs = List.copyOf(cutoffs);
-      return this;
-    }
-
-    /**
-     * Sets how many documents are retrieved for a query: {@value #DEFAULT_DEPTH} by default, and
-     * never fewer than the largest cutoff.
-     */
-    public Builder depth(int documents) {
-      this.depth = documents;
-      return this;
-    }
-
-    /**
-     * Leaves the document with the query's own id out of what is found, as BEIR's own evaluation
-     * does. Right where the queries are documents (ArguAna, Quora), wrong where both happen to be
-     * numbered from 1; off by default.
-     */
-    public Builder skipOwnId(boolean skip) {
-      this.skipOwnId = skip;
-      return this;
-    }
-
-    /**
-     * Opens the collection.
-     *
-     * @throws IllegalArgumentException if a setting is out of range
-     * @throws LlaraException as {@link BeirDataset#open}
-     */
-    public BeirEvaluator build() {
-      if (cutoffs.isEmpty() || cutoffs.stream().anyMatch(k -> k < 1)) {
-        throw new IllegalArgumentException(
-            "the cutoffs are " + cutoffs + "; expected one or more, each at least 1");
-      }
-      if (Set.copyOf(cutoffs).size() < cutoffs.size()) {
-        throw new IllegalArgumentException("the cutoffs " + cutoffs + " are not distinct");
-      }
-      if (depth < 1) {
-        throw new IllegalArgumentException("the depth is " + depth + "; expected 1 or more");
-      }
-      return new BeirEvaluator(this, BeirDataset.open(directory, split));
-    }
   }
 }

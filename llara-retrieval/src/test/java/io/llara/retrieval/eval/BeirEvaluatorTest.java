@@ -83,7 +83,7 @@ class BeirEvaluatorTest {
   /** Every score of every document, by the encoder itself. */
   @Test
   void searchesWithQueriesInNextAndPassagesInSelf() {
-    BeirEvaluator evaluator = BeirEvaluator.builder(folder.path()).build();
+    BeirEvaluator evaluator = evaluator(BeirEvaluator.DEFAULT_CUTOFFS);
     Evaluation evaluation = evaluator.evaluate("model", EmbeddingSearch.of(encoder));
     assertThat(evaluation.name()).isEqualTo("model");
     assertThat(evaluation.queryIds()).containsExactly("q1", "q2", "q3");
@@ -117,7 +117,7 @@ class BeirEvaluatorTest {
 
   @Test
   void theCacheGivesTheSameAndEncodesNothing() throws IOException {
-    BeirEvaluator evaluator = BeirEvaluator.builder(folder.path()).build();
+    BeirEvaluator evaluator = evaluator(BeirEvaluator.DEFAULT_CUTOFFS);
     CachePlace cache = CachePlace.of(parent.resolve("cache"), Stories.dir(), Optional.empty());
     List<String> told = new ArrayList<>();
     EmbeddingSearch cached = EmbeddingSearch.of(encoder).withCache(cache);
@@ -148,7 +148,7 @@ class BeirEvaluatorTest {
 
   @Test
   void bm25FindsByWords() {
-    BeirEvaluator evaluator = BeirEvaluator.builder(folder.path()).build();
+    BeirEvaluator evaluator = evaluator(BeirEvaluator.DEFAULT_CUTOFFS);
     Evaluation evaluation = evaluator.evaluate("bm25", BM25);
     assertThat(evaluation.name()).isEqualTo("bm25");
     assertThat(ids(evaluation, "q1")).containsExactly("d1", "d4", "q1");
@@ -162,7 +162,7 @@ class BeirEvaluatorTest {
   @Test
   void countsWhatCannotBeFoundAsTrecEvalDoes() {
     folder.qrels("test", BeirFolder.QRELS + "q1\tgone\t3\nq8\td1\t1\nq4\td1\t1\n");
-    Evaluation evaluation = BeirEvaluator.builder(folder.path()).build().evaluate("bm25", BM25);
+    Evaluation evaluation = evaluator(BeirEvaluator.DEFAULT_CUTOFFS).evaluate("bm25", BM25);
     assertThat(evaluation.queryIds()).containsExactly("q1", "q2", "q3", "q8", "q4");
     assertThat(evaluation.values(Metric.recall(10)).asList())
         .containsExactly(2 / 3.0, 1.0, 0.0, 0.0, 0.0);
@@ -171,13 +171,11 @@ class BeirEvaluatorTest {
 
   @Test
   void retrievesAsManyAsAskedAndMayLeaveTheQueryOut() {
-    BeirEvaluator one = BeirEvaluator.builder(folder.path()).cutoffs(List.of(1)).depth(1).build();
+    BeirEvaluator one = new BeirEvaluator(dataset(), List.of(1), 1, false);
     assertThat(ids(one.evaluate("bm25", BM25), "q1")).containsExactly("d1");
-    BeirEvaluator three =
-        BeirEvaluator.builder(folder.path()).cutoffs(List.of(1, 3)).depth(1).build();
+    BeirEvaluator three = new BeirEvaluator(dataset(), List.of(1, 3), 1, false);
     assertThat(ids(three.evaluate("bm25", BM25), "q1")).containsExactly("d1", "d4", "q1");
-    BeirEvaluator without =
-        BeirEvaluator.builder(folder.path()).cutoffs(List.of(3)).depth(1).skipOwnId(true).build();
+    BeirEvaluator without = new BeirEvaluator(dataset(), List.of(3), 1, true);
     assertThat(ids(without.evaluate("bm25", BM25), "q1")).containsExactly("d1", "d4");
     assertThat(ids(without.evaluate("model", EmbeddingSearch.of(encoder)), "q1"))
         .hasSize(3)
@@ -186,7 +184,7 @@ class BeirEvaluatorTest {
 
   @Test
   void takesAnySearcher() {
-    BeirEvaluator evaluator = BeirEvaluator.builder(folder.path()).build();
+    BeirEvaluator evaluator = evaluator(BeirEvaluator.DEFAULT_CUTOFFS);
     EmbeddingSearch exact = EmbeddingSearch.of(encoder);
     Evaluation model = evaluator.evaluate("model", exact);
     // All passages are candidates of the graph: it misses none.
@@ -218,7 +216,7 @@ class BeirEvaluatorTest {
 
   @Test
   void noticesACorpusThatChanges() {
-    BeirEvaluator evaluator = BeirEvaluator.builder(folder.path()).build();
+    BeirEvaluator evaluator = evaluator(BeirEvaluator.DEFAULT_CUTOFFS);
     folder.corpus(BeirFolder.CORPUS.replace("Llamas", "Alpacas"));
     assertThatThrownBy(() -> evaluator.evaluate("bm25", BM25))
         .isInstanceOf(LlaraException.class)
@@ -230,19 +228,24 @@ class BeirEvaluatorTest {
 
   @Test
   void refusesBadSettings() {
-    for (BeirEvaluator.Builder builder :
-        List.of(
-            BeirEvaluator.builder(folder.path()).cutoffs(List.of()),
-            BeirEvaluator.builder(folder.path()).cutoffs(List.of(3, 0)),
-            BeirEvaluator.builder(folder.path()).cutoffs(List.of(3, 3)),
-            BeirEvaluator.builder(folder.path()).depth(0))) {
-      assertThatThrownBy(builder::build).isInstanceOf(IllegalArgumentException.class);
+    for (List<Integer> cutoffs : List.of(List.<Integer>of(), List.of(3, 0), List.of(3, 3))) {
+      assertThatThrownBy(() -> evaluator(cutoffs)).isInstanceOf(IllegalArgumentException.class);
     }
+    assertThatThrownBy(() -> new BeirEvaluator(dataset(), List.of(1), 0, false))
+        .isInstanceOf(IllegalArgumentException.class);
+  }
+
+  private BeirDataset dataset() {
+    return BeirDataset.open(folder.path(), "test");
+  }
+
+  private BeirEvaluator evaluator(List<Integer> cutoffs) {
+    return new BeirEvaluator(dataset(), cutoffs, BeirEvaluator.DEFAULT_DEPTH, false);
   }
 
   @Test
   void writesTheMeansAsJson() throws IOException {
-    BeirEvaluator evaluator = BeirEvaluator.builder(folder.path()).cutoffs(List.of(10)).build();
+    BeirEvaluator evaluator = evaluator(List.of(10));
     Run run = new Run("model", Map.of("q2", evaluator.evaluate("bm25", BM25).run().ranking("q2")));
     Path file = parent.resolve("report.json");
     evaluator.writeJson(file, List.of(evaluator.evaluate(run)));
@@ -273,7 +276,8 @@ class BeirEvaluatorTest {
   @CsvSource({"cranfield, 225, 0.338", "npl, 93, 0.430"})
   void bm25IsAsGoodAsElsewhere(String name, int queries, double expected) {
     Path shared = Shared.require().resolve("data/beir").resolve(name);
-    Evaluation evaluation = BeirEvaluator.builder(shared).build().evaluate("bm25", BM25);
+    Evaluation evaluation =
+        BeirEvaluator.of(BeirDataset.open(shared, "test")).evaluate("bm25", BM25);
     assertThat(evaluation.queryIds()).hasSize(queries);
     assertThat(evaluation.mean(Metric.ndcg(10))).isCloseTo(expected, within(0.03));
   }
