@@ -7,7 +7,7 @@ import java.util.List;
  *
  * @param firstStep the step it begins with, from 1; more if it goes on from a checkpoint
  * @param totalSteps how many steps the whole run has
- * @param trainedParameters how many numbers are trained
+ * @param trainedParameters how many elements the trained parameters have
  * @param lanes how many threads compute
  * @param ranks how many processes take part
  * @param skippedCheckpoints damaged checkpoints that were passed over, each with the reason

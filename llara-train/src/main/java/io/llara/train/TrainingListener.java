@@ -4,8 +4,8 @@ import java.nio.file.Path;
 import java.util.Map;
 
 /**
- * Hears how a run goes on, on the thread that called it. What a listener throws ends the run, as an
- * error would; the last checkpoint stays.
+ * Follows a run, on the thread that called it. What a listener throws ends the run, as an error
+ * would; the last checkpoint stays.
  */
 public interface TrainingListener {
 
@@ -27,14 +27,14 @@ public interface TrainingListener {
   default void evaluated(long step, Map<String, Double> terms) {}
 
   /**
-   * Negatives are being mined anew; it may take long.
+   * A refresh of the negatives begins; it may take long.
    *
    * @param step the step after which
    */
   default void refreshing(long step) {}
 
   /**
-   * Negatives were mined anew, and training goes on with them.
+   * The negatives were refreshed, and training goes on with them.
    *
    * @param step the step after which
    * @param pairs the pairs with their new negatives

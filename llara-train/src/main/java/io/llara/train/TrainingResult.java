@@ -15,7 +15,7 @@ public record TrainingResult(Outcome outcome, long step, Path model) {
   public enum Outcome {
     /** All steps were made, and the model was written. */
     COMPLETED,
-    /** It was asked to stop and saved a checkpoint; the same run goes on from there. */
+    /** It was stopped and saved a checkpoint; the same run goes on from there. */
     STOPPED,
     /** It had been complete before; nothing was done. */
     ALREADY_COMPLETE

@@ -13,8 +13,8 @@ import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Tensor;
 
 /**
- * Losses, gradients and updates of given prompts, without a run around them: for replaying numbers
- * that are known. In float32, on one lane.
+ * Losses, gradients and updates of given prompts, without a run around them: for replaying known
+ * results. In float32, on one lane.
  *
  * <p>For one thread.
  */

@@ -121,7 +121,7 @@ public final class ContrastiveTrainer implements Trainer {
       }
     }
 
-    /** Returns by name what decides the numbers of a run, as {@code run.json} has it. */
+    /** Returns by name what decides the results of a run, as {@code run.json} has it. */
     Map<String, String> deciding(PromptTemplate template) {
       boolean known = PromptTemplate.byName(template.name()).filter(template::equals).isPresent();
       Map<String, String> values = new LinkedHashMap<>();
@@ -321,7 +321,7 @@ public final class ContrastiveTrainer implements Trainer {
       return this;
     }
 
-    /** Has negatives mined anew while training goes on; by default they stay. */
+    /** Sets when negatives are refreshed while training goes on; by default they stay. */
     public Builder refresh(Refresh refresh) {
       this.refresh = Optional.of(refresh);
       return this;

@@ -1,7 +1,7 @@
 package io.llara.train.contrastive;
 
 /**
- * When negatives are mined anew while training goes on, and how (ANCE, arXiv 2007.00808, section 4:
+ * When and how negatives are refreshed while training goes on (ANCE, arXiv 2007.00808, section 4:
  * there asynchronously, by machines of their own; here training waits).
  *
  * <pre>{@code
@@ -16,7 +16,7 @@ package io.llara.train.contrastive;
  */
 public record Refresh(long every, long first, long times, NegativeRefresher refresher) {
   /**
-   * Checks the numbers.
+   * Checks the values.
    *
    * @throws IllegalArgumentException if one is too small
    */
@@ -53,7 +53,7 @@ public record Refresh(long every, long first, long times, NegativeRefresher refr
     return step <= first ? -1 : first + Math.min((step - 1 - first) / every, times - 1) * every;
   }
 
-  /** Returns what decides the numbers of a run. */
+  /** Returns what decides the results of a run. */
   String spelled() {
     return "every %d steps from step %d on%s; %s"
         .formatted(

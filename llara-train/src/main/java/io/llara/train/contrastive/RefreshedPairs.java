@@ -99,7 +99,7 @@ final class RefreshedPairs {
    *
    * @param before the pairs as they were
    * @param least how many negatives a pair needs; one with fewer keeps those it had
-   * @throws LlaraException if the file is no file of these pairs; it is left as it is then
+   * @throws LlaraException if the file does not hold these pairs; it is left as it is then
    */
   void take(Dataset<TrainingPair> before, int least) {
     Counts counts = new Counts();
@@ -128,7 +128,7 @@ final class RefreshedPairs {
         TrainingPair is = mined.next();
         if (!is.query().equals(was.query()) || !is.positives().equals(was.positives())) {
           throw new LlaraException(
-              "%s: has not the query and the positives of %s; expected the same pairs in the same order"
+              "%s: differs from %s in its query or positives; expected the same pairs in the same order"
                   .formatted(is.origin(), was.origin()));
         }
         boolean few = is.negatives().size() < least;

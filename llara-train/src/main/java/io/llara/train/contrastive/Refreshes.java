@@ -143,7 +143,7 @@ final class Refreshes implements StepHook {
       Throwables.throwIfUnchecked(failure);
     }
     throw new LlaraException(
-        "the negatives could not be mined anew after step %d; process 0 says why".formatted(step));
+        "the negatives could not be refreshed after step %d; process 0 says why".formatted(step));
   }
 
   /** Waits for a moment and returns why the work failed, if it did. */

@@ -37,7 +37,7 @@ public final class AdapterDirectory {
 
   /**
    * Writes an adapter, in place of one that is there. The configuration comes last: until it is
-   * there, the directory is no adapter.
+   * there, the directory is not an adapter.
    *
    * @param model trained with LoRA
    * @param lora how
@@ -49,7 +49,7 @@ public final class AdapterDirectory {
       TemporaryPath.delete(dir);
       Files.createDirectories(dir);
     } catch (IOException e) {
-      throw new LlaraException("%s: cannot be made anew: %s".formatted(dir, e), e);
+      throw new LlaraException("%s: cannot be created: %s".formatted(dir, e), e);
     }
     boolean rows = model.parameter(TrainedParts.ROWS).isPresent();
     SafetensorsWriter writer = new SafetensorsWriter();

@@ -13,8 +13,8 @@ import java.util.Map;
 import org.bytedeco.pytorch.NoGradGuard;
 
 /**
- * Losses, gradients and updates of given examples, without a run around them: for replaying numbers
- * that are known. On one lane.
+ * Losses, gradients and updates of given examples, without a run around them: for replaying known
+ * results. On one lane.
  *
  * <p>For one thread.
  */

@@ -83,7 +83,7 @@ public final class Pretrainer implements Trainer {
     /** How texts are read; 0 passage tokens stand for what a prompt has room for. */
     record Texts(int maxTokens, int passageTokens, StopWords stopWords, boolean stripTargets) {}
 
-    /** Returns by name what decides the numbers of a run, as {@code run.json} has it. */
+    /** Returns by name what decides the results of a run, as {@code run.json} has it. */
     Map<String, String> deciding() {
       Map<String, String> values = new LinkedHashMap<>();
       values.put("recipe", recipe.spelled());

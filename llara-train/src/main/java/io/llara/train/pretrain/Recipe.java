@@ -51,14 +51,12 @@ public enum Recipe {
     return divisor;
   }
 
-  /**
-   * Returns whether stop words and punctuation are left out of the targets unless told otherwise.
-   */
+  /** Returns whether stop words and punctuation are left out of the targets by default. */
   public boolean stripsTargets() {
     return this == RELEASED;
   }
 
-  /** Returns the weights of the terms unless told otherwise. */
+  /** Returns the default weights of the terms. */
   public LossWeights weights() {
     return switch (this) {
       case RELEASED -> new LossWeights(1, 1, 1);

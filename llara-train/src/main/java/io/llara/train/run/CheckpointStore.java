@@ -120,7 +120,7 @@ public final class CheckpointStore {
   private static void fill(Path aside, TrainingState state, SafetensorsWriter writer) {
     Path tensors = aside.resolve(TENSORS);
     writer.write(tensors);
-    StateFile.of(state, tensors).write(aside.resolve(STATE));
+    StateFile.write(aside.resolve(STATE), state, tensors);
   }
 
   private void removeOthers(long newest) throws IOException {
@@ -179,15 +179,14 @@ public final class CheckpointStore {
 
   private static Saved open(Entry entry, List<String> skipped) {
     Path stateFile = entry.dir().resolve(STATE);
-    StateFile file = StateFile.read(stateFile);
-    if (file.state().step() != entry.step()) {
+    Path tensors = entry.dir().resolve(TENSORS);
+    TrainingState state = StateFile.read(stateFile, tensors);
+    if (state.step() != entry.step()) {
       throw new DamagedException(
           "%s: is of step %d; the name of its directory says %d"
-              .formatted(stateFile, file.state().step(), entry.step()));
+              .formatted(stateFile, state.step(), entry.step()));
     }
-    Path tensors = entry.dir().resolve(TENSORS);
-    file.requireIntact(tensors);
-    return new Saved(entry.dir(), file.state(), skipped, SafetensorsFile.open(tensors));
+    return new Saved(entry.dir(), state, skipped, SafetensorsFile.open(tensors));
   }
 
   private List<Entry> newestFirst() {

@@ -33,7 +33,7 @@ public abstract class RunBuilder<B extends RunBuilder<B>> {
   /** The steps between checkpoints by default. */
   public static final long DEFAULT_SAVE_EVERY = 100;
 
-  /** What random numbers come from by default. */
+  /** The random seed by default. */
   public static final long DEFAULT_SEED = 42;
 
   private final Path model;
@@ -215,7 +215,7 @@ public abstract class RunBuilder<B extends RunBuilder<B>> {
     return self();
   }
 
-  /** Sets what all random numbers come from; {@value #DEFAULT_SEED} by default. */
+  /** Sets the seed of all random numbers; {@value #DEFAULT_SEED} by default. */
   public B seed(long seed) {
     this.seed = seed;
     return self();

@@ -46,7 +46,7 @@ public final class RunDirectory {
   /**
    * Claims the directory for a run, or finds that it is this run's already.
    *
-   * @param own the options of one kind of training that decide its numbers, by name
+   * @param own the options of one kind of training that decide its results, by name
    * @param examples counts the examples of the data; called if the options say nothing of steps
    * @throws LlaraException if it holds another run, or cannot be written
    */
@@ -158,7 +158,7 @@ public final class RunDirectory {
     return steps;
   }
 
-  /** Returns the settings that decide the run's numbers, as its checkpoints keep them. */
+  /** Returns the settings that decide the run's results, as its checkpoints keep them. */
   Map<String, String> settings() {
     return settings;
   }

@@ -63,7 +63,7 @@ public record RunOptions(
     }
   }
 
-  /** What it leaves behind, and who is told. */
+  /** What it writes, and who follows it. */
   public record Output(
       Path directory, long saveEvery, int keep, long evaluateEvery, TrainingListener listener) {}
 
@@ -92,7 +92,7 @@ public record RunOptions(
   }
 
   /**
-   * Returns by name what decides the numbers of a run, as {@code run.json} and checkpoints have it:
+   * Returns by name what decides the results of a run, as {@code run.json} and checkpoints have it:
    * what must be the same when the run goes on.
    *
    * @param own the options of one kind of training, which follow the model

@@ -15,14 +15,11 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 
 /**
- * The {@code state.json} of a checkpoint: the numbers, what the file of tensors beside it must be,
- * and a checksum over all of that. The checksum is the SHA-256 of the object written compactly
- * without it; later versions of the form keep this rule.
- *
- * @param bytes the size of the file of tensors
- * @param sha256 the SHA-256 of the file of tensors, in hexadecimal digits
+ * The {@code state.json} of a checkpoint: where the run was, what the file of tensors beside it
+ * must be, and a checksum over all of that. The checksum is the SHA-256 of the object written
+ * compactly without it; later versions of the form keep this rule.
  */
-record StateFile(TrainingState state, long bytes, String sha256) {
+final class StateFile {
   private static final int FORMAT_VERSION = 1;
 
   private static final String VERSION = "formatVersion";
@@ -34,20 +31,18 @@ record StateFile(TrainingState state, long bytes, String sha256) {
   private static final String SHA_256 = "tensorsSha256";
   private static final String CHECKSUM = "checksum";
 
-  /** Describes a file of tensors as it is now. */
-  static StateFile of(TrainingState state, Path tensors) {
-    return new StateFile(state, size(tensors), sha256(tensors));
-  }
+  private StateFile() {}
 
-  void write(Path file) {
+  /** Writes a file that describes the file of tensors as it is now. */
+  static void write(Path file, TrainingState state, Path tensors) {
     JsonObject json = new JsonObject();
     json.addProperty(VERSION, FORMAT_VERSION);
     json.addProperty(STEP, state.step());
     json.addProperty(POSITION, state.position());
     json.addProperty(WRITTEN_BY, state.version());
     json.add(SETTINGS, StrictJson.tree(state.settings()));
-    json.addProperty(BYTES, bytes);
-    json.addProperty(SHA_256, sha256);
+    json.addProperty(BYTES, size(tensors));
+    json.addProperty(SHA_256, sha256(tensors));
     json.addProperty(CHECKSUM, checksum(json));
     AtomicFiles.writeJson(file, json);
   }
@@ -55,10 +50,11 @@ record StateFile(TrainingState state, long bytes, String sha256) {
   /**
    * Reads a file.
    *
-   * @throws DamagedException if it is not what was once written
+   * @param tensors must be the file of tensors that was described
+   * @throws DamagedException if one of the two is not what was once written
    * @throws LlaraException if a newer release wrote it
    */
-  static StateFile read(Path file) {
+  static TrainingState read(Path file, Path tensors) {
     JsonSection json;
     try {
       json = StrictJson.file(file);
@@ -70,21 +66,15 @@ record StateFile(TrainingState state, long bytes, String sha256) {
       throw new DamagedException("%s: its checksum does not fit its content".formatted(file));
     }
     json.requireVersion(VERSION, FORMAT_VERSION);
-    TrainingState state =
-        new TrainingState(
-            json.requiredLong(STEP),
-            json.requiredLong(POSITION),
-            json.requiredSection(SETTINGS).allStrings(),
-            json.requiredString(WRITTEN_BY));
-    return new StateFile(state, json.requiredLong(BYTES), json.requiredString(SHA_256));
+    requireIntact(tensors, json.requiredLong(BYTES), json.requiredString(SHA_256));
+    return new TrainingState(
+        json.requiredLong(STEP),
+        json.requiredLong(POSITION),
+        json.requiredSection(SETTINGS).allStrings(),
+        json.requiredString(WRITTEN_BY));
   }
 
-  /**
-   * Fails unless the file of tensors is the one that was described.
-   *
-   * @throws DamagedException saying what is different
-   */
-  void requireIntact(Path tensors) {
+  private static void requireIntact(Path tensors, long bytes, String sha256) {
     if (!Files.isRegularFile(tensors)) {
       throw new DamagedException("%s: no such file".formatted(tensors));
     }

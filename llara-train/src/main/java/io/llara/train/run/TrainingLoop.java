@@ -30,7 +30,7 @@ import org.bytedeco.pytorch.Tensor;
 /**
  * The loop that all kinds of training share: draw a batch, run it forward and backward, sum the
  * gradients over processes, clip, update, record, save. It begins at the newest whole checkpoint,
- * if there is one, with the same numbers as if it had never ended.
+ * if there is one, with the same results as if it had never ended.
  *
  * <p>For one thread.
  *
@@ -103,7 +103,7 @@ public final class TrainingLoop<E extends TrainingExample> implements AutoClosea
    * Makes the steps that are left.
    *
    * @param hook what is done between steps
-   * @param stopRequested asked before each step, by this thread; any process can stop all
+   * @param stopRequested polled before each step, by this thread; any process can stop all
    * @param writeModel writes the trained model; called by the first process when all steps are made
    * @throws TrainingException if the loss or the gradient is not finite
    */

@@ -6,8 +6,8 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 
 /**
- * Where a run is, as far as numbers tell; tensors come beside it. Learning rate and random state
- * follow from the settings and the step.
+ * Where a run is; tensors come beside it. Learning rate and random state follow from the settings
+ * and the step.
  *
  * @param step how many steps are done
  * @param position how many texts of the shuffled stream are consumed
@@ -18,7 +18,7 @@ import java.util.Map;
 public record TrainingState(
     long step, long position, Map<String, String> settings, String version) {
   /**
-   * Checks the numbers and copies the settings.
+   * Checks the values and copies the settings.
    *
    * @throws IllegalArgumentException if a number is below 0
    */

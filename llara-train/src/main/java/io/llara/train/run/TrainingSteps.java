@@ -15,8 +15,8 @@ import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Tensor;
 
 /**
- * Steps over given examples without a run around them, for replaying numbers that are known. On one
- * lane; for one thread.
+ * Steps over given examples without a run around them, for replaying known results. On one lane;
+ * for one thread.
  */
 @Internal
 public abstract class TrainingSteps implements AutoCloseable {

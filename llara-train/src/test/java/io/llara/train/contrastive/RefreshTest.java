@@ -249,7 +249,7 @@ class RefreshTest {
     assertRefused(
         (trained, pairs, file) ->
             TrainingRuns.write(file, List.of(Finetunings.pair("a", List.of("b"), List.of("c")))),
-        "mined.jsonl:1: has not the query and the positives of " + data + ":1");
+        "mined.jsonl:1: differs from " + data + ":1 in its query or positives");
     assertRefused(
         (trained, pairs, file) -> {
           Finetunings.write(file, pairs, pair -> List.of("c"));
