@@ -24,15 +24,13 @@ import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
-import java.util.concurrent.ThreadLocalRandom;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
  * Writes trained weights as a directory in the layout of the Hugging Face hub: like the checkpoint
- * they came from, with its configuration and tokenizer, and other numbers in its tensors.
+ * they came from, with its configuration and tokenizer, and other values in its tensors.
  *
  * <p>The weights lie in one {@code model.safetensors}, named as {@code LlamaForCausalLM} saves
  * them. The configuration keeps every key of the source's; only the type of the weights, and the
@@ -40,8 +38,7 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
  */
 @Internal
 public final class ModelDirectory {
-  private static final String ASIDE_PREFIX = ".model.";
-  private static final String ASIDE_SUFFIX = ".tmp";
+  private static final String ASIDE = "model";
 
   private ModelDirectory() {}
 
@@ -59,78 +56,35 @@ public final class ModelDirectory {
   }
 
   /**
-   * Writes a new directory. It appears under its name complete and on disk, or not at all.
-   *
-   * @param source the checkpoint that the weights were made from
-   * @param out a directory that does not exist or is empty
-   * @param weights all weights by canonical name, the same as the source has, in any floating type;
-   *     they stay the caller's
-   * @param type F32, F16 or BF16, in which they are stored
-   * @param settings the content of {@code llara.json}; empty for that of the source, if any
-   * @throws LlaraException if the source cannot be read, the directory is not new or empty or
-   *     cannot be written, or a weight is not finite in the storage type; names what it is about
-   * @throws IllegalArgumentException if the names or shapes are not those of the source
-   */
-  public static void write(
-      Path source,
-      Path out,
-      Map<String, Tensor> weights,
-      StorageType type,
-      Optional<LlaraJson> settings) {
-    CheckpointDirectory checkpoint = CheckpointDirectory.open(source);
-    if (!weights.keySet().equals(checkpoint.tensors().keySet())) {
-      throw new IllegalArgumentException(difference(weights, checkpoint));
-    }
-    Weights byName =
-        name -> {
-          Tensor weight = weights.get(name);
-          if (weight == null) {
-            throw new IllegalArgumentException("the weight " + name + " is null");
-          }
-          return weight;
-        };
-    AtomicFiles.writeDirectory(out, aside -> fill(checkpoint, aside, byName, type, settings));
-  }
-
-  /**
-   * Writes a new directory from weights that are made while it is written. See {@link #write(Path,
-   * Path, Map, StorageType, Optional)}.
-   */
-  public static void write(
-      Path source, Path out, Weights weights, StorageType type, Optional<LlaraJson> settings) {
-    CheckpointDirectory checkpoint = CheckpointDirectory.open(source);
-    AtomicFiles.writeDirectory(out, aside -> fill(checkpoint, aside, weights, type, settings));
-  }
-
-  /**
-   * Writes a model into a directory that holds other files, such as the records of a training run,
-   * and maybe an older model. The files are written aside, forced to disk and renamed one by one,
+   * Writes a model into a directory, which may hold other files, such as the records of a training
+   * run, and an older model. The files are written aside, forced to disk and renamed one by one,
    * {@code config.json} last: until it is there, the directory is no model. What an interrupted
    * call left is removed first.
    *
-   * @throws LlaraException as {@link #write(Path, Path, Map, StorageType, Optional)}, except that
-   *     the directory need not be empty
+   * @param source the checkpoint that the weights were made from
+   * @param weights all weights that the source has; they stay the caller's
+   * @param type F32, F16 or BF16, in which they are stored
+   * @param settings the content of {@code llara.json}; empty for that of the source, if any
+   * @throws LlaraException if the source cannot be read, the directory cannot be written, or a
+   *     weight is not finite in the storage type; names what it is about, and an older model is
+   *     still whole then
+   * @throws IllegalArgumentException if a shape is not that of the source
    */
-  public static void writeInto(
+  public static void write(
       Path source, Path out, Weights weights, StorageType type, Optional<LlaraJson> settings) {
     CheckpointDirectory checkpoint = CheckpointDirectory.open(source);
     try {
       Files.createDirectories(out);
-      try (DirectoryStream<Path> debris =
-          Files.newDirectoryStream(out, ASIDE_PREFIX + "*" + ASIDE_SUFFIX)) {
+      try (DirectoryStream<Path> debris = Files.newDirectoryStream(out, "." + ASIDE + ".*.tmp")) {
         for (Path dir : debris) {
           TemporaryPath.delete(dir);
         }
       }
-      String name = Long.toUnsignedString(ThreadLocalRandom.current().nextLong(), 36);
-      Path aside = out.resolve(ASIDE_PREFIX + name + ASIDE_SUFFIX);
-      try {
-        Files.createDirectory(aside);
-        fill(checkpoint, aside, weights, type, settings);
-        moveAll(aside, out);
+      try (TemporaryPath aside = TemporaryPath.beside(out.resolve(ASIDE))) {
+        Files.createDirectory(aside.path());
+        fill(checkpoint, aside.path(), weights, type, settings);
+        moveAll(aside.path(), out);
         AtomicFiles.forceFolder(out);
-      } finally {
-        TemporaryPath.delete(aside);
       }
     } catch (IOException e) {
       throw new LlaraException("%s: cannot be written: %s".formatted(out, e), e);
@@ -183,7 +137,7 @@ public final class ModelDirectory {
       }
       if (!isFinite(weight.detach(), stored)) {
         throw new LlaraException(
-            "the weight %s has values that are no finite numbers in %s; nothing was written"
+            "the weight %s has values that are not finite in %s; nothing was written"
                 .formatted(like.name(), type));
       }
       StoredTensors.content(weight, type).writeTo(out);
@@ -195,15 +149,6 @@ public final class ModelDirectory {
     return weight.numel() == 0
         || Double.isFinite(weight.min().to(stored).item_double())
             && Double.isFinite(weight.max().to(stored).item_double());
-  }
-
-  private static String difference(Map<String, Tensor> weights, CheckpointDirectory checkpoint) {
-    List<String> missing = new ArrayList<>(checkpoint.tensors().keySet());
-    missing.removeAll(weights.keySet());
-    List<String> unknown = new ArrayList<>(weights.keySet());
-    unknown.removeAll(checkpoint.tensors().keySet());
-    return "the weights are not those of %s: missing %s, not in it %s"
-        .formatted(checkpoint.path(), missing, unknown);
   }
 
   private static void moveAll(Path from, Path to) throws IOException {

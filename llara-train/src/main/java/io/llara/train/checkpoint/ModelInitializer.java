@@ -162,7 +162,7 @@ public final class ModelInitializer {
     if (name.endsWith(".bias")) {
       return () -> 0;
     }
-    // Its numbers are specified, so that they are the same in every release of Java.
+    // Specified, and so the same in every release of Java.
     Random random = new Random(seed);
     return () -> (float) (deviation * random.nextGaussian());
   }

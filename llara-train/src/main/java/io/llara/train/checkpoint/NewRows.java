@@ -33,7 +33,7 @@ final class NewRows {
     int hidden = Math.toIntExact(matrix.shape()[1]);
     double[] mean = new double[hidden];
     double deviation = statistics(matrix, rows, mean);
-    // java.util.Random's numbers are specified: the same on every machine and release.
+    // java.util.Random is specified: the same on every machine and release.
     Random random = new Random(seed);
     float[] values = new float[Math.multiplyExact(count, hidden)];
     for (int i = 0; i < values.length; i++) {
@@ -68,8 +68,7 @@ final class NewRows {
     double variance = squares / ((double) rows * mean.length) - ofMean / mean.length;
     if (!Double.isFinite(variance)) {
       throw new ModelLoadException(
-          "%s: tensor '%s' has values that are no finite numbers"
-              .formatted(matrix.file(), matrix.name()));
+          "%s: tensor '%s' has values that are not finite".formatted(matrix.file(), matrix.name()));
     }
     return Math.sqrt(Math.max(0, variance));
   }

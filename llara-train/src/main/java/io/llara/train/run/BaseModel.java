@@ -130,7 +130,7 @@ public final class BaseModel implements AutoCloseable {
    */
   public void write(TrainedModel model, Path dir, Optional<LlaraJson> trainedWith) {
     try (MergedWeights weights = model.weights()) {
-      ModelDirectory.writeInto(
+      ModelDirectory.write(
           path(), dir, weights, checkpoint.tensor(LlamaTensors.EMBEDDING).type(), trainedWith);
     }
   }
