@@ -63,8 +63,8 @@ import org.jspecify.annotations.Nullable;
  * differs, as vectors of different encoders cannot be compared.
  *
  * <p>The search is exact, by inner products, which are cosines of vectors of length 1. It looks at
- * every vector, which takes some 0.1 seconds for 100,000 of 1,024 values; {@link HnswIndex} serves
- * larger collections. {@link Builder#fusion} adds the words of documents and queries.
+ * every vector; {@link HnswIndex} serves larger collections. {@link Builder#fusion} adds the words
+ * of documents and queries.
  *
  * <p>Thread-safe: any number of threads may search, also while documents are added, which they find
  * once the adding is done. Other processes find them when they open the index.
