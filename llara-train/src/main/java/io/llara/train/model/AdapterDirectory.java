@@ -9,7 +9,6 @@ import io.llara.checkpoint.SafetensorsWriter;
 import io.llara.checkpoint.StorageType;
 import io.llara.checkpoint.TensorEntry;
 import io.llara.io.AtomicFiles;
-import io.llara.io.TemporaryPath;
 import io.llara.model.StoredTensors;
 import io.llara.tensor.TensorScope;
 import io.llara.train.autograd.Parameter;
@@ -36,8 +35,8 @@ public final class AdapterDirectory {
   private AdapterDirectory() {}
 
   /**
-   * Writes an adapter, in place of one that is there. The configuration comes last: until it is
-   * there, the directory is not an adapter.
+   * Writes an adapter, in place of one that is there; other files stay. The configuration comes
+   * last: until it is there, the directory is not an adapter.
    *
    * @param model trained with LoRA
    * @param lora how
@@ -46,8 +45,9 @@ public final class AdapterDirectory {
    */
   public static void write(TrainedModel model, LoraOptions lora, Path base, Path dir) {
     try {
-      TemporaryPath.delete(dir);
       Files.createDirectories(dir);
+      Files.deleteIfExists(dir.resolve(CONFIG));
+      Files.deleteIfExists(dir.resolve(WEIGHTS));
     } catch (IOException e) {
       throw new LlaraException("%s: cannot be created: %s".formatted(dir, e), e);
     }
