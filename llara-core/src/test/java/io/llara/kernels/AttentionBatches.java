@@ -4,9 +4,11 @@ import io.llara.Mode;
 import io.llara.attention.AttentionMask;
 import io.llara.prompt.Prompt;
 import io.llara.prompt.PromptBuilder;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
+import org.junit.jupiter.params.provider.Arguments;
 
 /** Batches that attention must get right: of one row, of more than a block, joint, alike, mixed. */
 final class AttentionBatches {
@@ -25,6 +27,19 @@ final class AttentionBatches {
         List.of(joint(1)),
         List.of(joint(140), plain(3), joint(7)),
         List.of(single(20, Mode.SELF), joint(20), single(20, Mode.NEXT), plain(20)));
+  }
+
+  /** Returns every batch with every pair of query and key heads, in every type. */
+  static Stream<Arguments> withHeads(int[][] heads) {
+    List<Arguments> cases = new ArrayList<>();
+    for (List<Prompt> batch : all()) {
+      for (int[] head : heads) {
+        for (KernelsContract.Type type : KernelsContract.Type.values()) {
+          cases.add(Arguments.of(batch, head[0], head[1], type));
+        }
+      }
+    }
+    return cases.stream();
   }
 
   static Prompt plain(int length) {
