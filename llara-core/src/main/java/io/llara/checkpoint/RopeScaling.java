@@ -10,8 +10,22 @@ public sealed interface RopeScaling {
     return new None();
   }
 
+  /**
+   * Returns what becomes of the angle per position of one pair of components.
+   *
+   * @see <a
+   *     href="https://github.com/huggingface/transformers/blob/main/src/transformers/modeling_rope_utils.py">the
+   *     scalings as checkpoints mean them</a>
+   */
+  double scale(double frequency);
+
   /** Unscaled frequencies. */
-  record None() implements RopeScaling {}
+  record None() implements RopeScaling {
+    @Override
+    public double scale(double frequency) {
+      return frequency;
+    }
+  }
 
   /**
    * Position interpolation (arXiv 2306.15595): every frequency divided by a factor.
@@ -22,6 +36,11 @@ public sealed interface RopeScaling {
     /** Checks the factor. */
     public Linear {
       requirePositive("factor", factor);
+    }
+
+    @Override
+    public double scale(double frequency) {
+      return frequency / factor;
     }
   }
 
@@ -55,6 +74,16 @@ public sealed interface RopeScaling {
             "original_max_position_embeddings is %d; expected 1 or more"
                 .formatted(originalMaxPositions));
       }
+    }
+
+    @Override
+    public double scale(double frequency) {
+      // How many full turns the pair makes within the original context decides: few turns are
+      // slowed down, many are kept.
+      double turns = originalMaxPositions * frequency / (2 * Math.PI);
+      double kept = (turns - lowFrequencyFactor) / (highFrequencyFactor - lowFrequencyFactor);
+      double share = Math.max(0, Math.min(1, kept));
+      return share * frequency + (1 - share) * frequency / factor;
     }
   }
 

@@ -22,8 +22,8 @@ import java.util.zip.GZIPOutputStream;
 
 /**
  * Writes files and directories so that a name means the old content or the new one at any moment,
- * also when the machine stops: aside, forced to disk, renamed, the folder forced to disk. Programs
- * that have the old content mapped keep it.
+ * even if the machine stops: they are written aside, forced to disk and renamed. Programs that have
+ * the old content mapped keep it.
  */
 public final class AtomicFiles {
   private AtomicFiles() {}
@@ -109,7 +109,8 @@ public final class AtomicFiles {
   }
 
   /**
-   * Fails if something is in the way of a new directory: one with files in it, or a file.
+   * Fails if a new directory cannot be made here because of a file or a directory that is not
+   * empty.
    *
    * @throws LlaraException naming it
    */
@@ -168,7 +169,7 @@ public final class AtomicFiles {
     try {
       channel = FileChannel.open(folder, StandardOpenOption.READ);
     } catch (IOException e) {
-      // Windows opens no folders; the rename is atomic there all the same.
+      // Windows cannot open folders; the rename is atomic there all the same.
       return;
     }
     try (channel) {

@@ -19,9 +19,8 @@ import java.util.function.BiFunction;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A JSON object of a file or of a line, read by key and expected type. A null is as good as an
- * absent key. Every error names the place, the key with its path, what was found and what was
- * expected.
+ * A JSON object of a file or of a line, read by key and expected type. A null counts as an absent
+ * key. Every error names the place, the key with its path, what was found and what was expected.
  */
 public final class JsonSection {
   private final String place;
@@ -71,7 +70,7 @@ public final class JsonSection {
     return value != null && !value.isJsonNull();
   }
 
-  /** Returns whether the key is there, be it with null. */
+  /** Returns whether the key is there, even with null. */
   public boolean mentions(String key) {
     return object.has(key);
   }
@@ -169,6 +168,10 @@ public final class JsonSection {
 
   public Optional<List<String>> strings(String key) {
     return value(key, (path, value) -> list(path, value, this::toText));
+  }
+
+  public Optional<List<Double>> numbers(String key) {
+    return value(key, (path, value) -> list(path, value, this::toDouble));
   }
 
   /** Reads one whole number or a list of them; absent is an empty list. */

@@ -25,7 +25,7 @@ import org.jspecify.annotations.Nullable;
  * not text does not hide the next. Not thread-safe.
  */
 public final class LineReader implements Closeable {
-  /** Far beyond any document; it bounds what a file without line ends, or a packed bomb, takes. */
+  /** Far beyond any document; it bounds what a file without line ends, or a gzip bomb, takes. */
   private static final int MAX_LINE_BYTES = 1 << 26;
 
   private final String name;

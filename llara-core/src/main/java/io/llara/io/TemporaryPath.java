@@ -16,7 +16,7 @@ import java.util.stream.Stream;
 
 /**
  * A file or a folder that is deleted when this is closed, with all that is in it. What is still
- * open when the JVM ends, be it by an interrupt from the keyboard, is deleted after all shutdown
+ * open when the JVM ends, even by an interrupt from the keyboard, is deleted after all shutdown
  * hooks have ended: one of them may still wait for its writer. Thread-safe.
  */
 public final class TemporaryPath implements AutoCloseable {

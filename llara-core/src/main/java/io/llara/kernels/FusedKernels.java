@@ -14,9 +14,9 @@ import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
- * Kernels of this project's own, compiled to native code, for inference on CPU: each operation
- * reads its rows once and writes them once, and what is in between stays in registers. They equal
- * {@link LibtorchKernels} but for rounding; within an operation values are float32.
+ * This project's own kernels, compiled to native code, for inference on CPU: each operation reads
+ * its rows once and writes them once, and what is in between stays in registers. They equal {@link
+ * LibtorchKernels} but for rounding; within an operation values are float32.
  *
  * <p>On a thread for which libtorch uses several, large operations are shared with the common pool.
  */
@@ -41,7 +41,7 @@ public final class FusedKernels implements Kernels {
    * Returns the fastest kernels for inference on this machine: these, or libtorch's where these are
    * not compiled for it or the system property {@code io.llara.kernels} is {@code libtorch}.
    *
-   * @throws IllegalArgumentException if that property has a value that means nothing
+   * @throws IllegalArgumentException if that property has an unknown value
    */
   public static Kernels orLibtorch() {
     boolean tiles = Cpu.multipliesTiles();

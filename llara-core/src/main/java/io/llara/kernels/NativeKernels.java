@@ -21,8 +21,9 @@ import org.slf4j.LoggerFactory;
  * Binds {@code src/main/cpp/kernels.cpp}, which the build compiles for Linux on x86, once for each
  * level of instructions. One is loaded: the highest that this processor has.
  *
- * <p>Methods take addresses of contiguous rows and check nothing: that is {@link FusedKernels}'
- * task. Types are {@value #FLOAT32} and {@value #BFLOAT16}; all rows of a call are of one type.
+ * <p>Methods take addresses of contiguous rows and check nothing: that is the task of {@link
+ * FusedKernels}. Types are {@value #FLOAT32} and {@value #BFLOAT16}; all rows of a call are of one
+ * type.
  */
 final class NativeKernels {
   static final int FLOAT32 = 0;
@@ -94,7 +95,7 @@ final class NativeKernels {
       int first = names.indexOf(limit);
       if (first < 0) {
         throw new IllegalArgumentException(
-            "%s is %s, which is none of %s, %s"
+            "%s is %s; expected one of %s, %s"
                 .formatted(PROPERTY, limit, NONE, String.join(", ", names)));
       }
       levels = levels.subList(first, levels.size());

@@ -1,7 +1,6 @@
 package io.llara.model;
 
 import io.llara.checkpoint.LlamaConfig;
-import io.llara.checkpoint.RopeScaling;
 import io.llara.kernels.Kernels.Rotation;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
@@ -48,38 +47,14 @@ public final class RotaryEmbedding implements AutoCloseable {
     }
   }
 
-  /**
-   * Returns the angle per position of each pair of components, {@code [headDim / 2]}.
-   *
-   * @see <a
-   *     href="https://github.com/huggingface/transformers/blob/main/src/transformers/modeling_rope_utils.py">the
-   *     scalings as checkpoints mean them</a>
-   */
+  /** Returns the angle per position of each pair of components, {@code [headDim / 2]}. */
   public static double[] inverseFrequencies(LlamaConfig config) {
     int half = config.headDim() / 2;
     double[] frequencies = new double[half];
     for (int i = 0; i < half; i++) {
-      frequencies[i] =
-          scale(Math.pow(config.ropeTheta(), -i / (double) half), config.ropeScaling());
+      frequencies[i] = config.ropeScaling().scale(Math.pow(config.ropeTheta(), -i / (double) half));
     }
     return frequencies;
-  }
-
-  private static double scale(double frequency, RopeScaling scaling) {
-    if (scaling instanceof RopeScaling.Linear linear) {
-      return frequency / linear.factor();
-    }
-    if (scaling instanceof RopeScaling.Llama3 llama3) {
-      // How many full turns the pair makes within the original context decides: few turns are
-      // slowed down, many are kept.
-      double turns = llama3.originalMaxPositions() * frequency / (2 * Math.PI);
-      double kept =
-          (turns - llama3.lowFrequencyFactor())
-              / (llama3.highFrequencyFactor() - llama3.lowFrequencyFactor());
-      double share = Math.max(0, Math.min(1, kept));
-      return share * frequency + (1 - share) * frequency / llama3.factor();
-    }
-    return frequency;
   }
 
   /**

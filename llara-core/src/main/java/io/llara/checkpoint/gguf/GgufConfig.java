@@ -8,18 +8,17 @@ import io.llara.UnsupportedModelException;
 import io.llara.checkpoint.LlamaConfig;
 import io.llara.checkpoint.RopeScaling;
 import io.llara.checkpoint.StorageType;
+import io.llara.io.JsonSection;
 import io.llara.io.Messages;
 import java.util.List;
 import java.util.Optional;
-import java.util.OptionalInt;
+import java.util.stream.IntStream;
 
 /**
  * The hyper-parameters of a GGUF file of architecture {@code llama}, and the {@code config.json}
  * that says the same. What the forward pass of this library does not do is refused.
  */
 final class GgufConfig {
-  static final String EMBEDDING = "token_embd.weight";
-  static final String HEAD = "output.weight";
   static final String ROPE_FACTORS = "rope_freqs.weight";
 
   private static final String ARCHITECTURE = "general.architecture";
@@ -47,7 +46,7 @@ final class GgufConfig {
   private static final double FACTOR_TOLERANCE = 1e-4;
 
   private final GgufHeader header;
-  private final GgufMetadata metadata;
+  private final JsonSection metadata;
   private final GgufVocabulary vocabulary;
 
   GgufConfig(GgufHeader header, GgufVocabulary vocabulary) {
@@ -57,37 +56,34 @@ final class GgufConfig {
   }
 
   /** Fails unless the file holds a whole model of architecture {@code llama}. */
-  static void checkArchitecture(GgufMetadata metadata) {
-    String architecture = metadata.requiredString(ARCHITECTURE);
-    if (!architecture.equals(LLAMA)) {
-      throw metadata.unsupported(ARCHITECTURE, Messages.quote(architecture), Messages.quote(LLAMA));
-    }
-    metadata
-        .string("general.type")
-        .filter(type -> !type.equals("model"))
-        .ifPresent(
-            type -> {
-              throw metadata.unsupported("general.type", Messages.quote(type), "'model'");
-            });
-    refuseAbove(metadata, "split.count", 1, "a model in one file");
-    refuseAbove(metadata, PREFIX + "expert_count", 0, "one feed-forward block a layer");
-    if (metadata.bool(PREFIX + "use_parallel_residual").orElse(false)) {
-      throw metadata.unsupported(PREFIX + "use_parallel_residual", "true", "false");
-    }
-    if (!metadata.bool(PREFIX + "attention.causal").orElse(true)) {
-      throw metadata.unsupported(PREFIX + "attention.causal", "false", "true");
-    }
+  static void checkArchitecture(JsonSection metadata) {
+    String type = "general.type";
+    String parts = "split.count";
+    String experts = PREFIX + "expert_count";
+    String parallel = PREFIX + "use_parallel_residual";
+    String causal = PREFIX + "attention.causal";
+    boolean isLlama = metadata.requiredString(ARCHITECTURE).equals(LLAMA);
+    require(isLlama, metadata, ARCHITECTURE, "'llama'");
+    require(metadata.string(type).orElse("model").equals("model"), metadata, type, "'model'");
+    require(metadata.integer(parts).orElse(1) <= 1, metadata, parts, "a model in one file");
+    require(
+        metadata.integer(experts).orElse(0) == 0,
+        metadata,
+        experts,
+        "one feed-forward block a layer");
+    require(!metadata.bool(parallel).orElse(false), metadata, parallel, "false");
+    require(metadata.bool(causal).orElse(true), metadata, causal, "true");
   }
 
-  private static void refuseAbove(GgufMetadata metadata, String key, int most, String supported) {
-    int found = metadata.integer(key).orElse(most);
-    if (found > most) {
-      throw metadata.unsupported(key, Integer.toString(found), supported);
+  private static void require(
+      boolean supported, JsonSection metadata, String key, String expected) {
+    if (!supported) {
+      throw metadata.unsupported(key, metadata.describe(key), expected);
     }
   }
 
   int blockCount() {
-    return metadata.requiredInteger(PREFIX + "block_count");
+    return metadata.requiredInt(PREFIX + "block_count");
   }
 
   /**
@@ -97,31 +93,29 @@ final class GgufConfig {
    * @param type the type the weights are to be in
    */
   LlamaConfig read(int layers, StorageType type) {
-    int hidden = metadata.requiredInteger(PREFIX + "embedding_length");
-    int heads = metadata.requiredInteger(HEADS);
+    int hidden = metadata.requiredInt(PREFIX + "embedding_length");
+    int heads = metadata.requiredInt(HEADS);
     LlamaConfig.Builder builder =
         LlamaConfig.builder()
             .hiddenSize(hidden)
-            .intermediateSize(metadata.requiredInteger(PREFIX + "feed_forward_length"))
+            .intermediateSize(metadata.requiredInt(PREFIX + "feed_forward_length"))
             .layers(layers)
             .heads(heads)
             .vocabularySize(vocabulary.size())
-            .rmsNormEps(
-                metadata.number(EPSILON).orElseThrow(() -> metadata.missing(EPSILON, "a number")))
-            .maxPositionEmbeddings(metadata.requiredInteger(PREFIX + "context_length"))
-            .tieWordEmbeddings(!header.tensors().containsKey(HEAD))
+            .rmsNormEps(metadata.requiredNumber(EPSILON))
+            .maxPositionEmbeddings(metadata.requiredInt(PREFIX + "context_length"))
+            .tieWordEmbeddings(!header.tensors().containsKey("output.weight"))
             .attentionBias(hasAttentionBias())
             .torchDtype(type.torchName());
     metadata.integer(KV_HEADS).ifPresent(builder::kvHeads);
     metadata.number(PREFIX + "rope.freq_base").ifPresent(builder::ropeTheta);
-    vocabulary.bosId().ifPresent(builder::bosTokenId);
-    vocabulary.eosId().ifPresent(id -> builder.eosTokenIds(List.of(id)));
+    vocabulary.special(GgufVocabulary.BOS).ifPresent(builder::bosTokenId);
+    vocabulary.special(GgufVocabulary.EOS).ifPresent(id -> builder.eosTokenIds(List.of(id)));
     metadata
         .integer(WINDOW)
         .filter(tokens -> tokens > 0)
         .ifPresent(tokens -> builder.architecture("MistralForCausalLM").slidingWindow(tokens));
-    Optional<Integer> keyLength = metadata.integer(KEY_LENGTH);
-    keyLength.ifPresent(builder::headDim);
+    metadata.integer(KEY_LENGTH).ifPresent(builder::headDim);
     try {
       LlamaConfig config = builder.build();
       checkHeads(config);
@@ -135,7 +129,7 @@ final class GgufConfig {
   }
 
   /** Returns the content of a config.json. */
-  static JsonObject toJson(LlamaConfig config, OptionalInt paddingId) {
+  static JsonObject toJson(LlamaConfig config, Optional<Integer> paddingId) {
     boolean mistral = config.slidingWindow().isPresent();
     JsonArray architectures = new JsonArray();
     architectures.add(config.architecture());
@@ -192,20 +186,18 @@ final class GgufConfig {
   }
 
   private void checkHeads(LlamaConfig config) {
-    requireHeadDim(VALUE_LENGTH, config);
-    requireHeadDim(ROTARY_LENGTH, config);
-    if (config.attentionBias() && config.slidingWindow().isPresent()) {
-      throw metadata.unsupported(
-          WINDOW, metadata.describe(WINDOW), "no window in a model whose attention has biases");
+    for (String key : List.of(VALUE_LENGTH, ROTARY_LENGTH)) {
+      require(
+          metadata.integer(key).orElse(config.headDim()) == config.headDim(),
+          metadata,
+          key,
+          "the width of a head, " + config.headDim());
     }
-  }
-
-  private void requireHeadDim(String key, LlamaConfig config) {
-    int found = metadata.integer(key).orElse(config.headDim());
-    if (found != config.headDim()) {
-      throw metadata.unsupported(
-          key, Integer.toString(found), "the width of a head, " + config.headDim());
-    }
+    require(
+        !config.attentionBias() || config.slidingWindow().isEmpty(),
+        metadata,
+        WINDOW,
+        "no window in a model whose attention has biases");
   }
 
   private RopeScaling scaling(LlamaConfig config) {
@@ -223,18 +215,12 @@ final class GgufConfig {
   }
 
   private RopeScaling metadataScaling() {
-    Optional<String> type = metadata.string(SCALING);
-    if (type.isEmpty()) {
-      return linear(metadata.number(OLD_SCALING_FACTOR).orElse(1.0));
-    }
-    return switch (type.get()) {
+    String type = metadata.string(SCALING).orElse("");
+    require(List.of("", "none", "linear").contains(type), metadata, SCALING, "none, linear");
+    return switch (type) {
       case "none" -> RopeScaling.none();
-      case "linear" ->
-          linear(
-              metadata
-                  .number(SCALING_FACTOR)
-                  .orElseThrow(() -> metadata.missing(SCALING_FACTOR, "a number")));
-      default -> throw metadata.unsupported(SCALING, Messages.quote(type.get()), "none, linear");
+      case "linear" -> linear(metadata.requiredNumber(SCALING_FACTOR));
+      default -> linear(metadata.number(OLD_SCALING_FACTOR).orElse(1.0));
     };
   }
 
@@ -261,17 +247,15 @@ final class GgufConfig {
     }
     float[] factors = GgufRows.readWhole(header.file(), tensor);
     double largest = 1;
-    boolean plain = true;
     for (float factor : factors) {
       largest = Math.max(largest, factor);
-      plain &= factor == 1;
     }
-    if (plain) {
+    int length = metadata.integer(ORIGINAL_LENGTH).orElse(LLAMA3_LENGTH);
+    if (matches(factors, config, RopeScaling.none())) {
       return RopeScaling.none();
     }
     if (largest > 1 && Double.isFinite(largest)) {
-      int length = metadata.integer(ORIGINAL_LENGTH).orElse(LLAMA3_LENGTH);
-      RopeScaling.Llama3 scaling = new RopeScaling.Llama3(largest, LLAMA3_LOW, LLAMA3_HIGH, length);
+      RopeScaling scaling = new RopeScaling.Llama3(largest, LLAMA3_LOW, LLAMA3_HIGH, length);
       if (matches(factors, config, scaling)) {
         return scaling;
       }
@@ -285,29 +269,14 @@ final class GgufConfig {
                 factors[factors.length - 1]));
   }
 
-  private static boolean matches(float[] factors, LlamaConfig config, RopeScaling.Llama3 scaling) {
-    for (int pair = 0; pair < factors.length; pair++) {
-      double frequency = Math.pow(config.ropeTheta(), -2.0 * pair / config.headDim());
-      double expected = factor(2 * Math.PI / frequency, scaling);
-      if (!(Math.abs(factors[pair] - expected) <= FACTOR_TOLERANCE * expected)) {
-        return false;
-      }
-    }
-    return true;
-  }
-
-  /** Returns what llama3 scaling divides a frequency by, given its wavelength in tokens. */
-  private static double factor(double wavelength, RopeScaling.Llama3 scaling) {
-    double turns = scaling.originalMaxPositions() / wavelength;
-    if (turns > scaling.highFrequencyFactor()) {
-      return 1;
-    }
-    if (turns < scaling.lowFrequencyFactor()) {
-      return scaling.factor();
-    }
-    double share =
-        (turns - scaling.lowFrequencyFactor())
-            / (scaling.highFrequencyFactor() - scaling.lowFrequencyFactor());
-    return 1 / ((1 - share) / scaling.factor() + share);
+  /** Whether a scaling divides the frequency of each pair of a head by its factor. */
+  private static boolean matches(float[] factors, LlamaConfig config, RopeScaling scaling) {
+    return IntStream.range(0, factors.length)
+        .allMatch(
+            pair -> {
+              double frequency = Math.pow(config.ropeTheta(), -2.0 * pair / config.headDim());
+              double expected = frequency / scaling.scale(frequency);
+              return Math.abs(factors[pair] - expected) <= FACTOR_TOLERANCE * expected;
+            });
   }
 }

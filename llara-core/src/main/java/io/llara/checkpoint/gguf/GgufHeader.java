@@ -1,10 +1,14 @@
 package io.llara.checkpoint.gguf;
 
+import com.google.gson.JsonArray;
+import com.google.gson.JsonElement;
+import com.google.gson.JsonObject;
 import io.llara.ModelLoadException;
 import io.llara.UnsupportedModelException;
+import io.llara.io.JsonSection;
 import io.llara.io.Messages;
+import io.llara.io.StrictJson;
 import java.io.IOException;
-import java.nio.channels.FileChannel;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -21,7 +25,7 @@ import java.util.Map;
  * checked against the size of the file before anything is allocated for it, and tensors must not
  * overlap. No file handle stays open.
  */
-record GgufHeader(Path file, GgufMetadata metadata, Map<String, GgufTensor> tensors) {
+record GgufHeader(Path file, JsonSection metadata, Map<String, GgufTensor> tensors) {
   static final String ALIGNMENT = "general.alignment";
 
   private static final int MAGIC = 'G' | 'G' << 8 | 'U' << 16 | 'F' << 24;
@@ -31,10 +35,12 @@ record GgufHeader(Path file, GgufMetadata metadata, Map<String, GgufTensor> tens
 
   private static final int MAX_KEYS = 1 << 16;
   private static final int MAX_TENSORS = 1 << 18;
-  private static final int MAX_ARRAY = 1 << 23;
+
+  /** Of all arrays together; each becomes an object. */
+  private static final int MAX_ELEMENTS = 1 << 22;
+
   private static final int MAX_KEY_BYTES = (1 << 16) - 1;
   private static final int MAX_NAME_BYTES = 64;
-  private static final int MAX_STRING_BYTES = 16 << 20;
   private static final int MAX_DIMENSIONS = 4;
   private static final int DEFAULT_ALIGNMENT = 32;
   private static final int MIN_ALIGNMENT = 8;
@@ -46,8 +52,8 @@ record GgufHeader(Path file, GgufMetadata metadata, Map<String, GgufTensor> tens
   private static final int LEAST_TENSOR_BYTES = 8 + 4 + 8 + 4 + 8;
 
   static GgufHeader read(Path file) {
-    try (FileChannel channel = FileChannel.open(file)) {
-      return new Parser(file, new GgufInput(file, channel, MAX_HEADER_BYTES)).read();
+    try (GgufInput in = new GgufInput(file, MAX_HEADER_BYTES)) {
+      return new Parser(file, in).read();
     } catch (IOException e) {
       throw new ModelLoadException("%s: cannot be read: %s".formatted(file, Messages.reason(e)), e);
     }
@@ -57,8 +63,9 @@ record GgufHeader(Path file, GgufMetadata metadata, Map<String, GgufTensor> tens
   private static final class Parser {
     private final Path file;
     private final GgufInput in;
-    private final Map<String, Object> values = new LinkedHashMap<>();
+    private final JsonObject values = new JsonObject();
     private final Map<String, GgufTensor> tensors = new LinkedHashMap<>();
+    private int elements;
 
     Parser(Path file, GgufInput in) {
       this.file = file;
@@ -66,24 +73,24 @@ record GgufHeader(Path file, GgufMetadata metadata, Map<String, GgufTensor> tens
     }
 
     GgufHeader read() throws IOException {
-      if (in.fileSize() < 4 || in.u32() != MAGIC) {
+      if (in.fileSize() < 4 || in.number(4) != MAGIC) {
         throw new ModelLoadException(
-            "%s: does not begin with 'GGUF'; no GGUF file".formatted(file));
+            "%s: is not a GGUF file: it does not begin with 'GGUF'".formatted(file));
       }
-      checkVersion((int) in.u32());
+      checkVersion((int) in.number(4));
       int tensorCount = count("tensors", MAX_TENSORS, LEAST_TENSOR_BYTES);
       int keyCount = count("metadata keys", MAX_KEYS, LEAST_KEY_BYTES);
       for (int i = 0; i < keyCount; i++) {
         readKey(i);
       }
-      GgufMetadata metadata = new GgufMetadata(file, Collections.unmodifiableMap(values));
+      JsonSection metadata = StrictJson.modelSection(values, file + ": metadata");
       int alignment = alignment(metadata);
-      List<Entry> entries = new ArrayList<>();
+      List<GgufTensor> entries = new ArrayList<>();
       for (int i = 0; i < tensorCount; i++) {
         entries.add(readTensor(i));
       }
-      long dataStart = align(in.position(), alignment);
-      for (Entry entry : entries) {
+      long dataStart = (in.position() + alignment - 1) / alignment * alignment;
+      for (GgufTensor entry : entries) {
         place(entry, dataStart, alignment);
       }
       checkOverlap();
@@ -105,35 +112,26 @@ record GgufHeader(Path file, GgufMetadata metadata, Map<String, GgufTensor> tens
 
     private int count(String what, int max, int leastBytes) throws IOException {
       in.at("the number of " + what);
-      long count = in.u64();
-      if (count < 0 || count > max) {
-        throw in.problem("is %s; expected at most %d".formatted(Long.toUnsignedString(count), max));
-      }
+      int count = in.count("is", max);
       in.at("the header with its %d %s".formatted(count, what));
-      in.require(count * leastBytes);
-      return (int) count;
+      in.require((long) count * leastBytes);
+      return count;
     }
 
     private void readKey(int index) throws IOException {
       in.at("metadata key number " + index);
       String key = in.string(MAX_KEY_BYTES);
-      String where = "metadata key " + Messages.quote(key);
-      in.at(where);
+      in.at("metadata key " + Messages.quote(key));
       GgufValueType type = valueType();
-      Object value =
-          switch (type) {
-            case ARRAY -> array();
-            case STRING -> in.string(MAX_STRING_BYTES);
-            case BOOL -> bool();
-            default -> type.number(in.bytes(type.leastBytes()), 0);
-          };
-      if (values.putIfAbsent(key, value) != null) {
+      JsonElement value = type == GgufValueType.ARRAY ? array() : type.read(in);
+      if (values.has(key)) {
         throw in.problem("occurs twice");
       }
+      values.add(key, value);
     }
 
     private GgufValueType valueType() throws IOException {
-      long number = in.u32();
+      long number = in.number(4);
       GgufValueType[] types = GgufValueType.values();
       if (number >= types.length) {
         throw in.problem(
@@ -142,37 +140,22 @@ record GgufHeader(Path file, GgufMetadata metadata, Map<String, GgufTensor> tens
       return types[(int) number];
     }
 
-    private boolean bool() throws IOException {
-      int value = in.u8();
-      if (value > 1) {
-        throw in.problem("is a truth value of %d; expected 0 or 1".formatted(value));
-      }
-      return value == 1;
-    }
-
-    private Object array() throws IOException {
+    private JsonArray array() throws IOException {
       GgufValueType type = valueType();
       if (type == GgufValueType.ARRAY) {
         throw in.problem("is an array of arrays; arrays of numbers and strings are read");
       }
-      long count = in.u64();
-      if (count < 0 || count > MAX_ARRAY) {
-        throw in.problem(
-            "is an array of %s values; expected at most %d"
-                .formatted(Long.toUnsignedString(count), MAX_ARRAY));
-      }
-      in.require(count * type.leastBytes());
-      if (type != GgufValueType.STRING) {
-        return new GgufMetadata.Numbers(type, (int) count, in.bytes(count * type.leastBytes()));
-      }
-      List<String> strings = new ArrayList<>((int) count);
+      int count = in.count("is an array whose length is", MAX_ELEMENTS - elements);
+      elements += count;
+      in.require((long) count * type.leastBytes());
+      JsonArray array = new JsonArray(count);
       for (int i = 0; i < count; i++) {
-        strings.add(in.string(MAX_STRING_BYTES));
+        array.add(type.read(in));
       }
-      return Collections.unmodifiableList(strings);
+      return array;
     }
 
-    private int alignment(GgufMetadata metadata) {
+    private int alignment(JsonSection metadata) {
       int alignment = metadata.integer(ALIGNMENT).orElse(DEFAULT_ALIGNMENT);
       if (alignment < MIN_ALIGNMENT
           || alignment > MAX_ALIGNMENT
@@ -185,28 +168,26 @@ record GgufHeader(Path file, GgufMetadata metadata, Map<String, GgufTensor> tens
       return alignment;
     }
 
-    /** A tensor before it is known where the data begins. */
-    private record Entry(String name, GgufType type, long[] shape, long offset) {}
-
-    private Entry readTensor(int index) throws IOException {
+    /** Reads a tensor's entry, whose offset is still counted from where the data begins. */
+    private GgufTensor readTensor(int index) throws IOException {
       in.at("tensor number " + index);
       String name = in.string(MAX_NAME_BYTES);
       in.at("tensor " + Messages.quote(name));
-      long dimensions = in.u32();
+      long dimensions = in.number(4);
       if (dimensions < 1 || dimensions > MAX_DIMENSIONS) {
         throw in.problem(
             "has %d dimensions; expected 1 to %d".formatted(dimensions, MAX_DIMENSIONS));
       }
       long[] shape = new long[(int) dimensions];
       for (int i = shape.length - 1; i >= 0; i--) {
-        shape[i] = in.u64();
+        shape[i] = in.number(8);
         if (shape[i] < 1) {
           throw in.problem(
               "has a size of %s; expected 1 to 2^63 - 1"
                   .formatted(Long.toUnsignedString(shape[i])));
         }
       }
-      long number = in.u32();
+      long number = in.number(4);
       GgufType type =
           GgufType.numbered(number)
               .orElseThrow(
@@ -218,52 +199,45 @@ record GgufHeader(Path file, GgufMetadata metadata, Map<String, GgufTensor> tens
                                   Messages.quote(name),
                                   GgufType.name(number),
                                   GgufType.names())));
-      return new Entry(name, type, shape, in.u64());
+      return new GgufTensor(name, type, shape, in.number(8), length(type, shape));
     }
 
-    private void place(Entry entry, long dataStart, int alignment) {
-      in.at("tensor " + Messages.quote(entry.name()));
-      long length = length(entry);
+    private long length(GgufType type, long[] shape) {
+      long row = shape[shape.length - 1];
+      if (row % type.blockElements() != 0) {
+        throw in.problem(
+            "has rows of %d elements; %s has blocks of %d"
+                .formatted(row, type, type.blockElements()));
+      }
+      try {
+        long elements = Arrays.stream(shape).reduce(1, Math::multiplyExact);
+        return Math.multiplyExact(elements / type.blockElements(), (long) type.blockBytes());
+      } catch (ArithmeticException e) {
+        throw in.problem("of shape %s is too large".formatted(Arrays.toString(shape)));
+      }
+    }
+
+    private void place(GgufTensor tensor, long dataStart, int alignment) {
+      in.at("tensor " + Messages.quote(tensor.name()));
+      long offset = tensor.offset();
       long available = in.fileSize() - dataStart;
-      if (entry.offset() < 0 || entry.offset() > available || length > available - entry.offset()) {
+      if (offset < 0 || offset > available || tensor.length() > available - offset) {
         throw in.problem(
             "begins at byte %s of the data and has %d; the file has %d bytes of data and is"
                     .formatted(
-                        Long.toUnsignedString(entry.offset()), length, Math.max(0, available))
+                        Long.toUnsignedString(offset), tensor.length(), Math.max(0, available))
                 + " truncated or damaged");
       }
-      if (entry.offset() % alignment != 0) {
+      if (offset % alignment != 0) {
         throw in.problem(
             "begins at byte %d of the data; expected a multiple of %d"
-                .formatted(entry.offset(), alignment));
+                .formatted(offset, alignment));
       }
-      GgufTensor tensor =
+      GgufTensor placed =
           new GgufTensor(
-              entry.name(), entry.type(), entry.shape(), dataStart + entry.offset(), length);
-      if (tensors.put(entry.name(), tensor) != null) {
+              tensor.name(), tensor.type(), tensor.shape(), dataStart + offset, tensor.length());
+      if (tensors.put(tensor.name(), placed) != null) {
         throw in.problem("occurs twice");
-      }
-    }
-
-    private long length(Entry entry) {
-      long row = entry.shape()[entry.shape().length - 1];
-      if (row % entry.type().blockElements() != 0) {
-        throw in.problem(
-            "has rows of %d elements; %s has blocks of %d"
-                .formatted(row, entry.type(), entry.type().blockElements()));
-      }
-      try {
-        long length = 1;
-        for (long size : entry.shape()) {
-          length = Math.multiplyExact(length, size);
-        }
-        return Math.multiplyExact(
-            length / entry.type().blockElements(), (long) entry.type().blockBytes());
-      } catch (ArithmeticException e) {
-        throw new ModelLoadException(
-            "%s: tensor %s of shape %s is too large"
-                .formatted(file, Messages.quote(entry.name()), Arrays.toString(entry.shape())),
-            e);
       }
     }
 
@@ -282,10 +256,6 @@ record GgufHeader(Path file, GgufMetadata metadata, Map<String, GgufTensor> tens
         end = tensor.offset() + tensor.length();
         before = tensor.name();
       }
-    }
-
-    private static long align(long position, int alignment) {
-      return (position + alignment - 1) / alignment * alignment;
     }
   }
 }

@@ -46,10 +46,10 @@ public final class GgufImporter {
   private GgufImporter(Path file, OptionalInt layers, Optional<StorageType> type) {
     this.header = GgufHeader.read(file);
     GgufConfig.checkArchitecture(header.metadata());
-    this.vocabulary = GgufVocabulary.read(header.metadata());
+    this.vocabulary = new GgufVocabulary(header.metadata());
     GgufConfig reader = new GgufConfig(header, vocabulary);
     LlamaConfig whole = reader.read(reader.blockCount(), StorageType.F32);
-    this.weights = GgufWeights.of(header, whole);
+    this.weights = new GgufWeights(header, whole);
     this.layersInFile = whole.layers();
     this.type = type;
     if (layers.isPresent() && layers.getAsInt() > layersInFile) {
@@ -115,10 +115,10 @@ public final class GgufImporter {
     }
   }
 
-  /** Told how far an import has come, by the thread that runs it. */
+  /** Receives the progress of an import, on the thread that runs it. */
   @FunctionalInterface
   public interface Progress {
-    /** Takes the number of tensors written so far and of all to write. */
+    /** Receives the number of tensors written so far and in total. */
     void progress(int done, int total);
   }
 
@@ -132,12 +132,12 @@ public final class GgufImporter {
     return layersInFile;
   }
 
-  /** Returns in a few words what kind of vocabulary the file has, such as {@code gpt2}. */
+  /** Returns the kind of the file's vocabulary, such as {@code gpt2}. */
   public String vocabularyKind() {
     return vocabulary.kind().name().toLowerCase(Locale.ROOT);
   }
 
-  /** Returns what a user should know about the import, a sentence each; empty as a rule. */
+  /** Returns what a user should know about the import, one sentence each; usually empty. */
   public List<String> notes() {
     return List.copyOf(vocabulary.notes());
   }
@@ -158,8 +158,7 @@ public final class GgufImporter {
    * memory.
    *
    * @param dir a directory that does not exist or is empty
-   * @throws ModelLoadException if the file cannot be read any more or has weights that are no
-   *     numbers
+   * @throws ModelLoadException if the file can no longer be read or has weights that are not finite
    * @throws LlaraException if the directory is not new or empty, or cannot be written
    */
   public void write(Path dir, Progress progress) {
@@ -171,7 +170,8 @@ public final class GgufImporter {
     tokenizer.write(dir, config.maxPositionEmbeddings());
     checkTokenizer(dir);
     AtomicFiles.writeJson(
-        dir.resolve(CheckpointDirectory.CONFIG), GgufConfig.toJson(config, vocabulary.paddingId()));
+        dir.resolve(CheckpointDirectory.CONFIG),
+        GgufConfig.toJson(config, vocabulary.special(GgufVocabulary.PADDING)));
     int total = LlamaTensors.all(config).size();
     int[] done = {0};
     try (GgufRows rows = new GgufRows(header.file())) {

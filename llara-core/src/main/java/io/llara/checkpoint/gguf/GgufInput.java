@@ -1,37 +1,33 @@
 package io.llara.checkpoint.gguf;
 
+import com.google.common.base.Utf8;
+import com.google.common.io.CountingInputStream;
 import io.llara.ModelLoadException;
+import java.io.BufferedInputStream;
 import java.io.EOFException;
 import java.io.IOException;
-import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
-import java.nio.channels.FileChannel;
-import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
 
 /**
  * Reads the numbers and strings of a GGUF header one after another. Nothing is allocated before it
  * is known that the file has as many bytes. Every error names what was being read.
  */
-final class GgufInput {
-  private static final int BUFFER_BYTES = 1 << 16;
-
+final class GgufInput implements AutoCloseable {
   private final Path file;
-  private final FileChannel channel;
+  private final CountingInputStream in;
   private final long size;
   private final long limit;
-  private final ByteBuffer buffer = ByteBuffer.allocate(BUFFER_BYTES);
 
   /** What is being read, for messages. */
   private String where = "the header";
 
-  GgufInput(Path file, FileChannel channel, long maxBytes) throws IOException {
+  GgufInput(Path file, long maxBytes) throws IOException {
     this.file = file;
-    this.channel = channel;
-    this.size = channel.size();
+    this.size = Files.size(file);
     this.limit = maxBytes;
-    buffer.order(ByteOrder.LITTLE_ENDIAN).limit(0);
+    this.in = new CountingInputStream(new BufferedInputStream(Files.newInputStream(file), 1 << 16));
   }
 
   /** Says what is read next. */
@@ -44,66 +40,47 @@ final class GgufInput {
   }
 
   /** Returns how many bytes of the file have been read. */
-  long position() throws IOException {
-    return channel.position() - buffer.remaining();
+  long position() {
+    return in.getCount();
   }
 
-  int u8() throws IOException {
-    return Byte.toUnsignedInt(next(1).get());
+  /** Reads an unsigned number of up to eight bytes; those from 2^63 on come out negative. */
+  long number(int bytes) throws IOException {
+    byte[] littleEndian = bytes(bytes);
+    long number = 0;
+    for (int i = bytes - 1; i >= 0; i--) {
+      number = number << 8 | Byte.toUnsignedInt(littleEndian[i]);
+    }
+    return number;
   }
 
-  long u32() throws IOException {
-    return Integer.toUnsignedLong(next(4).getInt());
-  }
-
-  /** Reads eight bytes; numbers from 2^63 on come out negative. */
-  long u64() throws IOException {
-    return next(8).getLong();
+  /** Reads a number of eight bytes that counts something. */
+  int count(String what, int max) throws IOException {
+    long count = number(8);
+    if (count < 0 || count > max) {
+      throw problem(
+          "%s %s; expected at most %d".formatted(what, Long.toUnsignedString(count), max));
+    }
+    return (int) count;
   }
 
   /** Reads a string with its length before it. */
   String string(int maxBytes) throws IOException {
-    long length = u64();
-    if (length < 0 || length > maxBytes) {
-      throw problem(
-          "is said to have a string of %s bytes; expected at most %d"
-              .formatted(Long.toUnsignedString(length), maxBytes));
+    byte[] bytes = bytes(count("has a string whose length in bytes is", maxBytes));
+    if (!Utf8.isWellFormed(bytes)) {
+      throw problem("has a string that is not UTF-8 text");
     }
-    if (length == 0) {
-      return "";
-    }
-    try {
-      return StandardCharsets.UTF_8.newDecoder().decode(bytes(length)).toString();
-    } catch (CharacterCodingException e) {
-      throw new ModelLoadException(
-          "%s: %s has a string that is not UTF-8 text".formatted(file, where), e);
-    }
-  }
-
-  /** Reads so many bytes. */
-  ByteBuffer bytes(long count) throws IOException {
-    require(count);
-    ByteBuffer bytes = ByteBuffer.allocate((int) count).order(ByteOrder.LITTLE_ENDIAN);
-    while (bytes.hasRemaining()) {
-      if (!buffer.hasRemaining()) {
-        refill(1);
-      }
-      int part = Math.min(bytes.remaining(), buffer.remaining());
-      bytes.put(buffer.slice(buffer.position(), part));
-      buffer.position(buffer.position() + part);
-    }
-    return bytes.flip();
+    return new String(bytes, StandardCharsets.UTF_8);
   }
 
   /** Fails unless so many more bytes can be read. */
-  void require(long count) throws IOException {
-    long position = position();
-    if (count > size - position) {
+  void require(long count) {
+    if (count > size - position()) {
       throw problem(
           "needs %d more bytes but only %d follow; the file is truncated or damaged"
-              .formatted(count, size - position));
+              .formatted(count, size - position()));
     }
-    if (count > limit - position) {
+    if (count > limit - position()) {
       throw problem(
           "makes the header longer than %d bytes, the limit of this reader".formatted(limit));
     }
@@ -113,21 +90,17 @@ final class GgufInput {
     return new ModelLoadException("%s: %s %s".formatted(file, where, what));
   }
 
-  private ByteBuffer next(int count) throws IOException {
-    if (buffer.remaining() < count) {
-      require(count);
-      refill(count);
+  private byte[] bytes(int count) throws IOException {
+    require(count);
+    byte[] bytes = in.readNBytes(count);
+    if (bytes.length < count) {
+      throw new EOFException("the file became shorter while it was read");
     }
-    return buffer;
+    return bytes;
   }
 
-  private void refill(int count) throws IOException {
-    buffer.compact();
-    while (buffer.position() < count) {
-      if (channel.read(buffer) < 0) {
-        throw new EOFException("the file became shorter while it was read");
-      }
-    }
-    buffer.flip();
+  @Override
+  public void close() throws IOException {
+    in.close();
   }
 }

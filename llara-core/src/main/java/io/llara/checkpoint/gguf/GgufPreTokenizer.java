@@ -1,11 +1,13 @@
 package io.llara.checkpoint.gguf;
 
-import com.google.common.collect.ImmutableMap;
+import com.google.common.base.Splitter;
 import com.google.gson.JsonElement;
-import io.llara.io.StrictJson;
-import java.util.ArrayList;
+import com.google.gson.JsonParser;
+import com.google.gson.JsonPrimitive;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.Collectors;
 
 /**
  * The ways to cut a text before byte-pair encoding that a GGUF file may name in {@code
@@ -14,87 +16,32 @@ import java.util.Optional;
  */
 enum GgufPreTokenizer {
   /** llama.cpp's choice for files that name none. */
-  DEFAULT(
-      false,
-      false,
-      List.of("[\\p{P}\\$\\+<=>\\^~\\|]+", Expressions.GPT2, "\\p{N}+", "[0-9][0-9][0-9]"),
-      "default"),
-  /** GPT-2's. */
-  GPT2(
-      false,
-      false,
-      List.of(Expressions.GPT2),
-      "gpt-2",
-      "gpt2",
-      "phi-2",
-      "mpt",
-      "olmo",
-      "jais",
-      "trillion",
-      "mellum",
-      "granite-docling"),
+  DEFAULT("default", "[\\p{P}\\$\\+<=>\\^~\\|]+", Expressions.GPT2, "\\p{N}+", "[0-9][0-9][0-9]"),
+  GPT2("gpt-2 gpt2 phi-2 mpt olmo jais trillion mellum granite-docling", Expressions.GPT2),
   /** GPT-2's, after every digit is cut off. */
   DIGITS(
-      false,
-      false,
-      List.of("\\p{N}", Expressions.GPT2),
-      "smollm",
-      "starcoder",
-      "refact",
-      "command-r",
-      "codeshell",
-      "exaone",
-      "minerva-7b"),
-  /** LLaMA 3's; a piece that is a token is not put together by merges, and BOS comes first. */
-  LLAMA3(
-      true,
-      true,
-      List.of(Expressions.llama3("{1,3}")),
-      "llama-bpe",
-      "llama3",
-      "llama-v3",
-      "falcon3",
-      "pixtral"),
+      "smollm starcoder refact command-r codeshell exaone minerva-7b", "\\p{N}", Expressions.GPT2),
+  /** A piece that is a token is taken as it is, without merging, and BOS comes first. */
+  LLAMA3("llama-bpe llama3 llama-v3 falcon3 pixtral", Expressions.llama3("{1,3}")),
   /** The expression of LLaMA 3 alone. */
-  LLAMA3_MERGED(false, false, List.of(Expressions.llama3("{1,3}")), "smaug-bpe", "dbrx"),
+  LLAMA3_MERGED("smaug-bpe dbrx", Expressions.llama3("{1,3}")),
   /** As LLaMA 3's, with one digit at a time. */
-  QWEN2(
-      false,
-      false,
-      List.of(Expressions.llama3("")),
-      "qwen2",
-      "stablelm2",
-      "deepseek-r1-qwen",
-      "megrez"),
-  /** Falcon's. */
-  FALCON(
-      false,
-      false,
-      List.of("[\\p{P}\\$\\+<=>\\^~\\|`]+", Expressions.GPT2, "[0-9][0-9][0-9]"),
-      "falcon"),
-  /** DeepSeek Coder's. */
+  QWEN2("qwen2 stablelm2 deepseek-r1-qwen megrez", Expressions.llama3("")),
+  FALCON("falcon", "[\\p{P}\\$\\+<=>\\^~\\|`]+", Expressions.GPT2, "[0-9][0-9][0-9]"),
   DEEPSEEK_CODER(
-      false,
-      false,
-      List.of(
-          "[\\r\\n]",
-          "\\s?\\p{L}+",
-          "\\s?\\p{P}+",
-          "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+",
-          "\\p{N}"),
-      "deepseek-coder");
+      "deepseek-coder",
+      "[\\r\\n]",
+      "\\s?\\p{L}+",
+      "\\s?\\p{P}+",
+      "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+",
+      "\\p{N}");
 
-  private final boolean ignoresMerges;
-  private final boolean addsBos;
-  private final List<String> expressions;
   private final List<String> spellings;
+  private final List<String> expressions;
 
-  GgufPreTokenizer(
-      boolean ignoresMerges, boolean addsBos, List<String> expressions, String... spellings) {
-    this.ignoresMerges = ignoresMerges;
-    this.addsBos = addsBos;
-    this.expressions = expressions;
-    this.spellings = List.of(spellings);
+  GgufPreTokenizer(String spellings, String... expressions) {
+    this.spellings = Splitter.on(' ').splitToList(spellings);
+    this.expressions = List.of(expressions);
   }
 
   /** Expressions that several share. */
@@ -113,63 +60,44 @@ enum GgufPreTokenizer {
 
   /** Returns whether a piece that is a token is taken as it is. */
   boolean ignoresMerges() {
-    return ignoresMerges;
+    return this == LLAMA3;
   }
 
   /** Returns whether BOS goes before a text unless the file says otherwise. */
   boolean addsBos() {
-    return addsBos;
+    return this == LLAMA3;
   }
 
   /** Returns the one that a file means by a name. */
   static Optional<GgufPreTokenizer> named(String name) {
-    for (GgufPreTokenizer one : values()) {
-      if (one.spellings.contains(name)) {
-        return Optional.of(one);
-      }
-    }
-    return Optional.empty();
+    return Arrays.stream(values()).filter(one -> one.spellings.contains(name)).findFirst();
   }
 
   /** Returns all names that are known. */
   static String names() {
-    List<String> names = new ArrayList<>();
-    for (GgufPreTokenizer one : values()) {
-      names.addAll(one.spellings);
-    }
-    return String.join(", ", names);
+    return Arrays.stream(values())
+        .flatMap(one -> one.spellings.stream())
+        .collect(Collectors.joining(", "));
   }
 
   /** Returns the {@code pre_tokenizer} of a tokenizer.json. */
   JsonElement toJson() {
-    List<Object> steps = new ArrayList<>();
-    for (String expression : expressions) {
-      steps.add(
-          ImmutableMap.of(
-              "type",
-              "Split",
-              "pattern",
-              ImmutableMap.of("Regex", expression),
-              "behavior",
-              "Isolated",
-              "invert",
-              false));
-    }
-    steps.add(byteLevel(false));
-    return StrictJson.tree(ImmutableMap.of("type", "Sequence", "pretokenizers", steps));
+    String split =
+        "{\"type\": \"Split\", \"pattern\": {\"Regex\": %s}, \"behavior\": \"Isolated\","
+            + " \"invert\": false}, ";
+    String steps =
+        expressions.stream()
+            .map(expression -> split.formatted(new JsonPrimitive(expression)))
+            .collect(Collectors.joining());
+    return JsonParser.parseString(
+        "{\"type\": \"Sequence\", \"pretokenizers\": [%s%s]}".formatted(steps, byteLevel(false)));
   }
 
   /** Returns the component that writes bytes as printable characters, or the way back. */
   static JsonElement byteLevel(boolean cutting) {
-    return StrictJson.tree(
-        ImmutableMap.of(
-            "type",
-            "ByteLevel",
-            "add_prefix_space",
-            false,
-            "trim_offsets",
-            true,
-            "use_regex",
-            cutting));
+    return JsonParser.parseString(
+        """
+        {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": %s}"""
+            .formatted(cutting));
   }
 }

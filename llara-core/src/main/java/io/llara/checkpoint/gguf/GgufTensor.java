@@ -10,15 +10,6 @@ package io.llara.checkpoint.gguf;
  * @param length the number of bytes
  */
 record GgufTensor(String name, GgufType type, long[] shape, long offset, long length) {
-  GgufTensor {
-    shape = shape.clone();
-  }
-
-  @Override
-  public long[] shape() {
-    return shape.clone();
-  }
-
   /** Returns the number of elements of a row, the innermost size. */
   long rowElements() {
     return shape[shape.length - 1];

@@ -1,10 +1,11 @@
 package io.llara.checkpoint.gguf;
 
-import com.google.common.collect.ImmutableMap;
 import com.google.gson.JsonArray;
 import com.google.gson.JsonElement;
 import com.google.gson.JsonNull;
 import com.google.gson.JsonObject;
+import com.google.gson.JsonParser;
+import com.google.gson.JsonPrimitive;
 import io.llara.checkpoint.gguf.GgufVocabulary.Kind;
 import io.llara.checkpoint.gguf.GgufVocabulary.Merge;
 import io.llara.checkpoint.gguf.GgufVocabulary.TokenType;
@@ -13,9 +14,9 @@ import io.llara.io.StrictJson;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Map;
-import java.util.OptionalInt;
+import java.util.stream.Collectors;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
 
 /**
  * Writes the vocabulary of a GGUF file as Hugging Face's libraries and {@code
@@ -23,21 +24,30 @@ import java.util.stream.IntStream;
  * {@code special_tokens_map.json}.
  */
 final class GgufTokenizerFiles {
-  /** SentencePiece's sign for a space. */
-  private static final String SPACE = "\u2581";
+  private static final String NORMALIZER =
+      """
+      {"type": "Sequence", "normalizers": [
+        %s {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}]}""";
+
+  private static final String DECODER =
+      """
+      {"type": "Sequence", "decoders": [
+        {"type": "Replace", "pattern": {"String": "\u2581"}, "content": " "},
+        {"type": "ByteFallback"}, {"type": "Fuse"} %s]}""";
 
   private final GgufVocabulary vocabulary;
+  private final boolean sentencePiece;
 
   GgufTokenizerFiles(GgufVocabulary vocabulary) {
     this.vocabulary = vocabulary;
+    this.sentencePiece = vocabulary.kind() == Kind.LLAMA;
   }
 
   /** Writes the three files into a directory. */
   void write(Path dir, int maxTokens) {
     AtomicFiles.writeJson(dir.resolve("tokenizer.json"), tokenizer());
-    JsonObject names = names();
-    AtomicFiles.writeJson(dir.resolve("special_tokens_map.json"), names);
-    AtomicFiles.writeJson(dir.resolve("tokenizer_config.json"), settings(names, maxTokens));
+    AtomicFiles.writeJson(dir.resolve("special_tokens_map.json"), names());
+    AtomicFiles.writeJson(dir.resolve("tokenizer_config.json"), settings(maxTokens));
   }
 
   /** The tokens that are not part of the text proper, in the order of their ids. */
@@ -48,25 +58,18 @@ final class GgufTokenizerFiles {
 
   private JsonObject names() {
     JsonObject names = new JsonObject();
-    name(names, "bos_token", vocabulary.bosId());
-    name(names, "eos_token", vocabulary.eosId());
-    name(names, "unk_token", vocabulary.unknownId());
-    name(names, "pad_token", vocabulary.paddingId());
+    vocabulary.specials().forEach((role, id) -> names.addProperty(role, vocabulary.token(id)));
     return names;
   }
 
-  private void name(JsonObject names, String key, OptionalInt id) {
-    id.ifPresent(known -> names.addProperty(key, vocabulary.token(known)));
-  }
-
-  private JsonObject settings(JsonObject names, int maxTokens) {
+  private JsonObject settings(int maxTokens) {
     JsonObject settings = new JsonObject();
     JsonObject added = new JsonObject();
-    addedIds().forEach(id -> added.add(Integer.toString(id), describe(id)));
+    addedIds().forEach(id -> added.add(Integer.toString(id), describe(new JsonObject(), id)));
     settings.addProperty("add_bos_token", vocabulary.addsBos());
     settings.addProperty("add_eos_token", vocabulary.addsEos());
     settings.add("added_tokens_decoder", added);
-    names.asMap().forEach(settings::add);
+    names().asMap().forEach(settings::add);
     vocabulary
         .chatTemplate()
         .ifPresent(template -> settings.addProperty("chat_template", template));
@@ -77,8 +80,7 @@ final class GgufTokenizerFiles {
     return settings;
   }
 
-  private JsonObject describe(int id) {
-    JsonObject token = new JsonObject();
+  private JsonObject describe(JsonObject token, int id) {
     token.addProperty("content", vocabulary.token(id));
     for (String no : List.of("single_word", "lstrip", "rstrip", "normalized")) {
       token.addProperty(no, false);
@@ -88,15 +90,13 @@ final class GgufTokenizerFiles {
   }
 
   private JsonObject tokenizer() {
-    boolean sentencePiece = vocabulary.kind() == Kind.LLAMA;
     JsonArray added = new JsonArray();
     addedIds()
         .forEach(
             id -> {
               JsonObject token = new JsonObject();
               token.addProperty("id", id);
-              describe(id).asMap().forEach(token::add);
-              added.add(token);
+              added.add(describe(token, id));
             });
     JsonObject json = new JsonObject();
     json.addProperty("version", "1.0");
@@ -117,82 +117,63 @@ final class GgufTokenizerFiles {
   }
 
   private JsonElement normalizer() {
-    List<Object> steps = new ArrayList<>();
-    if (vocabulary.addsSpace()) {
-      steps.add(ImmutableMap.of("type", "Prepend", "prepend", SPACE));
-    }
-    steps.add(replace(" ", SPACE));
-    return StrictJson.tree(ImmutableMap.of("type", "Sequence", "normalizers", steps));
+    String prepend = "{\"type\": \"Prepend\", \"prepend\": \"\u2581\"},";
+    return JsonParser.parseString(NORMALIZER.formatted(vocabulary.addsSpace() ? prepend : ""));
   }
 
   private JsonElement decoder() {
-    List<Object> steps = new ArrayList<>();
-    steps.add(replace(SPACE, " "));
-    steps.add(ImmutableMap.of("type", "ByteFallback"));
-    steps.add(ImmutableMap.of("type", "Fuse"));
-    if (vocabulary.addsSpace()) {
-      steps.add(ImmutableMap.of("type", "Strip", "content", " ", "start", 1, "stop", 0));
-    }
-    return StrictJson.tree(ImmutableMap.of("type", "Sequence", "decoders", steps));
-  }
-
-  private static Map<String, Object> replace(String text, String replacement) {
-    return ImmutableMap.of(
-        "type", "Replace", "pattern", ImmutableMap.of("String", text), "content", replacement);
+    String strip = ", {\"type\": \"Strip\", \"content\": \" \", \"start\": 1, \"stop\": 0}";
+    return JsonParser.parseString(DECODER.formatted(vocabulary.addsSpace() ? strip : ""));
   }
 
   /** What goes around a text: BOS and EOS where the file asks for them. */
   private JsonElement postProcessor() {
-    if (!vocabulary.addsBos() && !vocabulary.addsEos()) {
+    List<Integer> before = marker(vocabulary.addsBos(), GgufVocabulary.BOS);
+    List<Integer> after = marker(vocabulary.addsEos(), GgufVocabulary.EOS);
+    if (before.isEmpty() && after.isEmpty()) {
       return JsonNull.INSTANCE;
     }
-    ImmutableMap.Builder<String, Object> special = ImmutableMap.builder();
-    List<Object> pair = new ArrayList<>();
-    List<Object> single = List.of();
+    List<String> pieces = new ArrayList<>();
     for (int part = 0; part < 2; part++) {
-      if (vocabulary.addsBos()) {
-        pair.add(reference(special, vocabulary.bosId().orElseThrow(), part));
-      }
-      pair.add(
-          ImmutableMap.of(
-              "Sequence", ImmutableMap.of("id", part == 0 ? "A" : "B", "type_id", part)));
-      if (vocabulary.addsEos()) {
-        pair.add(reference(special, vocabulary.eosId().orElseThrow(), part));
-      }
-      if (part == 0) {
-        single = List.copyOf(pair);
-      }
+      String text = "{\"Sequence\": {\"id\": \"%s\", \"type_id\": %d}}";
+      pieces.addAll(references(before, part));
+      pieces.add(text.formatted(part == 0 ? "A" : "B", part));
+      pieces.addAll(references(after, part));
     }
-    return StrictJson.tree(
-        ImmutableMap.of(
-            "type",
-            "TemplateProcessing",
-            "single",
-            single,
-            "pair",
-            pair,
-            "special_tokens",
-            special.buildKeepingLast()));
+    String tokens =
+        Stream.concat(before.stream(), after.stream())
+            .distinct()
+            .map(
+                id ->
+                    "%1$s: {\"id\": %1$s, \"ids\": [%2$d], \"tokens\": [%1$s]}"
+                        .formatted(quoted(id), id))
+            .collect(Collectors.joining(", "));
+    return JsonParser.parseString(
+        "{\"type\": \"TemplateProcessing\", \"single\": %s, \"pair\": %s, \"special_tokens\": {%s}}"
+            .formatted(pieces.subList(0, pieces.size() / 2), pieces, tokens));
   }
 
-  private Object reference(ImmutableMap.Builder<String, Object> special, int id, int part) {
-    String name = vocabulary.token(id);
-    special.put(name, ImmutableMap.of("id", name, "ids", List.of(id), "tokens", List.of(name)));
-    return ImmutableMap.of("SpecialToken", ImmutableMap.of("id", name, "type_id", part));
+  private List<Integer> marker(boolean used, String role) {
+    return used ? vocabulary.special(role).stream().toList() : List.of();
+  }
+
+  private List<String> references(List<Integer> ids, int part) {
+    String token = "{\"SpecialToken\": {\"id\": %s, \"type_id\": %d}}";
+    return ids.stream().map(id -> token.formatted(quoted(id), part)).toList();
+  }
+
+  private JsonElement quoted(int id) {
+    return new JsonPrimitive(vocabulary.token(id));
   }
 
   private JsonObject model() {
-    boolean sentencePiece = vocabulary.kind() == Kind.LLAMA;
     JsonObject ids = new JsonObject();
     IntStream.range(0, vocabulary.size()).forEach(id -> ids.addProperty(vocabulary.token(id), id));
+    JsonElement unknown = names().get(GgufVocabulary.UNKNOWN);
     JsonObject json = new JsonObject();
     json.addProperty("type", "BPE");
     json.add("dropout", JsonNull.INSTANCE);
-    json.addProperty(
-        "unk_token",
-        sentencePiece && vocabulary.unknownId().isPresent()
-            ? vocabulary.token(vocabulary.unknownId().getAsInt())
-            : null);
+    json.add("unk_token", sentencePiece ? unknown : JsonNull.INSTANCE);
     json.add("continuing_subword_prefix", JsonNull.INSTANCE);
     json.add("end_of_word_suffix", JsonNull.INSTANCE);
     json.addProperty("fuse_unk", sentencePiece);
@@ -206,25 +187,17 @@ final class GgufTokenizerFiles {
   }
 
   /** Merges as "left right", which all readers know, or as pairs if a token has a space. */
-  private JsonArray merges() {
+  private JsonElement merges() {
+    List<Merge> merges = vocabulary.merges();
     boolean asPairs =
-        vocabulary.merges().stream().anyMatch(merge -> (left(merge) + right(merge)).contains(" "));
-    JsonArray merges = new JsonArray();
-    for (Merge merge : vocabulary.merges()) {
-      if (asPairs) {
-        merges.add(StrictJson.tree(List.of(left(merge), right(merge))));
-      } else {
-        merges.add(left(merge) + " " + right(merge));
-      }
-    }
-    return merges;
-  }
-
-  private String left(Merge merge) {
-    return vocabulary.token(merge.left());
-  }
-
-  private String right(Merge merge) {
-    return vocabulary.token(merge.right());
+        merges.stream().anyMatch(merge -> (merge.left() + merge.right()).contains(" "));
+    return StrictJson.tree(
+        merges.stream()
+            .map(
+                merge ->
+                    asPairs
+                        ? List.of(merge.left(), merge.right())
+                        : merge.left() + " " + merge.right())
+            .toList());
   }
 }

@@ -1,5 +1,6 @@
 package io.llara.checkpoint.gguf;
 
+import com.google.common.base.Splitter;
 import io.llara.checkpoint.HalfFloats;
 import io.llara.checkpoint.StorageType;
 import java.nio.ByteBuffer;
@@ -43,10 +44,9 @@ enum GgufType {
     @Override
     void decode(ByteBuffer in, int from, float[] out, int to) {
       float scale = half(in, from);
-      for (int i = 0; i < 16; i++) {
-        int pair = in.get(from + 2 + i);
-        out[to + i] = scale * ((pair & 15) - 8);
-        out[to + 16 + i] = scale * ((pair >>> 4 & 15) - 8);
+      nibbles(in, from + 2, 0, out, to);
+      for (int i = to; i < to + 32; i++) {
+        out[i] = scale * (out[i] - 8);
       }
     }
   },
@@ -56,10 +56,9 @@ enum GgufType {
     void decode(ByteBuffer in, int from, float[] out, int to) {
       float scale = half(in, from);
       float minimum = half(in, from + 2);
-      for (int i = 0; i < 16; i++) {
-        int pair = in.get(from + 4 + i);
-        out[to + i] = scale * (pair & 15) + minimum;
-        out[to + 16 + i] = scale * (pair >>> 4 & 15) + minimum;
+      nibbles(in, from + 4, 0, out, to);
+      for (int i = to; i < to + 32; i++) {
+        out[i] = scale * out[i] + minimum;
       }
     }
   },
@@ -68,11 +67,9 @@ enum GgufType {
     @Override
     void decode(ByteBuffer in, int from, float[] out, int to) {
       float scale = half(in, from);
-      int fifth = in.getInt(from + 2);
-      for (int i = 0; i < 16; i++) {
-        int pair = in.get(from + 6 + i);
-        out[to + i] = scale * ((pair & 15 | fifthBit(fifth, i)) - 16);
-        out[to + 16 + i] = scale * ((pair >>> 4 & 15 | fifthBit(fifth, i + 16)) - 16);
+      nibbles(in, from + 6, in.getInt(from + 2), out, to);
+      for (int i = to; i < to + 32; i++) {
+        out[i] = scale * (out[i] - 16);
       }
     }
   },
@@ -82,11 +79,9 @@ enum GgufType {
     void decode(ByteBuffer in, int from, float[] out, int to) {
       float scale = half(in, from);
       float minimum = half(in, from + 2);
-      int fifth = in.getInt(from + 4);
-      for (int i = 0; i < 16; i++) {
-        int pair = in.get(from + 8 + i);
-        out[to + i] = scale * (pair & 15 | fifthBit(fifth, i)) + minimum;
-        out[to + 16 + i] = scale * (pair >>> 4 & 15 | fifthBit(fifth, i + 16)) + minimum;
+      nibbles(in, from + 8, in.getInt(from + 4), out, to);
+      for (int i = to; i < to + 32; i++) {
+        out[i] = scale * out[i] + minimum;
       }
     }
   },
@@ -122,31 +117,13 @@ enum GgufType {
   };
 
   /** Types that other programs know, for messages; numbers without a name were given up. */
-  private static final Map<Integer, String> OTHERS =
-      Map.ofEntries(
-          Map.entry(9, "Q8_1"),
-          Map.entry(10, "Q2_K"),
-          Map.entry(11, "Q3_K"),
-          Map.entry(12, "Q4_K"),
-          Map.entry(13, "Q5_K"),
-          Map.entry(15, "Q8_K"),
-          Map.entry(16, "IQ2_XXS"),
-          Map.entry(17, "IQ2_XS"),
-          Map.entry(18, "IQ3_XXS"),
-          Map.entry(19, "IQ1_S"),
-          Map.entry(20, "IQ4_NL"),
-          Map.entry(21, "IQ3_S"),
-          Map.entry(22, "IQ2_S"),
-          Map.entry(23, "IQ4_XS"),
-          Map.entry(24, "I8"),
-          Map.entry(25, "I16"),
-          Map.entry(26, "I32"),
-          Map.entry(27, "I64"),
-          Map.entry(28, "F64"),
-          Map.entry(29, "IQ1_M"),
-          Map.entry(34, "TQ1_0"),
-          Map.entry(35, "TQ2_0"),
-          Map.entry(39, "MXFP4"));
+  private static final Map<String, String> OTHERS =
+      Splitter.on(' ')
+          .withKeyValueSeparator(':')
+          .split(
+              "9:Q8_1 10:Q2_K 11:Q3_K 12:Q4_K 13:Q5_K 15:Q8_K 16:IQ2_XXS 17:IQ2_XS 18:IQ3_XXS"
+                  + " 19:IQ1_S 20:IQ4_NL 21:IQ3_S 22:IQ2_S 23:IQ4_XS 24:I8 25:I16 26:I32 27:I64"
+                  + " 28:F64 29:IQ1_M 34:TQ1_0 35:TQ2_0 39:MXFP4");
 
   private final int id;
   private final int blockElements;
@@ -187,13 +164,9 @@ enum GgufType {
 
   /** Returns the name of any type by its number. */
   static String name(long id) {
-    return numbered(id)
-        .map(GgufType::name)
-        .orElseGet(
-            () ->
-                id >= 0 && id < 256 && OTHERS.containsKey((int) id)
-                    ? OTHERS.get((int) id) + " (number " + id + ")"
-                    : "number " + id);
+    String other = OTHERS.get(Long.toString(id));
+    String unread = other == null ? "number " + id : other + " (number " + id + ")";
+    return numbered(id).map(GgufType::name).orElse(unread);
   }
 
   /** Returns the names of the types that are read. */
@@ -205,7 +178,12 @@ enum GgufType {
     return HalfFloats.fromF16(in.getShort(at));
   }
 
-  private static int fifthBit(int bits, int index) {
-    return (bits >>> index & 1) << 4;
+  /** Reads 32 times four bits, the second half in the high nibbles, under their fifth bits. */
+  private static void nibbles(ByteBuffer in, int from, int fifths, float[] out, int to) {
+    for (int i = 0; i < 16; i++) {
+      int pair = in.get(from + i);
+      out[to + i] = pair & 15 | (fifths >>> i & 1) << 4;
+      out[to + 16 + i] = pair >>> 4 & 15 | (fifths >>> i + 16 & 1) << 4;
+    }
   }
 }

@@ -1,6 +1,7 @@
 package io.llara.checkpoint.gguf;
 
-import java.nio.ByteBuffer;
+import com.google.gson.JsonPrimitive;
+import java.io.IOException;
 
 /** The types of metadata values, in the order of their numbers in the file. */
 enum GgufValueType {
@@ -20,6 +21,8 @@ enum GgufValueType {
   INT64(8),
   FLOAT64(8);
 
+  private static final int MAX_STRING_BYTES = 16 << 20;
+
   private final int leastBytes;
 
   GgufValueType(int leastBytes) {
@@ -31,35 +34,32 @@ enum GgufValueType {
     return leastBytes;
   }
 
-  boolean isInteger() {
-    return switch (this) {
-      case UINT8, INT8, UINT16, INT16, UINT32, INT32, UINT64, INT64 -> true;
-      default -> false;
-    };
-  }
-
   /**
-   * Returns the number at an index of an array of this type. An unsigned one from 2^63 on becomes a
-   * Double.
+   * Reads a value of this type, arrays excepted. An unsigned number from 2^63 on becomes a double;
+   * single precision becomes the shortest decimal number that it stands for.
    */
-  Number number(ByteBuffer array, int index) {
-    int at = index * leastBytes;
+  JsonPrimitive read(GgufInput in) throws IOException {
+    if (this == STRING) {
+      return new JsonPrimitive(in.string(MAX_STRING_BYTES));
+    }
+    long bits = in.number(leastBytes);
     return switch (this) {
-      case UINT8, BOOL -> (long) Byte.toUnsignedInt(array.get(at));
-      case INT8 -> (long) array.get(at);
-      case UINT16 -> (long) Short.toUnsignedInt(array.getShort(at));
-      case INT16 -> (long) array.getShort(at);
-      case UINT32 -> Integer.toUnsignedLong(array.getInt(at));
-      case INT32 -> (long) array.getInt(at);
-      case UINT64 -> unsigned(array.getLong(at));
-      case INT64 -> array.getLong(at);
-      case FLOAT32 -> array.getFloat(at);
-      case FLOAT64 -> array.getDouble(at);
-      case STRING, ARRAY -> throw new IllegalStateException(this + " is not a number");
+      case BOOL -> bool(bits, in);
+      case INT8 -> new JsonPrimitive((byte) bits);
+      case INT16 -> new JsonPrimitive((short) bits);
+      case INT32 -> new JsonPrimitive((int) bits);
+      case FLOAT32 ->
+          new JsonPrimitive(Double.valueOf(Float.toString(Float.intBitsToFloat((int) bits))));
+      case FLOAT64 -> new JsonPrimitive(Double.longBitsToDouble(bits));
+      case UINT64 -> bits < 0 ? new JsonPrimitive(bits + 0x1p64) : new JsonPrimitive(bits);
+      default -> new JsonPrimitive(bits);
     };
   }
 
-  private static Number unsigned(long bits) {
-    return bits >= 0 ? (Number) Long.valueOf(bits) : Double.valueOf(bits + 0x1p64);
+  private static JsonPrimitive bool(long bits, GgufInput in) {
+    if (bits > 1) {
+      throw in.problem("is a truth value of %d; expected 0 or 1".formatted(bits));
+    }
+    return new JsonPrimitive(bits == 1);
   }
 }

@@ -2,21 +2,29 @@ package io.llara.checkpoint.gguf;
 
 import io.llara.ModelLoadException;
 import io.llara.UnsupportedModelException;
+import io.llara.io.JsonSection;
 import io.llara.io.Messages;
 import java.util.ArrayList;
-import java.util.Arrays;
+import java.util.Collections;
+import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.OptionalInt;
 import java.util.regex.Pattern;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
 
 /**
  * The tokens of a GGUF file's metadata, checked: kinds, special ids, and the merges of byte-pair
  * encoding. Files of kind {@code llama} have no merges but scores, from which the merges follow.
  */
 final class GgufVocabulary {
+  static final String BOS = "bos_token";
+  static final String EOS = "eos_token";
+  static final String UNKNOWN = "unk_token";
+  static final String PADDING = "pad_token";
+
   private static final String PREFIX = "tokenizer.ggml.";
   private static final String MODEL = PREFIX + "model";
   private static final String PRE = PREFIX + "pre";
@@ -51,42 +59,18 @@ final class GgufVocabulary {
     BYTE
   }
 
-  /**
-   * Two neighbouring tokens that become one.
-   *
-   * @param left the first, by id
-   * @param right the second, by id
-   */
-  record Merge(int left, int right) {}
+  /** Two neighbouring tokens that become one. */
+  record Merge(String left, String right) {}
 
-  private final GgufMetadata metadata;
+  private final JsonSection metadata;
   private final Kind kind;
   private final Optional<GgufPreTokenizer> preTokenizer;
   private final List<String> tokens;
-  private final Map<String, Integer> ids;
-  private final TokenType[] types;
+  private final Map<String, Integer> ids = new LinkedHashMap<>();
+  private final List<TokenType> types;
   private final List<Merge> merges;
-  private final OptionalInt bosId;
-  private final OptionalInt eosId;
-  private final OptionalInt unknownId;
-  private final OptionalInt paddingId;
+  private final Map<String, Integer> specials = new LinkedHashMap<>();
   private final List<String> notes = new ArrayList<>();
-
-  private GgufVocabulary(GgufMetadata metadata) {
-    this.metadata = metadata;
-    this.kind = readKind(metadata);
-    this.preTokenizer = kind == Kind.GPT2 ? Optional.of(readPreTokenizer()) : Optional.empty();
-    this.ids = new LinkedHashMap<>();
-    this.tokens = readTokens();
-    this.types = readTypes();
-    this.merges = kind == Kind.GPT2 ? readMerges() : scoredMerges();
-    this.bosId = id("bos_token_id", 1);
-    this.eosId = id("eos_token_id", 2);
-    this.unknownId = id("unknown_token_id", 0);
-    this.paddingId = id("padding_token_id", -1);
-    checkByteTokens();
-    checkEnds();
-  }
 
   /**
    * Reads the vocabulary.
@@ -95,8 +79,29 @@ final class GgufVocabulary {
    * @throws UnsupportedModelException if the vocabulary or its pre-tokenizer is of a kind that is
    *     not known
    */
-  static GgufVocabulary read(GgufMetadata metadata) {
-    return new GgufVocabulary(metadata);
+  GgufVocabulary(JsonSection metadata) {
+    this.metadata = metadata;
+    this.kind =
+        switch (metadata.requiredString(MODEL)) {
+          case "llama" -> Kind.LLAMA;
+          case "gpt2" -> Kind.GPT2;
+          default -> throw metadata.unsupported(MODEL, metadata.describe(MODEL), "llama, gpt2");
+        };
+    this.preTokenizer = kind == Kind.GPT2 ? Optional.of(readPreTokenizer()) : Optional.empty();
+    this.tokens = readTokens();
+    this.types = readTypes();
+    this.merges = kind == Kind.GPT2 ? readMerges() : scoredMerges();
+    readSpecial(BOS, "bos_token_id", 1);
+    readSpecial(EOS, "eos_token_id", 2);
+    readSpecial(UNKNOWN, "unknown_token_id", 0);
+    readSpecial(PADDING, "padding_token_id", tokens.size());
+    checkByteTokens();
+    if (addsBos() && special(BOS).isEmpty()) {
+      throw metadata.missing(PREFIX + "bos_token_id", "the id of the token before a text");
+    }
+    if (addsEos() && special(EOS).isEmpty()) {
+      throw metadata.missing(PREFIX + "eos_token_id", "the id of the token after a text");
+    }
   }
 
   Kind kind() {
@@ -116,7 +121,7 @@ final class GgufVocabulary {
   }
 
   TokenType type(int id) {
-    return types[id];
+    return types.get(id);
   }
 
   List<Merge> merges() {
@@ -128,20 +133,14 @@ final class GgufVocabulary {
     return notes;
   }
 
-  OptionalInt bosId() {
-    return bosId;
+  /** Returns the ids of the tokens with a role, by the names that Hugging Face gives the roles. */
+  Map<String, Integer> specials() {
+    return specials;
   }
 
-  OptionalInt eosId() {
-    return eosId;
-  }
-
-  OptionalInt unknownId() {
-    return unknownId;
-  }
-
-  OptionalInt paddingId() {
-    return paddingId;
+  /** Returns the id of the token with a role. */
+  Optional<Integer> special(String role) {
+    return Optional.ofNullable(specials.get(role));
   }
 
   /** Returns whether the beginning of a text is marked. */
@@ -162,7 +161,7 @@ final class GgufVocabulary {
 
   /** Returns whether characters without a token are spelled in bytes. */
   boolean hasByteTokens() {
-    return Arrays.asList(types).contains(TokenType.BYTE);
+    return types.contains(TokenType.BYTE);
   }
 
   /** Returns the template that turns a conversation into a text. */
@@ -172,33 +171,18 @@ final class GgufVocabulary {
 
   /** Returns whether a token steers the model and is never part of a text. */
   boolean isSpecial(int id) {
-    return types[id] == TokenType.CONTROL
-        || types[id] == TokenType.UNKNOWN
-        || is(bosId, id)
-        || is(eosId, id)
-        || is(unknownId, id);
-  }
-
-  private static boolean is(OptionalInt known, int id) {
-    return known.isPresent() && known.getAsInt() == id;
-  }
-
-  private static Kind readKind(GgufMetadata metadata) {
-    String model = metadata.requiredString(MODEL);
-    return switch (model) {
-      case "llama" -> Kind.LLAMA;
-      case "gpt2" -> Kind.GPT2;
-      default -> throw metadata.unsupported(MODEL, Messages.quote(model), "llama, gpt2");
-    };
+    return type(id) == TokenType.CONTROL
+        || type(id) == TokenType.UNKNOWN
+        || Stream.of(BOS, EOS, UNKNOWN).anyMatch(role -> special(role).equals(Optional.of(id)));
   }
 
   private GgufPreTokenizer readPreTokenizer() {
     Optional<String> name = metadata.string(PRE);
     if (name.isEmpty()) {
       notes.add(
-          "metadata key '%s' is missing; the text is cut as llama.cpp's default does it, which may"
+          "metadata key '%s' is missing; text is split as llama.cpp's default does, which may not"
                   .formatted(PRE)
-              + " not be what the model was trained with");
+              + " be what the model was trained with");
       return GgufPreTokenizer.DEFAULT;
     }
     return GgufPreTokenizer.named(name.get())
@@ -208,88 +192,87 @@ final class GgufVocabulary {
 
   private List<String> readTokens() {
     List<String> found =
-        metadata.strings(TOKENS).orElseThrow(() -> metadata.missing(TOKENS, "an array of strings"));
+        metadata.strings(TOKENS).orElseThrow(() -> metadata.missing(TOKENS, "a list of strings"));
     if (found.isEmpty()) {
       throw metadata.invalid(TOKENS, "empty", "one token at least");
     }
-    List<String> named = new ArrayList<>(found.size());
     for (int id = 0; id < found.size(); id++) {
       String token = found.get(id);
-      if (token.length() > MAX_TOKEN_CHARACTERS) {
-        throw metadata.invalid(
-            TOKENS,
-            "an array whose token %d has %d characters".formatted(id, token.length()),
-            "at most " + MAX_TOKEN_CHARACTERS);
-      }
+      requireLength(id, token, MAX_TOKEN_CHARACTERS, "");
       // A token without a name cannot be written; nothing in a text stands for it.
       String name = token.isEmpty() ? "[EMPTY_" + id + "]" : token;
       Integer before = ids.putIfAbsent(name, id);
       if (before != null) {
         throw metadata.invalid(
             TOKENS,
-            "an array where %s has the ids %d and %d".formatted(Messages.quote(name), before, id),
+            "a list where %s has the ids %d and %d".formatted(Messages.quote(name), before, id),
             "every token once");
       }
-      named.add(name);
     }
-    return List.copyOf(named);
+    return List.copyOf(ids.keySet());
   }
 
-  private TokenType[] readTypes() {
-    TokenType[] read = new TokenType[tokens.size()];
-    Optional<int[]> numbers = metadata.integers(TYPES);
-    if (numbers.isEmpty()) {
-      notes.add(
-          "metadata key '%s' is missing; it is guessed which tokens are bytes".formatted(TYPES));
-      for (int id = 0; id < read.length; id++) {
-        boolean isByte = kind == Kind.LLAMA && BYTE_TOKEN.matcher(tokens.get(id)).matches();
-        read[id] = isByte ? TokenType.BYTE : TokenType.NORMAL;
-      }
-      return read;
+  private void requireLength(int id, String token, int most, String where) {
+    if (token.length() > most) {
+      throw metadata.invalid(
+          TOKENS,
+          "a list whose token %d has %d characters".formatted(id, token.length()),
+          "at most " + most + where);
     }
-    requireLength(TYPES, numbers.get().length);
-    TokenType[] known = TokenType.values();
-    for (int id = 0; id < read.length; id++) {
-      int number = numbers.get()[id];
-      if (number < 1 || number > known.length) {
+  }
+
+  private List<TokenType> readTypes() {
+    if (!metadata.has(TYPES)) {
+      notes.add("metadata key '%s' is missing; which tokens are bytes is guessed".formatted(TYPES));
+      return tokens.stream()
+          .map(
+              token ->
+                  kind == Kind.LLAMA && BYTE_TOKEN.matcher(token).matches()
+                      ? TokenType.BYTE
+                      : TokenType.NORMAL)
+          .toList();
+    }
+    List<TokenType> known = List.of(TokenType.values());
+    List<Integer> numbers = oneEach(TYPES, metadata.integers(TYPES));
+    List<TokenType> read = new ArrayList<>(numbers.size());
+    for (int number : numbers) {
+      if (number < 1 || number > known.size()) {
         throw metadata.invalid(
             TYPES,
-            "an array with %d for token %d".formatted(number, id),
-            "1 to %d".formatted(known.length));
+            "a list with %d for token %d".formatted(number, read.size()),
+            "1 to %d".formatted(known.size()));
       }
-      read[id] = known[number - 1];
+      read.add(known.get(number - 1));
     }
     return read;
   }
 
-  private void requireLength(String key, int length) {
-    if (length != tokens.size()) {
+  private <T> List<T> oneEach(String key, List<T> values) {
+    if (values.size() != tokens.size()) {
       throw metadata.invalid(
           key,
-          "an array of %d values".formatted(length),
+          "a list of %d values".formatted(values.size()),
           "one for each of the %d tokens".formatted(tokens.size()));
     }
+    return values;
   }
 
   private List<Merge> readMerges() {
     List<String> found =
-        metadata.strings(MERGES).orElseThrow(() -> metadata.missing(MERGES, "an array of strings"));
+        metadata.strings(MERGES).orElseThrow(() -> metadata.missing(MERGES, "a list of strings"));
     List<Merge> read = new ArrayList<>(found.size());
-    for (int i = 0; i < found.size(); i++) {
-      String merge = found.get(i);
+    for (String merge : found) {
       // The first token may itself be a space.
       int space = merge.indexOf(' ', 1);
       String left = space < 0 ? "" : merge.substring(0, space);
       String right = space < 0 ? "" : merge.substring(space + 1);
-      Integer leftId = ids.get(left);
-      Integer rightId = ids.get(right);
-      if (leftId == null || rightId == null || !ids.containsKey(left + right)) {
+      if (!Stream.of(left, right, left + right).allMatch(ids::containsKey)) {
         throw metadata.invalid(
             MERGES,
-            "an array where merge %d is %s".formatted(i, Messages.quote(merge)),
+            "a list where merge %d is %s".formatted(read.size(), Messages.quote(merge)),
             "two tokens with a space between, which together are a token");
       }
-      read.add(new Merge(leftId, rightId));
+      read.add(new Merge(left, right));
     }
     return read;
   }
@@ -300,77 +283,58 @@ final class GgufVocabulary {
    * order is that of the ids, as in other conversions.
    */
   private List<Merge> scoredMerges() {
-    float[] scores =
-        metadata.floats(SCORES).orElseThrow(() -> metadata.missing(SCORES, "an array of numbers"));
-    requireLength(SCORES, scores.length);
-    record Scored(float score, Merge merge) {}
-    List<Scored> scored = new ArrayList<>();
-    for (int id = 0; id < scores.length; id++) {
-      if (!Float.isFinite(scores[id])) {
-        throw metadata.invalid(
-            SCORES, "an array with %s for token %d".formatted(scores[id], id), "finite numbers");
-      }
-      // Positive and negative zero are one score.
-      float score = scores[id] + 0f;
-      if (isTextual(id)) {
-        splits(id).forEach(merge -> scored.add(new Scored(score, merge)));
-      }
-    }
-    scored.sort((a, b) -> Float.compare(b.score(), a.score()));
-    return scored.stream().map(Scored::merge).toList();
+    List<Double> scores =
+        oneEach(
+            SCORES,
+            metadata
+                .numbers(SCORES)
+                .orElseThrow(() -> metadata.missing(SCORES, "a list of numbers")));
+    return IntStream.range(0, scores.size())
+        .filter(this::isTextual)
+        .boxed()
+        // Positive and negative zero are one score.
+        .sorted(Comparator.comparing((Integer id) -> -scores.get(id) + 0.0))
+        .flatMap(this::splits)
+        .toList();
   }
 
   /** Returns whether a token of kind {@code llama} stands for characters of a text. */
   private boolean isTextual(int id) {
-    return switch (types[id]) {
+    return switch (type(id)) {
       case NORMAL, USER_DEFINED, UNUSED -> true;
       case UNKNOWN, CONTROL, BYTE -> false;
     };
   }
 
-  private List<Merge> splits(int id) {
-    String token = tokens.get(id);
-    if (token.length() > MAX_SCORED_CHARACTERS) {
-      throw metadata.invalid(
-          TOKENS,
-          "an array whose token %d has %d characters".formatted(id, token.length()),
-          "at most %d in a vocabulary with scores".formatted(MAX_SCORED_CHARACTERS));
-    }
-    List<Merge> splits = new ArrayList<>();
-    for (int at = 1; at < token.length(); at++) {
-      if (Character.isLowSurrogate(token.charAt(at))) {
-        continue;
-      }
-      Integer left = ids.get(token.substring(0, at));
-      Integer right = left == null ? null : ids.get(token.substring(at));
-      if (left != null && right != null && isTextual(left) && isTextual(right)) {
-        splits.add(new Merge(left, right));
-      }
-    }
-    splits.sort(
-        (a, b) ->
-            a.left() != b.left()
-                ? Integer.compare(a.left(), b.left())
-                : Integer.compare(a.right(), b.right()));
-    return splits;
+  private Stream<Merge> splits(int id) {
+    String token = token(id);
+    requireLength(id, token, MAX_SCORED_CHARACTERS, " in a vocabulary with scores");
+    return IntStream.range(1, token.length())
+        .filter(at -> !Character.isLowSurrogate(token.charAt(at)))
+        .mapToObj(at -> new Merge(token.substring(0, at), token.substring(at)))
+        .filter(merge -> isTextual(merge.left()) && isTextual(merge.right()))
+        .sorted(
+            Comparator.comparing((Merge merge) -> ids.get(merge.left()))
+                .thenComparing(merge -> ids.get(merge.right())));
+  }
+
+  private boolean isTextual(String token) {
+    Integer id = ids.get(token);
+    return id != null && isTextual(id);
   }
 
   private void checkByteTokens() {
-    int count = 0;
-    for (int id = 0; id < types.length; id++) {
-      if (types[id] == TokenType.BYTE) {
-        count++;
-        if (!BYTE_TOKEN.matcher(tokens.get(id)).matches()) {
-          throw metadata.invalid(
-              TYPES,
-              "'byte' for token %d, %s".formatted(id, Messages.quote(tokens.get(id))),
-              "a name from <0x00> to <0xFF>");
-        }
+    int count = Collections.frequency(types, TokenType.BYTE);
+    for (int id = 0; id < size(); id++) {
+      if (type(id) == TokenType.BYTE && !BYTE_TOKEN.matcher(token(id)).matches()) {
+        throw metadata.invalid(
+            TYPES,
+            "'byte' for token %d, %s".formatted(id, Messages.quote(token(id))),
+            "a name from <0x00> to <0xFF>");
       }
     }
     if (count != 0 && count != BYTES) {
-      throw metadata.invalid(
-          TOKENS, "an array with %d byte tokens".formatted(count), "none or 256");
+      throw metadata.invalid(TOKENS, "a list with %d byte tokens".formatted(count), "none or 256");
     }
     if (count != 0 && kind == Kind.GPT2) {
       throw metadata.unsupported(
@@ -378,30 +342,16 @@ final class GgufVocabulary {
     }
   }
 
-  private void checkEnds() {
-    if (addsBos() && bosId.isEmpty()) {
-      throw metadata.missing(PREFIX + "bos_token_id", "the id of the token before a text");
-    }
-    if (addsEos() && eosId.isEmpty()) {
-      throw metadata.missing(PREFIX + "eos_token_id", "the id of the token after a text");
-    }
-  }
-
-  /** Returns a special id; of kind {@code llama} there are usual ones, where the file has none. */
-  private OptionalInt id(String name, int usual) {
+  /** Reads a special id; of kind {@code llama} there are usual ones, where the file has none. */
+  private void readSpecial(String role, String name, int usual) {
     String key = PREFIX + name;
-    Optional<Integer> id = metadata.integer(key);
-    if (id.isEmpty()) {
-      return kind == Kind.LLAMA && usual >= 0 && usual < tokens.size()
-          ? OptionalInt.of(usual)
-          : OptionalInt.empty();
-    }
-    if (id.get() >= tokens.size()) {
+    int id = metadata.integer(key).orElse(kind == Kind.LLAMA ? usual : size());
+    if (metadata.has(key) && (id < 0 || id >= size())) {
       throw metadata.invalid(
-          key,
-          id.get().toString(),
-          "an id below %d, the number of tokens".formatted(tokens.size()));
+          key, metadata.describe(key), "an id below %d, the number of tokens".formatted(size()));
     }
-    return OptionalInt.of(id.get());
+    if (id < size()) {
+      specials.put(role, id);
+    }
   }
 }

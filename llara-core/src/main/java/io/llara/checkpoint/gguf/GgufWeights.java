@@ -13,55 +13,45 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.channels.WritableByteChannel;
+import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
+import java.util.Set;
 
 /**
  * The weights of a GGUF file under their Hugging Face names, checked against the configuration, and
- * their way into a safetensors file: decoded, put in the other order where need be, narrowed.
+ * their way into a safetensors file: decoded, reordered where need be, narrowed.
  *
  * <p>GGUF keeps the two halves of each head's rotary pairs side by side, {@code (0, 1), (2, 3), …}:
- * the rows of q and k are put back to where element {@code i} is turned with {@code i + headDim /
+ * the rows of q and k are put back to where element {@code i} is rotated with {@code i + headDim /
  * 2}.
  */
 final class GgufWeights {
   /** Rows are read and written in portions of about this many elements. */
   private static final int PORTION = 1 << 18;
 
-  private static final Map<String, String> LAYER_NAMES =
-      Map.ofEntries(
-          Map.entry("attn_norm.weight", "input_layernorm.weight"),
-          Map.entry("attn_q.weight", "self_attn.q_proj.weight"),
-          Map.entry("attn_k.weight", "self_attn.k_proj.weight"),
-          Map.entry("attn_v.weight", "self_attn.v_proj.weight"),
-          Map.entry("attn_output.weight", "self_attn.o_proj.weight"),
-          Map.entry("attn_q.bias", "self_attn.q_proj.bias"),
-          Map.entry("attn_k.bias", "self_attn.k_proj.bias"),
-          Map.entry("attn_v.bias", "self_attn.v_proj.bias"),
-          Map.entry("attn_output.bias", "self_attn.o_proj.bias"),
-          Map.entry("ffn_norm.weight", "post_attention_layernorm.weight"),
-          Map.entry("ffn_gate.weight", "mlp.gate_proj.weight"),
-          Map.entry("ffn_up.weight", "mlp.up_proj.weight"),
-          Map.entry("ffn_down.weight", "mlp.down_proj.weight"));
-
+  /** What GGUF calls the parts of a layer and of the whole model. */
   private static final Map<String, String> NAMES =
-      Map.of(
-          GgufConfig.EMBEDDING,
-          LlamaTensors.EMBEDDING,
-          "output_norm.weight",
-          LlamaTensors.FINAL_NORM,
-          GgufConfig.HEAD,
-          LlamaTensors.HEAD);
+      Map.ofEntries(
+          Map.entry("input_layernorm", "attn_norm"),
+          Map.entry("self_attn.q_proj", "attn_q"),
+          Map.entry("self_attn.k_proj", "attn_k"),
+          Map.entry("self_attn.v_proj", "attn_v"),
+          Map.entry("self_attn.o_proj", "attn_output"),
+          Map.entry("post_attention_layernorm", "ffn_norm"),
+          Map.entry("mlp.gate_proj", "ffn_gate"),
+          Map.entry("mlp.up_proj", "ffn_up"),
+          Map.entry("mlp.down_proj", "ffn_down"),
+          Map.entry("embed_tokens", "token_embd"),
+          Map.entry("norm", "output_norm"),
+          Map.entry("lm_head", "output"));
 
-  private final GgufHeader header;
-  private final Map<String, GgufTensor> byName;
-
-  private GgufWeights(GgufHeader header, Map<String, GgufTensor> byName) {
-    this.header = header;
-    this.byName = byName;
-  }
+  private final Path file;
+  private final Map<String, GgufTensor> byName = new LinkedHashMap<>();
 
   /**
    * Finds the weights.
@@ -70,70 +60,42 @@ final class GgufWeights {
    * @throws ModelLoadException if one is missing or has another shape
    * @throws UnsupportedModelException if there is one that has no place in a LLaMA
    */
-  static GgufWeights of(GgufHeader header, LlamaConfig config) {
-    Map<String, GgufTensor> byName = new LinkedHashMap<>();
-    for (GgufTensor tensor : header.tensors().values()) {
-      if (!tensor.name().equals(GgufConfig.ROPE_FACTORS)) {
-        String name =
-            canonicalName(tensor.name(), config.layers())
-                .orElseThrow(
-                    () ->
-                        new UnsupportedModelException(
-                            "%s: tensor %s has no place in a LLaMA of %d layers; such a model is not"
-                                    .formatted(
-                                        header.file(),
-                                        Messages.quote(tensor.name()),
-                                        config.layers())
-                                + " supported"));
-        byName.put(name, tensor);
-      }
-    }
-    GgufWeights weights = new GgufWeights(header, byName);
-    LlamaTensors.all(config).forEach(weights::check);
-    return weights;
+  GgufWeights(GgufHeader header, LlamaConfig config) {
+    this.file = header.file();
+    Set<String> rest = new HashSet<>(header.tensors().keySet());
+    rest.remove(GgufConfig.ROPE_FACTORS);
+    Map<String, long[]> shapes = LlamaTensors.all(config);
+    shapes.keySet().forEach(name -> rest.remove(nameInFile(name)));
+    rest.stream()
+        .sorted()
+        .findFirst()
+        .ifPresent(
+            name -> {
+              throw new UnsupportedModelException(
+                  "%s: tensor %s has no place in a LLaMA of %d layers; such a model is not supported"
+                      .formatted(file, Messages.quote(name), config.layers()));
+            });
+    shapes.forEach((name, shape) -> byName.put(name, checked(header, nameInFile(name), shape)));
   }
 
-  /** Returns the name without the {@code model.} prefix that a tensor of GGUF has elsewhere. */
-  private static Optional<String> canonicalName(String name, int layers) {
-    String[] parts = name.split("\\.", 3);
-    if (parts.length == 3 && parts[0].equals("blk") && parts[1].matches("0|[1-9][0-9]{0,3}")) {
-      int layer = Integer.parseInt(parts[1]);
-      return layer < layers
-          ? Optional.ofNullable(LAYER_NAMES.get(parts[2]))
-              .map(inLayer -> "layers." + layer + "." + inLayer)
-          : Optional.empty();
-    }
-    return Optional.ofNullable(NAMES.get(name));
-  }
-
+  /** Returns what GGUF calls {@code layers.3.self_attn.q_proj.weight}: {@code blk.3.attn_q…}. */
   private static String nameInFile(String canonicalName) {
-    String[] parts = canonicalName.split("\\.", 3);
-    boolean inLayer = parts[0].equals("layers");
-    String sought = inLayer ? parts[2] : canonicalName;
-    return (inLayer ? LAYER_NAMES : NAMES)
-        .entrySet().stream()
-            .filter(entry -> entry.getValue().equals(sought))
-            .map(entry -> (inLayer ? "blk." + parts[1] + "." : "") + entry.getKey())
-            .findFirst()
-            .orElse(canonicalName);
+    String layer = canonicalName.replaceFirst("^layers\\.(\\d+)\\..*|.*", "$1");
+    String part = layer.isEmpty() ? canonicalName : canonicalName.substring(8 + layer.length());
+    int kind = part.lastIndexOf('.');
+    String name = Objects.requireNonNull(NAMES.get(part.substring(0, kind)), canonicalName);
+    return (layer.isEmpty() ? "" : "blk." + layer + ".") + name + part.substring(kind);
   }
 
-  private void check(String name, long[] shape) {
-    GgufTensor tensor = byName.get(name);
-    if (tensor == null) {
+  private static GgufTensor checked(GgufHeader header, String name, long[] shape) {
+    GgufTensor tensor = header.tensors().get(name);
+    if (tensor == null || !Arrays.equals(tensor.shape(), shape)) {
+      String found = tensor == null ? "is missing" : "has shape " + Arrays.toString(tensor.shape());
       throw new ModelLoadException(
-          "%s: has no tensor %s; the metadata ask for one of shape %s"
-              .formatted(header.file(), Messages.quote(nameInFile(name)), Arrays.toString(shape)));
+          "%s: tensor %s %s; the metadata ask for one of shape %s"
+              .formatted(header.file(), Messages.quote(name), found, Arrays.toString(shape)));
     }
-    if (!Arrays.equals(tensor.shape(), shape)) {
-      throw new ModelLoadException(
-          "%s: tensor %s has shape %s; the metadata ask for %s"
-              .formatted(
-                  header.file(),
-                  Messages.quote(tensor.name()),
-                  Arrays.toString(tensor.shape()),
-                  Arrays.toString(shape)));
-    }
+    return tensor;
   }
 
   /**
@@ -147,67 +109,39 @@ final class GgufWeights {
         .orElse(StorageType.F32);
   }
 
-  /** How one weight is written. */
-  interface Written {
-    void written();
-  }
-
   /**
    * Declares all weights of a configuration to a writer.
    *
    * @param type the type to write, or none for the one that holds each without loss
+   * @param written called after each
    */
   void addTo(
       SafetensorsWriter writer,
       LlamaConfig config,
       Optional<StorageType> type,
       GgufRows rows,
-      Written listener) {
+      Runnable written) {
     LlamaTensors.all(config)
         .forEach(
             (name, shape) -> {
-              GgufTensor tensor = byName.get(name);
-              if (tensor == null) {
-                throw new IllegalStateException(name + " was not checked");
-              }
+              GgufTensor tensor = Objects.requireNonNull(byName.get(name), name);
               StorageType stored = type.orElse(tensor.type().storage());
-              int pairsApart = isRotary(name) ? config.headDim() : 0;
+              boolean rotary = name.matches(".*\\.self_attn\\.[qk]_proj\\..*");
               writer.add(
                   LlamaTensors.storedName(name),
                   stored,
                   shape,
                   out -> {
-                    new Conversion(header, tensor, stored, rows, out).run(pairsApart);
-                    listener.written();
+                    new Conversion(file, tensor, stored, rows, out)
+                        .run(rotary ? config.headDim() : 0);
+                    written.run();
                   });
             });
   }
 
-  private static boolean isRotary(String name) {
-    return name.contains(".self_attn.q_proj.") || name.contains(".self_attn.k_proj.");
-  }
-
   /** One tensor on its way. */
-  private static final class Conversion {
-    private final GgufHeader header;
-    private final GgufTensor tensor;
-    private final StorageType type;
-    private final GgufRows rows;
-    private final WritableByteChannel out;
-    private ByteBuffer bytes = ByteBuffer.allocate(0);
-
-    Conversion(
-        GgufHeader header,
-        GgufTensor tensor,
-        StorageType type,
-        GgufRows rows,
-        WritableByteChannel out) {
-      this.header = header;
-      this.tensor = tensor;
-      this.type = type;
-      this.rows = rows;
-      this.out = out;
-    }
+  private record Conversion(
+      Path file, GgufTensor tensor, StorageType type, GgufRows rows, WritableByteChannel out) {
 
     /**
      * Writes the tensor.
@@ -246,21 +180,17 @@ final class GgufWeights {
     }
 
     private void write(float[] values, int count) throws IOException {
-      int length = count * type.bytes();
-      if (bytes.capacity() < length) {
-        bytes = ByteBuffer.allocate(length).order(ByteOrder.LITTLE_ENDIAN);
-      }
-      bytes.clear();
+      ByteBuffer bytes = ByteBuffer.allocate(count * type.bytes()).order(ByteOrder.LITTLE_ENDIAN);
       for (int i = 0; i < count; i++) {
         if (!Float.isFinite(values[i])) {
           throw refused(values[i], "the file is damaged");
         }
-        put(values[i]);
+        put(bytes, values[i]);
       }
       ByteChannels.writeFully(out, bytes.flip());
     }
 
-    private void put(float value) {
+    private void put(ByteBuffer bytes, float value) {
       switch (type) {
         case F16 -> {
           short half = HalfFloats.toF16(value);
@@ -277,7 +207,7 @@ final class GgufWeights {
     private ModelLoadException refused(float value, String why) {
       return new ModelLoadException(
           "%s: tensor %s has the value %s; %s"
-              .formatted(header.file(), Messages.quote(tensor.name()), value, why));
+              .formatted(file, Messages.quote(tensor.name()), value, why));
     }
   }
 }

@@ -3,33 +3,28 @@ package io.llara.checkpoint.gguf;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatExceptionOfType;
 
+import com.google.gson.JsonObject;
 import io.llara.ModelLoadException;
 import io.llara.UnsupportedModelException;
+import io.llara.io.StrictJson;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Map;
-import java.util.OptionalInt;
 import java.util.function.Consumer;
 import org.junit.jupiter.api.Test;
 
 class GgufVocabularyTest {
-  private static final Path FILE = Path.of("model.gguf");
-
   /** Tokens of kind llama: three special ones, then what scores decide about. */
   private static final List<String> SCORED =
       List.of("<unk>", "<s>", "</s>", "a", "b", "c", "ab", "bc", "abc", "\u2581", "\u2581a");
 
   private static GgufVocabulary read(GgufBuilder gguf) {
-    Map<String, Object> values = new LinkedHashMap<>();
-    GgufHeader header = header(gguf);
-    values.putAll(header.metadata().values());
-    return GgufVocabulary.read(new GgufMetadata(FILE, values));
+    JsonObject metadata = header(gguf).metadata().json();
+    return new GgufVocabulary(StrictJson.modelSection(metadata, "model.gguf: metadata"));
   }
 
   private static GgufHeader header(GgufBuilder gguf) {
@@ -55,7 +50,7 @@ class GgufVocabularyTest {
       GgufBuilder gguf, Class<? extends ModelLoadException> kind, String... parts) {
     assertThatExceptionOfType(kind)
         .isThrownBy(() -> read(gguf))
-        .withMessageStartingWith("model.gguf: metadata key 'tokenizer.")
+        .withMessageStartingWith("model.gguf: metadata: key 'tokenizer.")
         .satisfies(e -> assertThat(e.getMessage()).contains(parts));
   }
 
@@ -76,10 +71,10 @@ class GgufVocabularyTest {
     assertThat(vocabulary.kind()).isEqualTo(GgufVocabulary.Kind.GPT2);
     assertThat(vocabulary.preTokenizer()).contains(GgufPreTokenizer.GPT2);
     assertThat(vocabulary.size()).isEqualTo(GgufModels.TOKENS.size());
-    assertThat(vocabulary.merges().get(0)).isEqualTo(new GgufVocabulary.Merge(3, 4));
-    assertThat(vocabulary.bosId()).isEqualTo(OptionalInt.of(0));
-    assertThat(vocabulary.eosId()).isEqualTo(OptionalInt.of(1));
-    assertThat(vocabulary.unknownId()).isEmpty();
+    assertThat(vocabulary.merges().get(0)).isEqualTo(new GgufVocabulary.Merge("a", "b"));
+    assertThat(vocabulary.special(GgufVocabulary.BOS)).contains(0);
+    assertThat(vocabulary.special(GgufVocabulary.EOS)).contains(1);
+    assertThat(vocabulary.special(GgufVocabulary.UNKNOWN)).isEmpty();
     assertThat(vocabulary.addsBos()).isFalse();
     assertThat(vocabulary.isSpecial(2)).isTrue();
     assertThat(vocabulary.isSpecial(3)).isFalse();
@@ -90,14 +85,12 @@ class GgufVocabularyTest {
   void mergesFollowFromScores() {
     GgufVocabulary vocabulary = read(scored(0, 0, 0, -9, -9, -9, -2, -1, -3, -9, -4));
     List<String> merges =
-        vocabulary.merges().stream()
-            .map(merge -> SCORED.get(merge.left()) + " " + SCORED.get(merge.right()))
-            .toList();
+        vocabulary.merges().stream().map(merge -> merge.left() + " " + merge.right()).toList();
     // The best token first; of two ways to one token, the one whose left part has the smaller id.
     assertThat(merges).containsExactly("b c", "a b", "a bc", "ab c", "\u2581 a");
-    assertThat(vocabulary.bosId()).isEqualTo(OptionalInt.of(1));
-    assertThat(vocabulary.eosId()).isEqualTo(OptionalInt.of(2));
-    assertThat(vocabulary.unknownId()).isEqualTo(OptionalInt.of(0));
+    assertThat(vocabulary.special(GgufVocabulary.BOS)).contains(1);
+    assertThat(vocabulary.special(GgufVocabulary.EOS)).contains(2);
+    assertThat(vocabulary.special(GgufVocabulary.UNKNOWN)).contains(0);
     assertThat(vocabulary.addsBos()).isTrue();
     assertThat(vocabulary.addsSpace()).isTrue();
   }
@@ -107,8 +100,8 @@ class GgufVocabularyTest {
     GgufBuilder gguf = scored(0, 0, 0, -9, -9, -9, -2, -1, -3, -9, -4);
     gguf.put("tokenizer.ggml.token_type", new int[] {2, 3, 3, 1, 1, 1, 3, 1, 1, 1, 1});
     assertThat(read(gguf).merges())
-        .contains(new GgufVocabulary.Merge(4, 5), new GgufVocabulary.Merge(3, 7))
-        .doesNotContain(new GgufVocabulary.Merge(3, 4), new GgufVocabulary.Merge(6, 5));
+        .contains(new GgufVocabulary.Merge("b", "c"), new GgufVocabulary.Merge("a", "bc"))
+        .doesNotContain(new GgufVocabulary.Merge("a", "b"), new GgufVocabulary.Merge("ab", "c"));
   }
 
   @Test
@@ -163,7 +156,7 @@ class GgufVocabularyTest {
   void refusesTokensThatAreNone() {
     assertRefused(g -> g.put("tokenizer.ggml.tokens", null), "is missing");
     assertRefused(g -> g.put("tokenizer.ggml.tokens", List.of()), "empty");
-    assertRefused(g -> g.put("tokenizer.ggml.tokens", "a"), "an array of strings");
+    assertRefused(g -> g.put("tokenizer.ggml.tokens", "a"), "expected a list");
     List<String> twice = new ArrayList<>(GgufModels.TOKENS);
     twice.set(5, "a");
     assertRefused(g -> g.put("tokenizer.ggml.tokens", twice), "'a' has the ids 3 and 5");
@@ -194,9 +187,9 @@ class GgufVocabularyTest {
     assertThat(read(scored(right)).size()).isEqualTo(11);
     assertRefused(
         scored(right).put("tokenizer.ggml.scores", null), ModelLoadException.class, "is missing");
-    assertRefused(scored(1, 2), ModelLoadException.class, "an array of 2 values");
+    assertRefused(scored(1, 2), ModelLoadException.class, "a list of 2 values");
     right[4] = Float.NaN;
-    assertRefused(scored(right), ModelLoadException.class, "NaN for token 4");
+    assertRefused(scored(right), ModelLoadException.class, "scores[4]' is NaN");
     List<String> partlyBytes = new ArrayList<>(SCORED);
     partlyBytes.set(5, "<0x41>");
     right[4] = 0;
