@@ -3,7 +3,6 @@ package io.llara.examples;
 import io.llara.train.checkpoint.VocabularyGrowth;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -18,9 +17,7 @@ import picocli.CommandLine.Option;
           + " tokens' embeddings plus a little noise.",
       ""
     })
-final class AddMarkersCommand implements Callable<Integer> {
-  private final Streams streams;
-
+final class AddMarkersCommand extends Subcommand {
   @Mixin private SeedOption seed = new SeedOption();
 
   @Option(
@@ -37,14 +34,11 @@ final class AddMarkersCommand implements Callable<Integer> {
       description = "The directory to write; it must be new or empty.")
   private Path out = Path.of("");
 
-  AddMarkersCommand(Streams streams) {
-    this.streams = streams;
-  }
-
   @Override
   public Integer call() {
     List<String> added = VocabularyGrowth.addMarkers(model, out, seed.value());
-    streams.result("%s: %d tokens added: %s".formatted(out, added.size(), String.join(" ", added)));
+    streams()
+        .result("%s: %d tokens added: %s".formatted(out, added.size(), String.join(" ", added)));
     return Llara.OK;
   }
 }

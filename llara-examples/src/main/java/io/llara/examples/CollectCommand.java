@@ -6,13 +6,10 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
-import picocli.CommandLine.Spec;
 
 /** Folders of text files in, a collection out. */
 @Command(
@@ -22,21 +19,17 @@ import picocli.CommandLine.Spec;
       "Makes a collection of the text files in folders: JSON lines with _id, title and text, for"
           + " pretrain --data, search --corpus and mine --corpus.",
       "",
-      "Takes files whose names end in .txt, .md or .markdown, at any depth, in UTF-8. The id is the path"
-          + " below the folder; the title is the Markdown heading that a file begins with, else the"
-          + " file's name. Line breaks within a paragraph become spaces; blank lines separate"
+      "Takes files whose names end in .txt, .md or .markdown, at any depth, in UTF-8. The id is the"
+          + " path below the folder; the title is the Markdown heading at the start of the file, or"
+          + " else the file's name. Line breaks within a paragraph become spaces; blank lines separate"
           + " paragraphs. Hidden files and folders are skipped.",
       "",
-      "Whole documents are for pretrain, which splits them itself; passages, with --model and"
-          + " --passage-tokens, are for search.",
+      "pretrain takes whole documents, which it splits itself; for search, split them into"
+          + " passages with --model and --passage-tokens.",
       ""
     })
-final class CollectCommand implements Callable<Integer> {
+final class CollectCommand extends Subcommand {
   private static final int DEFAULT_PASSAGE_TOKENS = 128;
-
-  private final Streams streams;
-
-  @Spec private CommandSpec command = CommandSpec.create();
 
   @Parameters(arity = "1..*", paramLabel = "FOLDER", description = "A folder of text files.")
   private List<Path> folders = new ArrayList<>();
@@ -72,33 +65,32 @@ final class CollectCommand implements Callable<Integer> {
 
   @Mixin private ProgressOptions progress = new ProgressOptions();
 
-  CollectCommand(Streams streams) {
-    this.streams = streams;
-  }
-
   @Override
   public Integer call() {
     if (model.isEmpty() && passageTokens.isPresent()) {
-      throw Usage.error(command, "--passage-tokens needs --model, whose tokenizer measures them");
+      throw usageError("--passage-tokens needs --model, whose tokenizer measures them");
     }
     int tokens = passageTokens.orElse(DEFAULT_PASSAGE_TOKENS);
     if (tokens < PassageSplitter.MIN_TOKENS) {
-      throw Usage.error(
-          command,
+      throw usageError(
           "--passage-tokens is %d; expected at least %d"
               .formatted(tokens, PassageSplitter.MIN_TOKENS));
     }
     TextFolder.Report report;
-    try (CleanStop stop = new CleanStop(streams, Thread.currentThread()::interrupt)) {
+    try (CleanStop stop = new CleanStop(streams(), Thread.currentThread()::interrupt)) {
       report = model.isEmpty() ? collect(Optional.empty()) : collect(model.get(), tokens);
       stop.done();
     }
-    TextFolder.files(report.blankFiles(), "without text").ifPresent(streams::note);
-    TextFolder.files(report.badFiles(), "that could not be used").ifPresent(streams::note);
-    TextFolder.files(report.otherFiles(), "with other extensions skipped").ifPresent(streams::note);
+    TextFolder.files(report.blankFiles(), "without text").ifPresent(streams()::note);
+    TextFolder.files(report.badFiles(), "that could not be used").ifPresent(streams()::note);
+    TextFolder.files(report.otherFiles(), "with other extensions skipped")
+        .ifPresent(streams()::note);
     String documents = "%s: %d documents".formatted(out, report.documents());
-    streams.result(
-        model.isEmpty() ? documents : documents + " in %d passages".formatted(report.passages()));
+    streams()
+        .result(
+            model.isEmpty()
+                ? documents
+                : documents + " in %d passages".formatted(report.passages()));
     return Llara.OK;
   }
 
@@ -109,7 +101,7 @@ final class CollectCommand implements Callable<Integer> {
   }
 
   private TextFolder.Report collect(Optional<PassageSplitter> splitter) {
-    try (ProgressOptions.Bar bar = progress.start(streams, "collecting", -1)) {
+    try (ProgressOptions.Bar bar = progress.start(streams(), "collecting", -1)) {
       return new TextFolder(folders, skipBadFiles, splitter, bar).write(out);
     }
   }

@@ -1,15 +1,26 @@
 package io.llara.examples;
 
+import ai.djl.util.Utils;
 import io.llara.ComputeType;
 import io.llara.LlaraException;
 import io.llara.kernels.FusedKernels;
 import io.llara.tensor.Cpu;
+import io.llara.tensor.Libtorch;
 import io.llara.tensor.Memory;
+import io.llara.tokenize.Tokenizer;
 import java.io.IOException;
+import java.io.InputStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Collection;
 import java.util.Locale;
-import java.util.concurrent.Callable;
+import java.util.Properties;
+import java.util.TreeSet;
+import java.util.stream.Stream;
+import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.Loader;
 import org.bytedeco.javacpp.Pointer;
+import org.bytedeco.pytorch.global.torch;
 import picocli.CommandLine.Command;
 
 /** What a bug report needs: versions, processor, threads, memory, devices, native libraries. */
@@ -21,16 +32,10 @@ import picocli.CommandLine.Command;
       "The exit code is 1 if a native library cannot be loaded.",
       ""
     })
-final class DoctorCommand implements Callable<Integer> {
-  private final Streams streams;
-
-  DoctorCommand(Streams streams) {
-    this.streams = streams;
-  }
-
+final class DoctorCommand extends Subcommand {
   @Override
   public Integer call() throws IOException {
-    try (Results results = new Results(streams.out())) {
+    try (Results results = new Results(streams().out())) {
       show(results, "llara", Llara.Version.number());
       show(
           results,
@@ -43,7 +48,7 @@ final class DoctorCommand implements Callable<Integer> {
       show(results, "JavaCPP", Loader.getVersion());
       show(results, "libtorch", Loader.getVersion("org.bytedeco", "pytorch") + " (presets)");
       show(results, "OpenBLAS", Loader.getVersion("org.bytedeco", "openblas") + " (presets)");
-      show(results, "tokenizers", Natives.tokenizersVersion() + " (Hugging Face, DJL)");
+      show(results, "tokenizers", tokenizersVersion() + " (Hugging Face, DJL)");
       platform(results);
       memory(results);
       try {
@@ -90,19 +95,55 @@ final class DoctorCommand implements Callable<Integer> {
   }
 
   private static void loaded(Results results) throws IOException {
-    Natives natives = Natives.load();
+    Libtorch.load();
+    Tokenizer.load(Demo.model()).close();
     show(results, "JavaCPP memory", limit(Pointer.maxBytes()));
     show(results, "process memory", limit(Pointer.maxPhysicalBytes()));
-    show(results, "oneDNN", natives.onednn());
-    show(results, "CPU kernels", natives.cpuCapability());
+    try (BytePointer onednn = torch.get_mkldnn_version();
+        BytePointer capability = torch.get_cpu_capability()) {
+      show(results, "oneDNN", onednn.getString().lines().findFirst().orElse("?"));
+      show(results, "CPU kernels", capability.getString());
+    }
     show(
         results,
         "fused kernels",
         FusedKernels.instructions().orElse("none for this machine; libtorch does their work"));
-    show(results, "devices", natives.devices());
-    for (Natives.Library library : natives.libraries()) {
-      show(results, "library", "%10s  %s".formatted(size(library.bytes()), library.path()));
+    show(
+        results, "devices", "cpu" + (torch.hasCUDA() ? ", " + torch.getNumGPUs() + " x cuda" : ""));
+    for (Path library : libraries()) {
+      show(results, "library", "%10s  %s".formatted(size(Files.size(library)), library));
     }
+  }
+
+  /** Returns the version of the Hugging Face library and, after a dash, of DJL around it. */
+  private static String tokenizersVersion() throws IOException {
+    Properties properties = new Properties();
+    try (InputStream in =
+        Tokenizer.class.getResourceAsStream("/native/lib/tokenizers.properties")) {
+      if (in == null) {
+        return "not found";
+      }
+      properties.load(in);
+    }
+    return properties.getProperty("version", "unknown");
+  }
+
+  /** Returns the files of native code that are loaded, by path. */
+  private static Collection<Path> libraries() throws IOException {
+    TreeSet<Path> files = new TreeSet<>();
+    Loader.getLoadedLibraries().values().stream()
+        .map(Path::of)
+        .filter(Files::isRegularFile)
+        .forEach(files::add);
+    String version = tokenizersVersion();
+    try (Stream<Path> cached = Files.walk(Utils.getEngineCacheDir("tokenizers"))) {
+      cached
+          .filter(Files::isRegularFile)
+          .filter(path -> path.getParent().getFileName().toString().startsWith(version))
+          .filter(path -> path.getFileName().toString().matches("(?i).*(\\.so.*|\\.dylib|\\.dll)"))
+          .forEach(files::add);
+    }
+    return files;
   }
 
   private static void show(Results results, String key, String value) {

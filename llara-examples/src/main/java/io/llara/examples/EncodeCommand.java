@@ -7,7 +7,6 @@ import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.concurrent.Callable;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
@@ -24,9 +23,7 @@ import picocli.CommandLine.Parameters;
       "Texts that do not fit are truncated; how many is reported on standard error.",
       ""
     })
-final class EncodeCommand implements Callable<Integer> {
-  private final Streams streams;
-
+final class EncodeCommand extends Subcommand {
   @Mixin private EncoderOptions options = new EncoderOptions();
   @Mixin private ProgressOptions progress = new ProgressOptions();
 
@@ -71,15 +68,11 @@ final class EncodeCommand implements Callable<Integer> {
     private static final long serialVersionUID = 1L;
   }
 
-  EncodeCommand(Streams streams) {
-    this.streams = streams;
-  }
-
   @Override
   public Integer call() throws IOException {
-    try (TextLines lines = TextLines.open(file, streams.in())) {
+    try (TextLines lines = TextLines.open(file, streams().in())) {
       if (out == null) {
-        encode(lines, streams.out());
+        encode(lines, streams().out());
       } else {
         try (OutputStream target = Files.newOutputStream(out)) {
           encode(lines, target);
@@ -92,7 +85,7 @@ final class EncodeCommand implements Callable<Integer> {
   }
 
   private void encode(TextLines lines, OutputStream target) {
-    try (ProgressOptions.Bar bar = progress.start(streams, "encoding", lines.count());
+    try (ProgressOptions.Bar bar = progress.start(streams(), "encoding", lines.count());
         Encoder encoder = options.encoder(model).progress(bar).build();
         Results results = new Results(target);
         Stream<String> texts = lines.texts()) {
@@ -104,7 +97,7 @@ final class EncodeCommand implements Callable<Integer> {
       } catch (LlaraException | IllegalArgumentException e) {
         throw new LlaraException(lines.name() + ": " + e.getMessage(), e);
       }
-      EncoderOptions.noteCuts(streams, encoder);
+      EncoderOptions.noteCuts(streams(), encoder);
     }
   }
 

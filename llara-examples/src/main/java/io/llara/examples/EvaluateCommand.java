@@ -5,7 +5,6 @@ import static java.util.Objects.requireNonNull;
 import com.google.common.base.Ascii;
 import io.llara.Encoder;
 import io.llara.LlaraException;
-import io.llara.ProgressListener;
 import io.llara.examples.SearcherOptions.Kind;
 import io.llara.io.TemporaryPath;
 import io.llara.retrieval.CorpusVectors.CachePlace;
@@ -27,7 +26,6 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.Set;
-import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
@@ -48,14 +46,12 @@ import picocli.CommandLine.Option;
       "Vectors are cached as by llara search.",
       ""
     })
-final class EvaluateCommand implements Callable<Integer> {
+final class EvaluateCommand extends Subcommand {
   private static final int NAME_WIDTH = 11;
   private static final int NUMBER_WIDTH = 8;
 
   /** Down to this rank what an approximate search misses is measured. */
   private static final int RECALLED = 100;
-
-  private final Streams streams;
 
   /** What is said below the table. */
   private final List<String> remarks = new ArrayList<>();
@@ -132,10 +128,6 @@ final class EvaluateCommand implements Callable<Integer> {
               + " it: run.bm25.txt beside run.txt.")
   private @Nullable Path run;
 
-  EvaluateCommand(Streams streams) {
-    this.streams = streams;
-  }
-
   @Override
   public Integer call() {
     requireWritable("--json", json);
@@ -144,7 +136,10 @@ final class EvaluateCommand implements Callable<Integer> {
     BeirDataset dataset = BeirDataset.open(requireNonNull(beir), split);
     BeirEvaluator evaluator =
         new BeirEvaluator(dataset, cutoffs, BeirEvaluator.DEFAULT_DEPTH, skipOwnId);
-    dataset.findings().warnings().forEach(warning -> streams.note(dataset.name() + ": " + warning));
+    dataset
+        .findings()
+        .warnings()
+        .forEach(warning -> streams().note(dataset.name() + ": " + warning));
     List<Evaluation> evaluations = evaluate(evaluator, kinds);
     show(dataset, evaluations);
     if (json != null) {
@@ -169,7 +164,7 @@ final class EvaluateCommand implements Callable<Integer> {
       throw new LlaraException("%s %s: is a folder; expected a file".formatted(option, file));
     }
     if (!Files.isDirectory(folder)) {
-      throw new LlaraException("%s %s: there is no folder %s".formatted(option, file, folder));
+      throw new LlaraException("%s %s: the folder %s does not exist".formatted(option, file, folder));
     }
   }
 
@@ -204,14 +199,14 @@ final class EvaluateCommand implements Callable<Integer> {
     List<Evaluation> evaluations = new ArrayList<>();
     if (kinds.stream().noneMatch(Kind::needsModel)) {
       if (options.hasModel()) {
-        streams.note((onlyBm25 ? "--bm25-only" : "--searcher bm25") + ": the model is not used");
+        streams().note((onlyBm25 ? "--bm25-only" : "--searcher bm25") + ": the model is not used");
       }
       evaluations.add(evaluate(evaluator, Kind.BM25, Optional.empty(), SearchListener.NONE));
       return evaluations;
     }
     try (TemporaryPath vectors = TemporaryPath.folder("llara-vectors");
-        Bars bars = new Bars();
-        Encoder encoder = options.encoder(streams).progress(bars).build()) {
+        ProgressOptions.Bar bars = progress.bar(streams());
+        Encoder encoder = options.encoder(streams()).progress(bars).build()) {
       EmbeddingSearch search = options.search(encoder);
       if (search.cache().isEmpty()) {
         // All searchers use the same vectors.
@@ -222,7 +217,7 @@ final class EvaluateCommand implements Callable<Integer> {
       }
       // A sentence would tear the bar.
       bars.close();
-      EncoderOptions.noteCuts(streams, encoder);
+      EncoderOptions.noteCuts(streams(), encoder);
     }
     return evaluations;
   }
@@ -252,39 +247,8 @@ final class EvaluateCommand implements Callable<Integer> {
     }
   }
 
-  /** A bar for the passages and one for the queries, unless they come from the cache. */
-  private final class Bars implements SearchListener, ProgressListener, AutoCloseable {
-    private ProgressOptions.@Nullable Bar bar;
-
-    @Override
-    public void encoding(String what, long texts) {
-      close();
-      bar = progress.start(streams, "encoding " + what, texts);
-    }
-
-    @Override
-    public void progress(long done, long total) {
-      if (bar != null) {
-        bar.progress(done, total);
-      }
-    }
-
-    @Override
-    public void note(String message) {
-      streams.note(message);
-    }
-
-    @Override
-    public void close() {
-      if (bar != null) {
-        bar.close();
-        bar = null;
-      }
-    }
-  }
-
   private void show(BeirDataset dataset, List<Evaluation> evaluations) {
-    try (Results results = new Results(streams.out())) {
+    try (Results results = new Results(streams().out())) {
       results.line(
           "%s, %s: %d queries, %d documents"
               .formatted(

@@ -10,12 +10,9 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Spec;
 
 /** Queries with their passages and an embedding model in, a better one out. */
 @Command(
@@ -31,11 +28,7 @@ import picocli.CommandLine.Spec;
           + " negatives.",
       ""
     })
-final class FinetuneCommand implements Callable<Integer> {
-  private final Streams streams;
-
-  @Spec private CommandSpec command = CommandSpec.create();
-
+final class FinetuneCommand extends Subcommand {
   @Option(
       names = "--model",
       required = true,
@@ -140,15 +133,6 @@ final class FinetuneCommand implements Callable<Integer> {
   private Optional<String> template = Optional.empty();
 
   @Option(
-      names = "--lora",
-      paramLabel = "R",
-      description = "Train low-rank updates of rank R of all seven projections (default: rank 64).")
-  private Optional<Integer> loraRank = Optional.empty();
-
-  @Option(names = "--full", description = "Train all parameters instead.")
-  private boolean full;
-
-  @Option(
       names = "--train-markers",
       description =
           "With LoRA, train the markers' embeddings too; the adapter then contains the whole"
@@ -161,27 +145,15 @@ final class FinetuneCommand implements Callable<Integer> {
       description = "Peak learning rate (default: 1e-4 with LoRA, 1e-5 with --full).")
   private Optional<Double> learningRate = Optional.empty();
 
-  @Option(
-      names = "--hold-out",
-      paramLabel = "F",
-      description =
-          "Fraction of the queries, from 0 to below 1, held out for evaluation (default:"
-              + " ${DEFAULT-VALUE}).")
-  private double holdOut;
-
   @Mixin private TrainingOptions training = new TrainingOptions();
 
   @Mixin private RefreshOptions refresh = new RefreshOptions();
 
   @Mixin private TrainingLaunch launch = new TrainingLaunch();
 
-  FinetuneCommand(Streams streams) {
-    this.streams = streams;
-  }
-
   @Override
   public Integer call() {
-    return launch.run(streams, out, this::builder);
+    return launch.run(streams(), out, this::builder);
   }
 
   private ContrastiveTrainer.Builder builder(
@@ -198,14 +170,8 @@ final class FinetuneCommand implements Callable<Integer> {
             .passageMaxTokens(passageTokens)
             .modes(modes)
             .trainMarkers(trainMarkers)
-            .heldOut(holdOut)
             .listener(listener);
-    training.applyTo(builder);
-    training.applyLora(builder, loraRank, full);
-    if (full && trainMarkers) {
-      throw Usage.error(
-          command, "--train-markers is for LoRA; with --full they are trained in any case");
-    }
+    training.applyTo(builder, false);
     template.map(this::template).ifPresent(builder::template);
     learningRate.ifPresent(builder::learningRate);
     refresh.refresh(modes, negatives, training).ifPresent(builder::refresh);
@@ -217,8 +183,7 @@ final class FinetuneCommand implements Callable<Integer> {
     return PromptTemplate.byName(name)
         .orElseThrow(
             () ->
-                Usage.error(
-                    command,
+                usageError(
                     "--template is %s; known are %s"
                         .formatted(name, String.join(", ", PromptTemplate.names()))));
   }

@@ -8,7 +8,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Locale;
 import java.util.Optional;
-import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -25,9 +24,7 @@ import picocli.CommandLine.Parameters;
           + " no precision is lost: quantised tensors are written as float32.",
       ""
     })
-final class ImportCommand implements Callable<Integer> {
-  private final Streams streams;
-
+final class ImportCommand extends Subcommand {
   @Mixin private ProgressOptions progress = new ProgressOptions();
 
   @Option(
@@ -60,10 +57,6 @@ final class ImportCommand implements Callable<Integer> {
     BFLOAT16
   }
 
-  ImportCommand(Streams streams) {
-    this.streams = streams;
-  }
-
   @Override
   public Integer call() throws IOException {
     GgufImporter.Builder builder = GgufImporter.builder(file);
@@ -75,11 +68,11 @@ final class ImportCommand implements Callable<Integer> {
       case KEEP -> {}
     }
     GgufImporter importer = builder.build();
-    try (ProgressOptions.Bar bar = progress.start(streams, "importing", -1)) {
+    try (ProgressOptions.Bar bar = progress.start(streams(), "importing", -1)) {
       importer.write(dir, bar::progress);
     }
-    importer.notes().forEach(streams::note);
-    streams.result(summary(importer));
+    importer.notes().forEach(streams()::note);
+    streams().result(summary(importer));
     return Llara.OK;
   }
 

@@ -9,7 +9,6 @@ import java.util.Arrays;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.OptionalInt;
-import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -23,9 +22,7 @@ import picocli.CommandLine.Option;
       "Train such a model with llara pretrain --recipe lm first.",
       ""
     })
-final class InitCommand implements Callable<Integer> {
-  private final Streams streams;
-
+final class InitCommand extends Subcommand {
   @Mixin private SeedOption seed = new SeedOption();
 
   @Option(
@@ -55,10 +52,6 @@ final class InitCommand implements Callable<Integer> {
       description = "The directory to write; it must be new or empty.")
   private Path out = Path.of("");
 
-  InitCommand(Streams streams) {
-    this.streams = streams;
-  }
-
   @Override
   public Integer call() {
     ModelInitializer.create(
@@ -67,7 +60,7 @@ final class InitCommand implements Callable<Integer> {
         vocabulary.map(OptionalInt::of).orElse(OptionalInt.empty()),
         seed.value(),
         out);
-    streams.result(summary(CheckpointDirectory.open(out)));
+    streams().result(summary(CheckpointDirectory.open(out)));
     return Llara.OK;
   }
 

@@ -32,6 +32,20 @@ import picocli.CommandLine.UnmatchedArgumentException;
     description = "Text embedding and retrieval with LLaRA / Llama2Vec models.",
     mixinStandardHelpOptions = true,
     scope = ScopeType.INHERIT,
+    subcommands = {
+      EncodeCommand.class,
+      SearchCommand.class,
+      VerifyCommand.class,
+      ImportCommand.class,
+      InitCommand.class,
+      AddMarkersCommand.class,
+      CollectCommand.class,
+      PretrainCommand.class,
+      FinetuneCommand.class,
+      MineCommand.class,
+      EvaluateCommand.class,
+      DoctorCommand.class
+    },
     versionProvider = Llara.Version.class,
     synopsisSubcommandLabel = "COMMAND",
     usageHelpAutoWidth = true,
@@ -55,7 +69,15 @@ public final class Llara implements Runnable {
       description = "Show the stack trace of an error.")
   private boolean stacktrace;
 
-  private Llara() {}
+  private final Streams streams;
+
+  private Llara(Streams streams) {
+    this.streams = streams;
+  }
+
+  Streams streams() {
+    return streams;
+  }
 
   /** Runs the command given by the arguments and exits with its exit code. */
   public static void main(String[] args) {
@@ -76,20 +98,7 @@ public final class Llara implements Runnable {
 
   /** Runs a command and returns its exit code. */
   static int run(Streams streams, String... args) {
-    CommandLine line =
-        new CommandLine(new Llara())
-            .addSubcommand(new EncodeCommand(streams))
-            .addSubcommand(new SearchCommand(streams))
-            .addSubcommand(new VerifyCommand(streams))
-            .addSubcommand(new ImportCommand(streams))
-            .addSubcommand(new InitCommand(streams))
-            .addSubcommand(new AddMarkersCommand(streams))
-            .addSubcommand(new CollectCommand(streams))
-            .addSubcommand(new PretrainCommand(streams))
-            .addSubcommand(new FinetuneCommand(streams))
-            .addSubcommand(new MineCommand(streams))
-            .addSubcommand(new EvaluateCommand(streams))
-            .addSubcommand(new DoctorCommand(streams));
+    CommandLine line = new CommandLine(new Llara(streams));
     line.setCaseInsensitiveEnumValuesAllowed(true);
     // A query may begin with an @.
     line.setExpandAtFiles(false);

@@ -101,7 +101,7 @@ final class LossChart {
   static void write(Path metrics, Path evaluation, Path png) {
     Table<Term, Double, Double> training = read(metrics);
     if (training.isEmpty()) {
-      throw new LlaraException("%s: holds no step with a loss".formatted(metrics));
+      throw new LlaraException("%s: contains no step with a loss".formatted(metrics));
     }
     Table<Term, Double, Double> heldOut =
         Files.exists(evaluation) ? read(evaluation) : TreeBasedTable.create();

@@ -21,15 +21,10 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
-import java.util.concurrent.Callable;
-import java.util.regex.Matcher;
-import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Spec;
 
 /** Pairs in, pairs with hard negatives out. */
 @Command(
@@ -46,20 +41,14 @@ import picocli.CommandLine.Spec;
       "Candidates are a window of ranks of each query's results. Positives of the query in any"
           + " line, the query itself, repeated texts and scores out of bounds are dropped, and"
           + " counted by reason; of the rest some are taken. What was dropped is not replaced: a pair"
-          + " may get fewer negatives than wanted.",
+          + " may get fewer negatives than asked for.",
       "",
       "The file is written at the end, with a report beside it (FILE.report.json). The same command"
           + " gives the same file; after an interruption it starts over, with the vectors from the"
           + " cache.",
       ""
     })
-final class MineCommand implements Callable<Integer> {
-  private static final Pattern RANKS = Pattern.compile("(\\d{1,9})-(\\d{1,9})");
-
-  private final Streams streams;
-
-  @Spec private CommandSpec command = CommandSpec.create();
-
+final class MineCommand extends Subcommand {
   @Option(
       names = "--pairs",
       required = true,
@@ -83,7 +72,7 @@ final class MineCommand implements Callable<Integer> {
       description =
           "The collection to take negatives from, in BEIR format: one JSON object per line with _id,"
               + " title and text; plain or gzipped (default: the passages of the pairs).")
-  private @Nullable Path corpus;
+  private Optional<Path> corpus = Optional.empty();
 
   @Option(names = "--bm25", description = "Search by BM25 (k1 0.9, b 0.4, English analysis).")
   private boolean bm25;
@@ -143,30 +132,31 @@ final class MineCommand implements Callable<Integer> {
       names = "--margin",
       paramLabel = "X",
       description = "A negative's score is at most the positive's less X.")
-  private @Nullable Double margin;
+  private Optional<Double> margin = Optional.empty();
 
   @Option(
       names = "--relative-margin",
       paramLabel = "R",
       description =
           "A negative's score is at most the positive's less R times it: with 0.05 at most 95%%.")
-  private @Nullable Double relativeMargin;
+  private Optional<Double> relativeMargin = Optional.empty();
 
   @Option(
       names = "--min-score",
       paramLabel = "X",
       description = "A negative's score is at least X.")
-  private @Nullable Double leastScore;
+  private Optional<Double> leastScore = Optional.empty();
 
   @Option(names = "--max-score", paramLabel = "X", description = "A negative's score is at most X.")
-  private @Nullable Double greatestScore;
+  private Optional<Double> greatestScore = Optional.empty();
 
   @Option(
       names = "--sample",
       paramLabel = "random|top",
       defaultValue = "random",
       description =
-          "Which of the remaining candidates to take: any, or the best (default: ${DEFAULT-VALUE}).")
+          "Which of the remaining candidates to take: any of them, or the best (default:"
+              + " ${DEFAULT-VALUE}).")
   private Sampling sampling = Sampling.RANDOM;
 
   @Mixin private SeedOption seed = new SeedOption();
@@ -185,27 +175,22 @@ final class MineCommand implements Callable<Integer> {
   @Mixin private CacheOptions cache = new CacheOptions();
   @Mixin private ProgressOptions progress = new ProgressOptions();
 
-  MineCommand(Streams streams) {
-    this.streams = streams;
-  }
-
   @Override
   public Integer call() throws IOException {
     Kind kind = kind();
     for (Path file : pairs) {
       if (Files.exists(out) && Files.exists(file) && Files.isSameFile(file, out)) {
-        throw Usage.error(
-            command, "--out %s is a file of --pairs; give it a name of its own".formatted(out));
+        throw usageError("--out %s is a file of --pairs; choose another name".formatted(out));
       }
     }
     MiningReport report;
     try (Bars bars = new Bars();
-        CleanStop stop = new CleanStop(streams, Thread.currentThread()::interrupt)) {
+        CleanStop stop = new CleanStop(streams(), Thread.currentThread()::interrupt)) {
       report = model == null ? mine(kind, Optional.empty(), bars) : mineByModel(kind, model, bars);
       stop.done();
     }
-    report.summary().forEach(streams::note);
-    try (Results results = new Results(streams.out())) {
+    report.summary().forEach(streams()::note);
+    try (Results results = new Results(streams().out())) {
       results.line(
           String.format(
               Locale.ROOT,
@@ -220,20 +205,20 @@ final class MineCommand implements Callable<Integer> {
   /** Returns how to search, once the options that decide it fit together. */
   private Kind kind() {
     if (searcher != null && (bm25 || hnsw)) {
-      throw Usage.error(
-          command, "--searcher and %s exclude each other".formatted(bm25 ? "--bm25" : "--hnsw"));
+      throw usageError(
+          "--searcher and %s exclude each other".formatted(bm25 ? "--bm25" : "--hnsw"));
     }
     Kind kind = searcher != null ? searcher : bm25 ? Kind.BM25 : hnsw ? Kind.HNSW : Kind.EXACT;
     if (kind.needsModel() && model == null) {
-      throw Usage.error(command, "give --bm25 or --model DIR");
+      throw usageError("give --bm25 or --model DIR");
     }
     if (!kind.needsModel()) {
       String name = bm25 ? "--bm25" : "--searcher bm25";
       if (model != null) {
-        throw Usage.error(command, name + " and --model exclude each other");
+        throw usageError(name + " and --model exclude each other");
       }
       if (hnsw || options.adapter().isPresent()) {
-        throw Usage.error(command, (hnsw ? "--hnsw" : "--adapter") + " is for --model");
+        throw usageError((hnsw ? "--hnsw" : "--adapter") + " is for --model");
       }
     }
     return kind;
@@ -245,7 +230,7 @@ final class MineCommand implements Callable<Integer> {
       EmbeddingSearch search =
           cache.place(directory, options.adapter()).map(plain::withCache).orElse(plain);
       MiningReport report = mine(kind, Optional.of(search), bars);
-      EncoderOptions.noteCuts(streams, encoder);
+      EncoderOptions.noteCuts(streams(), encoder);
       return report;
     }
   }
@@ -255,65 +240,48 @@ final class MineCommand implements Callable<Integer> {
   }
 
   private HardNegativeMiner.Builder builder(Bars bars) {
-    Matcher window = RANKS.matcher(ranks);
-    if (!window.matches()) {
-      throw Usage.error(command, "--ranks is %s; expected two ranks as in 10-200".formatted(ranks));
-    }
+    int[] window = ranks(command(), "--ranks", ranks);
     Dataset<TrainingPair> source =
         Dataset.ofPairs(pairs).badLines(skipBadLines ? BadLines.SKIP : BadLines.REFUSE);
     HardNegativeMiner.Builder builder =
         HardNegativeMiner.builder(source)
-            .ranks(Integer.parseInt(window.group(1)), Integer.parseInt(window.group(2)))
+            .ranks(window[0], window[1])
             .negatives(negatives)
             .sampling(sampling)
             .seed(seed.value())
             .keepNegatives(keepNegatives)
             .listener(bars);
-    if (corpus != null) {
-      builder.corpus(Corpus.of(corpus));
-    }
-    if (margin != null) {
-      builder.margin(margin);
-    }
-    if (relativeMargin != null) {
-      builder.relativeMargin(relativeMargin);
-    }
-    if (leastScore != null) {
-      builder.leastScore(leastScore);
-    }
-    if (greatestScore != null) {
-      builder.greatestScore(greatestScore);
-    }
+    corpus.map(Corpus::of).ifPresent(builder::corpus);
+    margin.ifPresent(builder::margin);
+    relativeMargin.ifPresent(builder::relativeMargin);
+    leastScore.ifPresent(builder::leastScore);
+    greatestScore.ifPresent(builder::greatestScore);
     return builder;
   }
 
   /** A bar for each part of the work whose length is known. */
   private final class Bars implements MiningListener, ProgressListener, AutoCloseable {
+    private final ProgressOptions.Bar bar = progress.bar(streams());
     private @Nullable Stage stage;
     private long reached;
-    private ProgressOptions.@Nullable Bar bar;
 
     @Override
     public void progress(Stage at, long done, long total) {
       if (at != stage) {
-        close();
         stage = at;
-        bar = total < 0 ? null : progress.start(streams, words(at), total);
+        bar.close();
+        if (total >= 0) {
+          bar.start(words(at), total);
+        }
       }
       reached = done;
-      show(done, total);
+      bar.progress(done, total);
     }
 
     /** Between the miner's reports, the encoder reports the texts that it is at. */
     @Override
     public void progress(long done, long total) {
-      show(reached + done, total);
-    }
-
-    private void show(long done, long total) {
-      if (bar != null) {
-        bar.progress(done, total);
-      }
+      bar.progress(reached + done, total);
     }
 
     private String words(Stage at) {
@@ -329,14 +297,12 @@ final class MineCommand implements Callable<Integer> {
 
     @Override
     public void note(String message) {
-      streams.note(message);
+      streams().note(message);
     }
 
     @Override
     public void close() {
-      if (bar != null) {
-        bar.close();
-      }
+      bar.close();
     }
   }
 }

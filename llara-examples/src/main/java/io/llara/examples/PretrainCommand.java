@@ -10,12 +10,9 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Spec;
 
 /** Unlabelled text and a model in, an embedding model out. */
 @Command(
@@ -30,11 +27,7 @@ import picocli.CommandLine.Spec;
           + " LOCAL_RANK, MASTER_ADDR and MASTER_PORT set, train together.",
       ""
     })
-final class PretrainCommand implements Callable<Integer> {
-  private final Streams streams;
-
-  @Spec private CommandSpec command = CommandSpec.create();
-
+final class PretrainCommand extends Subcommand {
   @Option(
       names = "--model",
       required = true,
@@ -79,17 +72,6 @@ final class PretrainCommand implements Callable<Integer> {
           "Weights of the three terms of the loss (default: 1,1,1; 0,1,1 for recipe paper; 1,0,0"
               + " for recipe lm).")
   private List<Double> lossWeights = new ArrayList<>();
-
-  @Option(
-      names = "--lora",
-      paramLabel = "R",
-      description =
-          "Train low-rank updates of rank R of all seven projections, and the markers' embeddings"
-              + " (default: rank 64, except for recipe lm).")
-  private Optional<Integer> loraRank = Optional.empty();
-
-  @Option(names = "--full", description = "Train all parameters instead (default for recipe lm).")
-  private boolean full;
 
   @Option(
       names = "--batch",
@@ -137,14 +119,6 @@ final class PretrainCommand implements Callable<Integer> {
   private Optional<Path> stopWords = Optional.empty();
 
   @Option(
-      names = "--hold-out",
-      paramLabel = "F",
-      description =
-          "Fraction of the documents, from 0 to below 1, held out for evaluation (default:"
-              + " ${DEFAULT-VALUE}).")
-  private double holdOut;
-
-  @Option(
       names = "--visible-self",
       description = "Let NEXT see SELF, to measure what hiding it is worth.")
   private boolean visibleSelf;
@@ -153,13 +127,9 @@ final class PretrainCommand implements Callable<Integer> {
 
   @Mixin private TrainingLaunch launch = new TrainingLaunch();
 
-  PretrainCommand(Streams streams) {
-    this.streams = streams;
-  }
-
   @Override
   public Integer call() {
-    return launch.run(streams, out, this::builder);
+    return launch.run(streams(), out, this::builder);
   }
 
   private Pretrainer.Builder builder(Optional<WorldSettings> world, TrainingListener listener) {
@@ -169,11 +139,9 @@ final class PretrainCommand implements Callable<Integer> {
             .batch(batch)
             .microBatches(microBatches)
             .maxTokens(maxTokens)
-            .heldOut(holdOut)
             .visibleSelf(visibleSelf)
             .listener(listener);
-    training.applyTo(builder);
-    training.applyLora(builder, loraRank, full || loraRank.isEmpty() && recipe == Recipe.LM);
+    training.applyTo(builder, recipe == Recipe.LM);
     if (!lossWeights.isEmpty()) {
       builder.weights(weights());
     }
@@ -186,8 +154,7 @@ final class PretrainCommand implements Callable<Integer> {
 
   private LossWeights weights() {
     if (lossWeights.size() != 3) {
-      throw Usage.error(
-          command,
+      throw usageError(
           "--loss-weights takes three numbers, for ar_loss, self_loss and next_loss, not %d"
               .formatted(lossWeights.size()));
     }

@@ -78,25 +78,18 @@ final class RefreshOptions {
             .computeType(training.computeType());
     training.threads().ifPresent(refresher::threads);
     corpus.map(Corpus::of).ifPresent(refresher::corpus);
-    ranks.ifPresent(range -> setRanks(refresher, range));
+    ranks
+        .map(range -> Subcommand.ranks(command, "--refresh-ranks", range))
+        .ifPresent(window -> refresher.ranks(window[0], window[1]));
     margin.ifPresent(refresher::relativeMargin);
     Refresh refresh = Refresh.every(every.get(), refresher.build());
     refresh = from.map(refresh::from).orElse(refresh);
     return Optional.of(times.map(refresh::times).orElse(refresh));
   }
 
-  private void setRanks(MiningRefresher.Builder refresher, String range) {
-    if (!range.matches("\\d{1,9}-\\d{1,9}")) {
-      throw Usage.error(
-          command, "--refresh-ranks is %s; expected ranks such as 10-200".formatted(range));
-    }
-    String[] ends = range.split("-", 2);
-    refresher.ranks(Integer.parseInt(ends[0]), Integer.parseInt(ends[1]));
-  }
-
   private void requireNone() {
     List<String> idle =
-        Usage.given(
+        Subcommand.given(
             command,
             "--corpus",
             "--refresh-from",
@@ -104,7 +97,7 @@ final class RefreshOptions {
             "--refresh-relative-margin",
             "--refreshes");
     if (!idle.isEmpty()) {
-      throw Usage.error(
+      throw Subcommand.usageError(
           command,
           "%s is for mining new negatives; give --refresh-every N too"
               .formatted(String.join(", ", idle)));

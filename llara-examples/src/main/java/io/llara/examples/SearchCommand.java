@@ -9,7 +9,6 @@ import io.llara.retrieval.Corpus;
 import io.llara.retrieval.Document;
 import io.llara.retrieval.Hits;
 import io.llara.retrieval.Query;
-import io.llara.retrieval.SearchListener;
 import io.llara.retrieval.SearchMethod;
 import io.llara.retrieval.Searcher;
 import io.llara.retrieval.TextSet;
@@ -18,7 +17,6 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
-import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -39,11 +37,9 @@ import picocli.CommandLine.Parameters;
           + " are computed again. The cache may be deleted at any time.",
       ""
     })
-final class SearchCommand implements Callable<Integer> {
+final class SearchCommand extends Subcommand {
   /** Longer passages are cut when they are shown: a result is a line, not a page. */
   private static final int SHOWN_CHARACTERS = 200;
-
-  private final Streams streams;
 
   @Mixin private RetrievalOptions options = new RetrievalOptions();
   @Mixin private ProgressOptions progress = new ProgressOptions();
@@ -75,10 +71,6 @@ final class SearchCommand implements Callable<Integer> {
   @Parameters(paramLabel = "QUERY", description = "What to search for.")
   private String query = "";
 
-  SearchCommand(Streams streams) {
-    this.streams = streams;
-  }
-
   @Override
   public Integer call() {
     if (top < 1) {
@@ -91,49 +83,46 @@ final class SearchCommand implements Callable<Integer> {
     Corpus.Summary summary = corpus.summarize();
     noteBlank(corpus, summary);
     TextSet passages = TextSet.of(corpus, summary);
-    Query text = Query.of(query);
     Hits hits;
-    if (searcher.needsModel()) {
-      try (ProgressOptions.Bar bar = progress.start(streams, "encoding", passages.count());
-          // Of vectors of length 1 the inner product is the cosine.
-          Encoder encoder = options.encoder(streams).progress(bar).normalize(true).build()) {
-        SearchMethod method = searchers.method(searcher, Optional.of(options.search(encoder)));
-        hits = find(passages, method, text.withVector(encoder.encodeQuery(query)));
-      }
-    } else {
-      hits = find(passages, searchers.method(searcher, Optional.empty()), text);
+    try (ProgressOptions.Bar bar = progress.bar(streams())) {
+      hits = searcher.needsModel() ? byModel(passages, bar) : byWords(passages, bar);
     }
     show(hits, corpus.documents(List.of(hits)));
     return Llara.OK;
   }
 
-  private Hits find(TextSet passages, SearchMethod method, Query wanted) {
-    SearchListener notes =
-        new SearchListener() {
-          @Override
-          public void note(String message) {
-            streams.note(message);
-          }
-        };
-    try (Searcher open = method.open(passages, notes)) {
-      return open.search(wanted, top);
+  private Hits byModel(TextSet passages, ProgressOptions.Bar bar) {
+    // Of vectors of length 1 the inner product is the cosine.
+    try (Encoder encoder = options.encoder(streams()).progress(bar).normalize(true).build()) {
+      SearchMethod method = searchers.method(searcher, Optional.of(options.search(encoder)));
+      Query wanted = Query.of(query).withVector(encoder.encodeQuery(query));
+      try (Searcher open = method.open(passages, bar)) {
+        return open.search(wanted, top);
+      }
+    }
+  }
+
+  private Hits byWords(TextSet passages, ProgressOptions.Bar bar) {
+    try (Searcher open = searchers.method(searcher, Optional.empty()).open(passages, bar)) {
+      return open.search(Query.of(query), top);
     }
   }
 
   private void noteBlank(Corpus corpus, Corpus.Summary summary) {
     List<String> blank = summary.blankIds();
     if (!blank.isEmpty()) {
-      streams.note(
-          "%s: skipped documents with neither title nor text: %d (%s)"
-              .formatted(corpus.name(), blank.size(), String.join(", ", blank)));
+      streams()
+          .note(
+              "%s: skipped documents with neither title nor text: %d (%s)"
+                  .formatted(corpus.name(), blank.size(), String.join(", ", blank)));
     }
     if (summary.documents() == 0) {
-      throw new LlaraException(corpus.name() + ": holds no document with a text");
+      throw new LlaraException(corpus.name() + ": contains no document with text");
     }
   }
 
   private void show(Hits hits, Map<Long, Document> documents) {
-    try (Results results = new Results(streams.out())) {
+    try (Results results = new Results(streams().out())) {
       for (int i = 0; i < hits.size(); i++) {
         Document document = requireNonNull(documents.get(hits.indices().get(i)));
         String title = document.title().isBlank() ? "" : document.title() + ": ";

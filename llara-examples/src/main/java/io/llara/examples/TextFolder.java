@@ -168,7 +168,7 @@ record TextFolder(
       Path other = byId.putIfAbsent(id, file);
       if (other != null) {
         throw new LlaraException(
-            "%s and %s would have the same id; give a folder above both".formatted(other, file));
+            "%s and %s would have the same id; give a folder that contains both".formatted(other, file));
       }
       found.get(found.size() - 1).put(id, file);
     }
@@ -234,7 +234,7 @@ record TextFolder(
                   files(otherFiles, "with other extensions"))
               .flatMap(Optional::stream)
               .collect(Collectors.joining(", "));
-      return "%s: no text in it; expected files that end in .txt, .md or .markdown%s"
+      return "%s: contains no text; expected files whose names end in .txt, .md or .markdown%s"
           .formatted(
               folders.stream().map(Path::toString).collect(Collectors.joining(", ")),
               found.isEmpty() ? "" : "; found " + found);

@@ -51,10 +51,10 @@ final class TrainingLaunch {
     if (processes.isPresent()) {
       int count = processes.get();
       if (count < 1) {
-        throw Usage.error(command, "--nproc is %d; expected at least 1".formatted(count));
+        throw Subcommand.usageError(command, "--nproc is %d; expected at least 1".formatted(count));
       }
       if (world.isPresent() && world.get().worldSize() != count) {
-        throw Usage.error(
+        throw Subcommand.usageError(
             command,
             "--nproc is %d, but the environment variable WORLD_SIZE is %d"
                 .formatted(count, world.get().worldSize()));
@@ -109,7 +109,7 @@ final class TrainingLaunch {
                   .formatted(result.step()));
       case ALREADY_COMPLETE ->
           streams.result(
-              "%s: was complete after %d steps; nothing was done".formatted(out, result.step()));
+              "%s: was already complete after %d steps; nothing was done".formatted(out, result.step()));
     }
   }
 

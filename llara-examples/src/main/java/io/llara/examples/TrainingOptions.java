@@ -17,6 +17,19 @@ final class TrainingOptions {
   private CommandSpec command = CommandSpec.create();
 
   @Option(
+      names = "--lora",
+      paramLabel = "R",
+      description =
+          "Train low-rank updates of rank R of all seven projections; in pretrain, the markers'"
+              + " embeddings too (default: rank 64).")
+  private Optional<Integer> loraRank = Optional.empty();
+
+  @Option(
+      names = "--full",
+      description = "Train all parameters instead (default for pretrain --recipe lm).")
+  private boolean full;
+
+  @Option(
       names = "--lora-alpha",
       paramLabel = "X",
       description = "Scale LoRA updates by X over the rank (default: 16).")
@@ -73,6 +86,14 @@ final class TrainingOptions {
   private int shuffleBuffer = RunBuilder.DEFAULT_SHUFFLE_BUFFER;
 
   @Option(
+      names = "--hold-out",
+      paramLabel = "F",
+      description =
+          "Fraction of the documents or queries, from 0 to below 1, held out for evaluation"
+              + " (default: ${DEFAULT-VALUE}).")
+  private double holdOut;
+
+  @Option(
       names = "--evaluate-every",
       paramLabel = "N",
       description = "Steps from one evaluation to the next (default: ${DEFAULT-VALUE}).")
@@ -122,14 +143,20 @@ final class TrainingOptions {
     return threads;
   }
 
-  /** Hands the settings to a builder. */
-  void applyTo(RunBuilder<?> builder) {
-    Usage.requireOneAtMost(command, "--steps", "--epochs");
+  /**
+   * Hands the settings to a builder.
+   *
+   * @param fullByDefault whether all parameters are trained unless LoRA is asked for
+   */
+  void applyTo(RunBuilder<?> builder, boolean fullByDefault) {
+    Subcommand.requireOneAtMost(command, "--steps", "--epochs");
+    Subcommand.requireOneAtMost(command, "--lora", "--full");
     builder
         .weightDecay(weightDecay)
         .clip(clip)
         .badLines(skipBadLines ? BadLines.SKIP : BadLines.REFUSE)
         .shuffleBuffer(shuffleBuffer)
+        .heldOut(holdOut)
         .evaluateEvery(evaluateEvery)
         .saveEvery(saveEvery)
         .seed(seed.value())
@@ -139,30 +166,21 @@ final class TrainingOptions {
     epochs.ifPresent(builder::epochs);
     warmup.ifPresent(builder::warmup);
     threads.ifPresent(builder::threads);
-  }
-
-  /**
-   * Sets which parameters are trained.
-   *
-   * @param rank the value of {@code --lora}
-   * @param full whether all of them are
-   */
-  void applyLora(RunBuilder<?> builder, Optional<Integer> rank, boolean full) {
-    Usage.requireOneAtMost(command, "--lora", "--full");
-    if (full) {
-      List<String> idle = Usage.given(command, "--lora-alpha", "--lora-dropout");
+    if (full || fullByDefault && loraRank.isEmpty()) {
+      List<String> idle =
+          Subcommand.given(command, "--lora-alpha", "--lora-dropout", "--train-markers");
       if (!idle.isEmpty()) {
-        throw Usage.error(
+        throw Subcommand.usageError(
             command,
             "%s is for LoRA, and all parameters are trained; give --lora R or leave it out"
                 .formatted(idle.get(0)));
       }
       builder.fullParameters();
-      return;
+    } else {
+      LoraOptions lora = LoraOptions.DEFAULT;
+      lora = loraRank.map(lora::withRank).orElse(lora);
+      lora = loraAlpha.map(lora::withAlpha).orElse(lora);
+      builder.lora(loraDropout.map(lora::withDropout).orElse(lora));
     }
-    LoraOptions options = LoraOptions.DEFAULT;
-    options = rank.map(options::withRank).orElse(options);
-    options = loraAlpha.map(options::withAlpha).orElse(options);
-    builder.lora(loraDropout.map(options::withDropout).orElse(options));
   }
 }

@@ -76,7 +76,7 @@ final class TrainingProgress implements TrainingListener, AutoCloseable {
 
   private static String position(RunInfo run) {
     if (run.firstStep() > run.totalSteps()) {
-      return "all %d steps are done already".formatted(run.totalSteps());
+      return "all %d steps are already done".formatted(run.totalSteps());
     }
     return run.firstStep() == 1
         ? "%d steps".formatted(run.totalSteps())

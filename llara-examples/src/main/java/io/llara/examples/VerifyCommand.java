@@ -3,15 +3,11 @@ package io.llara.examples;
 import io.llara.ComputeType;
 import io.llara.LlaraException;
 import io.llara.examples.golden.Comparison;
-import io.llara.examples.golden.Comparison.Measure;
-import io.llara.examples.golden.Comparison.Verdict;
 import io.llara.examples.golden.GoldenCase;
 import io.llara.examples.golden.GoldenFolder;
 import io.llara.examples.golden.ReplayEngines;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.Locale;
-import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
@@ -33,9 +29,7 @@ import picocli.CommandLine.Parameters;
           + " the tolerances of float32.",
       ""
     })
-final class VerifyCommand implements Callable<Integer> {
-  private final Streams streams;
-
+final class VerifyCommand extends Subcommand {
   @Option(
       names = "--dtype",
       paramLabel = "float32|bfloat16",
@@ -51,10 +45,6 @@ final class VerifyCommand implements Callable<Integer> {
   @Parameters(paramLabel = "DIR", description = "The golden folder.")
   private Path folder = Path.of("");
 
-  VerifyCommand(Streams streams) {
-    this.streams = streams;
-  }
-
   @Override
   public Integer call() {
     if (computeType == ComputeType.AUTO) {
@@ -64,7 +54,7 @@ final class VerifyCommand implements Callable<Integer> {
     List<GoldenCase> cases = GoldenFolder.cases(folder);
     int verified = 0;
     int failed = 0;
-    try (Results results = new Results(streams.out());
+    try (Results results = new Results(streams().out());
         ReplayEngines engines = new ReplayEngines(computeType)) {
       for (GoldenCase one : cases) {
         String name = one.file() + " " + one.name();
@@ -74,7 +64,10 @@ final class VerifyCommand implements Callable<Integer> {
           Comparison comparison = replay(name, one.replay().get(), engines);
           verified++;
           failed += comparison.failed() ? 1 : 0;
-          show(name, comparison, results);
+          results.line(name + ": " + comparison);
+          if (verbose || comparison.needsDetails()) {
+            comparison.details().forEach(line -> results.line("    " + line));
+          }
         }
         results.flush();
       }
@@ -92,43 +85,5 @@ final class VerifyCommand implements Callable<Integer> {
     } catch (IllegalArgumentException e) {
       throw new LlaraException("%s cannot be replayed: %s".formatted(name, e.getMessage()), e);
     }
-  }
-
-  private void show(String name, Comparison comparison, Results results) {
-    results.line(
-        "%s: %s%s"
-            .formatted(
-                name,
-                comparison.failed() ? "FAIL" : "pass",
-                comparison.worst().map(worst -> "  " + describe(worst)).orElse("")));
-    List<Measure> measures = comparison.measures();
-    boolean notJudged =
-        measures.stream().anyMatch(measure -> measure.verdict() == Verdict.NOT_JUDGED);
-    if ((verbose || comparison.failed() || notJudged) && measures.size() > 1) {
-      measures.forEach(measure -> results.line("    " + word(measure) + "  " + describe(measure)));
-    }
-  }
-
-  private static String describe(Measure measure) {
-    String numbers =
-        measure
-            .difference()
-            .map(
-                difference ->
-                    String.format(
-                        Locale.ROOT,
-                        "  abs %.1e  rel %.1e",
-                        difference.absolute(),
-                        difference.relative()))
-            .orElse("");
-    return "%s%s  (%s)".formatted(measure.quantity(), numbers, measure.criterion());
-  }
-
-  private static String word(Measure measure) {
-    return switch (measure.verdict()) {
-      case PASS -> "pass";
-      case FAIL -> "FAIL";
-      case NOT_JUDGED -> "-   ";
-    };
   }
 }

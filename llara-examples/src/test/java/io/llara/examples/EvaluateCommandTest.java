@@ -203,20 +203,20 @@ class EvaluateCommandTest {
 
   @Test
   void refusesBadInputInOneLine() throws IOException {
-    refused("has no train.tsv", "--bm25-only", "--split=train");
+    refused("has neither train.tsv", "--bm25-only", "--split=train");
     refused("cutoffs", "--bm25-only", "--cutoffs=0");
     refused("--cutoffs", "--bm25-only", "--cutoffs=ten");
-    refused("there is no folder", "--bm25-only", "--json=" + parent.resolve("none/report.json"));
+    refused("does not exist", "--bm25-only", "--json=" + parent.resolve("none/report.json"));
     refused("is a folder", "--bm25-only", "--run=" + parent);
     write("corpus.jsonl", CORPUS + "{\"_id\": \"a\", \"text\": \"again\"}\n");
-    refused("corpus.jsonl:5: has the id 'a' of line 1 again", "--bm25-only");
+    refused("corpus.jsonl:5: repeats the id 'a' of line 1", "--bm25-only");
     write("corpus.jsonl", CORPUS + "{\"_id\": \"f\", \"text\": \"x\"");
     refused("corpus.jsonl:5: ", "--bm25-only");
     write("corpus.jsonl", CORPUS);
     write("qrels/test.tsv", "q1 0 a 1\n");
     refused("test.tsv:1: has 1 fields", "--bm25-only");
     LlaraTest.assertRefused(
-        CommandRun.of("evaluate", "--bm25-only", "--beir=nowhere"), "nowhere: is no folder");
+        CommandRun.of("evaluate", "--bm25-only", "--beir=nowhere"), "nowhere: is not a directory");
   }
 
   private void refused(String message, String... options) {

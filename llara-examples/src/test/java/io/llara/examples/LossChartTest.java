@@ -141,7 +141,7 @@ class LossChartTest {
     Files.writeString(metrics, "{\"step\":1}\n");
     assertThatThrownBy(() -> LossChart.write(metrics, evaluation, png))
         .isInstanceOf(LlaraException.class)
-        .hasMessage(metrics + ": holds no step with a loss");
+        .hasMessage(metrics + ": contains no step with a loss");
     Files.writeString(metrics, "{\"step\":1,\"loss\":1}\nstep 2\n{\"step\":3,\"loss\":1}\n");
     assertThatThrownBy(() -> LossChart.write(metrics, evaluation, png))
         .isInstanceOf(LlaraException.class)

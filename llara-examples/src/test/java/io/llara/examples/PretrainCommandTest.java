@@ -142,7 +142,7 @@ class PretrainCommandTest {
     byte[] model = Files.readAllBytes(out.resolve("model.safetensors"));
     CommandRun again = pretrain(marked, out, "--steps=2", "--batch=2", "--lora=4");
     assertThat(again.code()).isZero();
-    assertThat(again.out()).isEqualTo(out + ": was complete after 2 steps; nothing was done\n");
+    assertThat(again.out()).isEqualTo(out + ": was already complete after 2 steps; nothing was done\n");
     assertThat(again.err()).isEmpty();
     assertThat(Files.readAllBytes(out.resolve("model.safetensors"))).isEqualTo(model);
     CommandRun other = pretrain(marked, out, "--steps=3", "--batch=4", "--lora=4");
@@ -159,7 +159,7 @@ class PretrainCommandTest {
         base, builder -> builder.recipe(Recipe.LM).fullParameters(), "5.0E-4", "--recipe=lm");
     assertThat(CommandRun.of("pretrain", "--help").out().replaceAll("\\s+", " "))
         .contains("1e-4 with LoRA, 1e-5 with --full, 5e-4 for recipe lm")
-        .contains("(default: rank %d,".formatted(LoraOptions.DEFAULT.rank()))
+        .contains("(default: rank %d)".formatted(LoraOptions.DEFAULT.rank()))
         .contains("over the rank (default: %.0f)".formatted(LoraOptions.DEFAULT.alpha()))
         .contains("LoRA's inputs (default: %.0f)".formatted(LoraOptions.DEFAULT.dropout()))
         .contains("over all processes (default: 16)")

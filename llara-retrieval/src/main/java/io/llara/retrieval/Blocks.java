@@ -11,9 +11,23 @@ final class Blocks {
 
   private Blocks() {}
 
-  /** Does something with native memory while it lives. */
+  /** Does something with native memory for so many rows while it lives. */
   interface Use {
-    void accept(FloatBuffer memory);
+    void accept(int rows, FloatBuffer memory);
+  }
+
+  /**
+   * Lends native memory for the largest block of a set, once the number of rows asked for is
+   * checked; does nothing if the set is empty.
+   */
+  static void copy(VectorSet vectors, int asked, Use use) {
+    int rows = rows(asked, vectors);
+    if (rows > 0) {
+      Libtorch.load();
+      try (FloatPointer memory = new FloatPointer((long) rows * vectors.dimension())) {
+        use.accept(rows, memory.asBuffer());
+      }
+    }
   }
 
   /** Returns how many rows the largest block of a set has, once the number asked for is checked. */
@@ -28,13 +42,5 @@ final class Blocks {
               .formatted(rows, vectors.dimension(), MOST_BYTES));
     }
     return rows;
-  }
-
-  /** Lends native memory for a number of floats, which is freed afterwards. */
-  static void withMemory(int floats, Use use) {
-    Libtorch.load();
-    try (FloatPointer memory = new FloatPointer((long) floats)) {
-      use.accept(memory.asBuffer());
-    }
   }
 }

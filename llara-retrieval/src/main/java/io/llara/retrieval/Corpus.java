@@ -3,8 +3,6 @@ package io.llara.retrieval;
 import static java.util.Objects.requireNonNull;
 
 import com.google.common.collect.AbstractIterator;
-import com.google.common.hash.HashCode;
-import com.google.common.hash.Hashing;
 import io.llara.LlaraException;
 import io.llara.io.JsonSection;
 import io.llara.io.LineReader;
@@ -99,11 +97,9 @@ public final class Corpus {
     DigestTable ids = new DigestTable();
     return read(
         (lines, document) -> {
-          int before = ids.size();
-          HashCode digest = Hashing.murmur3_128().hashUnencodedChars(document.id());
-          if (ids.add(digest) < before) {
+          if (!ids.addNew(document.id())) {
             throw lines.reader.error(
-                "has the id '%s' of line %d again"
+                "repeats the id '%s' of line %d"
                     .formatted(document.id(), firstLine(document.id())));
           }
           visitor.accept(document);

@@ -121,7 +121,7 @@ public final class CorpusVectors {
       }
     } catch (IOException e) {
       notes.accept(
-          "the cached vectors in %s are damaged and are made again: %s"
+          "the cached vectors in %s are damaged and will be computed again: %s"
               .formatted(cache.file(entry), e.getMessage()));
     }
     try {

@@ -1,6 +1,7 @@
 package io.llara.retrieval;
 
 import com.google.common.hash.HashCode;
+import com.google.common.hash.Hashing;
 import io.llara.Internal;
 import org.apache.lucene.util.BytesRef;
 import org.apache.lucene.util.BytesRefHash;
@@ -23,6 +24,12 @@ public final class DigestTable {
     int number = digests.add(new BytesRef(digest.asBytes()));
     // One that was there comes back as the negative of its number, less one.
     return number < 0 ? -number - 1 : number;
+  }
+
+  /** Adds the digest of a text; returns whether it is new. */
+  boolean addNew(String text) {
+    int before = size();
+    return add(Hashing.murmur3_128().hashUnencodedChars(text)) == before;
   }
 
   /** Returns the number of a digest, or -1 if it has none. */

@@ -1,6 +1,5 @@
 package io.llara.retrieval;
 
-import com.google.common.hash.Hashing;
 import io.llara.Encoder;
 import io.llara.LlaraException;
 import io.llara.Mode;
@@ -32,7 +31,7 @@ import org.apache.lucene.document.Field.Store;
 import org.apache.lucene.document.StoredField;
 import org.apache.lucene.document.StringField;
 import org.apache.lucene.index.BinaryDocValues;
-import org.apache.lucene.index.IndexWriter;
+import org.apache.lucene.index.IndexableField;
 import org.apache.lucene.index.LeafReaderContext;
 import org.apache.lucene.index.StoredFields;
 import org.apache.lucene.index.Term;
@@ -82,9 +81,6 @@ public final class DocumentIndex implements AutoCloseable {
 
   /** Blocks are copies, made for each search. */
   private static final long BLOCK_BYTES = 16L << 20;
-
-  /** Longer vectors are refused by the search. */
-  private static final double MOST_LENGTH = 1e18;
 
   /** An encoder is known by the vectors that it makes of this. */
   private static final String SAMPLE_TEXT = "A llama carries wool and salt across the mountains.";
@@ -188,14 +184,10 @@ public final class DocumentIndex implements AutoCloseable {
           values.put("normalized", String.valueOf(with.normalizes()));
           values.put("mode of queries", queryMode.name());
           values.put("mode of passages", passageMode.name());
-          values.put(SAMPLE + "query", encoded(with.encode(SAMPLE_TEXT, queryMode)));
-          values.put(SAMPLE + "passage", encoded(with.encode(SAMPLE_TEXT, passageMode)));
+          values.put(SAMPLE + "query", base64(with.encode(SAMPLE_TEXT, queryMode)));
+          values.put(SAMPLE + "passage", base64(with.encode(SAMPLE_TEXT, passageMode)));
         });
     return values;
-  }
-
-  private static String encoded(float[] vector) {
-    return Base64.getEncoder().encodeToString(bytes(vector));
   }
 
   private static byte[] bytes(float[] vector) {
@@ -204,10 +196,23 @@ public final class DocumentIndex implements AutoCloseable {
     return bytes.array();
   }
 
-  private static FloatBuffer floats(BytesRef bytes) {
-    return ByteBuffer.wrap(bytes.bytes, bytes.offset, bytes.length)
+  private static float[] floats(BytesRef bytes) {
+    float[] vector = new float[bytes.length / Float.BYTES];
+    ByteBuffer.wrap(bytes.bytes, bytes.offset, bytes.length)
         .order(ByteOrder.LITTLE_ENDIAN)
-        .asFloatBuffer();
+        .asFloatBuffer()
+        .get(vector);
+    return vector;
+  }
+
+  private static String base64(float[] vector) {
+    return Base64.getEncoder().encodeToString(bytes(vector));
+  }
+
+  private static double cosine(String one, String other) {
+    Base64.Decoder decoder = Base64.getDecoder();
+    return Similarity.cosine(
+        floats(new BytesRef(decoder.decode(one))), floats(new BytesRef(decoder.decode(other))));
   }
 
   /** Opens what is in the folder now. */
@@ -254,17 +259,6 @@ public final class DocumentIndex implements AutoCloseable {
           "%s: was made with another encoder: %s"
               .formatted(folder, String.join("; ", differences)));
     }
-  }
-
-  private static double cosine(String one, String other) {
-    Base64.Decoder decoder = Base64.getDecoder();
-    return Similarity.cosine(array(decoder.decode(one)), array(decoder.decode(other)));
-  }
-
-  private static float[] array(byte[] bytes) {
-    float[] vector = new float[bytes.length / Float.BYTES];
-    floats(new BytesRef(bytes)).get(vector);
-    return vector;
   }
 
   /** Returns how many documents there are. */
@@ -381,47 +375,32 @@ public final class DocumentIndex implements AutoCloseable {
         });
   }
 
-  /** Adds documents to an index that is being written. */
-  private final class Addition {
-    private final IndexWriter writer;
-    private final LuceneFolder before;
-    private final DigestTable ids = new DigestTable();
+  /** Takes documents into an index that is being written. */
+  private interface Addition {
+    void add(Document document, float[] vector);
+  }
 
-    Addition(IndexWriter writer, LuceneFolder before) {
-      this.writer = writer;
-      this.before = before;
+  private void requireUsable(String id, float[] vector) {
+    if (vector.length != dimension) {
+      throw new IllegalArgumentException(
+          "the vector of document '%s' has the dimension %d, the index %d"
+              .formatted(id, vector.length, dimension));
     }
+    double length = Math.sqrt(Similarity.dot(vector, vector));
+    if (!(length <= ExactSearch.MOST_LENGTH)) {
+      throw new IllegalArgumentException(
+          "the vector of document '%s' has the length %s; expected a finite one of at most %s"
+              .formatted(id, length, ExactSearch.MOST_LENGTH));
+    }
+  }
 
-    void add(Document document, float[] vector) {
-      String id = document.id();
-      if (vector.length != dimension) {
-        throw new IllegalArgumentException(
-            "the vector of document '%s' has the dimension %d, the index %d"
-                .formatted(id, vector.length, dimension));
-      }
-      double length = Math.sqrt(Similarity.dot(vector, vector));
-      if (!(length <= MOST_LENGTH)) {
-        throw new IllegalArgumentException(
-            "the vector of document '%s' has the length %s; expected a finite one of at most %s"
-                .formatted(id, length, MOST_LENGTH));
-      }
-      int known = ids.size();
-      try {
-        if (ids.add(Hashing.murmur3_128().hashUnencodedChars(id)) < known
-            || before.reader().docFreq(new Term(ID, id)) > 0) {
-          throw new IllegalArgumentException("there is a document '%s' already".formatted(id));
-        }
-        org.apache.lucene.document.Document row = new org.apache.lucene.document.Document();
-        row.add(new StringField(ID, id, Store.YES));
-        row.add(new StoredField(TITLE, document.title()));
-        row.add(new StoredField(TEXT, document.text()));
-        row.add(new BinaryDocValuesField(VECTOR, new BytesRef(bytes(vector))));
-        row.add(Bm25Index.field(document.passage()));
-        writer.addDocument(row);
-      } catch (IOException e) {
-        throw new UncheckedIOException(e);
-      }
-    }
+  private static Iterable<IndexableField> row(Document document, float[] vector) {
+    return List.of(
+        new StringField(ID, document.id(), Store.YES),
+        new StoredField(TITLE, document.title()),
+        new StoredField(TEXT, document.text()),
+        new BinaryDocValuesField(VECTOR, new BytesRef(bytes(vector))),
+        Bm25Index.field(document.passage()));
   }
 
   private synchronized void write(Consumer<Addition> content) {
@@ -430,7 +409,21 @@ public final class DocumentIndex implements AutoCloseable {
         folder,
         Bm25Index.config(),
         writer -> {
-          content.accept(new Addition(writer, before));
+          DigestTable ids = new DigestTable();
+          content.accept(
+              (document, vector) -> {
+                requireUsable(document.id(), vector);
+                try {
+                  if (!ids.addNew(document.id())
+                      || before.reader().docFreq(new Term(ID, document.id())) > 0) {
+                    throw new IllegalArgumentException(
+                        "the index already has a document '%s'".formatted(document.id()));
+                  }
+                  writer.addDocument(row(document, vector));
+                } catch (IOException e) {
+                  throw new UncheckedIOException(e);
+                }
+              });
           return before.data();
         });
     Snapshot now = snapshot();
@@ -476,7 +469,10 @@ public final class DocumentIndex implements AutoCloseable {
    * @throws RuntimeException as {@link #search(String, int)} and {@link #search(float[], int)}
    */
   public List<List<SearchHit>> search(List<Query> queries, int k) {
-    List<Query> prepared = withVectors(queries);
+    List<Query> prepared =
+        encoder.isEmpty()
+            ? queries
+            : Query.withVectors(queries, texts -> encoder.get().encodeAll(texts, queryMode));
     lock.readLock().lock();
     try {
       Snapshot now = requireOpen();
@@ -485,18 +481,6 @@ public final class DocumentIndex implements AutoCloseable {
     } finally {
       lock.readLock().unlock();
     }
-  }
-
-  private List<Query> withVectors(List<Query> queries) {
-    List<String> texts =
-        queries.stream().filter(query -> query.vector().isEmpty()).map(Query::requireText).toList();
-    if (encoder.isEmpty() || texts.isEmpty()) {
-      return queries;
-    }
-    Iterator<float[]> vectors = encoder.get().encodeAll(texts, queryMode).iterator();
-    return queries.stream()
-        .map(query -> query.vector().isPresent() ? query : query.withVector(vectors.next()))
-        .toList();
   }
 
   private static List<List<SearchHit>> documents(StoredFields stored, List<Hits> all)
@@ -558,8 +542,7 @@ public final class DocumentIndex implements AutoCloseable {
 
     @Override
     public void forEachBlock(int rows, BlockReceiver receiver) {
-      int most = Blocks.rows(rows, this);
-      Blocks.withMemory(most * dimension, memory -> read(memory, most, receiver));
+      Blocks.copy(this, rows, (most, memory) -> read(memory, most, receiver));
     }
 
     private void read(FloatBuffer memory, int most, BlockReceiver receiver) {

@@ -35,19 +35,6 @@ final class EmbeddingSearcher implements Searcher {
     this.listener = listener;
   }
 
-  /** Numbers texts in the order of their coming. */
-  private static final class Distinct {
-    private final Map<String, Integer> numbers = new LinkedHashMap<>();
-
-    int number(String text) {
-      return numbers.computeIfAbsent(text, key -> numbers.size());
-    }
-
-    TextSet set(String name) {
-      return TextSet.of(name, List.copyOf(numbers.keySet()));
-    }
-  }
-
   @Override
   public List<Hits> search(List<Query> queries, int k) {
     return vectors.search(prepare(queries), k);
@@ -56,16 +43,14 @@ final class EmbeddingSearcher implements Searcher {
   /** Returns the queries with vectors: those that have none get that of their text. */
   @Override
   public List<Query> prepare(List<Query> queries) {
-    Distinct texts = new Distinct();
-    queries.stream()
-        .filter(query -> query.vector().isEmpty())
-        .forEach(query -> texts.number(query.requireText()));
-    if (texts.numbers.isEmpty()) {
-      return queries;
-    }
-    listener.encoding("queries", texts.numbers.size());
+    return Query.withVectors(queries, this::encode);
+  }
+
+  private List<float[]> encode(List<String> texts) {
+    listener.encoding("queries", texts.size());
     List<float[]> encoded = new ArrayList<>();
-    try (StoredVectors rows = method.encode(texts.set("the queries"), method.queries(), listener)) {
+    try (StoredVectors rows =
+        method.encode(TextSet.of("the queries", texts), method.queries(), listener)) {
       rows.forEachBlock(
           BLOCK,
           (first, count, block) -> {
@@ -76,13 +61,7 @@ final class EmbeddingSearcher implements Searcher {
             }
           });
     }
-    return queries.stream()
-        .map(
-            query ->
-                query.vector().isPresent()
-                    ? query
-                    : query.withVector(encoded.get(texts.number(query.requireText()))))
-        .toList();
+    return encoded;
   }
 
   /** Returns the scores of all candidates: those outside of the collection are encoded. */
@@ -90,22 +69,24 @@ final class EmbeddingSearcher implements Searcher {
   public List<OptionalDouble> score(List<Candidate> candidates) {
     List<Query> queries = prepare(candidates.stream().map(Candidate::query).toList());
     NavigableMap<Long, List<Integer>> inside = new TreeMap<>();
-    Distinct others = new Distinct();
+    Map<String, Integer> others = new LinkedHashMap<>();
     NavigableMap<Long, List<Integer>> outside = new TreeMap<>();
     for (int i = 0; i < candidates.size(); i++) {
       Candidate candidate = candidates.get(i);
-      boolean found = candidate.index() >= 0;
-      (found ? inside : outside)
-          .computeIfAbsent(
-              found ? candidate.index() : others.number(candidate.text()), key -> new ArrayList<>())
-          .add(i);
+      long place = candidate.index();
+      if (place >= 0) {
+        inside.computeIfAbsent(place, key -> new ArrayList<>()).add(i);
+      } else {
+        place = others.computeIfAbsent(candidate.text(), text -> others.size());
+        outside.computeIfAbsent(place, key -> new ArrayList<>()).add(i);
+      }
     }
     double[] scores = new double[candidates.size()];
     score(passages, inside, queries, scores);
     if (!outside.isEmpty()) {
-      try (StoredVectors rows =
-          method.encode(
-              others.set("passages outside of the collection"), method.passages(), listener)) {
+      TextSet texts =
+          TextSet.of("passages outside of the collection", List.copyOf(others.keySet()));
+      try (StoredVectors rows = method.encode(texts, method.passages(), listener)) {
         score(rows, outside, queries, scores);
       }
     }

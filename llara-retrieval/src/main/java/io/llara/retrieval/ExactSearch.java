@@ -55,7 +55,7 @@ public final class ExactSearch implements Searcher {
   private static final long BLOCK_BYTES = 512L << 20;
 
   /** Longer vectors are refused, so that no sum leaves the range of float32. */
-  private static final double MOST_LENGTH = 1e18;
+  static final double MOST_LENGTH = 1e18;
 
   /** The squares of smaller values vanish in float32. */
   private static final double LEAST_VALUE = 0x1p-60;

@@ -45,13 +45,10 @@ public final class InMemoryVectors implements VectorSet {
   /** Hands out copies of so many vectors at a time. */
   @Override
   public void forEachBlock(int rows, BlockReceiver receiver) {
-    int most = Blocks.rows(rows, this);
-    if (most == 0) {
-      return;
-    }
-    Blocks.withMemory(
-        most * dimension,
-        memory -> {
+    Blocks.copy(
+        this,
+        rows,
+        (most, memory) -> {
           for (int first = 0; first < vectors.size(); first += most) {
             int here = Math.min(most, vectors.size() - first);
             FloatBuffer block = memory.duplicate();

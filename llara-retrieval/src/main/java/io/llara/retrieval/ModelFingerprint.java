@@ -18,6 +18,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.stream.Stream;
 
@@ -124,21 +125,10 @@ public final class ModelFingerprint {
         return Optional.empty();
       }
       Map<String, Object> attributes =
-          Files.readAttributes(file, "unix:dev,ino,size,lastModifiedTime,ctime");
-      FileTime changed = (FileTime) value(attributes, "ctime");
-      List<String> parts =
-          List.of(
-              file.toRealPath().toString(),
-              value(attributes, "dev").toString(),
-              value(attributes, "ino").toString(),
-              value(attributes, "size").toString(),
-              ((FileTime) value(attributes, "lastModifiedTime")).toInstant().toString(),
-              changed.toInstant().toString());
+          new TreeMap<>(Files.readAttributes(file, "unix:dev,ino,size,lastModifiedTime,ctime"));
+      FileTime changed = (FileTime) requireNonNull(attributes.get("ctime"));
+      List<String> parts = List.of(file.toRealPath().toString(), attributes.toString());
       return Optional.of(new FileState(parts, changed.toInstant()));
-    }
-
-    private static Object value(Map<String, Object> attributes, String name) {
-      return requireNonNull(attributes.get(name), name);
     }
   }
 }

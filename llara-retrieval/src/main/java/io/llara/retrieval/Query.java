@@ -2,7 +2,12 @@ package io.llara.retrieval;
 
 import static java.util.Objects.requireNonNull;
 
+import java.util.HashMap;
+import java.util.Iterator;
+import java.util.List;
+import java.util.Map;
 import java.util.Optional;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -43,6 +48,34 @@ public final class Query {
   /** Returns the vector, if there is one. */
   public Optional<float[]> vector() {
     return Optional.ofNullable(vector);
+  }
+
+  /**
+   * Returns queries that all have vectors: those that have none get that of their text.
+   *
+   * @param encode makes the vectors of different texts, in their order
+   */
+  static List<Query> withVectors(
+      List<Query> queries, Function<List<String>, List<float[]>> encode) {
+    List<String> texts =
+        queries.stream()
+            .filter(query -> query.vector == null)
+            .map(Query::requireText)
+            .distinct()
+            .toList();
+    if (texts.isEmpty()) {
+      return queries;
+    }
+    Iterator<float[]> vectors = encode.apply(texts).iterator();
+    Map<String, float[]> byText = new HashMap<>();
+    texts.forEach(text -> byText.put(text, vectors.next()));
+    return queries.stream()
+        .map(
+            query ->
+                query.vector != null
+                    ? query
+                    : query.withVector(requireNonNull(byText.get(query.requireText()))))
+        .toList();
   }
 
   String requireText() {

@@ -33,15 +33,12 @@ public final class UnitVectors implements VectorSet {
    */
   @Override
   public void forEachBlock(int rows, BlockReceiver receiver) {
-    int most = Blocks.rows(rows, this);
-    if (most == 0) {
-      return;
-    }
     int dimension = dimension();
     float[] vector = new float[dimension];
-    Blocks.withMemory(
-        most * dimension,
-        memory ->
+    Blocks.copy(
+        this,
+        rows,
+        (most, memory) ->
             vectors.forEachBlock(
                 most,
                 (first, here, block) -> {

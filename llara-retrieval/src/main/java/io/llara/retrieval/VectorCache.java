@@ -7,7 +7,6 @@ import java.io.EOFException;
 import java.io.FileInputStream;
 import java.io.FileOutputStream;
 import java.io.IOException;
-import java.io.InputStream;
 import java.io.OutputStream;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -18,6 +17,8 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.zip.CRC32C;
+import java.util.zip.CheckedInputStream;
+import java.util.zip.CheckedOutputStream;
 
 /**
  * The vectors of collections, on disk, each set under a key: the SHA-256 of everything they depend
@@ -75,26 +76,23 @@ public final class VectorCache {
     long vectors = entry.count() * entry.dimension() * Float.BYTES;
     long expected = HEADER_LENGTH + vectors + Long.BYTES;
     if (Files.size(file) != expected) {
-      throw new IOException("it has %d bytes, not %d".formatted(Files.size(file), expected));
+      throw new IOException("it has %d bytes; expected %d".formatted(Files.size(file), expected));
     }
-    CRC32C checksum = new CRC32C();
-    try (InputStream in = new FileInputStream(file.toFile())) {
-      byte[] header = in.readNBytes(HEADER_LENGTH);
-      if (!Arrays.equals(header, header(entry).array())) {
-        throw new IOException("its header is not that of these vectors");
+    try (CheckedInputStream in =
+        new CheckedInputStream(new FileInputStream(file.toFile()), new CRC32C())) {
+      if (!Arrays.equals(in.readNBytes(HEADER_LENGTH), header(entry).array())) {
+        throw new IOException("its header does not match these vectors");
       }
-      checksum.update(header);
       byte[] buffer = new byte[1 << 20];
       for (long left = vectors; left > 0; ) {
         int read = in.read(buffer, 0, (int) Math.min(buffer.length, left));
         if (read < 0) {
           throw new EOFException("it became shorter while it was read");
         }
-        checksum.update(buffer, 0, read);
         left -= read;
       }
-      byte[] end = in.readNBytes(Long.BYTES);
-      if (!Arrays.equals(end, littleEndian(checksum.getValue()))) {
+      byte[] sum = littleEndian(in.getChecksum().getValue());
+      if (!Arrays.equals(in.readNBytes(Long.BYTES), sum)) {
         throw new IOException("its checksum is wrong");
       }
     }
@@ -129,8 +127,7 @@ public final class VectorCache {
     private final Path target;
     private final Entry entry;
     private final TemporaryPath aside;
-    private final OutputStream out;
-    private final CRC32C checksum = new CRC32C();
+    private final CheckedOutputStream out;
     private final ByteBuffer row;
     private long written;
 
@@ -142,20 +139,16 @@ public final class VectorCache {
       this.row =
           ByteBuffer.allocate(entry.dimension() * Float.BYTES).order(ByteOrder.LITTLE_ENDIAN);
       // Not a channel, which an interrupt would close.
-      this.out = new BufferedOutputStream(new FileOutputStream(aside.path().toFile()), 1 << 18);
-      write(header(entry).array());
+      OutputStream file = new FileOutputStream(aside.path().toFile());
+      this.out = new CheckedOutputStream(new BufferedOutputStream(file, 1 << 18), new CRC32C());
+      out.write(header(entry).array());
     }
 
     /** Adds the next vector. */
     public void add(float[] vector) throws IOException {
       row.clear().asFloatBuffer().put(vector);
-      write(row.array());
+      out.write(row.array());
       written++;
-    }
-
-    private void write(byte[] bytes) throws IOException {
-      checksum.update(bytes);
-      out.write(bytes);
     }
 
     /** Makes the file known under its name. */
@@ -163,7 +156,7 @@ public final class VectorCache {
       if (written != entry.count()) {
         throw new IOException(written + " vectors were stored, not " + entry.count());
       }
-      out.write(littleEndian(checksum.getValue()));
+      out.write(littleEndian(out.getChecksum().getValue()));
       out.close();
       aside.moveTo(target);
     }

@@ -317,12 +317,12 @@ class DocumentIndexTest {
       }
       assertRefused(
           () -> index.add(new Document("old", "", "other"), three.get(1)),
-          "there is a document 'old' already");
+          "the index already has a document 'old'");
       assertRefused(
           () ->
               index.addAll(
                   Stream.of("a", "b", "a").map(id -> new Document(id, "", "text")), three.stream()),
-          "there is a document 'a' already");
+          "the index already has a document 'a'");
       assertRefused(
           () ->
               index.addAll(

@@ -112,6 +112,13 @@ record CollatedBatch(GoldenJson json, PaddedRows rows, List<int[]> labels) {
         .toList();
   }
 
+  /** Returns whether examples make this batch again. */
+  boolean isMadeOf(List<Example> examples) {
+    List<Prompt> prompts = examples.stream().map(Example::prompt).toList();
+    PaddedRows ours = PaddedRows.of(prompts, rows.width());
+    return rows.same(ours) && PaddedRows.equal(labels, labels(prompts, ours));
+  }
+
   private static int[] withoutPadding(int[] ids) {
     return Arrays.stream(ids).dropWhile(id -> id == PAD).toArray();
   }

@@ -29,14 +29,17 @@ public final class Comparison {
   private final String remark;
   private final List<Measure> measures = new ArrayList<>();
 
-  /** The outcome for one quantity. */
-  public enum Verdict {
-    /** Within the tolerance. */
-    PASS,
-    /** Beyond the tolerance. */
-    FAIL,
-    /** Shown, but without a limit. */
-    NOT_JUDGED
+  /** The outcome for one quantity; what is not judged is shown, but has no limit. */
+  private enum Verdict {
+    PASS("pass"),
+    FAIL("FAIL"),
+    NOT_JUDGED("-   ");
+
+    private final String word;
+
+    Verdict(String word) {
+      this.word = word;
+    }
   }
 
   /**
@@ -46,14 +49,19 @@ public final class Comparison {
    * @param difference how far its elements are; empty for what is equal or not, such as ids
    * @param criterion the limit, such as {@code tolerance 1.0e-05}
    * @param strain how near the limit it came: above 1 is beyond it, 0 where nothing is judged
-   * @param verdict the outcome
    */
-  public record Measure(
+  private record Measure(
       String quantity,
       Optional<Difference> difference,
       String criterion,
       double strain,
-      Verdict verdict) {}
+      Verdict verdict) {
+    @Override
+    public String toString() {
+      String numbers = difference.map(Difference::toString).orElse("");
+      return "%s%s  (%s)".formatted(quantity, numbers, criterion);
+    }
+  }
 
   /**
    * How far elements are from the expected ones; NaN or infinite if an element is.
@@ -61,7 +69,7 @@ public final class Comparison {
    * @param absolute the largest absolute difference of an element
    * @param relative that difference divided by the largest magnitude of the expected elements
    */
-  public record Difference(double absolute, double relative) {
+  private record Difference(double absolute, double relative) {
     static Difference of(double[] actual, double[] expected) {
       if (actual.length != expected.length) {
         throw new IllegalArgumentException(
@@ -75,6 +83,11 @@ public final class Comparison {
         magnitude = Math.max(magnitude, Math.abs(expected[i]));
       }
       return new Difference(absolute, absolute == 0 ? 0 : absolute / magnitude);
+    }
+
+    @Override
+    public String toString() {
+      return String.format(Locale.ROOT, "  abs %.1e  rel %.1e", absolute, relative);
     }
   }
 
@@ -98,26 +111,41 @@ public final class Comparison {
         remark + (computeType == ComputeType.FLOAT32 ? "" : "; computed in float32"));
   }
 
-  /** Returns what was compared, in the order of the comparison. */
-  public List<Measure> measures() {
-    return List.copyOf(measures);
-  }
-
   /** Returns whether a quantity is beyond its tolerance. */
   public boolean failed() {
-    return measures.stream().anyMatch(measure -> measure.verdict() == Verdict.FAIL);
+    return has(Verdict.FAIL);
   }
 
-  /** Returns the quantity that came nearest to its limit, or went furthest beyond it. */
-  public Optional<Measure> worst() {
+  /** Returns whether a quantity is beyond its tolerance or has none. */
+  public boolean needsDetails() {
+    return failed() || has(Verdict.NOT_JUDGED);
+  }
+
+  private boolean has(Verdict verdict) {
+    return measures.stream().anyMatch(measure -> measure.verdict() == verdict);
+  }
+
+  /** Returns a line for each quantity, in the order of the comparison; none if there is but one. */
+  public List<String> details() {
+    return measures.size() == 1
+        ? List.of()
+        : measures.stream().map(one -> one.verdict().word + "  " + one).toList();
+  }
+
+  /** Returns the outcome and the quantity that came nearest to its limit, or went beyond it. */
+  @Override
+  public String toString() {
     // Failed, judged, not judged; then by strain; where nothing is judged, by the difference.
-    return measures.stream()
-        .max(
-            Comparator.comparing((Measure measure) -> measure.verdict() == Verdict.FAIL)
-                .thenComparing(measure -> measure.verdict() != Verdict.NOT_JUDGED)
-                .thenComparingDouble(Measure::strain)
-                .thenComparingDouble(
-                    measure -> measure.difference().map(Difference::absolute).orElse(0.0)));
+    return (failed() ? Verdict.FAIL : Verdict.PASS).word
+        + measures.stream()
+            .max(
+                Comparator.comparing((Measure measure) -> measure.verdict() == Verdict.FAIL)
+                    .thenComparing(measure -> measure.verdict() != Verdict.NOT_JUDGED)
+                    .thenComparingDouble(Measure::strain)
+                    .thenComparingDouble(
+                        measure -> measure.difference().map(Difference::absolute).orElse(0.0)))
+            .map(worst -> "  " + worst)
+            .orElse("");
   }
 
   /** Compares what the compute type rounds, element by element. */
@@ -129,6 +157,15 @@ public final class Comparison {
     } else {
       add(quantity, Optional.of(difference), "not judged in bfloat16", 0, Verdict.NOT_JUDGED);
     }
+  }
+
+  /** Compares the hidden states of real tokens, {@code [tokens, hidden]} row-major. */
+  void hiddenStates(GoldenFile file, GoldenJson json, PaddedRows rows, float[] actual) {
+    String key = "last_hidden_state";
+    int hidden = actual.length / rows.realTokens();
+    double[] expected =
+        file.tensor(json.object("tensors"), key, rows.count(), rows.width(), hidden);
+    rounded(key, actual, rows.realRows(expected, hidden), Tolerance.HIDDEN_STATE);
   }
 
   /** Compares vectors of length 1, {@code [rows, dimension]} row-major. */

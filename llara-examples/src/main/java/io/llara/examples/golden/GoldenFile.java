@@ -8,7 +8,6 @@ import io.llara.checkpoint.TensorEntry;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
-import java.util.List;
 import java.util.Optional;
 import java.util.function.BiFunction;
 
@@ -38,23 +37,17 @@ final class GoldenFile {
     return path.resolveSibling(name);
   }
 
-  /** Returns the cases in this file's list, to be replayed by their kind. */
-  List<GoldenCase> cases(BiFunction<GoldenFile, GoldenJson, GoldenCase.Replay> kind) {
-    tensors.get(); // A folder without its tensors is refused before anything is replayed.
-    return json.objects("cases").stream()
-        .map(one -> replayed(one.string("name"), one, kind))
-        .toList();
+  /** Returns a case of this file. */
+  GoldenCase oneCase(
+      String name,
+      GoldenJson one,
+      Optional<BiFunction<GoldenFile, GoldenJson, GoldenCase.Replay>> kind) {
+    return new GoldenCase(name(), name, kind.map(replay -> replay.apply(this, one)));
   }
 
-  /** Returns one case of this file, to be replayed by its kind. */
-  GoldenCase replayed(
-      String name, GoldenJson one, BiFunction<GoldenFile, GoldenJson, GoldenCase.Replay> kind) {
-    return new GoldenCase(name(), name, Optional.of(kind.apply(this, one)));
-  }
-
-  /** Returns the name of the case that this file is if it has no list of them. */
-  String nameOfOneCase() {
-    return name().replaceAll("\\.json$", "");
+  /** Fails if the file with the tensors is not there. */
+  void requireTensors() {
+    tensors.get();
   }
 
   /** Returns the number of tokens of the longest row of {@code input_ids} in the cases. */

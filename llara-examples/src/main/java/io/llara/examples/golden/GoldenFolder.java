@@ -1,13 +1,14 @@
 package io.llara.examples.golden;
 
-import com.google.common.collect.ImmutableList;
 import io.llara.LlaraException;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
-import java.util.Set;
+import java.util.function.BiFunction;
 import java.util.stream.Stream;
 
 /**
@@ -18,15 +19,15 @@ public final class GoldenFolder {
   /** The schema that is read. */
   public static final String SCHEMA = "llara-golden-1";
 
-  /** The files that are replayed; cases in others are listed as not covered. */
-  private static final Set<String> KNOWN =
-      Set.of(
-          "contrastive.json",
-          "encode.json",
-          "gqa.json",
-          "lora.json",
-          "losses.json",
-          "trajectory.json");
+  /** What replays the cases of a file; those of other files are listed as not covered. */
+  private static final Map<String, BiFunction<GoldenFile, GoldenJson, GoldenCase.Replay>> KINDS =
+      Map.of(
+          "contrastive.json", ContrastiveCase::new,
+          "encode.json", ForwardCase::encode,
+          "gqa.json", ForwardCase::gqa,
+          "lora.json", ForwardCase::lora,
+          "losses.json", AdaptationCase::new,
+          "trajectory.json", AdaptationCase::new);
 
   private GoldenFolder() {}
 
@@ -62,7 +63,7 @@ public final class GoldenFolder {
   /** Reads a file; empty if it is some other JSON that happens to be in the folder. */
   private static Optional<GoldenFile> read(Path path) {
     GoldenJson json = GoldenJson.read(path);
-    if (!json.has("schema") && !KNOWN.contains(path.getFileName().toString())) {
+    if (!json.has("schema") && !KINDS.containsKey(path.getFileName().toString())) {
       return Optional.empty();
     }
     String schema = json.string("schema");
@@ -73,36 +74,26 @@ public final class GoldenFolder {
   }
 
   private static List<GoldenCase> cases(GoldenFile file) {
-    return switch (file.name()) {
-      case "contrastive.json" -> file.cases(ContrastiveCase::new);
-      case "encode.json" -> file.cases(EncodeCase::new);
-      case "gqa.json" -> file.cases(GqaCase::new);
-      case "lora.json" -> withTraining(file, file.cases(LoraCase::new));
-      case "losses.json" -> file.cases(LossCase::new);
-      case "trajectory.json" ->
-          List.of(file.replayed(file.nameOfOneCase(), file.json(), TrajectoryCase::new));
-      default -> notCovered(file);
-    };
-  }
-
-  private static List<GoldenCase> withTraining(GoldenFile file, List<GoldenCase> cases) {
-    if (!file.json().has("training")) {
-      return cases;
+    GoldenJson json = file.json();
+    Optional<BiFunction<GoldenFile, GoldenJson, GoldenCase.Replay>> kind =
+        Optional.ofNullable(KINDS.get(file.name()));
+    if (kind.isPresent()) {
+      // A folder without its tensors is refused before anything is replayed.
+      file.requireTensors();
     }
-    GoldenJson training = file.json().object("training");
-    String name = training.optionalString("name").orElse("training");
-    return ImmutableList.<GoldenCase>builder()
-        .addAll(cases)
-        .add(file.replayed(name, training, LoraTrainingCase::new))
-        .build();
-  }
-
-  /** A file without a list of cases is one case. */
-  private static List<GoldenCase> notCovered(GoldenFile file) {
-    Stream<String> names =
-        file.json().has("cases")
-            ? file.json().objects("cases").stream().map(json -> json.string("name"))
-            : Stream.of(file.nameOfOneCase());
-    return names.map(name -> new GoldenCase(file.name(), name, Optional.empty())).toList();
+    List<GoldenCase> cases = new ArrayList<>();
+    if (json.has("cases")) {
+      for (GoldenJson one : json.objects("cases")) {
+        cases.add(file.oneCase(one.string("name"), one, kind));
+      }
+    } else {
+      cases.add(file.oneCase(file.name().replaceAll("\\.json$", ""), json, kind));
+    }
+    if (kind.isPresent() && json.has("training")) {
+      GoldenJson training = json.object("training");
+      String name = training.optionalString("name").orElse("training");
+      cases.add(file.oneCase(name, training, Optional.of(ContrastiveCase::new)));
+    }
+    return cases;
   }
 }

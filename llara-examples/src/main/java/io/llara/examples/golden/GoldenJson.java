@@ -5,10 +5,8 @@ import com.google.gson.Gson;
 import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
 import com.google.gson.JsonParseException;
-import com.google.gson.JsonParser;
 import io.llara.LlaraException;
-import java.io.IOException;
-import java.nio.file.Files;
+import io.llara.io.StrictJson;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -27,14 +25,7 @@ record GoldenJson(String where, JsonObject json) {
   private static final Gson GSON = new Gson();
 
   static GoldenJson read(Path file) {
-    try {
-      if (JsonParser.parseString(Files.readString(file)) instanceof JsonObject json) {
-        return new GoldenJson(file.toString(), json);
-      }
-      throw new LlaraException("%s: expected a JSON object".formatted(file));
-    } catch (IOException | JsonParseException e) {
-      throw new LlaraException("%s: cannot be read as JSON: %s".formatted(file, e.getMessage()), e);
-    }
+    return new GoldenJson(file.toString(), StrictJson.file(file).json());
   }
 
   /** Returns whether the key is there and not null. */
@@ -96,6 +87,10 @@ record GoldenJson(String where, JsonObject json) {
   /** Returns the keys, in the order of the file. */
   Set<String> keys() {
     return json.keySet();
+  }
+
+  Optional<GoldenJson> optionalObject(String key) {
+    return has(key) ? Optional.of(object(key)) : Optional.empty();
   }
 
   GoldenJson object(String key) {

@@ -72,6 +72,11 @@ record PaddedRows(List<int[]> ids, List<int[]> mask) {
     return ids.get(0).length;
   }
 
+  /** Returns the number of real tokens. */
+  int realTokens() {
+    return IntStream.range(0, count()).map(row -> columns(row).length).sum();
+  }
+
   /** Returns the columns of real tokens in a row. */
   private int[] columns(int row) {
     return IntStream.range(0, width()).filter(column -> mask.get(row)[column] == 1).toArray();

@@ -32,7 +32,7 @@ record Suffixes(int self, int next, int pooled) {
           return new Suffixes(
               one.ints("self_suffix_ids").length,
               one.ints("next_suffix_ids").length,
-              EncodeCase.pooledTokens(one));
+              ForwardCase.pooledTokens(one));
         }
       }
     }

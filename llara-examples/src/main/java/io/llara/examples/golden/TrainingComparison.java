@@ -3,7 +3,6 @@ package io.llara.examples.golden;
 import com.google.common.primitives.Floats;
 import io.llara.LlaraException;
 import io.llara.checkpoint.CheckpointDirectory;
-import io.llara.checkpoint.LlamaTensors;
 import io.llara.train.model.TrainedModel;
 import io.llara.train.run.TrainingSteps;
 import java.nio.file.Path;
@@ -24,38 +23,11 @@ import org.jspecify.annotations.Nullable;
 record TrainingComparison(
     TrainingSteps training, GoldenFile file, GoldenJson json, Comparison comparison) {
 
-  /**
-   * How far losses may be off.
-   *
-   * @param loss for the loss and its next-token term
-   * @param bag for the term of an embedding
-   * @param gradientNorm for the norm of the gradient over all parameters
-   */
-  record LossTolerances(Tolerance loss, Tolerance bag, Tolerance gradientNorm) {}
-
   /** Loads a checkpoint to train all of its weights in float32. */
   static TrainedModel model(Path checkpoint, int positions, boolean head) {
     return TrainedModel.full(
         CheckpointDirectory.open(checkpoint),
         new TrainedModel.Settings(ScalarType.Float, positions, head));
-  }
-
-  /**
-   * Compares the losses of a batch. A term that no example has is 0 here.
-   *
-   * @param prefix what the quantities' names begin with
-   * @param expected {@code scalars_f64}
-   */
-  void losses(
-      String prefix, Map<String, Double> terms, GoldenJson expected, LossTolerances tolerances) {
-    scalar(prefix, "ar_loss", terms.getOrDefault("ar_loss", 0.0), expected, tolerances.loss());
-    double self = terms.getOrDefault("self_loss", 0.0);
-    scalar(prefix, "bow_summarize_loss", self, expected, tolerances.bag());
-    double next = terms.getOrDefault("next_loss", 0.0);
-    scalar(prefix, "bow_predict_loss", next, expected, tolerances.bag());
-    scalar(prefix, "loss", terms.getOrDefault("loss", 0.0), expected, tolerances.loss());
-    scalar(
-        prefix, "global_grad_norm", training.gradientNorm(), expected, tolerances.gradientNorm());
   }
 
   /** Compares a scalar with the value of a key. */
@@ -73,18 +45,6 @@ record TrainingComparison(
               .formatted(expected.where(), key, rows.length, actual.length));
     }
     comparison.rounded(key, actual, rows, tolerance);
-  }
-
-  /**
-   * Compares the hidden states of real tokens.
-   *
-   * @param states ours, those of one row after another
-   */
-  void hiddenStates(String key, PaddedRows rows, float[] states) {
-    int hidden = (int) shape(LlamaTensors.FINAL_NORM)[0];
-    double[] expected =
-        file.tensor(json.object("tensors"), key, rows.count(), rows.width(), hidden);
-    comparison.rounded(key, states, rows.realRows(expected, hidden), Tolerance.HIDDEN_STATE);
   }
 
   /**

@@ -14,8 +14,8 @@ import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.Set;
+import java.util.function.Supplier;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
@@ -48,6 +48,7 @@ public record BeirDataset(
   private static final String CORPUS = "corpus.jsonl";
   private static final String QUERIES = "queries.jsonl";
   private static final String ZIPPED = ".gz";
+  private static final String FORM = "expected a folder in BEIR format";
 
   /** How many ids a warning names. */
   private static final int NAMED = 20;
@@ -118,14 +119,15 @@ public record BeirDataset(
   public static BeirDataset open(Path directory, String split) {
     if (!Files.isDirectory(directory)) {
       throw new LlaraException(
-          "%s: is no folder; expected one with %s, %s and qrels"
+          "%s: is not a directory; expected one with %s, %s and qrels"
               .formatted(directory, CORPUS, QUERIES));
     }
-    Path qrelsFile = qrels(directory, split);
-    Path queriesFile = find(directory, QUERIES);
+    Path judged = directory.resolve("qrels");
+    Path qrelsFile = find(judged, split + ".tsv", () -> "its splits are: " + splits(judged));
+    Path queriesFile = find(directory, QUERIES, () -> FORM);
     Qrels qrels = Qrels.read(qrelsFile);
     if (qrels.queryIds().isEmpty()) {
-      throw new LlaraException(qrelsFile + ": holds no judgement");
+      throw new LlaraException(qrelsFile + ": contains no judgements");
     }
     Map<String, String> texts = readQueries(queriesFile);
     Map<String, String> searched = new LinkedHashMap<>();
@@ -146,13 +148,13 @@ public record BeirDataset(
           "%s: has a text for none of the %d queries that %s judges"
               .formatted(queriesFile, qrels.queryIds().size(), qrelsFile));
     }
-    Path corpusFile = find(directory, CORPUS);
+    Path corpusFile = find(directory, CORPUS, () -> FORM);
     Corpus corpus = Corpus.of(corpusFile);
     Set<String> unknownDocuments = new LinkedHashSet<>(qrels.documentIds());
     Corpus.Summary summary =
         corpus.summarizeUnique(document -> unknownDocuments.remove(document.id()));
     if (summary.documents() == 0) {
-      throw new LlaraException(corpusFile + ": holds no document with a text");
+      throw new LlaraException(corpusFile + ": contains no document with text");
     }
     Findings findings =
         new Findings(summary.blankIds(), blank, List.copyOf(unknownDocuments), unknown);
@@ -177,22 +179,11 @@ public record BeirDataset(
         texts.put(id, json.requiredScalar("text"));
         Long before = numbers.putIfAbsent(id, lines.number());
         if (before != null) {
-          throw lines.error("has the id '%s' of line %d again".formatted(id, before));
+          throw lines.error("repeats the id '%s' of line %d".formatted(id, before));
         }
       }
     }
     return texts;
-  }
-
-  private static Path qrels(Path directory, String split) {
-    Path folder = directory.resolve("qrels");
-    String name = split + ".tsv";
-    return existing(folder.resolve(name), folder.resolve(name + ZIPPED))
-        .orElseThrow(
-            () ->
-                new LlaraException(
-                    "%s: has no %s or %s%s; its splits are: %s"
-                        .formatted(folder, name, name, ZIPPED, splits(folder))));
   }
 
   private static String splits(Path folder) {
@@ -214,16 +205,15 @@ public record BeirDataset(
     }
   }
 
-  private static Path find(Path directory, String name) {
-    return existing(directory.resolve(name), directory.resolve(name + ZIPPED))
+  private static Path find(Path directory, String name, Supplier<String> hint) {
+    return Stream.of(name, name + ZIPPED)
+        .map(directory::resolve)
+        .filter(Files::isRegularFile)
+        .findFirst()
         .orElseThrow(
             () ->
                 new LlaraException(
-                    "%s: has neither %s nor %s%s; expected a folder in BEIR format"
-                        .formatted(directory, name, name, ZIPPED)));
-  }
-
-  private static Optional<Path> existing(Path... files) {
-    return Stream.of(files).filter(Files::isRegularFile).findFirst();
+                    "%s: has neither %s nor %s%s; %s"
+                        .formatted(directory, name, name, ZIPPED, hint.get())));
   }
 }

@@ -1,5 +1,6 @@
 package io.llara.retrieval.eval;
 
+import com.google.common.primitives.Floats;
 import io.llara.LlaraException;
 import io.llara.io.AtomicFiles;
 import io.llara.io.LineReader;
@@ -97,7 +98,7 @@ public record Run(String name, Map<String, Ranking> rankings) {
                 .putIfAbsent(fields[2], lines.number());
         if (before != null) {
           throw lines.error(
-              "has document '%s' for query '%s' again; line %d has it"
+              "lists document '%s' for query '%s' again; it is already on line %d"
                   .formatted(fields[2], fields[0], before));
         }
         found
@@ -112,13 +113,8 @@ public record Run(String name, Map<String, Ranking> rankings) {
   }
 
   private static float score(LineReader lines, String field) {
-    float score;
-    try {
-      score = Float.parseFloat(field);
-    } catch (NumberFormatException e) {
-      score = Float.NaN;
-    }
-    if (!Float.isFinite(score)) {
+    Float score = Floats.tryParse(field);
+    if (score == null || !Float.isFinite(score)) {
       throw lines.error("has the score '%s'; expected a finite number".formatted(field));
     }
     return score;

@@ -43,7 +43,8 @@ class BeirDatasetTest {
   void readsTheSplitThatIsAskedFor() {
     folder.qrels("dev", "query-id\tcorpus-id\tscore\nq3\td1\t1\n");
     assertThat(BeirDataset.open(folder.path(), "dev").queries()).containsOnlyKeys("q3");
-    assertRefused(() -> BeirDataset.open(folder.path(), "train"), "has no train.tsv", "dev, test");
+    assertRefused(
+        () -> BeirDataset.open(folder.path(), "train"), "has neither train.tsv", "dev, test");
   }
 
   @Test
@@ -83,21 +84,21 @@ class BeirDatasetTest {
     folder.corpus(BeirFolder.CORPUS + "{\"_id\": \"blank1\", \"text\": \"again\"}\n");
     assertRefused(
         () -> BeirDataset.open(folder.path(), "test"),
-        "corpus.jsonl:9: has the id 'blank1' of line 2 again");
+        "corpus.jsonl:9: repeats the id 'blank1' of line 2");
     folder.corpus(BeirFolder.CORPUS);
     folder.queries(BeirFolder.QUERIES + "\n{\"_id\": \"q2\", \"text\": \"again\"}\n");
     assertRefused(
         () -> BeirDataset.open(folder.path(), "test"),
-        "queries.jsonl:7: has the id 'q2' of line 2 again");
+        "queries.jsonl:7: repeats the id 'q2' of line 2");
   }
 
   @Test
   void refusesWhatIsNoCollection() throws IOException {
-    assertRefused(() -> BeirDataset.open(parent.resolve("none"), "test"), "is no folder");
+    assertRefused(() -> BeirDataset.open(parent.resolve("none"), "test"), "is not a directory");
     Files.delete(folder.path().resolve("qrels/test.tsv"));
-    assertRefused(() -> BeirDataset.open(folder.path(), "test"), "has no test.tsv", "none");
+    assertRefused(() -> BeirDataset.open(folder.path(), "test"), "has neither test.tsv", "none");
     folder.qrels("test", "query-id\tcorpus-id\tscore\n");
-    assertRefused(() -> BeirDataset.open(folder.path(), "test"), "holds no judgement");
+    assertRefused(() -> BeirDataset.open(folder.path(), "test"), "contains no judgements");
     folder.qrels("test", BeirFolder.QRELS).queries("{\"_id\": \"other\", \"text\": \"x\"}");
     assertRefused(
         () -> BeirDataset.open(folder.path(), "test"), "has a text for none of the 3 queries");
@@ -105,7 +106,7 @@ class BeirDatasetTest {
     assertRefused(
         () -> BeirDataset.open(folder.path(), "test"), "queries.jsonl:1: key 'text' is missing");
     folder.queries(BeirFolder.QUERIES).corpus("{\"_id\": \"d1\", \"text\": \"\"}");
-    assertRefused(() -> BeirDataset.open(folder.path(), "test"), "no document with a text");
+    assertRefused(() -> BeirDataset.open(folder.path(), "test"), "no document with text");
     folder.corpus("{\"_id\": \"d1\", \"text\": \"x\"}\n[]");
     assertRefused(() -> BeirDataset.open(folder.path(), "test"), ":2: holds a list");
     Files.delete(folder.path().resolve("corpus.jsonl"));

@@ -65,7 +65,7 @@ class RunTest {
           q1 Q0 d2 1 0.5     | :2: has 5 fields; expected query-id Q0 document-id rank score
           q1 Q0 d2 1 x run   | :2: has the score 'x'; expected a finite number
           q1 Q0 d2 1 NaN run | :2: has the score 'NaN'
-          q1 Q0 d1 2 0.1 run | :2: has document 'd1' for query 'q1' again; line 1 has it
+          q1 Q0 d1 2 0.1 run | :2: lists document 'd1' for query 'q1' again; it is already on line 1
           """)
   void namesTheLineThatIsWrong(String line, String message) throws IOException {
     Path file = Files.writeString(folder.resolve("run"), "q1 Q0 d1 1 0.5 run\n" + line);

@@ -50,7 +50,7 @@ final class Passages {
     this.pairs = pairs;
     this.summary = corpus.summarizeUnique(document -> {});
     if (summary.documents() == 0) {
-      throw new LlaraException(corpus.name() + ": holds no document with a text");
+      throw new LlaraException(corpus.name() + ": contains no document with text");
     }
     if (summary.documents() > Integer.MAX_VALUE - 8) {
       throw new LlaraException(

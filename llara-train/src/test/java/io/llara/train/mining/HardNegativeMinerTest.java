@@ -384,11 +384,11 @@ class HardNegativeMinerTest {
                     .build()
                     .mine(file("mined.jsonl")))
         .isInstanceOf(LlaraException.class)
-        .hasMessageContaining(":3: has the id 'a' of line 1");
+        .hasMessageContaining(":3: repeats the id 'a' of line 1");
     for (Corpus empty : List.of(corpus(), corpus(document("a", " ")))) {
       assertThatThrownBy(() -> miner(pairs, empty).build().mine(file("mined.jsonl")))
           .isInstanceOf(LlaraException.class)
-          .hasMessage("the corpus: holds no document with a text");
+          .hasMessage("the corpus: contains no document with text");
     }
     assertThatThrownBy(
             () ->
