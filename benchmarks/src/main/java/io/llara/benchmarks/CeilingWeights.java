@@ -2,7 +2,6 @@ package io.llara.benchmarks;
 
 import io.llara.ComputeType;
 import io.llara.checkpoint.LlamaConfig;
-import io.llara.checkpoint.LlamaTensors;
 import io.llara.kernels.PackedProjection;
 import io.llara.kernels.PlainProjection;
 import io.llara.kernels.Projection;
@@ -10,7 +9,6 @@ import io.llara.model.WeightSource;
 import io.llara.tensor.Cpu;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Map;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
@@ -59,15 +57,12 @@ final class CeilingWeights implements AutoCloseable {
   CeilingWeights(LlamaConfig config, ComputeType computeType) {
     this.config = config;
     this.type = Cpu.scalarType(computeType);
-    WeightSource source = new RandomWeights();
-    Map<String, long[]> shapes = LlamaTensors.required(config);
+    WeightSource source = new RandomWeights(config);
     for (int i = 0; i < config.layers(); i++) {
       List<PlainProjection> layer = new ArrayList<>();
       for (Linear linear : Linear.values()) {
         String name = "layers." + i + "." + linear.module + ".weight";
-        layer.add(
-            new PlainProjection(
-                source.load(name, shapes.get(name), type, WeightSource.Use.KEPT), null));
+        layer.add(new PlainProjection(source.load(name, type, WeightSource.Use.KEPT), null));
       }
       layers.add(layer);
     }

@@ -12,6 +12,6 @@ final class Engines {
         .computeType(type)
         .threads(lanes)
         .maxTokens(Workload.MAX_TOKENS)
-        .open(shape.config(), new RandomWeights());
+        .open(shape.config(), new RandomWeights(shape.config()));
   }
 }

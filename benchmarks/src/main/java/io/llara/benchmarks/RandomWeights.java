@@ -1,9 +1,13 @@
 package io.llara.benchmarks;
 
+import static java.util.Objects.requireNonNull;
+
+import io.llara.checkpoint.LlamaConfig;
 import io.llara.checkpoint.LlamaTensors;
 import io.llara.model.WeightSource;
 import io.llara.tensor.Libtorch;
 import io.llara.tensor.TensorScope;
+import java.util.Map;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorOptions;
@@ -19,18 +23,22 @@ final class RandomWeights implements WeightSource {
   private static final double STANDARD_DEVIATION = 0.02;
   private static final long SEED = 20_231_215;
 
-  RandomWeights() {
+  private final Map<String, long[]> shapes;
+
+  RandomWeights(LlamaConfig config) {
+    shapes = LlamaTensors.required(config);
     Libtorch.load();
     torch.manual_seed(SEED);
   }
 
   @Override
   public boolean has(String name) {
-    return !name.equals(LlamaTensors.HEAD);
+    return shapes.containsKey(name);
   }
 
   @Override
-  public Tensor load(String name, long[] shape, ScalarType type, Use use) {
+  public Tensor load(String name, ScalarType type, Use use) {
+    long[] shape = requireNonNull(shapes.get(name), name);
     try (TensorScope scope = new TensorScope()) {
       if (shape.length == 1) {
         return scope.own(torch.ones(shape, new TensorOptions(type)));

@@ -14,7 +14,7 @@ import java.util.Optional;
  * and maybe {@code llara.json}.
  *
  * <p>Opening reads the settings and the headers of the weight files, and checks that every tensor
- * of the configuration is there, with the shape that the configuration asks for and in a type this
+ * of the configuration is there, with the shape that the configuration implies and in a type this
  * library computes with, and that there is none it would have to ignore. The weights themselves are
  * not read. Immutable and thread-safe.
  */
@@ -44,12 +44,16 @@ public final class CheckpointDirectory {
    *     such as another architecture or pickled {@code .bin} weights
    */
   public static CheckpointDirectory open(Path dir) {
+    requireDirectory(dir, "a checkpoint");
+    return new CheckpointDirectory(dir);
+  }
+
+  static void requireDirectory(Path dir, String owner) {
     if (!Files.isDirectory(dir)) {
       throw new ModelLoadException(
-          "%s: %s; expected the directory of a checkpoint"
-              .formatted(dir, Files.exists(dir) ? "is no directory" : "does not exist"));
+          "%s: %s; expected the directory of %s"
+              .formatted(dir, Files.exists(dir) ? "is not a directory" : "does not exist", owner));
     }
-    return new CheckpointDirectory(dir);
   }
 
   /** Returns the directory; the tokenizer's files lie in it too. */

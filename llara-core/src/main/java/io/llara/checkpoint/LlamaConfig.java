@@ -98,16 +98,8 @@ public record LlamaConfig(
       throw new IllegalArgumentException(
           "sliding_window is %d; expected 1 or more, or null".formatted(slidingWindow.getAsInt()));
     }
-    if (bosTokenId.isPresent() && bosTokenId.getAsInt() < 0) {
-      throw new IllegalArgumentException(
-          "bos_token_id is %d; expected 0 or more, or null".formatted(bosTokenId.getAsInt()));
-    }
-    for (int id : eosTokenIds) {
-      if (id < 0) {
-        throw new IllegalArgumentException(
-            "eos_token_id is %d; expected 0 or more, or null".formatted(id));
-      }
-    }
+    bosTokenId.ifPresent(id -> requireId("bos_token_id", id));
+    eosTokenIds.forEach(id -> requireId("eos_token_id", id));
   }
 
   /**
@@ -146,7 +138,14 @@ public record LlamaConfig(
     }
   }
 
-  private static void requirePositive(String key, double value) {
+  private static void requireId(String key, int id) {
+    if (id < 0) {
+      throw new IllegalArgumentException(
+          "%s is %d; expected 0 or more, or null".formatted(key, id));
+    }
+  }
+
+  static void requirePositive(String key, double value) {
     if (!(value > 0) || Double.isInfinite(value)) {
       throw new IllegalArgumentException(
           "%s is %s; expected a finite number above 0".formatted(key, value));

@@ -1,5 +1,6 @@
 package io.llara.checkpoint;
 
+import com.google.common.collect.ImmutableSet;
 import com.google.gson.JsonObject;
 import com.google.gson.JsonParser;
 import io.llara.LlaraException;
@@ -13,12 +14,10 @@ import io.llara.prompt.Pooling;
 import io.llara.prompt.PromptTemplate;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
-import java.util.LinkedHashSet;
-import java.util.List;
 import java.util.Locale;
 import java.util.Objects;
+import java.util.Optional;
 import java.util.OptionalInt;
-import java.util.Set;
 
 /**
  * What a checkpoint was trained with: the content of a {@code llara.json} beside its {@code
@@ -47,8 +46,8 @@ public record LlaraJson(
   private static final String MAX_TOKENS = "maxTokens";
   private static final String QUERY = "query";
   private static final String PASSAGE = "passage";
-  private static final Set<String> KEYS =
-      ordered(VERSION, TEMPLATE, POOLING, NORMALIZE, MAX_TOKENS);
+  private static final ImmutableSet<String> KEYS =
+      ImmutableSet.of(VERSION, TEMPLATE, POOLING, NORMALIZE, MAX_TOKENS);
 
   /**
    * Checks the lengths.
@@ -74,16 +73,14 @@ public record LlaraJson(
     json.refuseUnknownKeys(KEYS);
     PromptTemplate template = readTemplate(json);
     checkPooling(json, template);
-    OptionalInt query = OptionalInt.empty();
-    OptionalInt passage = OptionalInt.empty();
-    if (json.has(MAX_TOKENS)) {
-      JsonSection lengths = json.section(MAX_TOKENS).orElseThrow();
-      lengths.refuseUnknownKeys(ordered(QUERY, PASSAGE));
-      query = lengths.optionalInt(QUERY);
-      passage = lengths.optionalInt(PASSAGE);
-    }
+    Optional<JsonSection> lengths = json.section(MAX_TOKENS);
+    lengths.ifPresent(section -> section.refuseUnknownKeys(ImmutableSet.of(QUERY, PASSAGE)));
     try {
-      return new LlaraJson(template, json.bool(NORMALIZE).orElse(true), query, passage);
+      return new LlaraJson(
+          template,
+          json.bool(NORMALIZE).orElse(true),
+          lengths.map(section -> section.optionalInt(QUERY)).orElse(OptionalInt.empty()),
+          lengths.map(section -> section.optionalInt(PASSAGE)).orElse(OptionalInt.empty()));
     } catch (IllegalArgumentException e) {
       throw new ModelLoadException("%s: %s".formatted(file, e.getMessage()), e);
     }
@@ -160,9 +157,5 @@ public record LlaraJson(
       throw new IllegalArgumentException(
           "%s.%s is %d; expected 1 or more".formatted(MAX_TOKENS, key, tokens.getAsInt()));
     }
-  }
-
-  private static Set<String> ordered(String... keys) {
-    return new LinkedHashSet<>(List.of(keys));
   }
 }

@@ -1,5 +1,7 @@
 package io.llara.checkpoint;
 
+import static java.util.Objects.requireNonNull;
+
 import io.llara.ModelLoadException;
 import io.llara.UnsupportedModelException;
 import io.llara.io.Messages;
@@ -62,11 +64,7 @@ public final class LoraAdapter {
    * @throws UnsupportedModelException if it is not a plain LoRA of linear layers
    */
   public static LoraAdapter open(Path dir, LlamaConfig config) {
-    if (!Files.isDirectory(dir)) {
-      throw new ModelLoadException(
-          "%s: %s; expected the directory of an adapter"
-              .formatted(dir, Files.exists(dir) ? "is no directory" : "does not exist"));
-    }
+    CheckpointDirectory.requireDirectory(dir, "an adapter");
     LoraSettings settings = LoraSettings.read(dir.resolve(CONFIG));
     Path weights = dir.resolve(WEIGHTS);
     if (!Files.exists(weights) && Files.exists(dir.resolve("adapter_model.bin"))) {
@@ -121,17 +119,14 @@ public final class LoraAdapter {
       dropTiedHead();
       Map<String, Pair> pairs = new LinkedHashMap<>();
       inner.forEach((module, a) -> pairs.put(module + ".weight", pair(module, a)));
-      for (Map.Entry<String, TensorEntry> b : outer.entrySet()) {
-        if (!inner.containsKey(b.getKey())) {
-          throw problem(b.getValue(), "has no lora_A beside it");
-        }
-      }
+      outer.forEach(
+          (module, b) -> require(inner.containsKey(module), b, "has no lora_A beside it"));
       replacements.forEach(
-          (name, entry) -> {
-            if (pairs.containsKey(name)) {
-              throw problem(entry, "replaces a weight that a lora_A and lora_B adapt as well");
-            }
-          });
+          (name, entry) ->
+              require(
+                  !pairs.containsKey(name),
+                  entry,
+                  "replaces a weight that a lora_A and lora_B adapt as well"));
       if (pairs.isEmpty() && replacements.isEmpty()) {
         throw new ModelLoadException(file.path() + ": holds no tensors; expected an adapter's");
       }
@@ -159,9 +154,7 @@ public final class LoraAdapter {
     }
 
     private void put(Map<String, TensorEntry> map, String name, TensorEntry entry) {
-      if (map.putIfAbsent(name, entry) != null) {
-        throw problem(entry, "occurs twice under different names");
-      }
+      require(map.putIfAbsent(name, entry) == null, entry, "occurs twice under different names");
     }
 
     private static String canonicalModule(String name) {
@@ -187,13 +180,12 @@ public final class LoraAdapter {
     private Pair pair(String module, TensorEntry a) {
       String target = module + ".weight";
       long[] shape = shapeOf(target, a);
-      TensorEntry b = outer.get(module);
-      if (b == null) {
-        throw problem(a, "has no lora_B beside it");
-      }
-      if (shape.length != 2 || target.equals(LlamaTensors.EMBEDDING)) {
-        throw problem(a, "adapts %s; expected the weight of a linear layer".formatted(target));
-      }
+      require(outer.containsKey(module), a, "has no lora_B beside it");
+      TensorEntry b = requireNonNull(outer.get(module));
+      require(
+          shape.length == 2 && !target.equals(LlamaTensors.EMBEDDING),
+          a,
+          "adapts %s; expected the weight of a linear layer".formatted(target));
       if (target.equals(LlamaTensors.HEAD) && config.tieWordEmbeddings()) {
         throw tiedHead(a);
       }
@@ -223,9 +215,11 @@ public final class LoraAdapter {
               .formatted(file.path(), Messages.quote(entry.name())));
     }
 
-    private ModelLoadException problem(TensorEntry entry, String what) {
-      return new ModelLoadException(
-          "%s: tensor %s %s".formatted(file.path(), Messages.quote(entry.name()), what));
+    private void require(boolean holds, TensorEntry entry, String problem) {
+      if (!holds) {
+        throw new ModelLoadException(
+            "%s: tensor %s %s".formatted(file.path(), Messages.quote(entry.name()), problem));
+      }
     }
   }
 }

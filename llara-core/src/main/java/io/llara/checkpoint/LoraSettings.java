@@ -1,5 +1,6 @@
 package io.llara.checkpoint;
 
+import com.google.common.collect.ImmutableMap;
 import io.llara.io.JsonSection;
 import io.llara.io.Messages;
 import io.llara.io.StrictJson;
@@ -18,6 +19,22 @@ final class LoraSettings {
 
   /** A module's name or the end of one. PEFT reads these as regular expressions. */
   private static final Pattern PLAIN_NAME = Pattern.compile("\\^?[A-Za-z0-9_.]{1,200}");
+
+  /** Settings that change what an adapter computes, with the values that change nothing. */
+  private static final ImmutableMap<String, String> NEUTRAL =
+      ImmutableMap.<String, String>builder()
+          .put("bias", "the string 'none'")
+          .put("use_dora", "false")
+          .put("use_qalora", "false")
+          .put("use_bdlora", "false")
+          .put("lora_bias", "false")
+          .put("fan_in_fan_out", "false")
+          .put("layer_replication", "null")
+          .put("trainable_token_indices", "null")
+          .put("target_parameters", "null")
+          .put("alora_invocation_tokens", "null")
+          .put("arrow_config", "null")
+          .buildOrThrow();
 
   private final JsonSection json;
   private final int rank;
@@ -76,27 +93,12 @@ final class LoraSettings {
     if (!type.equals("LORA")) {
       throw json.unsupported("peft_type", Messages.quote(type), "LORA");
     }
-    String bias = json.string("bias").orElse("none");
-    if (!bias.equals("none")) {
-      throw json.unsupported("bias", Messages.quote(bias), "none");
-    }
-    for (String key :
-        List.of("use_dora", "use_qalora", "lora_bias", "fan_in_fan_out", "use_bdlora")) {
-      if (json.has(key) && !json.describe(key).equals("false")) {
-        throw json.unsupported(key, json.describe(key), "false");
-      }
-    }
-    for (String key :
-        List.of(
-            "layer_replication",
-            "trainable_token_indices",
-            "target_parameters",
-            "alora_invocation_tokens",
-            "arrow_config")) {
-      if (json.has(key)) {
-        throw json.unsupported(key, json.describe(key), "null");
-      }
-    }
+    NEUTRAL.forEach(
+        (key, neutral) -> {
+          if (json.has(key) && !json.describe(key).equals(neutral)) {
+            throw json.unsupported(key, json.describe(key), neutral);
+          }
+        });
     refuseChangedBase();
   }
 

@@ -35,7 +35,7 @@ public sealed interface RopeScaling {
   record Linear(double factor) implements RopeScaling {
     /** Checks the factor. */
     public Linear {
-      requirePositive("factor", factor);
+      LlamaConfig.requirePositive("factor", factor);
     }
 
     @Override
@@ -61,9 +61,9 @@ public sealed interface RopeScaling {
       implements RopeScaling {
     /** Checks the factors. */
     public Llama3 {
-      requirePositive("factor", factor);
-      requirePositive("low_freq_factor", lowFrequencyFactor);
-      requirePositive("high_freq_factor", highFrequencyFactor);
+      LlamaConfig.requirePositive("factor", factor);
+      LlamaConfig.requirePositive("low_freq_factor", lowFrequencyFactor);
+      LlamaConfig.requirePositive("high_freq_factor", highFrequencyFactor);
       if (lowFrequencyFactor >= highFrequencyFactor) {
         throw new IllegalArgumentException(
             "low_freq_factor is %s and high_freq_factor %s; expected the first to be smaller"
@@ -84,13 +84,6 @@ public sealed interface RopeScaling {
       double kept = (turns - lowFrequencyFactor) / (highFrequencyFactor - lowFrequencyFactor);
       double share = Math.max(0, Math.min(1, kept));
       return share * frequency + (1 - share) * frequency / factor;
-    }
-  }
-
-  private static void requirePositive(String key, double value) {
-    if (!(value > 0) || Double.isInfinite(value)) {
-      throw new IllegalArgumentException(
-          "%s is %s; expected a finite number above 0".formatted(key, value));
     }
   }
 }

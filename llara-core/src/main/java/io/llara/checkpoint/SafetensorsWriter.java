@@ -9,7 +9,6 @@ import io.llara.io.Messages;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import java.nio.channels.ClosedChannelException;
 import java.nio.channels.FileChannel;
 import java.nio.channels.WritableByteChannel;
 import java.nio.charset.StandardCharsets;
@@ -65,7 +64,7 @@ public final class SafetensorsWriter {
    *     or too large size
    */
   public SafetensorsWriter add(String name, StorageType type, long[] shape, Content content) {
-    if (name.equals(SafetensorsHeader.METADATA_KEY)) {
+    if (name.equals(SafetensorsFile.METADATA_KEY)) {
       throw new IllegalArgumentException("the name " + name + " is reserved by the format");
     }
     long[] copy = shape.clone();
@@ -128,7 +127,7 @@ public final class SafetensorsWriter {
     JsonObject root = new JsonObject();
     JsonObject meta = new JsonObject();
     metadata.forEach(meta::addProperty);
-    root.add(SafetensorsHeader.METADATA_KEY, meta);
+    root.add(SafetensorsFile.METADATA_KEY, meta);
     long offset = 0;
     for (Map.Entry<String, Tensor> entry : ordered) {
       Tensor tensor = entry.getValue();
@@ -142,12 +141,12 @@ public final class SafetensorsWriter {
     }
     byte[] json = root.toString().getBytes(StandardCharsets.UTF_8);
     int padded = Math.addExact(json.length, 7) & ~7;
-    if (padded > SafetensorsHeader.MAX_HEADER_BYTES) {
+    if (padded > SafetensorsFile.MAX_HEADER_BYTES) {
       throw new IllegalArgumentException(
           "the header would have %d bytes; the format allows %d"
-              .formatted(padded, SafetensorsHeader.MAX_HEADER_BYTES));
+              .formatted(padded, SafetensorsFile.MAX_HEADER_BYTES));
     }
-    ByteBuffer header = ByteBuffer.allocate(SafetensorsHeader.LENGTH_BYTES + padded);
+    ByteBuffer header = ByteBuffer.allocate(SafetensorsFile.LENGTH_BYTES + padded);
     header.order(ByteOrder.LITTLE_ENDIAN).putLong(padded).put(json);
     while (header.hasRemaining()) {
       header.put((byte) ' ');
@@ -165,9 +164,14 @@ public final class SafetensorsWriter {
 
   private static void writeTensor(String name, Tensor tensor, FileChannel channel)
       throws IOException {
-    CountingChannel counted = new CountingChannel(name, tensor.length(), channel);
-    tensor.content().writeTo(counted);
-    counted.finish();
+    long begin = channel.position();
+    tensor.content().writeTo(channel);
+    long written = channel.position() - begin;
+    if (written != tensor.length()) {
+      throw new IllegalStateException(
+          "the content of tensor %s has %d bytes; its shape needs %d"
+              .formatted(Messages.quote(name), written, tensor.length()));
+    }
   }
 
   private static void writeFloats(float[] values, StorageType type, WritableByteChannel out)
@@ -185,57 +189,5 @@ public final class SafetensorsWriter {
       }
     }
     ByteChannels.writeFully(out, buffer.flip());
-  }
-
-  /** Passes on what one tensor may write, and no byte more. */
-  private static final class CountingChannel implements WritableByteChannel {
-    private final String name;
-    private final long length;
-    private final FileChannel channel;
-    private long written;
-    private boolean open = true;
-
-    CountingChannel(String name, long length, FileChannel channel) {
-      this.name = name;
-      this.length = length;
-      this.channel = channel;
-    }
-
-    @Override
-    public int write(ByteBuffer bytes) throws IOException {
-      if (!open) {
-        throw new ClosedChannelException();
-      }
-      int count = bytes.remaining();
-      if (count > length - written) {
-        throw wrongLength("more than %d".formatted(length));
-      }
-      ByteChannels.writeFully(channel, bytes);
-      written += count;
-      return count;
-    }
-
-    void finish() {
-      if (written != length) {
-        throw wrongLength(Long.toString(written));
-      }
-      open = false;
-    }
-
-    private IllegalStateException wrongLength(String found) {
-      return new IllegalStateException(
-          "the content of tensor %s has %s bytes; its shape needs %d"
-              .formatted(Messages.quote(name), found, length));
-    }
-
-    @Override
-    public boolean isOpen() {
-      return open;
-    }
-
-    @Override
-    public void close() {
-      open = false;
-    }
   }
 }

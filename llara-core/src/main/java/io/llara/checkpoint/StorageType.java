@@ -1,5 +1,6 @@
 package io.llara.checkpoint;
 
+import java.util.Arrays;
 import java.util.Optional;
 
 /**
@@ -68,11 +69,6 @@ public enum StorageType {
   }
 
   static Optional<StorageType> named(String name) {
-    for (StorageType type : values()) {
-      if (type.name().equals(name)) {
-        return Optional.of(type);
-      }
-    }
-    return Optional.empty();
+    return Arrays.stream(values()).filter(type -> type.name().equals(name)).findFirst();
   }
 }

@@ -48,7 +48,7 @@ public final class WeightFiles {
   static void check(TensorEntry entry, String storedName, long[] shape) {
     if (!entry.hasShape(shape)) {
       throw new ModelLoadException(
-          "%s: tensor %s has shape %s; %s asks for %s"
+          "%s: tensor %s has shape %s; %s expects %s"
               .formatted(
                   entry.file(),
                   Messages.quote(storedName),
@@ -103,7 +103,7 @@ public final class WeightFiles {
   private Path shardPath(Path index, String tensor, String name) {
     if (!SHARD_NAME.matcher(name).matches()) {
       throw new ModelLoadException(
-          ("%s: tensor %s is said to lie in %s; "
+          ("%s: tensor %s is listed in %s; "
                   + "expected the name of a .safetensors file of the same directory")
               .formatted(index, Messages.quote(tensor), Messages.quote(name)));
     }
@@ -159,7 +159,7 @@ public final class WeightFiles {
       for (Path other : others) {
         String name = other.getFileName().toString();
         return name.endsWith(".safetensors")
-            ? new ModelLoadException("%s: weights lie in %s; %s".formatted(dir, name, expected))
+            ? new ModelLoadException("%s: weights are in %s; %s".formatted(dir, name, expected))
             : new UnsupportedModelException(
                 "%s: weights in the form of %s are not read (a pickle can run code); %s"
                     .formatted(dir, name, expected));

@@ -175,7 +175,7 @@ public final class EngineBuilder {
     LlamaModel model =
         LlamaFactory.build(
             config,
-            new StoredParts(config, weights, type, packed, rows),
+            new StoredParts(weights, type, packed, rows),
             FusedKernels.orLibtorch(),
             type,
             maxTokens);

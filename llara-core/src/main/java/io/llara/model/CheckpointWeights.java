@@ -1,6 +1,5 @@
 package io.llara.model;
 
-import io.llara.ModelLoadException;
 import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.LoraAdapter;
 import io.llara.checkpoint.TensorEntry;
@@ -16,7 +15,7 @@ import org.jspecify.annotations.Nullable;
  * 2106.09685).
  */
 public final class CheckpointWeights implements WeightSource, AutoCloseable {
-  private final Map<String, TensorEntry> tensors;
+  private final CheckpointDirectory checkpoint;
   private final Map<String, TensorEntry> replacements;
   private final Map<String, LoraAdapter.Pair> pairs;
   private final boolean copy;
@@ -29,7 +28,7 @@ public final class CheckpointWeights implements WeightSource, AutoCloseable {
    */
   public CheckpointWeights(
       CheckpointDirectory checkpoint, @Nullable LoraAdapter adapter, boolean copy) {
-    this.tensors = checkpoint.tensors();
+    this.checkpoint = checkpoint;
     this.replacements = adapter == null ? Map.of() : adapter.replacements();
     this.pairs = adapter == null ? Map.of() : adapter.pairs();
     this.copy = copy;
@@ -37,11 +36,11 @@ public final class CheckpointWeights implements WeightSource, AutoCloseable {
 
   @Override
   public boolean has(String name) {
-    return replacements.containsKey(name) || tensors.containsKey(name);
+    return replacements.containsKey(name) || checkpoint.tensors().containsKey(name);
   }
 
   @Override
-  public Tensor load(String name, long[] shape, ScalarType type, Use use) {
+  public Tensor load(String name, ScalarType type, Use use) {
     TensorEntry entry = entry(name);
     LoraAdapter.Pair pair = pairs.get(name);
     if (pair != null) {
@@ -62,11 +61,8 @@ public final class CheckpointWeights implements WeightSource, AutoCloseable {
   }
 
   private TensorEntry entry(String name) {
-    TensorEntry entry = replacements.getOrDefault(name, tensors.get(name));
-    if (entry == null) {
-      throw new ModelLoadException("the checkpoint has no tensor " + name);
-    }
-    return entry;
+    TensorEntry replacement = replacements.get(name);
+    return replacement == null ? checkpoint.tensor(name) : replacement;
   }
 
   /** {@code W + scale · B A}, summed in float32 so that the merge costs one rounding. */

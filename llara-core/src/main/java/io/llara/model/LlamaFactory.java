@@ -53,9 +53,7 @@ public final class LlamaFactory {
    */
   public static Projection head(LlamaConfig config, WeightSource weights, ScalarType type) {
     return new PlainProjection(
-        weights.load(
-            headName(config, weights), LlamaTensors.headShape(config), type, WeightSource.Use.KEPT),
-        null);
+        weights.load(headName(config, weights), type, WeightSource.Use.KEPT), null);
   }
 
   /**

@@ -1,16 +1,12 @@
 package io.llara.model;
 
-import static java.util.Objects.requireNonNull;
-
 import com.google.common.math.IntMath;
-import io.llara.checkpoint.LlamaConfig;
 import io.llara.checkpoint.LlamaTensors;
 import io.llara.kernels.PackedProjection;
 import io.llara.kernels.PlainProjection;
 import io.llara.kernels.Projection;
 import io.llara.tensor.TensorScope;
 import java.math.RoundingMode;
-import java.util.Map;
 import java.util.function.IntUnaryOperator;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -22,7 +18,6 @@ public final class StoredParts implements Parts {
   private final ScalarType type;
   private final boolean packed;
   private final int packedRows;
-  private final Map<String, long[]> shapes;
 
   /**
    * Takes parts from a source, which stays the caller's.
@@ -32,13 +27,11 @@ public final class StoredParts implements Parts {
    *     needs a copy of the weights, saves time in every pass
    * @param packedRows the number of rows that packing prefers
    */
-  public StoredParts(
-      LlamaConfig config, WeightSource weights, ScalarType type, boolean packed, int packedRows) {
+  public StoredParts(WeightSource weights, ScalarType type, boolean packed, int packedRows) {
     this.weights = weights;
     this.type = type;
     this.packed = packed;
     this.packedRows = packedRows;
-    this.shapes = LlamaTensors.required(config);
   }
 
   @Override
@@ -47,7 +40,6 @@ public final class StoredParts implements Parts {
     // exact and needs no copy.
     return weights.load(
         LlamaTensors.EMBEDDING,
-        shape(LlamaTensors.EMBEDDING),
         weights.storedType(LlamaTensors.EMBEDDING, type),
         WeightSource.Use.KEPT);
   }
@@ -60,7 +52,7 @@ public final class StoredParts implements Parts {
   @Override
   public Projection projection(String module) {
     String biasName = module + ".bias";
-    Tensor bias = shapes.containsKey(biasName) ? load(biasName, WeightSource.Use.KEPT) : null;
+    Tensor bias = weights.has(biasName) ? load(biasName, WeightSource.Use.KEPT) : null;
     try {
       return packed ? pack(module, bias) : plain(module, bias);
     } catch (RuntimeException | Error e) {
@@ -96,10 +88,6 @@ public final class StoredParts implements Parts {
   }
 
   private Tensor load(String name, WeightSource.Use use) {
-    return weights.load(name, shape(name), type, use);
-  }
-
-  private long[] shape(String name) {
-    return requireNonNull(shapes.get(name), name);
+    return weights.load(name, type, use);
   }
 }

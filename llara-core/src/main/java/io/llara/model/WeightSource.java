@@ -23,10 +23,8 @@ public interface WeightSource {
   /**
    * Returns a weight in its stored type, or in {@code type} where the source can choose. The caller
    * owns it.
-   *
-   * @param shape the shape the model expects; already checked for checkpoints
    */
-  Tensor load(String name, long[] shape, ScalarType type, Use use);
+  Tensor load(String name, ScalarType type, Use use);
 
   /** Returns the type a weight is stored in. */
   ScalarType storedType(String name, ScalarType preferred);

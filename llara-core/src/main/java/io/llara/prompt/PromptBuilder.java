@@ -262,10 +262,10 @@ public final class PromptBuilder {
   }
 
   private static int[] requireText(int[] textIds) {
+    requireIds(textIds, "text");
     if (textIds.length == 0) {
       throw new IllegalArgumentException("the text has no token ids");
     }
-    requireIds(textIds, "text");
     return textIds;
   }
 

@@ -4,8 +4,10 @@ import ai.djl.engine.EngineException;
 import ai.djl.huggingface.tokenizers.jni.LibUtils;
 import ai.djl.huggingface.tokenizers.jni.TokenizersLibrary;
 import io.llara.LlaraException;
+import java.util.Arrays;
 import java.util.concurrent.locks.ReadWriteLock;
 import java.util.concurrent.locks.ReentrantReadWriteLock;
+import java.util.function.Function;
 
 /**
  * One tokenizer of the native library and its lifetime.
@@ -63,47 +65,40 @@ final class NativeTokenizer implements AutoCloseable {
       return Library.LIBRARY;
     } catch (EngineException | LinkageError e) {
       throw new LlaraException(
-          "the native tokenizers library of DJL cannot be loaded on "
-              + System.getProperty("os.name")
-              + " "
-              + System.getProperty("os.arch")
-              + ": "
-              + e,
+          "the native tokenizers library of DJL cannot be loaded on %s %s: %s"
+              .formatted(System.getProperty("os.name"), System.getProperty("os.arch"), e),
           e);
     }
   }
 
   /** Returns the ids of a text; the post-processor, if there is one, adds none. */
   int[] encode(String text) throws NativeTokenizerException {
-    lock.readLock().lock();
-    try {
-      requireOpen();
-      TokenizersLibrary library = Library.LIBRARY;
-      long encoding = library.encode(handle, text, false);
-      try {
-        return toInts(library.getTokenIds(encoding));
-      } finally {
-        library.deleteEncoding(encoding);
-      }
-    } catch (IllegalStateException e) {
-      throw e;
-    } catch (RuntimeException e) {
-      throw new NativeTokenizerException(e);
-    } finally {
-      lock.readLock().unlock();
-    }
+    return whileOpen(
+        library -> {
+          long encoding = library.encode(handle, text, false);
+          try {
+            return Arrays.stream(library.getTokenIds(encoding))
+                .mapToInt(Math::toIntExact)
+                .toArray();
+          } finally {
+            library.deleteEncoding(encoding);
+          }
+        });
   }
 
   /** Returns the text of ids; those without a token are skipped. */
   String decode(int[] ids) throws NativeTokenizerException {
-    long[] wide = new long[ids.length];
-    for (int i = 0; i < ids.length; i++) {
-      wide[i] = ids[i];
-    }
+    return whileOpen(
+        library -> library.decode(handle, Arrays.stream(ids).asLongStream().toArray(), false));
+  }
+
+  private <T> T whileOpen(Function<TokenizersLibrary, T> call) throws NativeTokenizerException {
     lock.readLock().lock();
     try {
-      requireOpen();
-      return Library.LIBRARY.decode(handle, wide, false);
+      if (closed) {
+        throw new IllegalStateException("this Tokenizer is closed");
+      }
+      return call.apply(Library.LIBRARY);
     } catch (IllegalStateException e) {
       throw e;
     } catch (RuntimeException e) {
@@ -124,20 +119,6 @@ final class NativeTokenizer implements AutoCloseable {
     } finally {
       lock.writeLock().unlock();
     }
-  }
-
-  private void requireOpen() {
-    if (closed) {
-      throw new IllegalStateException("this Tokenizer is closed");
-    }
-  }
-
-  private static int[] toInts(long[] wide) {
-    int[] ids = new int[wide.length];
-    for (int i = 0; i < ids.length; i++) {
-      ids[i] = Math.toIntExact(wide[i]);
-    }
-    return ids;
   }
 
   /** The native library's word on a file or a text; the caller says which. */

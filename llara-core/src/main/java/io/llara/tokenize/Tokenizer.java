@@ -58,14 +58,11 @@ public final class Tokenizer implements AutoCloseable {
     this.unkToken = json.unkToken();
     this.vocabularySize = Collections.max(names.keySet()) + 1;
     this.encoder = create(json.plain(eosToken.map(Set::of).orElse(Set.of())));
-    boolean complete = false;
     try {
       this.decoder = create(json.decoding());
-      complete = true;
-    } finally {
-      if (!complete) {
-        encoder.close();
-      }
+    } catch (NativeTokenizerException | RuntimeException | Error e) {
+      encoder.close();
+      throw e;
     }
   }
 
@@ -117,11 +114,8 @@ public final class Tokenizer implements AutoCloseable {
   public int[] encodeText(String text) {
     if (text.length() > MOST_CHARACTERS) {
       throw new TokenizationException(
-          "the text has "
-              + text.length()
-              + " characters; at most "
-              + MOST_CHARACTERS
-              + " can be tokenised: split it");
+          "the text has %d characters; at most %d can be tokenised: split it"
+              .formatted(text.length(), MOST_CHARACTERS));
     }
     requireWholeCharacters(text);
     try {
@@ -132,20 +126,14 @@ public final class Tokenizer implements AutoCloseable {
   }
 
   private static void requireWholeCharacters(String text) {
-    for (int i = 0; i < text.length(); i++) {
-      char c = text.charAt(i);
-      if (Character.isSurrogate(c)) {
-        if (Character.isHighSurrogate(c)
-            && i + 1 < text.length()
-            && Character.isLowSurrogate(text.charAt(i + 1))) {
-          i++;
-        } else {
-          throw new TokenizationException(
-              String.format(
-                  "the text has half of a surrogate pair (U+%04X) at character %d: it is no Unicode"
-                      + " text",
-                  (int) c, i));
-        }
+    int code;
+    for (int i = 0; i < text.length(); i += Character.charCount(code)) {
+      code = text.codePointAt(i);
+      // A whole pair is one code point beyond the surrogates.
+      if (Character.isBmpCodePoint(code) && Character.isSurrogate((char) code)) {
+        throw new TokenizationException(
+            "the text has half of a surrogate pair (U+%04X) at character %d: it is not Unicode text"
+                .formatted(code, i));
       }
     }
   }

@@ -38,6 +38,10 @@ import java.util.Set;
  */
 final class TokenizerJson {
   private static final Set<String> KINDS = Set.of("BPE", "Unigram");
+
+  /** One more than the largest must be an int too. */
+  private static final int MAX_ID = 999_999_999;
+
   private static final long MAX_BYTES = 512L << 20;
 
   /** Deeper than any real file, shallower than the native parser allows. */
@@ -66,6 +70,7 @@ final class TokenizerJson {
   private final Set<String> control = new HashSet<>();
 
   private ImmutableIntArray bosIds = ImmutableIntArray.of();
+  private Optional<String> unkToken = Optional.empty();
 
   private TokenizerJson(Path file) {
     this.file = file;
@@ -106,16 +111,7 @@ final class TokenizerJson {
 
   /** Returns the name of the token that stands for what has no token, if there is one. */
   Optional<String> unkToken() {
-    if (isUnigram()) {
-      JsonElement id = model.get("unk_id");
-      return id == null || id.isJsonNull()
-          ? Optional.empty()
-          : Optional.ofNullable(names.get(id.getAsInt()));
-    }
-    JsonElement token = model.get("unk_token");
-    return token == null || token.isJsonNull()
-        ? Optional.empty()
-        : Optional.of(token.getAsString());
+    return unkToken;
   }
 
   /** Returns all ids by name: the model's vocabulary and the added tokens. */
@@ -127,7 +123,7 @@ final class TokenizerJson {
 
   /** Returns all names by id. */
   Map<Integer, String> names() {
-    return new HashMap<>(names);
+    return names;
   }
 
   /**
@@ -139,7 +135,7 @@ final class TokenizerJson {
   String plain(Set<String> reserved) {
     Set<String> unreachable = new HashSet<>(control);
     unreachable.addAll(reserved);
-    unkToken().ifPresent(unreachable::add);
+    unkToken.ifPresent(unreachable::add);
     // Renamed rather than removed, so that all ids stay; the name is one that no text can guess.
     String nonce = "\uFDD0" + Long.toHexString(new SecureRandom().nextLong()) + ".";
     return write(
@@ -151,10 +147,8 @@ final class TokenizerJson {
           writer.name("model").beginObject();
           for (Map.Entry<String, JsonElement> entry : model.entrySet()) {
             writer.name(entry.getKey());
-            boolean unk =
-                entry.getKey().equals("unk_token") && entry.getValue() instanceof JsonPrimitive;
-            if (unk) {
-              writer.value(nonce + vocabulary.get(entry.getValue().getAsString()));
+            if (entry.getKey().equals("unk_token") && unkToken.isPresent()) {
+              writer.value(nonce + vocabulary.get(unkToken.get()));
             } else {
               writer.jsonValue(entry.getValue().toString());
             }
@@ -253,16 +247,16 @@ final class TokenizerJson {
     begin(reader, JsonToken.BEGIN_OBJECT, "the file");
     while (reader.hasNext()) {
       String key = uniqueName(reader, seen, "the file");
-      switch (key) {
-        case "model" -> readModel(reader);
-        case "added_tokens" -> readAdded(reader);
-        default -> settings.add(key, StrictJson.element(reader));
+      if (key.equals("model")) {
+        readModel(reader);
+      } else {
+        settings.add(key, StrictJson.element(reader));
       }
     }
     reader.endObject();
     StrictJson.end(reader);
     if (!seen.contains("model")) {
-      throw new ModelLoadException(file + " has no \"model\"");
+      throw problem("has no \"model\"");
     }
   }
 
@@ -285,19 +279,15 @@ final class TokenizerJson {
     }
     reader.endObject();
     if (vocabulary.isEmpty()) {
-      throw new ModelLoadException(file + ": model has no \"vocab\", or an empty one");
+      throw problem("model has no \"vocab\", or an empty one");
     }
   }
 
   private void readVocabulary(JsonReader reader) throws IOException {
     begin(reader, JsonToken.BEGIN_OBJECT, "model.vocab");
     while (reader.hasNext()) {
-      String name = name(reader.nextName(), "a token of model.vocab");
-      int id = id(reader, "the id of model.vocab[" + name + "]");
-      if (vocabulary.putIfAbsent(name, id) != null) {
-        throw new ModelLoadException(file + ": model.vocab has \"" + name + "\" twice");
-      }
-      nameId(id, name);
+      String name = reader.nextName();
+      addToVocabulary(name, id(reader, "the id of model.vocab[" + name + "]"));
     }
     reader.endObject();
   }
@@ -308,7 +298,7 @@ final class TokenizerJson {
       int id = scores.size();
       String where = "model.vocab[" + id + "]";
       begin(reader, JsonToken.BEGIN_ARRAY, where);
-      String name = name(string(reader, "the token of " + where), "the token of " + where);
+      String name = string(reader, "the token of " + where);
       if (reader.peek() != JsonToken.NUMBER) {
         throw wrong("the score of " + where, "a number", reader);
       }
@@ -317,12 +307,19 @@ final class TokenizerJson {
         throw wrong(where, "a token and a score", reader);
       }
       reader.endArray();
-      if (vocabulary.putIfAbsent(name, id) != null) {
-        throw new ModelLoadException(file + ": model.vocab has \"" + name + "\" twice");
-      }
-      nameId(id, name);
+      addToVocabulary(name, id);
     }
     reader.endArray();
+  }
+
+  private void addToVocabulary(String name, int id) {
+    if (name.isEmpty()) {
+      throw problem("a token of model.vocab is the empty string");
+    }
+    if (vocabulary.putIfAbsent(name, id) != null) {
+      throw problem("model.vocab has \"%s\" twice", name);
+    }
+    nameId(id, name);
   }
 
   private void readMerges(JsonReader reader) throws IOException {
@@ -333,13 +330,7 @@ final class TokenizerJson {
         String merge = reader.nextString();
         int space = merge.indexOf(' ');
         if (space < 0 || merge.indexOf(' ', space + 1) >= 0) {
-          throw new ModelLoadException(
-              file
-                  + ": "
-                  + where
-                  + " is \""
-                  + merge
-                  + "\", expected two tokens with a space between");
+          throw problem("%s is \"%s\", expected two tokens with a space between", where, merge);
         }
         merges.add(merge.substring(0, space));
         merges.add(merge.substring(space + 1));
@@ -356,70 +347,39 @@ final class TokenizerJson {
     reader.endArray();
   }
 
-  private void readAdded(JsonReader reader) throws IOException {
-    if (reader.peek() == JsonToken.NULL) {
-      reader.nextNull();
-      return;
-    }
-    begin(reader, JsonToken.BEGIN_ARRAY, "added_tokens");
-    for (int i = 0; reader.hasNext(); i++) {
-      String where = "added_tokens[" + i + "]";
-      String name = null;
-      int id = -1;
-      boolean special = false;
-      Set<String> seen = new HashSet<>();
-      begin(reader, JsonToken.BEGIN_OBJECT, where);
-      while (reader.hasNext()) {
-        switch (uniqueName(reader, seen, where)) {
-          case "content" -> name = name(string(reader, where + ".content"), where + ".content");
-          case "id" -> id = id(reader, where + ".id");
-          case "special" -> {
-            if (reader.peek() != JsonToken.BOOLEAN) {
-              throw wrong(where + ".special", "true or false", reader);
-            }
-            special = reader.nextBoolean();
-          }
-          default -> reader.skipValue();
-        }
-      }
-      reader.endObject();
-      if (name == null || id < 0) {
-        throw new ModelLoadException(file + ": " + where + " needs \"id\" and \"content\"");
+  private void readAdded(JsonSection json) {
+    for (JsonSection token : json.sections("added_tokens").orElse(List.of())) {
+      String name = token.requiredString("content");
+      int id = token.requiredInt("id");
+      if (name.isEmpty() || id < 0 || id > MAX_ID) {
+        String key = name.isEmpty() ? "content" : "id";
+        throw token.invalid(key, token.describe(key), "a name, and an id of 0 to " + MAX_ID);
       }
       if (added.putIfAbsent(name, id) != null) {
-        throw new ModelLoadException(file + ": added_tokens has \"" + name + "\" twice");
+        throw problem("added_tokens has \"%s\" twice", name);
       }
       // Added tokens of white space alone only shape text; everything else steers a model.
-      if (special || !name.replace('\u2581', ' ').isBlank()) {
+      if (token.bool("special").orElse(false) || !name.replace('\u2581', ' ').isBlank()) {
         control.add(name);
       }
+      int inModel = vocabulary.getOrDefault(name, id);
+      if (inModel != id) {
+        throw problem("the added token \"%s\" has id %d, but %d in model.vocab", name, id, inModel);
+      }
+      if (!vocabulary.containsKey(name)) {
+        nameId(id, name);
+      }
     }
-    reader.endArray();
   }
 
   private void check() {
-    for (Map.Entry<String, Integer> token : added.entrySet()) {
-      Integer inModel = vocabulary.get(token.getKey());
-      if (inModel == null) {
-        nameId(token.getValue(), token.getKey());
-      } else if (!inModel.equals(token.getValue())) {
-        throw new ModelLoadException(
-            file
-                + ": the added token \""
-                + token.getKey()
-                + "\" has id "
-                + token.getValue()
-                + ", but "
-                + inModel
-                + " in model.vocab");
-      }
-    }
+    JsonSection json = StrictJson.modelSection(settings, file.toString());
+    readAdded(json);
     checkModel();
-    bosIds = PipelineCheck.check(StrictJson.modelSection(settings, file.toString()));
+    bosIds = PipelineCheck.check(json);
     for (int id : bosIds.asList()) {
       if (!names.containsKey(id)) {
-        throw new ModelLoadException(
-            file + ": the post_processor puts id " + id + " before a text, but no token has it");
+        throw problem("the post_processor puts id %d before a text, but no token has it", id);
       }
     }
   }
@@ -440,11 +400,8 @@ final class TokenizerJson {
     refuseUnlessAbsent(section, "continuing_subword_prefix", "the string ''");
     refuseUnlessAbsent(section, "end_of_word_suffix", "the string ''");
     String unkKey = isUnigram() ? "unk_id" : "unk_token";
-    boolean known =
-        isUnigram()
-            ? section.integer(unkKey).map(id -> id >= 0 && id < vocabulary.size()).orElse(true)
-            : section.string(unkKey).map(vocabulary::containsKey).orElse(true);
-    if (!known) {
+    unkToken = isUnigram() ? section.integer(unkKey).map(names::get) : section.string(unkKey);
+    if (section.has(unkKey) && unkToken.filter(vocabulary::containsKey).isEmpty()) {
       throw section.invalid(unkKey, section.describe(unkKey), "a token of the vocab");
     }
   }
@@ -458,15 +415,14 @@ final class TokenizerJson {
   private void nameId(int id, String name) {
     String other = names.putIfAbsent(id, name);
     if (other != null) {
-      throw new ModelLoadException(
-          file + ": \"" + other + "\" and \"" + name + "\" both have the token id " + id);
+      throw problem("\"%s\" and \"%s\" both have the token id %d", other, name, id);
     }
   }
 
   private String uniqueName(JsonReader reader, Set<String> seen, String where) throws IOException {
     String key = reader.nextName();
     if (!seen.add(key)) {
-      throw new ModelLoadException(file + ": " + where + " has the key \"" + key + "\" twice");
+      throw problem("%s has the key \"%s\" twice", where, key);
     }
     return key;
   }
@@ -489,30 +445,24 @@ final class TokenizerJson {
     return reader.nextString();
   }
 
-  private String name(String name, String where) {
-    if (name.isEmpty()) {
-      throw new ModelLoadException(file + ": " + where + " is the empty string");
-    }
-    return name;
-  }
-
   private int id(JsonReader reader, String where) throws IOException {
     if (reader.peek() != JsonToken.NUMBER) {
       throw wrong(where, "a token id", reader);
     }
     String number = reader.nextString();
-    // At most a billion: one more than the largest must be an int too.
     if (number.matches("[0-9]{1,9}")) {
       return Integer.parseInt(number);
     }
-    throw new ModelLoadException(
-        file + ": " + where + " is " + number + ", expected an integer of at most nine digits");
+    throw problem("%s is %s, expected an integer of at most nine digits", where, number);
   }
 
   private ModelLoadException wrong(String where, String expected, JsonReader at)
       throws IOException {
-    return new ModelLoadException(
-        file + ": " + where + " is " + describe(at.peek()) + ", expected " + expected);
+    return problem("%s is %s, expected %s", where, describe(at.peek()), expected);
+  }
+
+  private ModelLoadException problem(String what, Object... values) {
+    return new ModelLoadException(file + ": " + what.formatted(values));
   }
 
   private static String describe(JsonToken token) {

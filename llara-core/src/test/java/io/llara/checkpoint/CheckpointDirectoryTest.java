@@ -101,7 +101,7 @@ class CheckpointDirectoryTest {
     Files.writeString(nowhere, "");
     assertThatExceptionOfType(ModelLoadException.class)
         .isThrownBy(() -> CheckpointDirectory.open(nowhere))
-        .withMessage(nowhere + ": is no directory; expected the directory of a checkpoint");
+        .withMessage(nowhere + ": is not a directory; expected the directory of a checkpoint");
   }
 
   @Test
@@ -129,7 +129,7 @@ class CheckpointDirectoryTest {
   void namesWeightsUnderAnotherName() {
     config();
     Checkpoints.text(dir.resolve("weights.safetensors"), "");
-    assertThat(refused()).hasMessageContaining("weights lie in weights.safetensors");
+    assertThat(refused()).hasMessageContaining("weights are in weights.safetensors");
   }
 
   @ParameterizedTest
@@ -157,7 +157,7 @@ class CheckpointDirectoryTest {
     assertThat(refused())
         .hasMessage(
             weightFile()
-                + ": tensor 'embed_tokens.weight' has shape [16, 8]; config.json asks for [17, 8]");
+                + ": tensor 'embed_tokens.weight' has shape [16, 8]; config.json expects [17, 8]");
   }
 
   @Test
@@ -295,7 +295,7 @@ class CheckpointDirectoryTest {
     index.put("model.norm.weight", name);
     index(index);
     assertThat(refused())
-        .hasMessageContaining("index.json: tensor 'model.norm.weight' is said to lie in ")
+        .hasMessageContaining("index.json: tensor 'model.norm.weight' is listed in ")
         .hasMessageEndingWith("expected the name of a .safetensors file of the same directory");
   }
 

@@ -199,8 +199,8 @@ class HostileFilesTest {
     tensors.forEach(
         (name, t) -> {
           assertThat(read.entry(name).type()).isEqualTo(t.type());
-          assertThat(read.shape(name)).isEqualTo(t.shape());
-          assertThat(read.readFloats(name)).isEqualTo(t.values());
+          assertThat(read.entry(name).shape()).isEqualTo(t.shape());
+          assertThat(read.entry(name).readFloats()).isEqualTo(t.values());
         });
   }
 }

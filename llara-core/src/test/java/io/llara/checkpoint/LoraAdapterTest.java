@@ -166,7 +166,7 @@ class LoraAdapterTest {
         "\"use_dora\": false;\"use_qalora\": true;key 'use_qalora' is true",
         "\"use_dora\": false;\"lora_bias\": true;key 'lora_bias' is true",
         "\"fan_in_fan_out\": false;\"fan_in_fan_out\": true;key 'fan_in_fan_out' is true",
-        "\"bias\": \"none\";\"bias\": \"all\";key 'bias' is 'all'; which is not supported",
+        "\"bias\": \"none\";\"bias\": \"all\";key 'bias' is the string 'all'; which is not supported",
         "\"use_dora\": false;\"layer_replication\": [[0, 1]];key 'layer_replication' is a list",
         "\"use_dora\": false;\"trainable_token_indices\": [1];key 'trainable_token_indices'",
         "\"init_lora_weights\": true;\"init_lora_weights\": \"pissa_niter_4\";'pissa_niter_4'",
@@ -230,8 +230,7 @@ class LoraAdapterTest {
     Checkpoints.pair(writer, LAYER0 + "self_attn.k_proj", 8, 8, 2);
     weights(writer);
     assertThat(refused())
-        .hasMessageContaining(
-            "k_proj.lora_B.weight' has shape [8, 2]; config.json asks for [4, 2]");
+        .hasMessageContaining("k_proj.lora_B.weight' has shape [8, 2]; config.json expects [4, 2]");
   }
 
   @Test
@@ -286,7 +285,7 @@ class LoraAdapterTest {
     SafetensorsWriter writer = Checkpoints.adapterWeights();
     Checkpoints.add(writer, "base_model.model.model.embed_tokens.weight", 18, 8);
     weights(writer);
-    assertThat(refused()).hasMessageContaining("has shape [18, 8]; config.json asks for [16, 8]");
+    assertThat(refused()).hasMessageContaining("has shape [18, 8]; config.json expects [16, 8]");
     writer = Checkpoints.adapterWeights();
     Checkpoints.add(writer, "base_model.model.model.norm.weight", 8);
     Checkpoints.add(writer, "base_model.model.norm.weight", 8);

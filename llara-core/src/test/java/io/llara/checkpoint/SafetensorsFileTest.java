@@ -48,7 +48,7 @@ class SafetensorsFileTest {
     SafetensorsFile file = SafetensorsFile.open(file(safetensors(header, 21)));
     assertThat(file.entries().keySet()).containsExactly("b", "a", "none", "scalar");
     assertThat(file.metadata()).isEqualTo(Map.of("format", "pt"));
-    assertThat(file.shape("b")).containsExactly(2, 3);
+    assertThat(file.entry("b").shape()).containsExactly(2, 3);
     TensorEntry b = file.entry("b");
     assertThat(b.offset()).isEqualTo(8 + header.length() + 8);
     assertThat(b.length()).isEqualTo(12);
@@ -81,13 +81,13 @@ class SafetensorsFileTest {
         .putShort((short) 0x3e00)
         .putShort((short) 0xc020);
     SafetensorsFile file = SafetensorsFile.open(file(bytes));
-    assertThat(file.readDoubles("d")).containsExactly(0.1);
-    assertThat(file.readFloats("f")).containsExactly(0.1f);
-    assertThat(file.readDoubles("f")).containsExactly(0.1f);
-    assertThat(file.readFloats("h")).containsExactly(1.5f);
-    assertThat(file.readFloats("b")).containsExactly(-2.5f);
+    assertThat(file.entry("d").readDoubles()).containsExactly(0.1);
+    assertThat(file.entry("f").readFloats()).containsExactly(0.1f);
+    assertThat(file.entry("f").readDoubles()).containsExactly(0.1f);
+    assertThat(file.entry("h").readFloats()).containsExactly(1.5f);
+    assertThat(file.entry("b").readFloats()).containsExactly(-2.5f);
     assertThatExceptionOfType(ModelLoadException.class)
-        .isThrownBy(() -> file.readFloats("d"))
+        .isThrownBy(() -> file.entry("d").readFloats())
         .withMessageContaining("x.safetensors: tensor 'd' has type F64; expected F32, F16 or BF16");
   }
 
@@ -96,10 +96,10 @@ class SafetensorsFileTest {
     String header = "{" + entry("i", "I32", "[1]", 0, 4) + "}";
     SafetensorsFile file = SafetensorsFile.open(file(safetensors(header, 4)));
     assertThatExceptionOfType(ModelLoadException.class)
-        .isThrownBy(() -> file.shape("nix"))
+        .isThrownBy(() -> file.entry("nix").shape())
         .withMessageContaining("x.safetensors: has no tensor 'nix'");
     assertThatExceptionOfType(ModelLoadException.class)
-        .isThrownBy(() -> file.readDoubles("i"))
+        .isThrownBy(() -> file.entry("i").readDoubles())
         .withMessageContaining("tensor 'i' has type I32; expected F64, F32, F16 or BF16");
   }
 
@@ -111,7 +111,7 @@ class SafetensorsFileTest {
       raw.setLength(raw.length() - 1);
     }
     assertThatExceptionOfType(ModelLoadException.class)
-        .isThrownBy(() -> file.readFloats("a"))
+        .isThrownBy(() -> file.entry("a").readFloats())
         .withMessageContaining("tensor 'a' cannot be read: the file ends too early");
   }
 

@@ -44,9 +44,9 @@ class SafetensorsWriterTest {
     assertThat(read.entries().keySet()).containsExactly("wide", "odd", "second", "bytes");
     assertThat(read.entries().values())
         .allSatisfy(entry -> assertThat(entry.offset() % entry.type().bytes()).isZero());
-    assertThat(read.readFloats("odd")).containsExactly(1, 2, 3);
-    assertThat(read.readFloats("wide")).containsExactly(4);
-    assertThat(read.readFloats("second")).containsExactly(5);
+    assertThat(read.entry("odd").readFloats()).containsExactly(1, 2, 3);
+    assertThat(read.entry("wide").readFloats()).containsExactly(4);
+    assertThat(read.entry("second").readFloats()).containsExactly(5);
   }
 
   @Test
@@ -61,7 +61,7 @@ class SafetensorsWriterTest {
   void writesTensorsLargerThanItsBuffer() {
     float[] values = Checkpoints.random(new long[] {700_001}, 1);
     new SafetensorsWriter().add("x", StorageType.F32, new long[] {700_001}, values).write(file);
-    assertThat(SafetensorsFile.open(file).readFloats("x")).isEqualTo(values);
+    assertThat(SafetensorsFile.open(file).entry("x").readFloats()).isEqualTo(values);
   }
 
   @Test
@@ -125,7 +125,7 @@ class SafetensorsWriterTest {
           .add("x", StorageType.F32, new long[] {1}, new float[] {value})
           .write(file);
     }
-    assertThat(SafetensorsFile.open(file).readFloats("x")).containsExactly(2);
+    assertThat(SafetensorsFile.open(file).entry("x").readFloats()).containsExactly(2);
   }
 
   @Test

@@ -82,8 +82,8 @@ class SharedFilesTest {
     assertThat(single.entries().keySet()).isEqualTo(twice.entries().keySet());
     for (String name : single.entries().keySet()) {
       if (name.endsWith("self_embedding")) {
-        float[] found = single.readFloats(name);
-        double[] expected = twice.readDoubles(name);
+        float[] found = single.entry(name).readFloats();
+        double[] expected = twice.entry(name).readDoubles();
         for (int i = 0; i < found.length; i++) {
           // The measured difference of the two runs is 1.4e-6.
           assertThat((double) found[i]).isEqualTo(expected[i], within(1e-5));

@@ -56,7 +56,8 @@ class LlamaModelTest {
     }
 
     @Override
-    public Tensor load(String name, long[] shape, ScalarType type, Use use) {
+    public Tensor load(String name, ScalarType type, Use use) {
+      long[] shape = LlamaTensors.required(CONFIG).get(name);
       if (loaded.getAndIncrement() == limit) {
         throw new LlaraException("no more weights");
       }
@@ -74,7 +75,7 @@ class LlamaModelTest {
   private static LlamaModel build(WeightSource weights, boolean packed) {
     return LlamaFactory.build(
         CONFIG,
-        new StoredParts(CONFIG, weights, ScalarType.Float, packed, 32),
+        new StoredParts(weights, ScalarType.Float, packed, 32),
         new LibtorchKernels(),
         ScalarType.Float,
         64);

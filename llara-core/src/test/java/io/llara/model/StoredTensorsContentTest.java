@@ -55,7 +55,7 @@ class StoredTensorsContentTest {
     try (TensorScope scope = new TensorScope()) {
       Path file = dir.resolve("t.safetensors");
       write(file, Tensors.ofFloats(values, 4).to(StoredTensors.scalarType(type)), type);
-      assertThat(SafetensorsFile.open(file).readFloats("t")).isEqualTo(values);
+      assertThat(SafetensorsFile.open(file).entry("t").readFloats()).isEqualTo(values);
     }
   }
 
@@ -65,7 +65,7 @@ class StoredTensorsContentTest {
       Path file = dir.resolve("t.safetensors");
       Tensor doubles = Tensors.ofFloats(new float[] {1, 2.5f, -3}, 3).to(ScalarType.Double);
       write(file, doubles, StorageType.F32);
-      assertThat(SafetensorsFile.open(file).readFloats("t")).containsExactly(1, 2.5f, -3);
+      assertThat(SafetensorsFile.open(file).entry("t").readFloats()).containsExactly(1, 2.5f, -3);
     }
   }
 
@@ -82,9 +82,9 @@ class StoredTensorsContentTest {
       Path file = dir.resolve("t.safetensors");
       Tensor matrix = Tensors.ofFloats(values, rows, columns);
       write(file, matrix, StorageType.F32);
-      assertThat(SafetensorsFile.open(file).readFloats("t")).isEqualTo(values);
+      assertThat(SafetensorsFile.open(file).entry("t").readFloats()).isEqualTo(values);
       write(file, matrix.t(), StorageType.F32);
-      assertThat(SafetensorsFile.open(file).readFloats("t")).isEqualTo(transposed);
+      assertThat(SafetensorsFile.open(file).entry("t").readFloats()).isEqualTo(transposed);
     }
   }
 
@@ -94,9 +94,9 @@ class StoredTensorsContentTest {
       Path file = dir.resolve("t.safetensors");
       Tensor matrix = Tensors.ofFloats(new float[] {0, 1, 2, 3, 4, 5}, 3, 2);
       write(file, matrix.narrow(0, 1, 2), StorageType.F32);
-      assertThat(SafetensorsFile.open(file).readFloats("t")).containsExactly(2, 3, 4, 5);
+      assertThat(SafetensorsFile.open(file).entry("t").readFloats()).containsExactly(2, 3, 4, 5);
       write(file, matrix.narrow(1, 1, 1), StorageType.F32);
-      assertThat(SafetensorsFile.open(file).readFloats("t")).containsExactly(1, 3, 5);
+      assertThat(SafetensorsFile.open(file).entry("t").readFloats()).containsExactly(1, 3, 5);
     }
   }
 
@@ -106,12 +106,12 @@ class StoredTensorsContentTest {
       Path file = dir.resolve("t.safetensors");
       Tensor one = Tensors.ofFloats(new float[] {7}, 1);
       write(file, one.view(new long[0]), StorageType.F32);
-      assertThat(SafetensorsFile.open(file).shape("t")).isEmpty();
-      assertThat(SafetensorsFile.open(file).readFloats("t")).containsExactly(7);
+      assertThat(SafetensorsFile.open(file).entry("t").shape()).isEmpty();
+      assertThat(SafetensorsFile.open(file).entry("t").readFloats()).containsExactly(7);
       write(file, Tensors.ofFloats(new float[0], 3, 0), StorageType.BF16);
-      assertThat(SafetensorsFile.open(file).shape("t")).containsExactly(3, 0);
+      assertThat(SafetensorsFile.open(file).entry("t").shape()).containsExactly(3, 0);
       write(file, Tensors.ofFloats(new float[0], 0, 3), StorageType.BF16);
-      assertThat(SafetensorsFile.open(file).readFloats("t")).isEmpty();
+      assertThat(SafetensorsFile.open(file).entry("t").readFloats()).isEmpty();
     }
   }
 
@@ -124,7 +124,7 @@ class StoredTensorsContentTest {
             Tensor parameter = Tensors.ofFloats(new float[] {1, 2}, 2);
             parameter.set_requires_grad(true);
             write(file, parameter, StorageType.F16);
-            assertThat(SafetensorsFile.open(file).readFloats("t")).containsExactly(1, 2);
+            assertThat(SafetensorsFile.open(file).entry("t").readFloats()).containsExactly(1, 2);
           }
         });
   }

@@ -60,9 +60,7 @@ public final class MergedWeights implements ModelDirectory.Weights, AutoCloseabl
 
   /** The checkpoint's own value, in float32, in the innermost scope. */
   private Tensor base(String name) {
-    return TensorScope.adopt(
-        stored.load(
-            name, checkpoint.tensor(name).shape(), ScalarType.Float, WeightSource.Use.PASSING));
+    return TensorScope.adopt(stored.load(name, ScalarType.Float, WeightSource.Use.PASSING));
   }
 
   @Override

@@ -158,7 +158,7 @@ public final class TrainedModel implements AutoCloseable {
     model =
         LlamaFactory.build(
             config,
-            new TrainedParts(config, weights),
+            new TrainedParts(weights),
             new LibtorchKernels(),
             settings.type(),
             settings.positions());
@@ -169,13 +169,11 @@ public final class TrainedModel implements AutoCloseable {
 
   /** A matrix of tokens: trained as a whole, or frozen. The caller owns it. */
   private Tensor matrix(String name, WeightSource weights) {
-    long[] shape = LlamaTensors.headShape(checkpoint.config());
     if (updates.isPresent()) {
-      return weights.load(name, shape, settings.type(), WeightSource.Use.KEPT);
+      return weights.load(name, settings.type(), WeightSource.Use.KEPT);
     }
     try (TensorScope scope = new TensorScope()) {
-      Tensor value =
-          TensorScope.adopt(weights.load(name, shape, ScalarType.Float, WeightSource.Use.KEPT));
+      Tensor value = TensorScope.adopt(weights.load(name, ScalarType.Float, WeightSource.Use.KEPT));
       return scope.own(register(name, value));
     }
   }
@@ -355,12 +353,10 @@ public final class TrainedModel implements AutoCloseable {
     static final String OUTER = ".lora_B.weight";
 
     private final WeightSource weights;
-    private final Map<String, long[]> shapes;
     private int places;
 
-    TrainedParts(LlamaConfig config, WeightSource weights) {
+    TrainedParts(WeightSource weights) {
       this.weights = weights;
-      this.shapes = LlamaTensors.required(config);
     }
 
     @Override
@@ -385,12 +381,14 @@ public final class TrainedModel implements AutoCloseable {
     @Override
     public Projection projection(String module) {
       String biasName = module + ".bias";
-      Tensor bias = shapes.containsKey(biasName) ? weight(biasName) : null;
+      Tensor bias = weights.has(biasName) ? weight(biasName) : null;
       Projection base = new PlainProjection(weight(module + ".weight"), bias);
       int place = places++;
       try (TensorScope scope = new TensorScope()) {
         return updates
-            .flatMap(all -> all.factors().of(module, shape(module + ".weight"), place))
+            .flatMap(
+                all ->
+                    all.factors().of(module, checkpoint.tensor(module + ".weight").shape(), place))
             .map(update -> adapted(base, module, update, place))
             .orElse(base);
       } catch (RuntimeException | Error e) {
@@ -427,7 +425,7 @@ public final class TrainedModel implements AutoCloseable {
     /** A trained leaf, or a frozen weight in the compute type. The caller owns it. */
     private Tensor weight(String name) {
       if (updates.isPresent()) {
-        return weights.load(name, shape(name), settings.type(), WeightSource.Use.KEPT);
+        return weights.load(name, settings.type(), WeightSource.Use.KEPT);
       }
       try (TensorScope scope = new TensorScope()) {
         return scope.own(register(name, floats(name)));
@@ -436,12 +434,7 @@ public final class TrainedModel implements AutoCloseable {
 
     /** The checkpoint's value in float32, in the innermost scope. */
     private Tensor floats(String name) {
-      return TensorScope.adopt(
-          weights.load(name, shape(name), ScalarType.Float, WeightSource.Use.PASSING));
-    }
-
-    private long[] shape(String name) {
-      return requireNonNull(shapes.get(name), name);
+      return TensorScope.adopt(weights.load(name, ScalarType.Float, WeightSource.Use.PASSING));
     }
   }
 }

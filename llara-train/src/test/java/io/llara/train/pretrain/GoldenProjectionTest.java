@@ -50,7 +50,7 @@ class GoldenProjectionTest {
       var head = CheckpointDirectory.open(golden.resolve("llama-mha")).tensor(LlamaTensors.HEAD);
       Tensor weight = Tensors.ofFloats(head.readFloats(), head.shape());
       String states = tensors.get("last_hidden_state").getAsString();
-      long width = file.shape(states)[2];
+      long width = file.entry(states).shape()[2];
       Tensor hidden =
           Tensors.ofFloats(floats(file, states), (long) labels.length * labels[0].length, width);
 
@@ -124,6 +124,6 @@ class GoldenProjectionTest {
   }
 
   private static float[] floats(SafetensorsFile file, String name) {
-    return Floats.toArray(Doubles.asList(file.readDoubles(name)));
+    return Floats.toArray(Doubles.asList(file.entry(name).readDoubles()));
   }
 }
