@@ -154,7 +154,12 @@ public final class LoraAdapter {
     }
 
     private void put(Map<String, TensorEntry> map, String name, TensorEntry entry) {
-      require(map.putIfAbsent(name, entry) == null, entry, "occurs twice under different names");
+      // Under the path it has in a LlamaForCausalLM and that in a LlamaModel, both in one file.
+      TensorEntry before = map.putIfAbsent(name, entry);
+      require(
+          before == null || before.sameContent(entry),
+          entry,
+          "occurs twice under different names with different content");
     }
 
     private static String canonicalModule(String name) {

@@ -130,6 +130,29 @@ public record TensorEntry(
     return values;
   }
 
+  /** Returns whether another tensor has the same type, shape and bytes. */
+  boolean sameContent(TensorEntry other) {
+    if (type != other.type || !other.hasShape(shape)) {
+      return false;
+    }
+    try (FileChannel mine = FileChannel.open(file);
+        FileChannel theirs = FileChannel.open(other.file)) {
+      ByteBuffer left = ByteBuffer.allocate((int) Math.min(CHUNK_BYTES, length));
+      ByteBuffer right = ByteBuffer.allocate(left.capacity());
+      for (long done = 0; done < length; done += left.limit()) {
+        int count = (int) Math.min(left.capacity(), length - done);
+        ByteChannels.readFully(mine, offset + done, left.clear().limit(count));
+        ByteChannels.readFully(theirs, other.offset + done, right.clear().limit(count));
+        if (!left.flip().equals(right.flip())) {
+          return false;
+        }
+      }
+      return true;
+    } catch (IOException e) {
+      throw unreadable(e);
+    }
+  }
+
   /** Takes the element at an index from the buffer's position and moves past it. */
   private interface ElementReader {
     void read(int index, ByteBuffer bytes);
@@ -157,11 +180,15 @@ public record TensorEntry(
         }
       }
     } catch (IOException e) {
-      throw new ModelLoadException(
-          "%s: tensor %s cannot be read: %s"
-              .formatted(file, Messages.quote(name), Messages.reason(e)),
-          e);
+      throw unreadable(e);
     }
+  }
+
+  private ModelLoadException unreadable(IOException e) {
+    return new ModelLoadException(
+        "%s: tensor %s cannot be read: %s"
+            .formatted(file, Messages.quote(name), Messages.reason(e)),
+        e);
   }
 
   private int arrayLength() {

@@ -290,7 +290,9 @@ class LoraAdapterTest {
     Checkpoints.add(writer, "base_model.model.model.norm.weight", 8);
     Checkpoints.add(writer, "base_model.model.norm.weight", 8);
     weights(writer);
-    assertThat(refused()).hasMessageContaining("occurs twice under different names");
+    assertThat(refused())
+        .hasMessageContaining("'norm.weight' occurs twice under different names")
+        .hasMessageContaining("different content");
   }
 
   @Test

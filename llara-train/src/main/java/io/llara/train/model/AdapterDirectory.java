@@ -17,11 +17,17 @@ import io.llara.train.model.TrainedModel.TrainedParts;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 
 /**
  * Writes what LoRA trained as an adapter of the PEFT library: {@code adapter_model.safetensors} and
  * {@code adapter_config.json} (its format as of version 0.11; later ones read it). The factors are
- * float32, named as in an adapter of a {@code LlamaForCausalLM}.
+ * float32.
+ *
+ * <p>PEFT looks tensors up by their path in the base, which is {@code model.layers…} in a {@code
+ * LlamaForCausalLM} and {@code layers…} in a {@code LlamaModel}, and leaves out those that it does
+ * not find. Each tensor is therefore there under both names: PEFT, and transformers' {@code
+ * load_adapter}, then give the trained model on either class.
  *
  * <p>Rows of the embedding matrix that trained too are no part of LoRA. The adapter then brings the
  * whole matrix, in the model's own type, as a module to save: with its base it is the trained model
@@ -30,7 +36,10 @@ import java.nio.file.Path;
 public final class AdapterDirectory {
   private static final String WEIGHTS = "adapter_model.safetensors";
   private static final String CONFIG = "adapter_config.json";
-  private static final String PREFIX = "base_model.model.model.";
+
+  /** The path to the decoder in an adapted {@code LlamaForCausalLM} and {@code LlamaModel}. */
+  private static final List<String> PREFIXES =
+      List.of("base_model.model.model.", "base_model.model.");
 
   private AdapterDirectory() {}
 
@@ -68,25 +77,27 @@ public final class AdapterDirectory {
   }
 
   private static void add(SafetensorsWriter writer, Parameter parameter) {
-    writer.add(
-        PREFIX + parameter.name(),
-        StorageType.F32,
-        parameter.master().shape(),
-        StoredTensors.content(parameter.master(), StorageType.F32));
+    for (String prefix : PREFIXES) {
+      writer.add(
+          prefix + parameter.name(),
+          StorageType.F32,
+          parameter.master().shape(),
+          StoredTensors.content(parameter.master(), StorageType.F32));
+    }
   }
 
   private static void addEmbedding(
       SafetensorsWriter writer, TensorEntry stored, MergedWeights weights) {
-    writer.add(
-        PREFIX + LlamaTensors.EMBEDDING,
-        stored.type(),
-        stored.shape(),
+    SafetensorsWriter.Content content =
         out -> {
           try (TensorScope scope = new TensorScope()) {
             StoredTensors.content(weights.weight(LlamaTensors.EMBEDDING), stored.type())
                 .writeTo(out);
           }
-        });
+        };
+    for (String prefix : PREFIXES) {
+      writer.add(prefix + LlamaTensors.EMBEDDING, stored.type(), stored.shape(), content);
+    }
   }
 
   private static JsonObject config(LoraOptions lora, Path base, boolean rows) {
