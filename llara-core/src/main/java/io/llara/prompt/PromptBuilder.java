@@ -54,9 +54,15 @@ public final class PromptBuilder {
           "the tokenizer %s lacks %s, which the prompt template \"%s\" needs: this model was not made for it"
               .formatted(tokenizer, String.join(", ", missing), template.name()));
     }
-    Sides self = resolve(template.self(), template.pooling(), tokenizer);
-    Sides next = resolve(template.next(), template.pooling(), tokenizer);
-    return new PromptBuilder(self, next, Reserve.LONGER_SUFFIX, tokenizer);
+    Tokenizer texts =
+        tokenizer.reserving(
+            parts(template)
+                .filter(Token.class::isInstance)
+                .map(part -> ((Token) part).token())
+                .toList());
+    Sides self = resolve(template.self(), template.pooling(), texts);
+    Sides next = resolve(template.next(), template.pooling(), texts);
+    return new PromptBuilder(self, next, Reserve.LONGER_SUFFIX, texts);
   }
 
   /**
@@ -64,12 +70,16 @@ public final class PromptBuilder {
    * end-of-sequence token. Empty if {@link #create} can make a builder of the two.
    */
   public static List<String> missingTokens(PromptTemplate template, Tokenizer tokenizer) {
-    return Stream.of(template.self(), template.next())
-        .flatMap(affix -> Stream.concat(affix.prefix().stream(), affix.suffix().stream()))
+    return parts(template)
         .filter(part -> !(part instanceof Text) && id(part, tokenizer).isEmpty())
         .map(part -> part instanceof Token token ? token.token() : "an eos_token")
         .distinct()
         .toList();
+  }
+
+  private static Stream<Part> parts(PromptTemplate template) {
+    return Stream.of(template.self(), template.next())
+        .flatMap(affix -> Stream.concat(affix.prefix().stream(), affix.suffix().stream()));
   }
 
   /**

@@ -1,5 +1,7 @@
 package io.llara.tokenize;
 
+import com.google.common.collect.ImmutableSet;
+import com.google.common.collect.Sets;
 import com.google.common.primitives.ImmutableIntArray;
 import io.llara.LlaraException;
 import io.llara.ModelLoadException;
@@ -8,7 +10,9 @@ import io.llara.UnsupportedModelException;
 import io.llara.tokenize.NativeTokenizer.NativeTokenizerException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.util.Collection;
 import java.util.Collections;
+import java.util.HashMap;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
@@ -17,10 +21,11 @@ import java.util.Set;
 /**
  * The tokenizer of a model directory: from text to token ids and back.
  *
- * <p>Text is always text. A text that spells {@code <s1>}, {@code </s>} or {@code <unk>} becomes
- * the ids of those characters, never the id of that token: texts go through a tokenizer made of the
- * same file without its special and added tokens. Ids of such tokens are asked for by name, with
- * {@link #tokenId}. Nothing is truncated or padded, and no token is put around a text.
+ * <p>Text is always text. A text that spells {@code </s>} or {@code <unk>} becomes the ids of those
+ * characters, never the id of that token: texts go through a tokenizer made of the same file
+ * without its special tokens. Ids of such tokens are asked for by name, with {@link #tokenId}.
+ * Added tokens that are not special are ordinary vocabulary, found in texts as Hugging Face's
+ * library finds them. Nothing is truncated or padded, and no token is put around a text.
  *
  * <p>Holds native memory until it is closed; nothing waits for the garbage collector. Thread-safe:
  * any number of threads may encode at once, and {@link #close} waits for them.
@@ -39,6 +44,9 @@ public final class Tokenizer implements AutoCloseable {
   private static final int MOST_CHARACTERS = 1 << 22;
 
   private final Path file;
+  private final Set<String> matched;
+  private final Set<String> reserved;
+  private final Map<Set<String>, Tokenizer> reserving = new HashMap<>();
   private final ImmutableIntArray bosIds;
   private final Map<String, Integer> ids;
   private final Map<Integer, String> names;
@@ -48,16 +56,18 @@ public final class Tokenizer implements AutoCloseable {
   private final NativeTokenizer encoder;
   private final NativeTokenizer decoder;
 
-  private Tokenizer(TokenizerJson json, Path file, Optional<String> eosToken)
+  private Tokenizer(TokenizerJson json, Path file, Optional<String> eosToken, Set<String> reserved)
       throws NativeTokenizerException {
     this.file = file;
+    this.reserved = reserved;
+    this.matched = ImmutableSet.copyOf(Sets.difference(json.matched(), reserved));
     this.bosIds = json.bosIds();
     this.ids = json.ids();
     this.names = json.names();
     this.eosToken = eosToken;
     this.unkToken = json.unkToken();
     this.vocabularySize = Collections.max(names.keySet()) + 1;
-    this.encoder = create(json.plain(eosToken.map(Set::of).orElse(Set.of())));
+    this.encoder = create(json.plain(Sets.union(reserved, eosToken.map(Set::of).orElse(Set.of()))));
     try {
       this.decoder = create(json.decoding());
     } catch (NativeTokenizerException | RuntimeException | Error e) {
@@ -85,14 +95,34 @@ public final class Tokenizer implements AutoCloseable {
    * @throws LlaraException if the native tokenizers library cannot be loaded
    */
   public static Tokenizer load(Path modelDir) {
+    return load(modelDir, Set.of());
+  }
+
+  private static Tokenizer load(Path modelDir, Set<String> reserved) {
     Path file = modelDir.resolve("tokenizer.json");
     TokenizerJson json = TokenizerJson.read(file);
     Optional<String> eosToken = EosToken.find(modelDir, json.ids(), json.names());
     try {
-      return new Tokenizer(json, file, eosToken);
+      return new Tokenizer(json, file, eosToken, reserved);
     } catch (NativeTokenizerException e) {
       throw new ModelLoadException(file + ": " + e.getMessage(), e);
     }
+  }
+
+  /**
+   * Returns this tokenizer, or one of the same files to which these tokens are special too: what
+   * steers a model must not be spelled by a text, whatever the file says. It is closed with this
+   * one.
+   *
+   * @throws ModelLoadException as {@link #load}
+   */
+  public synchronized Tokenizer reserving(Collection<String> tokens) {
+    Set<String> more = ImmutableSet.copyOf(Sets.intersection(Set.copyOf(tokens), matched));
+    return more.isEmpty()
+        ? this
+        : reserving.computeIfAbsent(
+            ImmutableSet.copyOf(Sets.union(reserved, more)),
+            names -> load(file.resolveSibling(""), names));
   }
 
   /**
@@ -104,8 +134,8 @@ public final class Tokenizer implements AutoCloseable {
   }
 
   /**
-   * Returns the ids of a text {@code [tokens]}, without BOS or EOS. No special or added token is
-   * among them, whatever the text spells. The empty text has none.
+   * Returns the ids of a text {@code [tokens]}, without BOS or EOS. No special token is among them,
+   * whatever the text spells. The empty text has none.
    *
    * @throws TokenizationException if the text contains half of a surrogate pair, or is longer than
    *     4,194,304 characters, or the tokenizer has no token for a part of it and none for unknown
@@ -197,9 +227,10 @@ public final class Tokenizer implements AutoCloseable {
 
   /** Frees the native memory, after calls under way have ended. Closing twice is harmless. */
   @Override
-  public void close() {
+  public synchronized void close() {
     encoder.close();
     decoder.close();
+    reserving.values().forEach(Tokenizer::close);
   }
 
   /** Returns the file this tokenizer was read from. */

@@ -1,6 +1,8 @@
 package io.llara.tokenize;
 
+import com.google.common.collect.Maps;
 import com.google.common.primitives.ImmutableIntArray;
+import com.google.gson.JsonArray;
 import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
 import com.google.gson.JsonPrimitive;
@@ -21,6 +23,7 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.security.SecureRandom;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
@@ -28,6 +31,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.TreeMap;
+import java.util.regex.Pattern;
 
 /**
  * A tokenizer.json, read and checked: its tokens, and the two reduced files made of it for the
@@ -38,6 +43,15 @@ import java.util.Set;
  */
 final class TokenizerJson {
   private static final Set<String> KINDS = Set.of("BPE", "Unigram");
+
+  /** How an added token is described beside its id and its name. */
+  private static final List<String> FLAGS =
+      List.of("single_word", "lstrip", "rstrip", "normalized", "special");
+
+  /** The tokens of single bytes, by which characters without a token are spelled. */
+  private static final Pattern BYTE = Pattern.compile("<0x[0-9A-F]{2}>");
+
+  private static final int MAX_GAP = 1 << 16;
 
   /** One more than the largest must be an int too. */
   private static final int MAX_ID = 999_999_999;
@@ -63,14 +77,20 @@ final class TokenizerJson {
   /** Left and right of each merge, alternating. */
   private final List<String> merges = new ArrayList<>();
 
-  private final Map<String, Integer> added = new LinkedHashMap<>();
-  private final Map<Integer, String> names = new HashMap<>();
+  /** Added tokens by name, in file order. */
+  private final Map<String, Added> added = new LinkedHashMap<>();
 
-  /** Names of added tokens that a text must not be able to spell. */
-  private final Set<String> control = new HashSet<>();
+  private final Map<Integer, String> names = new HashMap<>();
 
   private ImmutableIntArray bosIds = ImmutableIntArray.of();
   private Optional<String> unkToken = Optional.empty();
+
+  /**
+   * A token that was added to the vocabulary.
+   *
+   * @param json the whole entry, which says how texts are searched for it
+   */
+  private record Added(int id, boolean special, JsonObject json) {}
 
   private TokenizerJson(Path file) {
     this.file = file;
@@ -117,7 +137,7 @@ final class TokenizerJson {
   /** Returns all ids by name: the model's vocabulary and the added tokens. */
   Map<String, Integer> ids() {
     Map<String, Integer> ids = new HashMap<>(vocabulary);
-    ids.putAll(added);
+    added.forEach((name, token) -> ids.put(name, token.id()));
     return ids;
   }
 
@@ -126,19 +146,31 @@ final class TokenizerJson {
     return names;
   }
 
+  /** Returns the added tokens that texts are searched for: all that are not special. */
+  Set<String> matched() {
+    return Maps.filterValues(added, token -> !token.special()).keySet();
+  }
+
   /**
-   * Returns a tokenizer.json that takes every text as text: no added tokens, no post-processor, and
-   * no way from a text to a control token, not by a merge either.
+   * Returns a tokenizer.json that takes every text as text: no special tokens, no post-processor,
+   * and no way from a text to a special token, not by a merge either. Added tokens that are not
+   * special are vocabulary and stay.
    *
    * @param reserved more names that a text must not be able to spell
    */
   String plain(Set<String> reserved) {
-    Set<String> unreachable = new HashSet<>(control);
-    unreachable.addAll(reserved);
-    unkToken.ifPresent(unreachable::add);
+    Set<String> unmergeable = new HashSet<>(Maps.filterValues(added, Added::special).keySet());
+    unmergeable.addAll(reserved);
+    unkToken.ifPresent(unmergeable::add);
+    Set<String> unreachable = new HashSet<>(unmergeable);
+    if (fallsBackToBytes()) {
+      // The model finds these by name, for characters that have no token.
+      unreachable.removeIf(name -> BYTE.matcher(name).matches());
+    }
     // Renamed rather than removed, so that all ids stay; the name is one that no text can guess.
     String nonce = "\uFDD0" + Long.toHexString(new SecureRandom().nextLong()) + ".";
     return write(
+        added(unreachable, nonce),
         writer -> {
           copy(writer, "normalizer");
           copy(writer, "pre_tokenizer");
@@ -173,14 +205,21 @@ final class TokenizerJson {
                   .name(unreachable.contains(name) ? nonce + entry.getValue() : name)
                   .value(entry.getValue());
             }
+            for (Map.Entry<String, Added> entry : added.entrySet()) {
+              // With the id it has in the file; otherwise the library would number it anew.
+              if (!vocabulary.containsKey(entry.getKey())
+                  && !unreachable.contains(entry.getKey())) {
+                writer.name(entry.getKey()).value(entry.getValue().id());
+              }
+            }
             writer.endObject();
             writer.name("merges").beginArray();
             for (int i = 0; i < merges.size(); i += 2) {
               String left = merges.get(i);
               String right = merges.get(i + 1);
-              if (!unreachable.contains(left)
-                  && !unreachable.contains(right)
-                  && !unreachable.contains(left + right)) {
+              if (!unmergeable.contains(left)
+                  && !unmergeable.contains(right)
+                  && !unmergeable.contains(left + right)) {
                 writer.beginArray().value(left).value(right).endArray();
               }
             }
@@ -196,6 +235,7 @@ final class TokenizerJson {
    */
   String decoding() {
     return write(
+        new JsonArray(),
         writer -> {
           writer.name("normalizer").nullValue();
           writer.name("pre_tokenizer").nullValue();
@@ -209,17 +249,50 @@ final class TokenizerJson {
         });
   }
 
+  /**
+   * The added tokens of a plain tokenizer. The library gives those that its model does not have the
+   * ids after the vocabulary, one by one, whatever their entries say. A BPE vocabulary can take
+   * them in; the ids of a Unigram vocabulary are its places, so that all ids in between are named.
+   */
+  private JsonArray added(Set<String> unreachable, String nonce) {
+    Map<Integer, JsonObject> tokens = new TreeMap<>();
+    added.forEach(
+        (name, token) -> {
+          if (!token.special() && !unreachable.contains(name)) {
+            tokens.put(token.id(), token.json());
+          }
+        });
+    if (isUnigram() && !tokens.isEmpty()) {
+      int last = Collections.max(tokens.keySet());
+      if (last - vocabulary.size() > MAX_GAP) {
+        throw problem("an added token has id %d, far from the vocabulary's end", last);
+      }
+      for (int id = vocabulary.size(); id < last; id++) {
+        JsonObject unused = new JsonObject();
+        unused.addProperty("id", id);
+        unused.addProperty("content", nonce + id);
+        for (String key : FLAGS) {
+          unused.addProperty(key, false);
+        }
+        tokens.putIfAbsent(id, unused);
+      }
+    }
+    JsonArray array = new JsonArray();
+    tokens.values().forEach(array::add);
+    return array;
+  }
+
   private interface Body {
     void write(JsonWriter writer) throws IOException;
   }
 
-  private String write(Body body) {
+  private String write(JsonArray tokens, Body body) {
     StringWriter text = new StringWriter();
     try (JsonWriter writer = new JsonWriter(text)) {
       writer.setSerializeNulls(true);
       writer.beginObject().name("version").value("1.0");
       writer.name("truncation").nullValue().name("padding").nullValue();
-      writer.name("added_tokens").beginArray().endArray();
+      writer.name("added_tokens").jsonValue(tokens.toString());
       body.write(writer);
       writer.endObject();
     } catch (IOException e) {
@@ -236,6 +309,10 @@ final class TokenizerJson {
     } else {
       writer.jsonValue(value.toString());
     }
+  }
+
+  private boolean fallsBackToBytes() {
+    return model.get("byte_fallback") instanceof JsonPrimitive value && value.getAsBoolean();
   }
 
   private boolean isUnigram() {
@@ -355,12 +432,13 @@ final class TokenizerJson {
         String key = name.isEmpty() ? "content" : "id";
         throw token.invalid(key, token.describe(key), "a name, and an id of 0 to " + MAX_ID);
       }
-      if (added.putIfAbsent(name, id) != null) {
+      JsonObject entry = new JsonObject();
+      entry.addProperty("id", id);
+      entry.addProperty("content", name);
+      FLAGS.forEach(key -> entry.addProperty(key, token.bool(key).orElse(false)));
+      boolean special = entry.get("special").getAsBoolean();
+      if (added.putIfAbsent(name, new Added(id, special, entry)) != null) {
         throw problem("added_tokens has \"%s\" twice", name);
-      }
-      // Added tokens of white space alone only shape text; everything else steers a model.
-      if (token.bool("special").orElse(false) || !name.replace('\u2581', ' ').isBlank()) {
-        control.add(name);
       }
       int inModel = vocabulary.getOrDefault(name, id);
       if (inModel != id) {

@@ -173,7 +173,8 @@ class TokenizerInjectionTest {
           json.getAsJsonArray("added_tokens").add(TestTokenizers.addedToken("\n", 512, false));
         });
     try (Tokenizer tokenizer = Tokenizer.load(dir)) {
-      assertThat(tokenizer.encodeText("\n")).containsExactly(410, 512);
+      assertThat(tokenizer.encodeText("\n")).containsExactly(512);
+      assertThat(tokenizer.encodeText("a\n")).containsExactly(261, 512);
     }
   }
 
