@@ -87,7 +87,7 @@ final class LlamaEncoder implements Encoder {
 
   @Override
   public EmbeddingPair encodeBoth(String text) {
-    if (!prompts.canJoin()) {
+    if (!prompts.canJoin() || !engine.config().causal()) {
       return Encoder.super.encodeBoth(text);
     }
     PooledVectors vectors = await(submit(text, null)).get(0);

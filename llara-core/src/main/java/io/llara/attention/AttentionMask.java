@@ -178,6 +178,15 @@ public final class AttentionMask {
     return found.build();
   }
 
+  /** Returns this mask without causality: each row sees all keys of its span, later ones too. */
+  public AttentionMask bidirectional() {
+    ImmutableList<Span> all =
+        spans.stream()
+            .map(span -> new Span(span.queryBegin, span.queryEnd, span.keys, false))
+            .collect(ImmutableList.toImmutableList());
+    return new AttentionMask(all, sequences, ids, positions);
+  }
+
   /** Returns the number of rows, padding included. */
   public int rows() {
     return ids.length;

@@ -27,6 +27,7 @@ import java.util.OptionalInt;
  * @param ropeScaling what is done to these frequencies
  * @param tieWordEmbeddings whether the output projection is the embedding matrix
  * @param attentionBias whether the four attention projections have a bias
+ * @param causal whether a token sees no later ones; a model that was made an encoder may see all
  * @param maxPositionEmbeddings the context length the model was made for, in tokens
  * @param slidingWindow how many tokens back attention reaches, where limited; longer prompts would
  *     need a windowed mask
@@ -49,6 +50,7 @@ public record LlamaConfig(
     RopeScaling ropeScaling,
     boolean tieWordEmbeddings,
     boolean attentionBias,
+    boolean causal,
     int maxPositionEmbeddings,
     OptionalInt slidingWindow,
     OptionalInt bosTokenId,
@@ -167,6 +169,7 @@ public record LlamaConfig(
     private RopeScaling ropeScaling = RopeScaling.none();
     private boolean tieWordEmbeddings;
     private boolean attentionBias;
+    private boolean causal = true;
     private int maxPositionEmbeddings = 2048;
     private OptionalInt slidingWindow = OptionalInt.empty();
     private OptionalInt bosTokenId = OptionalInt.empty();
@@ -253,6 +256,12 @@ public record LlamaConfig(
       return this;
     }
 
+    /** Sets whether a token sees no later ones; true by default. */
+    public Builder causal(boolean isCausal) {
+      causal = isCausal;
+      return this;
+    }
+
     /** Sets the context length; 2048 by default. */
     public Builder maxPositionEmbeddings(int tokens) {
       maxPositionEmbeddings = tokens;
@@ -303,6 +312,7 @@ public record LlamaConfig(
           ropeScaling,
           tieWordEmbeddings,
           attentionBias,
+          causal,
           maxPositionEmbeddings,
           slidingWindow,
           bosTokenId,

@@ -59,6 +59,7 @@ final class LlamaConfigReader {
     json.number("rms_norm_eps").ifPresent(builder::rmsNormEps);
     json.bool("tie_word_embeddings").ifPresent(builder::tieWordEmbeddings);
     json.bool("attention_bias").ifPresent(builder::attentionBias);
+    json.bool("is_causal").ifPresent(builder::causal);
     json.integer("sliding_window").ifPresent(builder::slidingWindow);
     json.integer("bos_token_id").ifPresent(builder::bosTokenId);
     json.string(json.has("dtype") ? "dtype" : "torch_dtype").ifPresent(builder::torchDtype);
@@ -113,6 +114,16 @@ final class LlamaConfigReader {
               .formatted(
                   json.section("quantization_config").orElseThrow().describe("quant_method")),
           "weights stored as F32, F16 or BF16");
+    }
+    if (json.has("auto_map")) {
+      throw json.unsupported(
+          "auto_map", json.describe("auto_map"), "models without Python code of their own");
+    }
+    for (String type : json.strings("layer_types").orElse(List.of())) {
+      if (!type.equals("full_attention")) {
+        throw json.unsupported(
+            "layer_types", "a list with " + Messages.quote(type), "full_attention");
+      }
     }
     refusePartialRotary(json);
   }

@@ -170,6 +170,10 @@ public final class EncodingEngine implements AutoCloseable {
     if (pooler.tokens(prompt).findAny().isEmpty()) {
       throw new IllegalArgumentException("the prompt has no suffix to pool");
     }
+    if (prompt.isJoint() && !config().causal()) {
+      throw new IllegalArgumentException(
+          "the prompt is joint, but in this model (is_causal is false) the text sees what follows it");
+    }
     // In a joint prompt the two suffixes stand at the same positions: what counts is the longest
     // path through it.
     int length = prompt.textEnd() + Math.max(prompt.selfLength(), prompt.nextLength());

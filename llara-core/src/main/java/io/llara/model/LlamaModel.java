@@ -85,7 +85,7 @@ public final class LlamaModel implements AutoCloseable {
    * @param rows the rows whose hidden states are wanted, ascending
    */
   public Pass pass(AttentionMask batch, int[] rows) {
-    return new Pass(batch, rows);
+    return new Pass(config.causal() ? batch : batch.bidirectional(), rows);
   }
 
   /** One batch on its way: {@link #embed}, every {@link #layer} in turn, {@link #finish}. */

@@ -228,6 +228,8 @@ class LlamaConfigTest {
   @CsvSource(
       delimiter = ';',
       value = {
+        "\"auto_map\": {\"AutoModel\": \"modeling_x.X\"};key 'auto_map' is an object, which is not",
+        "\"layer_types\": [\"full_attention\", \"sliding_attention\"];with 'sliding_attention'",
         "\"mlp_bias\": true;key 'mlp_bias' is true, which is not supported",
         "\"quantization_config\": {\"quant_method\": \"gptq\"};(the string 'gptq')",
         "\"quantization_config\": {};key 'quantization_config' is a quantised checkpoint",
@@ -250,6 +252,10 @@ class LlamaConfigTest {
 
   @Test
   void ignoresWhatChangesNothing() {
+    assertThat(
+            plus("\"layer_types\": [\"full_attention\"], \"is_causal\": true, \"auto_map\": null"))
+        .isEqualTo(read(Checkpoints.CONFIG_JSON));
+    assertThat(plus("\"is_causal\": false").causal()).isFalse();
     assertThat(plus("\"pretraining_tp\": 2, \"use_cache\": false, \"quantization_config\": null"))
         .isEqualTo(read(Checkpoints.CONFIG_JSON));
   }

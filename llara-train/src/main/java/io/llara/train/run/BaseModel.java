@@ -2,6 +2,7 @@ package io.llara.train.run;
 
 import io.llara.Internal;
 import io.llara.LlaraException;
+import io.llara.UnsupportedModelException;
 import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.LlamaConfig;
 import io.llara.checkpoint.LlamaTensors;
@@ -55,6 +56,11 @@ public final class BaseModel implements AutoCloseable {
 
   private void requireRoomForTokens() {
     LlamaConfig config = checkpoint.config();
+    if (!config.causal()) {
+      throw new UnsupportedModelException(
+          "%s: key 'is_causal' is false; such a model encodes, training supports causal ones"
+              .formatted(path().resolve(CheckpointDirectory.CONFIG)));
+    }
     if (tokenizer.vocabularySize() > config.vocabularySize()) {
       throw new LlaraException(
           "%s: the tokenizer has %d tokens, the model only %d"
