@@ -236,15 +236,15 @@ final class MineCommand extends Subcommand {
   }
 
   private MiningReport mine(Kind kind, Optional<EmbeddingSearch> search, Bars bars) {
-    return builder(bars).search(searchers.method(kind, search)).build().mine(out);
+    Dataset<TrainingPair> source =
+        Dataset.ofPairs(pairs).badLines(skipBadLines ? BadLines.SKIP : BadLines.REFUSE);
+    return builder(bars).build().mine(source, searchers.method(kind, search), out);
   }
 
   private HardNegativeMiner.Builder builder(Bars bars) {
     int[] window = ranks(command(), "--ranks", ranks);
-    Dataset<TrainingPair> source =
-        Dataset.ofPairs(pairs).badLines(skipBadLines ? BadLines.SKIP : BadLines.REFUSE);
     HardNegativeMiner.Builder builder =
-        HardNegativeMiner.builder(source)
+        HardNegativeMiner.builder()
             .ranks(window[0], window[1])
             .negatives(negatives)
             .sampling(sampling)

@@ -1,5 +1,6 @@
 package io.llara.examples;
 
+import io.llara.EncoderBuilder;
 import io.llara.retrieval.Corpus;
 import io.llara.train.contrastive.MiningRefresher;
 import io.llara.train.contrastive.Refresh;
@@ -70,21 +71,25 @@ final class RefreshOptions {
       requireNone();
       return Optional.empty();
     }
-    MiningRefresher.Builder refresher =
-        MiningRefresher.builder()
-            .modes(modes)
+    HardNegativeMiner.Builder miner =
+        HardNegativeMiner.builder()
             .negatives(Math.max(negatives, HardNegativeMiner.DEFAULT_NEGATIVES))
-            .seed(training.seed())
-            .computeType(training.computeType());
-    training.threads().ifPresent(refresher::threads);
-    corpus.map(Corpus::of).ifPresent(refresher::corpus);
+            .seed(training.seed());
+    corpus.map(Corpus::of).ifPresent(miner::corpus);
     ranks
         .map(range -> Subcommand.ranks(command, "--refresh-ranks", range))
-        .ifPresent(window -> refresher.ranks(window[0], window[1]));
-    margin.ifPresent(refresher::relativeMargin);
-    Refresh refresh = Refresh.every(every.get(), refresher.build());
+        .ifPresent(window -> miner.ranks(window[0], window[1]));
+    margin.ifPresent(miner::relativeMargin);
+    MiningRefresher refresher =
+        new MiningRefresher(miner.build(), modes, encoder -> configure(encoder, training));
+    Refresh refresh = Refresh.every(every.get(), refresher);
     refresh = from.map(refresh::from).orElse(refresh);
     return Optional.of(times.map(refresh::times).orElse(refresh));
+  }
+
+  private static EncoderBuilder configure(EncoderBuilder encoder, TrainingOptions training) {
+    encoder.computeType(training.computeType());
+    return training.threads().map(encoder::threads).orElse(encoder);
   }
 
   private void requireNone() {

@@ -262,7 +262,7 @@ class FinetuneCommandTest {
         finetune(out, "--refresh-every=2", "--corpus=none.jsonl"), "none.jsonl");
     LlaraTest.assertRefused(
         finetune(out, "--refresh-every=2", "--refresh-ranks=5"), "--refresh-ranks is 5");
-    LlaraTest.assertRefused(finetune(out, "--refresh-every=2", "--refresh-ranks=5-5"), "ranks 5-5");
+    LlaraTest.assertRefused(finetune(out, "--refresh-every=2", "--refresh-ranks=5-5"), "the ranks are from 5 to below 5");
     assertThat(out).doesNotExist();
   }
 

@@ -109,14 +109,11 @@ final class MarkerTokens {
     tokens.forEach(sorted::add);
     tokenizer.add("added_tokens", sorted);
     AtomicFiles.writeJson(out.resolve(ModelFiles.TOKENIZER), tokenizer);
-    ModelFiles.jsonIfThere(dir.resolve(ModelFiles.TOKENIZER_CONFIG))
-        .ifPresent(
-            settings -> {
-              if (settings.get("added_tokens_decoder") instanceof JsonObject decoder) {
-                registered.forEach((name, id) -> decoder.add(Integer.toString(id), describe(name)));
-                AtomicFiles.writeJson(out.resolve(ModelFiles.TOKENIZER_CONFIG), settings);
-              }
-            });
+    ModelFiles.editAddedTokens(
+        dir,
+        out,
+        decoder ->
+            registered.forEach((name, id) -> decoder.add(Integer.toString(id), describe(name))));
     ModelFiles.jsonIfThere(dir.resolve(ModelFiles.ADDED_TOKENS))
         .ifPresent(
             ids -> {

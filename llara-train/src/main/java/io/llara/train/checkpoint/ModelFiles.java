@@ -15,6 +15,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.Consumer;
 
 /** The files of a model directory beside the weights: names, how they are read and copied. */
 final class ModelFiles {
@@ -55,6 +56,16 @@ final class ModelFiles {
     JsonArray list = new JsonArray();
     object.add(key, list);
     return list;
+  }
+
+  /** Writes a tokenizer's configuration with its list of added tokens edited, if it has one. */
+  static void editAddedTokens(Path from, Path to, Consumer<JsonObject> edit) {
+    Path source = from.resolve(TOKENIZER_CONFIG);
+    JsonObject settings = jsonIfThere(from.resolve(TOKENIZER_CONFIG)).orElseGet(JsonObject::new);
+    if (settings.get("added_tokens_decoder") instanceof JsonObject decoder) {
+      edit.accept(decoder);
+      AtomicFiles.writeJson(to.resolve(TOKENIZER_CONFIG), settings);
+    }
   }
 
   /** Copies the files of a tokenizer that are there. */

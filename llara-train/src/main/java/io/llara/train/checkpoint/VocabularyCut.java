@@ -91,16 +91,13 @@ final class VocabularyCut {
     cut.renumber();
     AtomicFiles.writeJson(out.resolve(ModelFiles.TOKENIZER), cut.tokenizer);
     ModelFiles.copy(dir, out, ModelFiles.INDEPENDENT);
-    ModelFiles.jsonIfThere(dir.resolve(ModelFiles.TOKENIZER_CONFIG))
-        .ifPresent(
-            settings -> {
-              if (settings.get("added_tokens_decoder") instanceof JsonObject decoder) {
-                decoder
-                    .keySet()
-                    .removeIf(id -> id.matches("[0-9]{1,9}") && Integer.parseInt(id) >= size);
-                AtomicFiles.writeJson(out.resolve(ModelFiles.TOKENIZER_CONFIG), settings);
-              }
-            });
+    ModelFiles.editAddedTokens(
+        dir,
+        out,
+        decoder ->
+            decoder
+                .keySet()
+                .removeIf(id -> id.matches("[0-9]{1,9}") && Integer.parseInt(id) >= size));
   }
 
   private boolean hasByteFallback() {

@@ -4,7 +4,6 @@ import io.llara.tensor.TensorScope;
 import io.llara.train.autograd.GradientAccumulator;
 import io.llara.train.distributed.Communicator;
 import io.llara.train.lora.Dropout;
-import io.llara.train.run.LossTerms;
 import io.llara.train.run.Objective;
 import io.llara.train.run.Workers;
 import java.util.LinkedHashMap;
@@ -104,26 +103,23 @@ final class ContrastiveObjective implements Objective<PairExample> {
     try (TensorScope scope = new TensorScope()) {
       Tensor embeddings = cache.embed(PairExample.prompts(batch));
       long queries = batch.size();
-      InfoNce.Sums[] sums = new InfoNce.Sums[1];
-      cache.onLane(
+      return cache.onLane(
           () -> {
             try (TensorScope inner = new TensorScope()) {
-              sums[0] =
-                  loss.losses(
-                      embeddings.narrow(0, 0, queries),
-                      embeddings.narrow(0, queries, embeddings.size(0) - queries),
-                      new InfoNce.Targets(0, group(batch)));
+              return loss.losses(
+                  embeddings.narrow(0, 0, queries),
+                  embeddings.narrow(0, queries, embeddings.size(0) - queries),
+                  new InfoNce.Targets(0, group(batch)));
             }
           });
-      return sums[0];
     }
   }
 
   @Override
-  public Map<String, Double> terms(LossTerms terms) {
+  public Map<String, Double> terms(double[] sums, double[] counts) {
     Map<String, Double> means = new LinkedHashMap<>();
     for (int i = 0; i < NAMES.size(); i++) {
-      means.put(NAMES.get(i), terms.mean(i));
+      means.put(NAMES.get(i), sums[i] / counts[i]);
     }
     return means;
   }

@@ -47,9 +47,7 @@ public final class ContrastiveSteps extends TrainingSteps {
       TrainedModel model, InfoNce loss, AdamW.Settings optimizer, int subBatch) {
     super(model, optimizer);
     this.loss = loss;
-    this.cache =
-        new GradCache(
-            new ContrastivePass(model, false), workers().lanes(), model.dropout(), subBatch);
+    this.cache = new GradCache(model, workers().lanes(), false, subBatch);
     this.objective = new ContrastiveObjective(loss, cache, workers());
   }
 

@@ -4,6 +4,7 @@ import io.llara.prompt.PromptTemplate;
 import io.llara.train.Trainer;
 import io.llara.train.TrainingResult;
 import io.llara.train.data.FewNegatives;
+import io.llara.train.data.GroupSampler;
 import io.llara.train.data.TrainingPair;
 import io.llara.train.model.AdapterDirectory;
 import io.llara.train.model.TrainedModel;
@@ -98,13 +99,10 @@ public final class ContrastiveTrainer implements Trainer {
   record Options(
       RunOptions run,
       InfoNce loss,
-      Negatives negatives,
+      GroupSampler groups,
       Prompts prompts,
       int subBatch,
       Optional<Refresh> refresh) {
-
-    /** The hard negatives of a query. */
-    record Negatives(int count, FewNegatives few) {}
 
     /** What queries and passages become; an absent template is the model's own. */
     record Prompts(
@@ -112,14 +110,6 @@ public final class ContrastiveTrainer implements Trainer {
         int queryMaxTokens,
         int passageMaxTokens,
         Optional<PromptTemplate> template) {}
-
-    /** Refuses what leaves nothing to learn. */
-    Options {
-      if (run.data().batch() == 1 && negatives.count() == 0) {
-        throw new IllegalArgumentException(
-            "a batch of 1 query with 0 negatives: its positive passage is the only one");
-      }
-    }
 
     /** Returns by name what decides the results of a run, as {@code run.json} has it. */
     Map<String, String> deciding(PromptTemplate template) {
@@ -129,8 +119,8 @@ public final class ContrastiveTrainer implements Trainer {
       values.put("template", known ? template.name() : template.toJson());
       values.put("temperature", String.valueOf(loss.temperature()));
       values.put("normalize", String.valueOf(loss.normalized()));
-      values.put("negatives", String.valueOf(negatives.count()));
-      values.put("few negatives", negatives.few().toString());
+      values.put("negatives", String.valueOf(groups.negatives()));
+      values.put("few negatives", groups.few().toString());
       values.put("query max tokens", String.valueOf(prompts.queryMaxTokens()));
       values.put("passage max tokens", String.valueOf(prompts.passageMaxTokens()));
       values.put("modes", prompts.modes().spelled());
@@ -157,14 +147,15 @@ public final class ContrastiveTrainer implements Trainer {
         Math.max(options.prompts().queryMaxTokens(), options.prompts().passageMaxTokens());
     try (BaseModel base = new BaseModel(options.run(), maxTokens)) {
       ContrastiveData data = new ContrastiveData(options, base);
+      Examples<TrainingPair, PairExample> examples = data.examples();
       RunDirectory directory =
-          RunDirectory.claim(options.run(), options.deciding(data.template()), data::count);
+          RunDirectory.claim(options.run(), options.deciding(data.template()), examples::count);
       if (directory.finished().isPresent()) {
         return directory.finished().get();
       }
-      try (Workers workers = Workers.start(options.run().compute());
+      try (examples;
+          Workers workers = Workers.start(options.run().compute());
           TrainedModel model = base.load(Optional.of(data.template()), false);
-          Examples<TrainingPair, PairExample> examples = data.examples();
           TrainingLoop<PairExample> loop =
               new TrainingLoop<>(directory, model, examples, objective(model, workers), workers)) {
         // On a lane: they have nothing else to do between steps.
@@ -183,10 +174,10 @@ public final class ContrastiveTrainer implements Trainer {
   }
 
   private ContrastiveObjective objective(TrainedModel model, Workers workers) {
-    ContrastivePass pass = new ContrastivePass(model, options.run().compute().recompute());
     return new ContrastiveObjective(
         options.loss(),
-        new GradCache(pass, workers.lanes(), model.dropout(), options.subBatch()),
+        new GradCache(
+            model, workers.lanes(), options.run().compute().recompute(), options.subBatch()),
         workers);
   }
 
@@ -330,7 +321,7 @@ public final class ContrastiveTrainer implements Trainer {
     @Override
     public ContrastiveTrainer build() {
       List<String> problems = new ArrayList<>();
-      require(problems, batchDividesInto(1), batchCannotBeDivided());
+      requireDivisible(problems, 1);
       require(
           problems,
           temperature > 0 && Double.isFinite(temperature),
@@ -340,11 +331,15 @@ public final class ContrastiveTrainer implements Trainer {
       require(problems, passageMaxTokens >= 2, "the most tokens of a passage must be at least 2");
       require(problems, subBatch >= 0, "the sub-batch must be 0 texts or more");
       RunOptions run = options(1e-5, 1e-4, problems);
+      if (run.data().batch() == 1 && negatives == 0) {
+        throw new IllegalArgumentException(
+            "a batch of 1 query with 0 negatives: its positive passage is the only one");
+      }
       return new ContrastiveTrainer(
           new Options(
               run,
               new InfoNce(temperature, normalize),
-              new Options.Negatives(negatives, fewNegatives),
+              new GroupSampler(negatives, fewNegatives, run.seed()),
               new Options.Prompts(modes, queryMaxTokens, passageMaxTokens, template),
               subBatch,
               refresh));

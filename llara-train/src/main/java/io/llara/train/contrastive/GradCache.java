@@ -6,13 +6,16 @@ import io.llara.prompt.Prompt;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
 import io.llara.train.autograd.GradientAccumulator;
+import io.llara.train.distributed.Lanes;
 import io.llara.train.lora.Dropout;
-import io.llara.train.run.Lanes;
+import io.llara.train.model.TrainedModel;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
 import java.util.function.Consumer;
 import java.util.stream.IntStream;
+import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 
@@ -28,9 +31,9 @@ import org.bytedeco.pytorch.global.torch;
  * <p>For one thread.
  */
 final class GradCache {
-  private final ContrastivePass pass;
+  private final TrainedModel model;
+  private final boolean recompute;
   private final Lanes lanes;
-  private final Dropout dropout;
   private final int textsAtOnce;
 
   /** A loss of embeddings. */
@@ -47,15 +50,16 @@ final class GradCache {
   /**
    * Prepares.
    *
+   * @param recompute whether layers are run again in the backward pass
    * @param subBatch about how many texts a lane runs at once; 0 for all of them
    */
-  GradCache(ContrastivePass pass, Lanes lanes, Dropout dropout, int subBatch) {
+  GradCache(TrainedModel model, Lanes lanes, boolean recompute, int subBatch) {
     if (subBatch < 0) {
       throw new IllegalArgumentException("a sub-batch of " + subBatch + " texts");
     }
-    this.pass = pass;
+    this.model = model;
     this.lanes = lanes;
-    this.dropout = dropout;
+    this.recompute = recompute;
     this.textsAtOnce =
         subBatch == 0 ? Integer.MAX_VALUE : Math.multiplyExact(subBatch, lanes.count());
   }
@@ -97,7 +101,7 @@ final class GradCache {
   }
 
   private Tensor matrix(List<Prompt> prompts) {
-    return torch.zeros(prompts.size(), pass.dimension());
+    return torch.zeros(prompts.size(), model.config().hiddenSize());
   }
 
   /**
@@ -117,7 +121,7 @@ final class GradCache {
         training.atOnce(parts.get(0), loss);
       } else {
         embed(parts, dropoutKey, true, embeddings);
-        onLane(() -> training.differentiate(loss));
+        lanes.run(() -> training.differentiate(loss));
         for (int i = 0; i < parts.size(); i++) {
           training.again(parts.get(i), i);
         }
@@ -135,8 +139,8 @@ final class GradCache {
   }
 
   /** Runs native work on a lane. */
-  void onLane(Runnable work) {
-    lanes.run(work);
+  <T> T onLane(Callable<T> work) {
+    return lanes.call(work);
   }
 
   private void embed(
@@ -157,8 +161,10 @@ final class GradCache {
 
   private void embed(Share share, Tensor embeddings) {
     if (!share.isEmpty()) {
-      try (TensorScope scope = new TensorScope()) {
-        share.put(pass.embed(share.prompts()), embeddings);
+      Markers markers = new Markers(share.prompts());
+      try (NoGradGuard noGrad = new NoGradGuard();
+          TensorScope scope = new TensorScope()) {
+        share.put(markers.mean(model.forward(markers.mask, markers.rows())), embeddings);
       }
     }
   }
@@ -172,11 +178,11 @@ final class GradCache {
   }
 
   private void dropping(long key, Runnable work) {
-    dropout.start(key);
+    model.dropout().start(key);
     try {
       work.run();
     } finally {
-      dropout.stop();
+      model.dropout().stop();
     }
   }
 
@@ -236,14 +242,17 @@ final class GradCache {
 
     private void contribute(Share share, int number, Consumer<Tensor> embedded) {
       if (!share.isEmpty()) {
+        Markers markers = new Markers(share.prompts());
         dropping(
             key(dropoutKey, number),
             () ->
-                pass.train(
-                    share.prompts(),
-                    rows -> {
-                      embedded.accept(rows);
-                      return share.of(gradient);
+                model.differentiate(
+                    markers.mask,
+                    markers.rows(),
+                    recompute,
+                    (hidden, head) -> {
+                      embedded.accept(markers.mean(hidden));
+                      return markers.backward(share.of(gradient), hidden.scalar_type().intern());
                     },
                     gradients.contributor(number)));
       }

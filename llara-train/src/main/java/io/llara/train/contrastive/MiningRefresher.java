@@ -1,6 +1,5 @@
 package io.llara.train.contrastive;
 
-import io.llara.ComputeType;
 import io.llara.Encoder;
 import io.llara.EncoderBuilder;
 import io.llara.retrieval.Corpus;
@@ -9,10 +8,9 @@ import io.llara.train.data.Dataset;
 import io.llara.train.data.TrainingPair;
 import io.llara.train.mining.HardNegativeMiner;
 import java.nio.file.Path;
-import java.util.ArrayList;
-import java.util.List;
-import java.util.Optional;
-import java.util.OptionalDouble;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -22,180 +20,54 @@ import org.jspecify.annotations.Nullable;
  *
  * <pre>{@code
  * NegativeRefresher refresher =
- *     MiningRefresher.builder()
- *         .corpus(Corpus.of(Path.of("corpus.jsonl.gz")))
- *         .ranks(10, 100)
- *         .build();
+ *     new MiningRefresher(
+ *         HardNegativeMiner.builder()
+ *             .corpus(Corpus.of(Path.of("corpus.jsonl.gz")))
+ *             .ranks(10, 100)
+ *             .build(),
+ *         TextModes.N2S);
  * }</pre>
  *
- * <p>Immutable.
+ * @param miner which of the passages found become negatives
+ * @param modes the modes that are trained
+ * @param encoder sets how texts are encoded: threads, compute type
  */
-public final class MiningRefresher implements NegativeRefresher {
-  private final Optional<Corpus> corpus;
-  private final TextModes modes;
-  private final int negatives;
-  private final int from;
-  private final int to;
-  private final OptionalDouble relativeMargin;
-  private final long seed;
-  private final @Nullable Integer threads;
-  private final ComputeType computeType;
+public record MiningRefresher(
+    HardNegativeMiner miner, TextModes modes, UnaryOperator<EncoderBuilder> encoder)
+    implements NegativeRefresher {
 
-  private MiningRefresher(Builder builder) {
-    this.corpus = builder.corpus;
-    this.modes = builder.modes;
-    this.negatives = builder.negatives;
-    this.from = builder.from;
-    this.to = builder.to;
-    this.relativeMargin = builder.relativeMargin;
-    this.seed = builder.seed;
-    this.threads = builder.threads;
-    this.computeType = builder.computeType;
-  }
-
-  /** Returns a builder. */
-  public static Builder builder() {
-    return new Builder();
+  /** Refreshes with an encoder's defaults. */
+  public MiningRefresher(HardNegativeMiner miner, TextModes modes) {
+    this(miner, modes, UnaryOperator.identity());
   }
 
   @Override
   public void refresh(Path model, Dataset<TrainingPair> pairs, Path out) {
-    try (Encoder encoder = encoder(model)) {
-      miner(pairs, encoder).mine(out);
+    try (Encoder trained = encoder.apply(Encoder.builder(model)).build()) {
+      miner.mine(pairs, EmbeddingSearch.of(trained).withModes(modes.query(), modes.passage()), out);
     }
   }
 
-  private Encoder encoder(Path model) {
-    EncoderBuilder builder = Encoder.builder(model).computeType(computeType);
-    if (threads != null) {
-      builder.threads(threads);
-    }
-    return builder.build();
-  }
-
-  private HardNegativeMiner miner(Dataset<TrainingPair> pairs, Encoder encoder) {
-    HardNegativeMiner.Builder miner =
-        HardNegativeMiner.builder(pairs)
-            .search(EmbeddingSearch.of(encoder).withModes(modes.query(), modes.passage()))
-            .ranks(from, to)
-            .negatives(negatives)
-            .seed(seed);
-    corpus.ifPresent(miner::corpus);
-    relativeMargin.ifPresent(miner::relativeMargin);
-    return miner.build();
-  }
-
+  /** In the form of the first release that refreshed; a run of it goes on. */
   @Override
   public String description() {
-    return "%d of ranks %d-%d in %s%s, modes %s, seed %d"
-        .formatted(
-            negatives,
-            from,
-            to,
-            corpus.map(Corpus::name).orElse("the passages of the pairs"),
-            relativeMargin.isPresent() ? ", relative margin " + relativeMargin.getAsDouble() : "",
-            modes.spelled(),
-            seed);
+    Map<String, String> settings = new LinkedHashMap<>(miner.settings());
+    StringBuilder words = new StringBuilder();
+    words.append(settings.remove("negatives")).append(" of ranks ");
+    words.append(settings.remove("ranks")).append(" in ");
+    words.append(miner.corpus().map(Corpus::name).orElse("the passages of the pairs"));
+    append(words, "relative margin", settings.remove("relative margin"));
+    append(words, "modes", modes.spelled());
+    append(words, "seed", settings.remove("seed"));
+    settings.remove("sampling", "random");
+    settings.remove("keep negatives", "false");
+    settings.forEach((name, value) -> append(words, name, value));
+    return words.toString();
   }
 
-  /** Collects the settings of a refresher; see {@link HardNegativeMiner.Builder}. */
-  public static final class Builder {
-    private Optional<Corpus> corpus = Optional.empty();
-    private TextModes modes = TextModes.N2S;
-    private int negatives = HardNegativeMiner.DEFAULT_NEGATIVES;
-    private int from = HardNegativeMiner.DEFAULT_FROM;
-    private int to = HardNegativeMiner.DEFAULT_TO;
-    private OptionalDouble relativeMargin = OptionalDouble.empty();
-    private long seed = HardNegativeMiner.DEFAULT_SEED;
-    private @Nullable Integer threads;
-    private ComputeType computeType = ComputeType.AUTO;
-
-    private Builder() {}
-
-    /** Sets the collection that negatives come from; by default the passages of the pairs. */
-    public Builder corpus(Corpus corpus) {
-      this.corpus = Optional.of(corpus);
-      return this;
-    }
-
-    /** Sets the modes that are trained; {@link TextModes#N2S} by default. */
-    public Builder modes(TextModes modes) {
-      this.modes = modes;
-      return this;
-    }
-
-    /**
-     * Sets how many negatives a pair gets; {@value HardNegativeMiner#DEFAULT_NEGATIVES} by default.
-     */
-    public Builder negatives(int count) {
-      this.negatives = count;
-      return this;
-    }
-
-    /**
-     * Sets the window of ranks; from {@value HardNegativeMiner#DEFAULT_FROM} to {@value
-     * HardNegativeMiner#DEFAULT_TO} by default.
-     *
-     * @param first the first rank, the best being 0
-     * @param end the rank after the last
-     */
-    public Builder ranks(int first, int end) {
-      this.from = first;
-      this.to = end;
-      return this;
-    }
-
-    /**
-     * Sets how far below its positive's a negative's score must be, as a share of it. By default it
-     * need not be.
-     */
-    public Builder relativeMargin(double share) {
-      this.relativeMargin = OptionalDouble.of(share);
-      return this;
-    }
-
-    /** Sets the seed of the draws; {@value HardNegativeMiner#DEFAULT_SEED} by default. */
-    public Builder seed(long seed) {
-      this.seed = seed;
-      return this;
-    }
-
-    /** Sets how many threads encode and search; as many as there are processors by default. */
-    public Builder threads(int threads) {
-      this.threads = threads;
-      return this;
-    }
-
-    /** Sets the type to encode in; {@link ComputeType#AUTO} by default. */
-    public Builder computeType(ComputeType type) {
-      this.computeType = type;
-      return this;
-    }
-
-    /**
-     * Checks the settings.
-     *
-     * @throws IllegalArgumentException naming all that are wrong
-     */
-    public MiningRefresher build() {
-      List<String> problems = new ArrayList<>();
-      if (from < 0 || to <= from) {
-        problems.add("there is none in the ranks %d-%d".formatted(from, to));
-      }
-      if (negatives < 1) {
-        problems.add("a refresh needs at least 1 negative, not " + negatives);
-      }
-      if (!(relativeMargin.orElse(0) >= 0 && relativeMargin.orElse(0) <= 1)) {
-        problems.add(
-            "the relative margin is %s, not from 0 to 1".formatted(relativeMargin.getAsDouble()));
-      }
-      if (threads != null && threads < 1) {
-        problems.add("a refresh needs at least 1 thread, not " + threads);
-      }
-      if (!problems.isEmpty()) {
-        throw new IllegalArgumentException(String.join("; ", problems));
-      }
-      return new MiningRefresher(this);
+  private static void append(StringBuilder words, String name, @Nullable String value) {
+    if (value != null) {
+      words.append(", ").append(name).append(' ').append(value);
     }
   }
 }

@@ -58,7 +58,7 @@ final class Refreshes implements StepHook {
     this.examples = examples;
     this.communicator = communicator;
     this.writeModel = writeModel;
-    this.current = data.training();
+    this.current = examples.training();
   }
 
   /**
@@ -78,7 +78,7 @@ final class Refreshes implements StepHook {
 
   private void use(RefreshedPairs pairs) {
     current = data.refreshed(pairs.pairs());
-    examples.replace(data.shuffled(current));
+    examples.replace(current);
   }
 
   @Override

@@ -14,7 +14,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
-import org.jspecify.annotations.Nullable;
 
 /**
  * Finds hard negatives for contrastive training: passages that a search ranks high for a query and
@@ -24,14 +23,13 @@ import org.jspecify.annotations.Nullable;
  * Dataset<TrainingPair> pairs = Dataset.ofPairs(List.of(Path.of("medquad.jsonl.gz")));
  * try (Encoder encoder = Encoder.load(Path.of("adapted"))) {
  *   MiningReport report =
- *       HardNegativeMiner.builder(pairs)
+ *       HardNegativeMiner.builder()
  *           .corpus(Corpus.of(Path.of("corpus.jsonl.gz")))
- *           .search(EmbeddingSearch.of(encoder))
  *           .ranks(10, 200)
  *           .relativeMargin(0.05)
  *           .negatives(15)
  *           .build()
- *           .mine(Path.of("mined.jsonl.gz"));
+ *           .mine(pairs, EmbeddingSearch.of(encoder), Path.of("mined.jsonl.gz"));
  *   report.summary().forEach(System.out::println);
  * }
  * }</pre>
@@ -60,8 +58,8 @@ import org.jspecify.annotations.Nullable;
  * <p>Pairs and collection are read several times and never lie in memory, which holds about a
  * hundred bytes for each of their texts.
  *
- * <p>Immutable; {@link #mine} may be called again, by one thread at a time. An interrupt of the
- * thread ends it with an error.
+ * <p>Immutable; {@link #mine} may be called again, for any pairs. An interrupt of the thread ends
+ * it with an error.
  */
 public final class HardNegativeMiner {
   /** How many negatives a pair gets by default. */
@@ -76,9 +74,7 @@ public final class HardNegativeMiner {
   /** The seed of random numbers by default. */
   public static final long DEFAULT_SEED = 42;
 
-  final Dataset<TrainingPair> pairs;
   final Optional<Corpus> corpus;
-  final SearchMethod search;
   final CandidateFilter.Rules rules;
   final int negatives;
   final Sampling sampling;
@@ -86,10 +82,8 @@ public final class HardNegativeMiner {
   final boolean keepNegatives;
   final MiningListener listener;
 
-  private HardNegativeMiner(Builder builder, SearchMethod search) {
-    this.pairs = builder.pairs;
+  private HardNegativeMiner(Builder builder) {
     this.corpus = builder.corpus;
-    this.search = search;
     this.rules =
         new CandidateFilter.Rules(
             builder.from,
@@ -105,25 +99,23 @@ public final class HardNegativeMiner {
     this.listener = builder.listener;
   }
 
-  /**
-   * Returns a builder.
-   *
-   * @param pairs the pairs that get negatives
-   */
-  public static Builder builder(Dataset<TrainingPair> pairs) {
-    return new Builder(pairs);
+  /** Returns a builder. */
+  public static Builder builder() {
+    return new Builder();
   }
 
   /**
    * Mines negatives and writes the pairs with them.
    *
+   * @param pairs the pairs that get negatives
+   * @param search how the collection is searched: by a model's embeddings, BM25, or both
    * @param out the file to write, replaced if it exists; it must not be one of the pairs' own
    * @return what was found, dropped and kept
    * @throws LlaraException if pairs or collection cannot be read, two documents have one id, the
    *     collection has no passage in the rank window, a score is NaN, the file cannot be written,
    *     or this thread is interrupted
    */
-  public MiningReport mine(Path out) {
+  public MiningReport mine(Dataset<TrainingPair> pairs, SearchMethod search, Path out) {
     Path folder = out.toAbsolutePath().getParent();
     // Better now than after hours.
     if (folder == null || !Files.isDirectory(folder)) {
@@ -132,16 +124,17 @@ public final class HardNegativeMiner {
     if (Files.isDirectory(out)) {
       throw new LlaraException("%s: is a directory; expected a file to write".formatted(out));
     }
-    return Mining.run(this, out);
+    return Mining.run(this, pairs, search, out);
   }
 
-  /** Returns what decides the result, by name. */
-  Map<String, String> settings(Passages passages) {
+  /** Returns the collection that negatives come from; empty for the passages of the pairs. */
+  public Optional<Corpus> corpus() {
+    return corpus;
+  }
+
+  /** Returns by name, in order, what decides the result beside the texts and the search. */
+  public Map<String, String> settings() {
     Map<String, String> values = new LinkedHashMap<>();
-    values.put("pairs", pairs.toString());
-    values.put("collection", passages.corpus().name());
-    values.put("collection sha256", passages.summary().digest());
-    values.putAll(search.settings());
     values.put("negatives", String.valueOf(negatives));
     values.put("ranks", rules.from() + "-" + rules.to());
     put(values, "least score", rules.leastScore());
@@ -162,9 +155,7 @@ public final class HardNegativeMiner {
 
   /** Collects the settings. Not thread-safe. */
   public static final class Builder {
-    private final Dataset<TrainingPair> pairs;
     private Optional<Corpus> corpus = Optional.empty();
-    private @Nullable SearchMethod search;
     private int from = DEFAULT_FROM;
     private int to = DEFAULT_TO;
     private OptionalDouble leastScore = OptionalDouble.empty();
@@ -177,9 +168,7 @@ public final class HardNegativeMiner {
     private boolean keepNegatives;
     private MiningListener listener = MiningListener.NONE;
 
-    private Builder(Dataset<TrainingPair> pairs) {
-      this.pairs = pairs;
-    }
+    private Builder() {}
 
     /**
      * Sets the collection that negatives come from. By default it is the distinct passages of the
@@ -187,12 +176,6 @@ public final class HardNegativeMiner {
      */
     public Builder corpus(Corpus corpus) {
       this.corpus = Optional.of(corpus);
-      return this;
-    }
-
-    /** Sets how the collection is searched: by a model's embeddings, BM25, or both. */
-    public Builder search(SearchMethod method) {
-      this.search = method;
       return this;
     }
 
@@ -284,10 +267,6 @@ public final class HardNegativeMiner {
      */
     public HardNegativeMiner build() {
       List<String> problems = new ArrayList<>();
-      SearchMethod method = search;
-      if (method == null) {
-        problems.add("no search is set; expected embeddings, BM25 or both");
-      }
       if (from < 0 || to <= from) {
         problems.add(
             "the ranks are from %d to below %d; expected 0 or more, and one at least"
@@ -310,10 +289,10 @@ public final class HardNegativeMiner {
             "the relative margin is %s; expected from 0 to 1"
                 .formatted(relativeMargin.getAsDouble()));
       }
-      if (!problems.isEmpty() || method == null) {
+      if (!problems.isEmpty()) {
         throw new IllegalArgumentException(String.join("; ", problems));
       }
-      return new HardNegativeMiner(this, method);
+      return new HardNegativeMiner(this);
     }
 
     private static void requireFinite(List<String> problems, String what, OptionalDouble value) {

@@ -3,14 +3,20 @@ package io.llara.train.mining;
 import static java.util.Objects.requireNonNull;
 
 import com.google.common.hash.HashCode;
+import com.google.gson.JsonArray;
+import com.google.gson.JsonNull;
+import com.google.gson.JsonObject;
 import io.llara.LlaraException;
 import io.llara.io.AtomicFiles;
+import io.llara.io.StrictJson;
 import io.llara.retrieval.Corpus;
 import io.llara.retrieval.Hits;
 import io.llara.retrieval.Query;
+import io.llara.retrieval.SearchMethod;
 import io.llara.retrieval.Searcher;
 import io.llara.retrieval.Searcher.Candidate;
 import io.llara.retrieval.TextSet;
+import io.llara.train.data.Dataset;
 import io.llara.train.data.TrainingPair;
 import io.llara.train.mining.CandidateFilter.Excluded;
 import io.llara.train.mining.CandidateFilter.Remaining;
@@ -18,7 +24,6 @@ import io.llara.train.mining.MiningListener.Stage;
 import io.llara.train.mining.MiningReport.Count;
 import java.io.IOException;
 import java.io.UncheckedIOException;
-import java.io.Writer;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.BitSet;
@@ -38,6 +43,7 @@ final class Mining {
   private static final long BATCH_CHARACTERS = 1 << 24;
 
   private final HardNegativeMiner miner;
+  private final SearchMethod search;
   private final PairTexts pairs;
   private final Passages passages;
   private final CandidateFilter filter;
@@ -54,18 +60,20 @@ final class Mining {
   private final Map<DropReason, Long> dropped = new EnumMap<>(DropReason.class);
   private OptionalDouble recall = OptionalDouble.empty();
 
-  private Mining(HardNegativeMiner miner, PairTexts pairs, Passages passages) {
+  private Mining(HardNegativeMiner miner, SearchMethod search, PairTexts pairs, Passages passages) {
     this.miner = miner;
+    this.search = search;
     this.pairs = pairs;
     this.passages = passages;
     this.filter = new CandidateFilter(miner.rules, passages::text);
   }
 
-  static MiningReport run(HardNegativeMiner miner, Path out) {
+  static MiningReport run(
+      HardNegativeMiner miner, Dataset<TrainingPair> source, SearchMethod search, Path out) {
     try (OwnPassages own = miner.corpus.isPresent() ? null : new OwnPassages()) {
-      PairTexts pairs = readPairs(miner, own);
+      PairTexts pairs = readPairs(miner, source, own);
       Corpus corpus =
-          own == null ? miner.corpus.orElseThrow() : own.corpus("the passages of " + miner.pairs);
+          own == null ? miner.corpus.orElseThrow() : own.corpus("the passages of " + source);
       Passages passages =
           new Passages(
               corpus,
@@ -77,14 +85,15 @@ final class Mining {
                 .formatted(
                     corpus.name(), passages.count(), miner.rules.from(), miner.rules.to() - 1));
       }
-      return new Mining(miner, pairs, passages).run(out);
+      return new Mining(miner, search, pairs, passages).run(out);
     }
   }
 
-  private static PairTexts readPairs(HardNegativeMiner miner, @Nullable OwnPassages own) {
+  private static PairTexts readPairs(
+      HardNegativeMiner miner, Dataset<TrainingPair> source, @Nullable OwnPassages own) {
     long[] read = new long[1];
     return PairTexts.read(
-        miner.pairs,
+        source,
         pair -> {
           if (own != null) {
             own.add(pair);
@@ -107,7 +116,7 @@ final class Mining {
   private MiningReport run(Path out) {
     progress(Stage.INDEX, 0, passages.count());
     try (Searcher searcher =
-        miner.search.open(TextSet.of(passages.corpus(), passages.summary()), miner.listener)) {
+        search.open(TextSet.of(passages.corpus(), passages.summary()), miner.listener)) {
       progress(Stage.INDEX, passages.count(), passages.count());
       progress(Stage.SEARCH, 0, pairs.statistics().examples());
       pairs.forEach(
@@ -126,9 +135,20 @@ final class Mining {
     count(Count.PASSAGES, passages.count());
     count(Count.DUPLICATE_PASSAGES, passages.duplicates());
     count(Count.BLANK_DOCUMENTS, passages.summary().blankIds().size());
-    MiningReport report = new MiningReport(miner.settings(passages), counts, dropped, recall);
+    MiningReport report = new MiningReport(settings(), counts, dropped, recall);
     write(out, report);
     return report;
+  }
+
+  /** Returns what decided the result, by name. */
+  private Map<String, String> settings() {
+    Map<String, String> values = new LinkedHashMap<>();
+    values.put("pairs", pairs.toString());
+    values.put("collection", passages.corpus().name());
+    values.put("collection sha256", passages.summary().digest());
+    values.putAll(search.settings());
+    values.putAll(miner.settings());
+    return values;
   }
 
   private void count(Count what, long number) {
@@ -258,7 +278,11 @@ final class Mining {
             try {
               pairs.forEach(
                   pair -> {
-                    line(text, pair, chosen.get(written[0]++), store);
+                    try {
+                      text.write(line(pair, chosen.get(written[0]++), store));
+                    } catch (IOException e) {
+                      throw new UncheckedIOException(e);
+                    }
                     progress(Stage.WRITE, written[0], chosen.size());
                   });
             } catch (UncheckedIOException e) {
@@ -270,27 +294,39 @@ final class Mining {
     }
   }
 
-  private void line(Writer text, TrainingPair pair, Hits mined, PassageStore store) {
-    List<MinedPairs.Passage> negatives = new ArrayList<>();
+  /** Returns a line of the file. */
+  private String line(TrainingPair pair, Hits mined, PassageStore store) {
+    JsonArray positiveIds = new JsonArray();
+    pair.positives().forEach(text -> positiveIds.add(id(text, store)));
+    JsonArray negatives = new JsonArray();
+    JsonArray ids = new JsonArray();
+    JsonArray scores = new JsonArray();
     if (miner.keepNegatives) {
-      pair.negatives().forEach(negative -> negatives.add(given(negative, store)));
+      for (String text : pair.negatives()) {
+        negatives.add(text);
+        ids.add(id(text, store));
+        scores.add(JsonNull.INSTANCE);
+      }
     }
     for (int i = 0; i < mined.size(); i++) {
       PassageStore.Stored stored = store.get((int) mined.indices().get(i));
-      negatives.add(new MinedPairs.Passage(stored.text(), stored.id(), mined.scores().get(i)));
+      negatives.add(stored.text());
+      ids.add(stored.id());
+      scores.add(mined.scores().get(i));
     }
-    List<MinedPairs.Passage> positives =
-        pair.positives().stream().map(positive -> given(positive, store)).toList();
-    try {
-      MinedPairs.write(text, pair, positives, negatives);
-    } catch (IOException e) {
-      throw new UncheckedIOException(e);
-    }
+    JsonObject json = new JsonObject();
+    json.addProperty("query", pair.query());
+    json.add("pos", StrictJson.tree(pair.positives()));
+    json.add("neg", negatives);
+    json.add("pos_ids", positiveIds);
+    json.add("neg_ids", ids);
+    json.add("neg_scores", scores);
+    return StrictJson.compact(json) + "\n";
   }
 
-  /** Returns a passage that the pair had before. */
-  private MinedPairs.Passage given(String text, PassageStore store) {
+  /** Returns the id of a passage of the pairs, or null if it is not in the collection. */
+  private @Nullable String id(String text, PassageStore store) {
     int place = passages.placeOf(text);
-    return new MinedPairs.Passage(text, place < 0 ? null : store.get(place).id(), null);
+    return place < 0 ? null : store.get(place).id();
   }
 }

@@ -1,8 +1,9 @@
 package io.llara.train.mining;
 
 import com.google.common.hash.HashCode;
-import com.google.gson.stream.JsonWriter;
+import com.google.gson.JsonObject;
 import io.llara.LlaraException;
+import io.llara.io.StrictJson;
 import io.llara.io.TemporaryPath;
 import io.llara.retrieval.Corpus;
 import io.llara.retrieval.DigestTable;
@@ -42,14 +43,10 @@ final class OwnPassages implements AutoCloseable {
       return;
     }
     try {
-      // Not closed: that would close the file.
-      JsonWriter json = new JsonWriter(out);
-      json.beginObject();
-      json.name("_id").value(key.toString());
-      json.name("text").value(passage);
-      json.endObject();
-      json.flush();
-      out.write('\n');
+      JsonObject json = new JsonObject();
+      json.addProperty("_id", key.toString());
+      json.addProperty("text", passage);
+      out.write(StrictJson.compact(json) + "\n");
     } catch (IOException e) {
       throw failed(e);
     }

@@ -120,6 +120,12 @@ final class PairTexts {
     return number;
   }
 
+  /** Returns the first files. */
+  @Override
+  public String toString() {
+    return source.toString();
+  }
+
   /** Returns how many distinct texts there are; they have the numbers below that. */
   int count() {
     return texts.size();

@@ -59,7 +59,7 @@ final class PassageStore implements AutoCloseable {
     try (DataOutputStream out =
         new DataOutputStream(new BufferedOutputStream(Files.newOutputStream(path.path())))) {
       passages.forEach(
-          (place, document) -> {
+          (document, place) -> {
             int index = Arrays.binarySearch(places, place);
             if (index >= 0) {
               byte[] id = document.id().getBytes(StandardCharsets.UTF_8);

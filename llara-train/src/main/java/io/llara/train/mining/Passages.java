@@ -13,6 +13,7 @@ import java.util.Arrays;
 import java.util.HashSet;
 import java.util.Iterator;
 import java.util.Set;
+import java.util.function.ObjIntConsumer;
 import java.util.stream.Stream;
 
 /**
@@ -61,7 +62,7 @@ final class Passages {
     places = new int[pairs.count()];
     Arrays.fill(places, ABSENT);
     forEach(
-        (place, document) -> {
+        (document, place) -> {
           HashCode passage = PairTexts.key(document.passage());
           texts[place] = distinct.add(passage);
           note(pairs.find(passage), place);
@@ -83,24 +84,19 @@ final class Passages {
     }
   }
 
-  /** Takes a document and its place, documents without text not counted. */
-  interface Receiver {
-    void accept(int place, Document document);
-  }
-
   /**
-   * Hands out all documents that have text, in order.
+   * Hands out all documents that have text with their places, in order.
    *
    * @throws LlaraException if they are not those of the first reading
    */
-  void forEach(Receiver receiver) {
+  void forEach(ObjIntConsumer<Document> receiver) {
     TextDigest digest = new TextDigest();
     try (Stream<Document> documents = corpus.documents()) {
       Iterator<Document> rest = documents.iterator();
       for (int place = 0; rest.hasNext() && place < summary.documents(); place++) {
         Document document = rest.next();
         digest.add(document.passage());
-        receiver.accept(place, document);
+        receiver.accept(document, place);
       }
       if (rest.hasNext() || !digest.value().equals(summary.digest())) {
         throw new LlaraException(corpus.name() + ": changed while it was read");

@@ -1,14 +1,14 @@
 package io.llara.train.model;
 
-import com.google.gson.JsonArray;
-import com.google.gson.JsonNull;
 import com.google.gson.JsonObject;
+import com.google.gson.JsonParser;
 import io.llara.LlaraException;
 import io.llara.checkpoint.LlamaTensors;
 import io.llara.checkpoint.SafetensorsWriter;
 import io.llara.checkpoint.StorageType;
 import io.llara.checkpoint.TensorEntry;
 import io.llara.io.AtomicFiles;
+import io.llara.io.StrictJson;
 import io.llara.model.StoredTensors;
 import io.llara.tensor.TensorScope;
 import io.llara.train.autograd.Parameter;
@@ -40,6 +40,17 @@ public final class AdapterDirectory {
   /** The path to the decoder in an adapted {@code LlamaForCausalLM} and {@code LlamaModel}. */
   private static final List<String> PREFIXES =
       List.of("base_model.model.model.", "base_model.model.");
+
+  /** What PEFT expects, in its order; null where the adapter's own value goes, too. */
+  private static final String CONFIG_TEMPLATE =
+      """
+      {"alpha_pattern": {}, "auto_mapping": null, "base_model_name_or_path": null, "bias": "none",
+       "fan_in_fan_out": false, "inference_mode": true, "init_lora_weights": true,
+       "layers_pattern": null, "layers_to_transform": null, "lora_alpha": null,
+       "lora_dropout": null, "modules_to_save": null, "peft_type": "LORA", "r": null,
+       "rank_pattern": {}, "revision": null, "target_modules": null,
+       "task_type": "FEATURE_EXTRACTION", "use_dora": false, "use_rslora": false}
+      """;
 
   private AdapterDirectory() {}
 
@@ -101,34 +112,16 @@ public final class AdapterDirectory {
   }
 
   private static JsonObject config(LoraOptions lora, Path base, boolean rows) {
-    JsonObject json = new JsonObject();
-    json.add("alpha_pattern", new JsonObject());
-    json.add("auto_mapping", JsonNull.INSTANCE);
+    JsonObject json = JsonParser.parseString(CONFIG_TEMPLATE).getAsJsonObject();
     json.addProperty("base_model_name_or_path", base.toAbsolutePath().normalize().toString());
-    json.addProperty("bias", "none");
-    json.addProperty("fan_in_fan_out", false);
-    json.addProperty("inference_mode", true);
-    json.addProperty("init_lora_weights", true);
-    json.add("layers_pattern", JsonNull.INSTANCE);
-    json.add("layers_to_transform", JsonNull.INSTANCE);
     json.addProperty("lora_alpha", lora.alpha());
     json.addProperty("lora_dropout", lora.dropout());
-    json.add("modules_to_save", JsonNull.INSTANCE);
-    if (rows) {
-      JsonArray saved = new JsonArray();
-      saved.add(LlamaTensors.EMBEDDING.replaceFirst("\\.weight$", ""));
-      json.add("modules_to_save", saved);
-    }
-    json.addProperty("peft_type", "LORA");
     json.addProperty("r", lora.rank());
-    json.add("rank_pattern", new JsonObject());
-    json.add("revision", JsonNull.INSTANCE);
-    JsonArray targets = new JsonArray();
-    lora.targets().stream().sorted().forEach(targets::add);
-    json.add("target_modules", targets);
-    json.addProperty("task_type", "FEATURE_EXTRACTION");
-    json.addProperty("use_dora", false);
-    json.addProperty("use_rslora", false);
+    json.add("target_modules", StrictJson.tree(lora.targets().stream().sorted().toList()));
+    if (rows) {
+      String embedding = LlamaTensors.EMBEDDING.replaceFirst("\\.weight$", "");
+      json.add("modules_to_save", StrictJson.tree(List.of(embedding)));
+    }
     return json;
   }
 }

@@ -3,6 +3,8 @@ package io.llara.train.optim;
 import io.llara.LlaraException;
 import io.llara.tensor.Operator;
 import io.llara.tensor.TensorScope;
+import io.llara.train.autograd.Parameter;
+import io.llara.train.distributed.Lanes;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
@@ -10,6 +12,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.function.Function;
+import java.util.stream.IntStream;
 import org.bytedeco.pytorch.GenericList;
 import org.bytedeco.pytorch.IValue;
 import org.bytedeco.pytorch.NoGradGuard;
@@ -28,9 +31,9 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
  * p ← p − lr / (1 − β₁ᵗ) · m / (√v / √(1 − β₂ᵗ) + ε)
  * </pre>
  *
- * <p>Parameters are float32, contiguous, and the caller's; they may ask for gradients. The moments
- * are this object's and as large as the parameters twice over. An update is the same to the bit
- * whatever the number of threads. Not thread-safe, and bound to no thread.
+ * <p>Parameters are dealt out to lanes, about as many elements to each. Every element is updated by
+ * itself, so that an update is the same to the bit whatever the number of lanes and threads. The
+ * moments are as large as the parameters twice over. For one thread.
  */
 public final class AdamW implements AutoCloseable {
   /**
@@ -43,7 +46,12 @@ public final class AdamW implements AutoCloseable {
   private static final String SECOND = "exp_avg_sq/";
 
   private final Settings settings;
-  private final List<Tensor> parameters;
+  private final List<Parameter> parameters;
+  private final Lanes lanes;
+
+  /** The places of the parameters that each lane updates. */
+  private final List<List<Integer>> shares;
+
   private final List<Tensor> firstMoments = new ArrayList<>();
   private final List<Tensor> secondMoments = new ArrayList<>();
   private long steps;
@@ -81,26 +89,27 @@ public final class AdamW implements AutoCloseable {
   }
 
   /**
-   * Creates an optimiser that has not stepped yet.
+   * Creates an optimiser that has not stepped yet. Parameters and lanes stay the caller's.
    *
-   * @throws IllegalArgumentException if there are no parameters, or one is not contiguous float32
+   * @throws IllegalArgumentException if there are no parameters
    */
-  public AdamW(List<Tensor> parameters, Settings settings) {
+  public AdamW(List<Parameter> parameters, Settings settings, Lanes lanes) {
     if (parameters.isEmpty()) {
       throw new IllegalArgumentException("there are no parameters to train");
     }
     this.parameters = List.copyOf(parameters);
     this.settings = settings;
+    this.lanes = lanes;
+    this.shares =
+        Lanes.deal(
+            IntStream.range(0, parameters.size()).boxed().toList(),
+            place -> parameters.get(place).elements(),
+            Math.min(lanes.count(), parameters.size()));
     try (TensorScope scope = new TensorScope();
         NoGradGuard noGrad = new NoGradGuard()) {
-      for (Tensor parameter : this.parameters) {
-        int index = firstMoments.size();
-        requireFloats(parameter, "parameter", index);
-        if (!parameter.is_contiguous()) {
-          throw new IllegalArgumentException("parameter %d is not contiguous".formatted(index));
-        }
-        firstMoments.add(scope.own(torch.zeros_like(parameter)));
-        secondMoments.add(scope.own(torch.zeros_like(parameter)));
+      for (Parameter parameter : parameters) {
+        firstMoments.add(scope.own(torch.zeros_like(parameter.master())));
+        secondMoments.add(scope.own(torch.zeros_like(parameter.master())));
       }
     } catch (RuntimeException | Error e) {
       close();
@@ -109,7 +118,7 @@ public final class AdamW implements AutoCloseable {
   }
 
   /**
-   * Moves the parameters against the gradients.
+   * Moves the parameters against the gradients, and brings their leaves up to date.
    *
    * @param gradients one for each parameter, float32, of its shape; not changed
    * @throws IllegalArgumentException if a gradient is missing or does not fit, or the rate is
@@ -124,26 +133,28 @@ public final class AdamW implements AutoCloseable {
           "there are %d gradients for %d parameters"
               .formatted(gradients.size(), parameters.size()));
     }
+    try (TensorScope scope = new TensorScope()) {
+      for (int place = 0; place < gradients.size(); place++) {
+        requireFit(gradients.get(place), place);
+      }
+    }
+    steps++;
+    lanes.forEach(shares, (places, lane) -> update(places, gradients, learningRate));
+  }
+
+  private void update(List<Integer> places, List<Tensor> gradients, double learningRate) {
     try (TensorScope scope = new TensorScope();
         NoGradGuard noGrad = new NoGradGuard()) {
-      List<Tensor> contiguous = new ArrayList<>(gradients.size());
-      for (Tensor gradient : gradients) {
-        int index = contiguous.size();
-        requireFloats(gradient, "gradient", index);
-        requireShape(gradient, index);
-        contiguous.add(gradient.contiguous());
-      }
-      steps++;
+      List<Tensor> masters = places.stream().map(place -> parameters.get(place).master()).toList();
       // One count serves all: the kernel only reads it.
-      Tensor count =
-          torch.full(new long[0], new Scalar((double) steps), parameters.get(0).options());
+      Tensor count = torch.full(new long[0], new Scalar((double) steps), masters.get(0).options());
       FUSED.run(
-          list(parameters),
-          list(contiguous),
-          list(firstMoments),
-          list(secondMoments),
+          list(masters),
+          list(places.stream().map(place -> gradients.get(place).contiguous()).toList()),
+          list(places.stream().map(firstMoments::get).toList()),
+          list(places.stream().map(secondMoments::get).toList()),
           list(List.of()), // maxima of the second moments: AMSGrad's
-          list(Collections.nCopies(parameters.size(), count)),
+          list(Collections.nCopies(places.size(), count)),
           new IValue(learningRate),
           new IValue(settings.beta1()),
           new IValue(settings.beta2()),
@@ -154,6 +165,7 @@ public final class AdamW implements AutoCloseable {
           new IValue(), // scale of the gradients
           new IValue()); // whether an infinity was found
     }
+    places.forEach(place -> parameters.get(place).refresh());
   }
 
   /** Makes a list of tensors as an argument, in the caller's innermost scope. */
@@ -176,23 +188,16 @@ public final class AdamW implements AutoCloseable {
    * Returns the moments by name: {@code exp_avg/NAME} and {@code exp_avg_sq/NAME}. They stay this
    * object's and change with every step.
    *
-   * @param names the name of each parameter, in their order
-   * @throws IllegalArgumentException if there are more or fewer names than parameters
    * @throws IllegalStateException if closed
    */
-  public Map<String, Tensor> state(List<String> names) {
+  public Map<String, Tensor> state() {
     requireOpen();
-    if (names.size() != parameters.size()) {
-      throw new IllegalArgumentException(
-          "there are %d names for %d parameters".formatted(names.size(), parameters.size()));
-    }
     Map<String, Tensor> state = new LinkedHashMap<>();
-    for (int i = 0; i < names.size(); i++) {
-      state.put(FIRST + names.get(i), firstMoments.get(i));
-      state.put(SECOND + names.get(i), secondMoments.get(i));
-    }
-    if (state.size() != 2 * names.size()) {
-      throw new IllegalArgumentException("two parameters have the same name");
+    for (List<Integer> places : shares) {
+      for (int place : places) {
+        state.put(FIRST + parameters.get(place).name(), firstMoments.get(place));
+        state.put(SECOND + parameters.get(place).name(), secondMoments.get(place));
+      }
     }
     return state;
   }
@@ -201,54 +206,45 @@ public final class AdamW implements AutoCloseable {
    * Restores the state of another optimiser.
    *
    * @param steps how many steps that one had made
-   * @param names the name of each parameter, in their order
    * @param load gives a tensor of {@link #state} by its name; this method closes it
    * @throws LlaraException if a tensor does not have its parameter's shape, or is not float32
    * @throws IllegalStateException if closed
    */
-  public void restore(long steps, List<String> names, Function<String, Tensor> load) {
+  public void restore(long steps, Function<String, Tensor> load) {
     if (steps < 0) {
       throw new IllegalArgumentException("steps is " + steps + "; expected 0 or more");
     }
-    int index = 0;
-    for (Map.Entry<String, Tensor> entry : state(names).entrySet()) {
-      long[] shape = parameters.get(index++ / 2).shape();
-      try (TensorScope scope = new TensorScope();
-          NoGradGuard noGrad = new NoGradGuard()) {
-        Tensor loaded = load.apply(entry.getKey());
-        try {
-          long[] found = loaded.shape();
-          ScalarType type = loaded.scalar_type().intern();
-          if (type != ScalarType.Float || !Arrays.equals(found, shape)) {
-            throw new LlaraException(
-                "optimiser state %s is %s %s; expected Float %s"
-                    .formatted(
-                        entry.getKey(), type, Arrays.toString(found), Arrays.toString(shape)));
-          }
-          entry.getValue().copy_(loaded);
-        } finally {
-          loaded.close();
-        }
-      }
-    }
+    state().forEach((name, moment) -> restore(name, moment, load));
     this.steps = steps;
   }
 
-  private static void requireFloats(Tensor tensor, String what, int index) {
-    ScalarType type = tensor.scalar_type().intern();
-    if (type != ScalarType.Float) {
-      throw new IllegalArgumentException(
-          "%s %d is %s; expected Float".formatted(what, index, type));
+  private static void restore(String name, Tensor moment, Function<String, Tensor> load) {
+    try (TensorScope scope = new TensorScope();
+        NoGradGuard noGrad = new NoGradGuard();
+        Tensor loaded = load.apply(name)) {
+      ScalarType type = loaded.scalar_type().intern();
+      if (type != ScalarType.Float || !Arrays.equals(loaded.shape(), moment.shape())) {
+        throw new LlaraException(
+            "optimiser state %s is %s %s; expected Float %s"
+                .formatted(
+                    name, type, Arrays.toString(loaded.shape()), Arrays.toString(moment.shape())));
+      }
+      moment.copy_(loaded);
     }
   }
 
-  private void requireShape(Tensor gradient, int index) {
+  private void requireFit(Tensor gradient, int place) {
+    ScalarType type = gradient.scalar_type().intern();
+    if (type != ScalarType.Float) {
+      throw new IllegalArgumentException(
+          "gradient %d is %s; expected Float".formatted(place, type));
+    }
     long[] found = gradient.shape();
-    long[] expected = parameters.get(index).shape();
+    long[] expected = parameters.get(place).master().shape();
     if (!Arrays.equals(found, expected)) {
       throw new IllegalArgumentException(
           "gradient %d has shape %s; its parameter has %s"
-              .formatted(index, Arrays.toString(found), Arrays.toString(expected)));
+              .formatted(place, Arrays.toString(found), Arrays.toString(expected)));
     }
   }
 
@@ -265,7 +261,7 @@ public final class AdamW implements AutoCloseable {
     }
   }
 
-  /** Frees the moments; the parameters stay. Closing twice is harmless. */
+  /** Frees the moments. Closing twice is harmless. */
   @Override
   public void close() {
     closed = true;

@@ -60,6 +60,7 @@ public final class GradientClipping {
    * as {@code torch.nn.utils.clip_grad_norm_} does: by {@code maxNorm / (norm + 1e-6)} where that
    * is below 1. A norm that is not finite leaves them as they are, for the caller to see.
    *
+   * @param maxNorm the bound; infinity for none
    * @return the norm before
    * @throws IllegalArgumentException if the bound is not above 0
    */

@@ -4,20 +4,18 @@ import java.util.Objects;
 
 /**
  * The learning rate over the steps of a run: up in a straight line from step 1 to the peak at the
- * last step of the warm-up, then down to a share of the peak. That share is reached one step after
- * the last, so that no step is taken with a rate of 0.
+ * last step of the warm-up, then down to 0. That is reached one step after the last, so that no
+ * step is taken with a rate of 0.
  *
  * @param peak the largest rate, 0 or more
  * @param warmupSteps how many steps the way up takes; 0 starts at the peak
  * @param totalSteps how many steps there are
  * @param decay the way down
- * @param finalFraction the share of the peak at which a decay ends, in {@code [0, 1]}
  */
-public record LearningRateSchedule(
-    double peak, long warmupSteps, long totalSteps, Decay decay, double finalFraction) {
+public record LearningRateSchedule(double peak, long warmupSteps, long totalSteps, Decay decay) {
   /** The way down from the peak. */
   public enum Decay {
-    /** The peak until the end; the final fraction does not count. */
+    /** The peak until the end. */
     CONSTANT,
     /** A straight line. */
     LINEAR,
@@ -44,10 +42,6 @@ public record LearningRateSchedule(
           "warm-up is %d steps; expected 0 to %d, the steps of the run"
               .formatted(warmupSteps, totalSteps));
     }
-    if (!(finalFraction >= 0 && finalFraction <= 1)) {
-      throw new IllegalArgumentException(
-          "final fraction is " + finalFraction + "; expected 0 to 1");
-    }
   }
 
   /**
@@ -65,12 +59,11 @@ public record LearningRateSchedule(
     // Without a warm-up, the first step has the peak.
     long top = Math.max(warmupSteps, 1);
     double progress = Math.min(1, (double) (step - top) / (totalSteps + 1 - top));
-    double height =
-        switch (decay) {
+    return peak
+        * switch (decay) {
           case CONSTANT -> 1;
           case LINEAR -> 1 - progress;
           case COSINE -> (1 + Math.cos(Math.PI * progress)) / 2;
         };
-    return decay == Decay.CONSTANT ? peak : peak * (finalFraction + (1 - finalFraction) * height);
   }
 }

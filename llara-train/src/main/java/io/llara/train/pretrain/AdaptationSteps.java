@@ -1,15 +1,19 @@
 package io.llara.train.pretrain;
 
 import io.llara.Internal;
+import io.llara.attention.AttentionMask;
+import io.llara.attention.AttentionMaskFactory;
 import io.llara.attention.Layout;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
 import io.llara.train.data.Example;
 import io.llara.train.model.TrainedModel;
 import io.llara.train.optim.AdamW;
+import io.llara.train.pretrain.AdaptationObjective.Passes;
 import io.llara.train.run.TrainingSteps;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.IntStream;
 import org.bytedeco.pytorch.NoGradGuard;
 
 /**
@@ -21,7 +25,6 @@ import org.bytedeco.pytorch.NoGradGuard;
 @Internal
 public final class AdaptationSteps extends TrainingSteps {
   private final Recipe recipe;
-  private final AdaptationPass pass;
   private final AdaptationObjective objective;
 
   /**
@@ -35,15 +38,9 @@ public final class AdaptationSteps extends TrainingSteps {
       TrainedModel model, Recipe recipe, AdamW.Settings optimizer, boolean recompute) {
     super(model, optimizer);
     this.recipe = recipe;
-    this.pass =
-        new AdaptationPass(
-            model,
-            new VocabularyProjection(model.head()),
-            recipe.weights(),
-            Layout.packed(),
-            recompute);
     this.objective =
-        new AdaptationObjective(new LossFormula(recipe, recipe.weights()), pass, 1, workers());
+        new AdaptationObjective(
+            model, recipe, recipe.weights(), new Passes(Layout.packed(), 1, recompute), workers());
   }
 
   /**
@@ -66,7 +63,10 @@ public final class AdaptationSteps extends TrainingSteps {
   public float[] hiddenStates(List<Example> examples) {
     try (NoGradGuard noGrad = new NoGradGuard();
         TensorScope scope = new TensorScope()) {
-      return Tensors.toFloats(pass.hiddenStates(examples.stream().map(Example::prompt).toList()));
+      AttentionMask mask =
+          AttentionMaskFactory.create(
+              examples.stream().map(Example::prompt).toList(), Layout.packed());
+      return Tensors.toFloats(model().forward(mask, IntStream.range(0, mask.rows()).toArray()));
     }
   }
 }

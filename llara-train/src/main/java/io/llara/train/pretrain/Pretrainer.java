@@ -113,13 +113,15 @@ public final class Pretrainer implements Trainer {
   public TrainingResult run() {
     try (BaseModel base = new BaseModel(options.run(), options.texts().maxTokens())) {
       AdaptationData data = new AdaptationData(options, base);
-      RunDirectory directory = RunDirectory.claim(options.run(), options.deciding(), data::count);
+      Examples<TrainingText, TextExample> examples = data.examples();
+      RunDirectory directory =
+          RunDirectory.claim(options.run(), options.deciding(), examples::count);
       if (directory.finished().isPresent()) {
         return directory.finished().get();
       }
-      try (Workers workers = Workers.start(options.run().compute());
-          TrainedModel model = base.load(data.template(), true);
-          Examples<TrainingText, TextExample> examples = data.examples();
+      try (examples;
+          Workers workers = Workers.start(options.run().compute());
+          TrainedModel model = base.load(options.recipe().template(), true);
           TrainingLoop<TextExample> loop =
               new TrainingLoop<>(directory, model, examples, objective(model, workers), workers)) {
         return loop.run(
@@ -133,14 +135,11 @@ public final class Pretrainer implements Trainer {
   private AdaptationObjective objective(TrainedModel model, Workers workers) {
     Layout layout = options.visibleSelf() ? Layout.packed().withVisibleSelf() : Layout.packed();
     return new AdaptationObjective(
-        new LossFormula(options.recipe(), options.weights()),
-        new AdaptationPass(
-            model,
-            new VocabularyProjection(model.head()),
-            options.weights(),
-            layout,
-            options.run().compute().recompute()),
-        options.microBatches(),
+        model,
+        options.recipe(),
+        options.weights(),
+        new AdaptationObjective.Passes(
+            layout, options.microBatches(), options.run().compute().recompute()),
         workers);
   }
 
@@ -233,10 +232,7 @@ public final class Pretrainer implements Trainer {
     public Pretrainer build() {
       List<String> problems = new ArrayList<>();
       require(problems, microBatches >= 1, "micro-batches must be at least 1");
-      require(
-          problems,
-          batchDividesInto(microBatches),
-          "%s with %d micro-batches each".formatted(batchCannotBeDivided(), microBatches));
+      requireDivisible(problems, microBatches);
       require(problems, maxTokens >= 2, "max tokens must be at least 2");
       require(
           problems,

@@ -84,9 +84,4 @@ public enum Recipe {
   public String spelled() {
     return name().toLowerCase(Locale.ROOT);
   }
-
-  /** Returns the recipe of a name. */
-  public static Optional<Recipe> byName(String name) {
-    return Arrays.stream(values()).filter(recipe -> recipe.spelled().equals(name)).findFirst();
-  }
 }

@@ -55,12 +55,7 @@ public final class VocabularyProjection {
   private final long vocabulary;
   private final boolean halfPrecision;
 
-  /**
-   * Makes a projection with chunks of {@link #DEFAULT_CHUNK_BYTES}.
-   *
-   * @param weight {@code [vocabulary, d]}, float32 or bfloat16; stays the caller's, who may change
-   *     its values between calls
-   */
+  /** Makes a projection with chunks of {@link #DEFAULT_CHUNK_BYTES}. */
   public VocabularyProjection(Tensor weight) {
     this(weight, DEFAULT_CHUNK_BYTES);
   }
@@ -89,6 +84,15 @@ public final class VocabularyProjection {
     }
     this.halfPrecision = type == ScalarType.BFloat16;
   }
+
+  /**
+   * A loss and its gradient by the hidden states.
+   *
+   * @param sum over the rows or bags, not scaled
+   * @param hiddenGradient {@code scale · ∂sum/∂hidden}, in the shape and type of the hidden states
+   *     and of the scope that was open at the call
+   */
+  public record Loss(double sum, Tensor hiddenGradient) {}
 
   /** Where the gradients go; that of the hidden states is not scaled yet. */
   private record Backward(Tensor hiddenGradient, double scale, HeadGradient head) {}

@@ -120,7 +120,7 @@ public final class CheckpointStore {
   private static void fill(Path aside, TrainingState state, SafetensorsWriter writer) {
     Path tensors = aside.resolve(TENSORS);
     writer.write(tensors);
-    StateFile.write(aside.resolve(STATE), state, tensors);
+    state.write(aside.resolve(STATE), tensors);
   }
 
   private void removeOthers(long newest) throws IOException {
@@ -180,7 +180,7 @@ public final class CheckpointStore {
   private static Saved open(Entry entry, List<String> skipped) {
     Path stateFile = entry.dir().resolve(STATE);
     Path tensors = entry.dir().resolve(TENSORS);
-    TrainingState state = StateFile.read(stateFile, tensors);
+    TrainingState state = TrainingState.read(stateFile, tensors);
     if (state.step() != entry.step()) {
       throw new DamagedException(
           "%s: is of step %d; the name of its directory says %d"

@@ -1,10 +1,14 @@
 package io.llara.train.run;
 
+import com.google.common.base.Suppliers;
+import com.google.common.collect.Lists;
 import io.llara.Internal;
 import io.llara.LlaraException;
+import io.llara.train.data.Dataset;
 import io.llara.train.data.ShuffleBuffer;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.Supplier;
 
 /**
  * The examples of a run: this process's share of one batch after another, drawn from shuffled data,
@@ -17,32 +21,11 @@ import java.util.List;
  */
 @Internal
 public final class Examples<T, E> implements AutoCloseable {
-  private final Share share;
+  private final RunOptions options;
   private final Preparation<T, E> preparation;
-  private final List<List<E>> heldOut;
+  private final Dataset<T> training;
+  private final Supplier<List<List<E>>> heldOut;
   private ShuffleBuffer<T> shuffled;
-
-  /**
-   * Which examples of a batch are whose.
-   *
-   * @param batch examples a step, of all processes
-   * @param rank the number of this process
-   * @param ranks how many processes there are
-   */
-  public record Share(int batch, int rank, int ranks) {
-    /** Checks that all processes get as many. */
-    public Share {
-      if (batch < 1 || batch % ranks != 0) {
-        throw new IllegalArgumentException(
-            "a batch of %d examples cannot be divided among %d processes".formatted(batch, ranks));
-      }
-    }
-
-    /** Returns how many a process gets. */
-    public int size() {
-      return batch / ranks;
-    }
-  }
 
   /** Makes examples. */
   @FunctionalInterface
@@ -56,35 +39,80 @@ public final class Examples<T, E> implements AutoCloseable {
   }
 
   /**
-   * Takes over what is drawn from.
+   * Begins with the first of the examples; makes sure that there is one.
    *
-   * @param heldOut batches that this process evaluates
+   * @param data those to train on and those that are held out
+   * @param heldOutBatch how many of the latter are evaluated at once
+   * @throws LlaraException if there is nothing to train on
    */
   public Examples(
-      ShuffleBuffer<T> shuffled,
-      Share share,
-      Preparation<T, E> preparation,
-      List<List<E>> heldOut) {
-    this.shuffled = shuffled;
-    this.share = share;
+      Dataset<T> data, RunOptions options, int heldOutBatch, Preparation<T, E> preparation) {
+    this.options = options;
     this.preparation = preparation;
-    this.heldOut = List.copyOf(heldOut);
+    this.training = data.heldOut(options.data().heldOut(), false);
+    this.heldOut = Suppliers.memoize(() -> heldOut(data, heldOutBatch));
+    training.requireExamples();
+    this.shuffled = shuffled(training);
+  }
+
+  private ShuffleBuffer<T> shuffled(Dataset<T> data) {
+    return new ShuffleBuffer<>(data, options.data().shuffleBuffer(), options.seed());
+  }
+
+  /**
+   * The same examples at each evaluation, whole batches for each process, so that a loss does not
+   * depend on how many processes there are.
+   */
+  private List<List<E>> heldOut(Dataset<T> data, int batch) {
+    double fraction = options.data().heldOut();
+    if (fraction == 0) {
+      return List.of();
+    }
+    Dataset<T> heldOutData = data.heldOut(fraction, true);
+    heldOutData.requireExamples();
+    List<T> drawn = new ArrayList<>();
+    // Drawn from all of them, not from the first ones.
+    try (ShuffleBuffer<T> some =
+        new ShuffleBuffer<>(heldOutData, options.data().shuffleBuffer(), 0, 1)) {
+      while (drawn.size() < options.data().evaluationTexts() && some.hasNext()) {
+        drawn.add(some.next());
+      }
+    }
+    List<List<E>> mine = new ArrayList<>();
+    List<List<T>> all = Lists.partition(drawn, batch);
+    for (int i = options.compute().rank(); i < all.size(); i += options.compute().ranks()) {
+      List<E> examples = new ArrayList<>();
+      for (T text : all.get(i)) {
+        examples.add(preparation.prepare(text, (long) i * batch + examples.size()));
+      }
+      mine.add(examples);
+    }
+    return mine;
+  }
+
+  /** Reads the data through and counts the examples of an epoch. */
+  public long count() {
+    return training.count().examples();
+  }
+
+  /** Returns the data that the run begins with. */
+  public Dataset<T> training() {
+    return training;
   }
 
   /**
    * Draws the next batch and returns this process's share.
    *
-   * @throws LlaraException if the data ended, or cannot be used
+   * @throws LlaraException if the data cannot be used
    */
   public List<E> nextBatch() {
+    int batch = options.data().batch();
+    int share = batch / options.compute().ranks();
     long position = position();
-    List<T> drawn = shuffled.nextBatch(share.batch());
-    if (drawn.size() < share.batch()) {
-      throw new LlaraException("the data ended before the run did");
-    }
-    int first = share.rank() * share.size();
+    List<T> drawn = shuffled.nextBatch(batch);
+    int first = options.compute().rank() * share;
     List<E> mine = new ArrayList<>();
-    for (int i = first; i < first + share.size(); i++) {
+    for (int i = first; i < first + share; i++) {
       mine.add(preparation.prepare(drawn.get(i), position + i));
     }
     return mine;
@@ -100,21 +128,17 @@ public final class Examples<T, E> implements AutoCloseable {
     shuffled.skip(count);
   }
 
-  /**
-   * Goes on at the same position of other data.
-   *
-   * @param others taken over; nothing was drawn from it yet
-   */
-  public void replace(ShuffleBuffer<T> others) {
+  /** Goes on at the same position of other data. */
+  public void replace(Dataset<T> others) {
     long position = position();
     shuffled.close();
-    shuffled = others;
+    shuffled = shuffled(others);
     shuffled.skip(position);
   }
 
   /** Returns the batches of held-out examples that this process evaluates. */
   public List<List<E>> heldOut() {
-    return heldOut;
+    return heldOut.get();
   }
 
   @Override

@@ -76,7 +76,7 @@ public record Manifest(
      */
     public static DataFile of(Path file) {
       try {
-        return new DataFile(file.toString(), Files.size(file), StateFile.sha256(file));
+        return new DataFile(file.toString(), Files.size(file), TrainingState.sha256(file));
       } catch (IOException e) {
         throw new LlaraException("%s: cannot be read: %s".formatted(file, e), e);
       }

@@ -37,6 +37,11 @@ public interface Objective<E> {
   /** Runs batches forward, without dropout, and returns this process's sums. */
   double[] evaluate(List<List<E>> batches);
 
-  /** Returns the loss and its terms by name; a term that nothing in the batch had is left out. */
-  Map<String, Double> terms(LossTerms loss);
+  /**
+   * Returns the loss and its terms by name; a term that nothing in the batch had is left out.
+   *
+   * @param sums the sum of each term, over all processes
+   * @param counts how many tokens, embeddings or queries each sum is over
+   */
+  Map<String, Double> terms(double[] sums, double[] counts);
 }

@@ -264,16 +264,14 @@ public abstract class RunBuilder<B extends RunBuilder<B>> {
    */
   public abstract Trainer build();
 
-  /** Returns whether each process can run its share of a batch in so many equal parts. */
+  /** Adds a problem if a process cannot run its share of a batch in so many equal parts. */
   @Internal
-  protected final boolean batchDividesInto(int parts) {
-    return batch >= 1 && parts >= 1 && batch % (ranks() * parts) == 0;
-  }
-
-  /** Returns the problem of a batch that cannot be divided. */
-  @Internal
-  protected final String batchCannotBeDivided() {
-    return "a batch of %d cannot be divided among %d processes".formatted(batch, ranks());
+  protected final void requireDivisible(List<String> problems, int parts) {
+    require(
+        problems,
+        batch >= 1 && parts >= 1 && batch % (ranks() * parts) == 0,
+        "a batch of %d cannot be divided among %d processes with %d micro-batches each"
+            .formatted(batch, ranks(), parts));
   }
 
   private int ranks() {

@@ -54,7 +54,7 @@ public record RunOptions(
     /** Returns the learning rate of each step; it rises over a thirtieth of them by default. */
     LearningRateSchedule schedule(long totalSteps) {
       return new LearningRateSchedule(
-          learningRate, warmup.orElse(totalSteps / 30), totalSteps, decay, 0);
+          learningRate, warmup.orElse(totalSteps / 30), totalSteps, decay);
     }
 
     AdamW.Settings adamW() {
@@ -80,15 +80,6 @@ public record RunOptions(
     public int rank() {
       return world.map(WorldSettings::rank).orElse(0);
     }
-  }
-
-  /**
-   * Returns the examples of a step in this process.
-   *
-   * @throws IllegalArgumentException if the batch cannot be divided among the processes
-   */
-  public Examples.Share share() {
-    return new Examples.Share(data.batch(), compute.rank(), compute.ranks());
   }
 
   /**

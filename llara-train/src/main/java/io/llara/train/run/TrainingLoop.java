@@ -13,15 +13,16 @@ import io.llara.train.autograd.GradientAccumulator;
 import io.llara.train.autograd.Parameter;
 import io.llara.train.distributed.Communicator;
 import io.llara.train.distributed.GradientBuckets;
+import io.llara.train.distributed.Lanes;
 import io.llara.train.lora.Dropout;
 import io.llara.train.model.TrainedModel;
+import io.llara.train.optim.AdamW;
 import io.llara.train.optim.GradientClipping;
 import io.llara.train.optim.LearningRateSchedule;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.concurrent.Callable;
 import java.util.function.BooleanSupplier;
 import java.util.stream.Collectors;
 import org.bytedeco.pytorch.NoGradGuard;
@@ -57,7 +58,7 @@ public final class TrainingLoop<E extends TrainingExample> implements AutoClosea
   private final TrainingListener listener;
   private final List<Parameter> parameters;
   private final LearningRateSchedule schedule;
-  private final LaneOptimizer optimizer;
+  private final AdamW optimizer;
   private final GradientBuckets buckets;
   private final GradientAccumulator gradients;
   private final CheckpointStore checkpoints;
@@ -88,7 +89,7 @@ public final class TrainingLoop<E extends TrainingExample> implements AutoClosea
     this.listener = options.output().listener();
     this.parameters = model.parameters();
     this.schedule = options.optimization().schedule(directory.steps());
-    this.optimizer = new LaneOptimizer(parameters, options.optimization().adamW(), workers.lanes());
+    this.optimizer = new AdamW(parameters, options.optimization().adamW(), workers.lanes());
     this.buckets =
         new GradientBuckets(
             communicator,
@@ -123,7 +124,7 @@ public final class TrainingLoop<E extends TrainingExample> implements AutoClosea
             skipped));
     boolean complete;
     try (NoGradGuard noGrad = new NoGradGuard();
-        Records records = undisturbed(Records::new)) {
+        Records records = writer.call(Records::new)) {
       complete = train(hook, stopRequested, records);
     }
     if (complete && workers.isFirst()) {
@@ -165,9 +166,10 @@ public final class TrainingLoop<E extends TrainingExample> implements AutoClosea
       long key = Dropout.mix(options.seed() + step + 1);
       double[] sums = objective.train(batch, counts, key, gradients);
       buckets.finish();
-      Map<String, Double> terms =
-          objective.terms(new LossTerms(communicator.allReduce(sums), counts));
-      double norm = clip(gradients.totals());
+      Map<String, Double> terms = objective.terms(communicator.allReduce(sums), counts);
+      double clip = options.optimization().clip();
+      double norm =
+          GradientClipping.clip(gradients.totals(), clip > 0 ? clip : Double.POSITIVE_INFINITY);
       requireFinite(terms, norm, batch);
       double learningRate = schedule.at(step + 1);
       optimizer.step(gradients.totals(), learningRate);
@@ -194,12 +196,6 @@ public final class TrainingLoop<E extends TrainingExample> implements AutoClosea
     return step == directory.steps() || step % every == 0;
   }
 
-  /** Returns the length of the gradient before it is clipped. */
-  private double clip(List<Tensor> totals) {
-    double most = options.optimization().clip();
-    return most > 0 ? GradientClipping.clip(totals, most) : GradientClipping.globalNorm(totals);
-  }
-
   private void requireFinite(Map<String, Double> terms, double norm, List<E> batch) {
     if (!areFinite(terms) || !Double.isFinite(norm)) {
       throw new TrainingException(
@@ -224,7 +220,7 @@ public final class TrainingLoop<E extends TrainingExample> implements AutoClosea
     List<E> all = batches.stream().flatMap(List::stream).toList();
     double[] counts = communicator.allReduce(objective.counts(all));
     double[] sums = communicator.allReduce(objective.evaluate(batches));
-    Map<String, Double> terms = objective.terms(new LossTerms(sums, counts));
+    Map<String, Double> terms = objective.terms(sums, counts);
     if (!areFinite(terms)) {
       throw new TrainingException(
           "step %d: the loss of the held-out texts is not finite (%s); the last checkpoint is kept"
@@ -270,7 +266,7 @@ public final class TrainingLoop<E extends TrainingExample> implements AutoClosea
               step, examples.position(), directory.settings(), Manifest.llaraVersion());
       listener.saved(
           step,
-          undisturbed(
+          writer.call(
               () -> {
                 records.force();
                 return checkpoints.save(state, tensors);
@@ -284,10 +280,6 @@ public final class TrainingLoop<E extends TrainingExample> implements AutoClosea
     MetricsLog.cutBack(directory.path().resolve(METRICS), step);
     // The one before the first step is made again if that is where it begins.
     MetricsLog.cutBack(directory.path().resolve(EVALUATIONS), step == 0 ? -1 : step);
-  }
-
-  private <T> T undisturbed(Callable<T> work) {
-    return writer.run(List.of(work)).get(0);
   }
 
   @Override

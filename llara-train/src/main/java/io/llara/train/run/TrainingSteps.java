@@ -35,7 +35,7 @@ public abstract class TrainingSteps implements AutoCloseable {
     this.model = model;
     this.parameters = model.parameters();
     this.gradients = new GradientAccumulator(parameters, (total, index) -> {});
-    this.optimizer = new AdamW(parameters.stream().map(Parameter::master).toList(), optimizer);
+    this.optimizer = new AdamW(parameters, optimizer, workers.lanes());
   }
 
   /** Returns the model; it stays this object's. */
@@ -53,7 +53,7 @@ public abstract class TrainingSteps implements AutoCloseable {
     double[] counts = objective.counts(batch);
     gradients.begin(objective.contributors(batch));
     double[] sums = objective.train(batch, counts, 0, gradients);
-    return objective.terms(new LossTerms(sums, counts));
+    return objective.terms(sums, counts);
   }
 
   /** Returns the length of the last step's gradient over all parameters. */
@@ -73,7 +73,7 @@ public abstract class TrainingSteps implements AutoCloseable {
   /** Updates the parameters by the gradients of the last step. */
   public void update(double learningRate) {
     optimizer.step(gradients.totals(), learningRate);
-    model.refresh();
+    model.refreshRows();
   }
 
   /** Returns the gradients of the last step by canonical name of the parameter. */

@@ -2,6 +2,7 @@ package io.llara.train.run;
 
 import io.llara.Internal;
 import io.llara.train.distributed.Communicator;
+import io.llara.train.distributed.Lanes;
 import java.time.Duration;
 
 /**

@@ -1,11 +1,10 @@
 package io.llara.train.contrastive;
 
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
 import com.google.common.collect.Lists;
-import io.llara.LlaraException;
+import io.llara.ComputeType;
 import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.prompt.PromptBuilder;
 import io.llara.prompt.PromptTemplate;
@@ -13,8 +12,10 @@ import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
 import io.llara.testing.MarkedStories;
 import io.llara.tokenize.Tokenizer;
+import io.llara.train.TrainingListener;
 import io.llara.train.autograd.GradientAccumulator;
 import io.llara.train.autograd.Parameter;
+import io.llara.train.data.BadLines;
 import io.llara.train.data.Dataset;
 import io.llara.train.data.FewNegatives;
 import io.llara.train.data.GroupSampler;
@@ -23,12 +24,14 @@ import io.llara.train.data.TrainingPair;
 import io.llara.train.distributed.Communicator;
 import io.llara.train.distributed.GradientBuckets;
 import io.llara.train.distributed.Group;
+import io.llara.train.distributed.Lanes;
+import io.llara.train.distributed.WorldSettings;
 import io.llara.train.lora.Dropout;
 import io.llara.train.lora.LoraOptions;
 import io.llara.train.model.TrainedModel;
+import io.llara.train.optim.LearningRateSchedule.Decay;
 import io.llara.train.run.Examples;
-import io.llara.train.run.Lanes;
-import io.llara.train.run.LossTerms;
+import io.llara.train.run.RunOptions;
 import io.llara.train.run.Workers;
 import io.llara.train.testing.NativeThreads;
 import io.llara.train.testing.Numbers;
@@ -39,6 +42,8 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.Random;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
@@ -102,19 +107,27 @@ class ContrastiveObjectiveTest {
   private static ContrastiveObjective objective(
       TrainedModel trained, Workers workers, int subBatch) {
     return new ContrastiveObjective(
-        new InfoNce(0.1, true),
-        new GradCache(
-            new ContrastivePass(trained, false), workers.lanes(), trained.dropout(), subBatch),
-        workers);
+        new InfoNce(0.1, true), new GradCache(trained, workers.lanes(), false, subBatch), workers);
   }
 
   private static Examples<TrainingPair, PairExample> examples(
-      Communicator communicator, int batch, long epochs, List<List<PairExample>> heldOut) {
+      Communicator communicator, int batch) {
+    WorldSettings world =
+        new WorldSettings(communicator.rank(), communicator.size(), 0, "localhost", 1);
+    RunOptions options =
+        new RunOptions(
+            new RunOptions.Model(model, Optional.empty(), false),
+            new RunOptions.Data(List.of(data), BadLines.REFUSE, batch, 8, 0, 1),
+            new RunOptions.Optimization(
+                OptionalLong.of(9), 1, 1, OptionalLong.empty(), Decay.CONSTANT, 0, 0),
+            new RunOptions.Output(dir, 1, 1, 1, TrainingListener.NONE),
+            new RunOptions.Compute(1, ComputeType.FLOAT32, false, Optional.of(world)),
+            3);
     return new Examples<>(
-        new ShuffleBuffer<>(Dataset.ofPairs(List.of(data)), 8, 3, epochs),
-        new Examples.Share(batch, communicator.rank(), communicator.size()),
-        (pair, position) -> collator().example(SAMPLER.sample(pair, position)),
-        heldOut);
+        Dataset.ofPairs(List.of(data)),
+        options,
+        batch,
+        (pair, position) -> collator().example(SAMPLER.sample(pair, position)));
   }
 
   /** An objective and what it needs, in one process of a group. */
@@ -123,6 +136,7 @@ class ContrastiveObjectiveTest {
     final Workers workers;
     final TrainedModel trained;
     final Examples<TrainingPair, PairExample> examples;
+    final List<List<PairExample>> heldOut;
     final GradientBuckets buckets;
     final GradientAccumulator gradients;
     final ContrastiveObjective objective;
@@ -132,7 +146,8 @@ class ContrastiveObjectiveTest {
       this.communicator = communicator;
       workers = new Workers(new Lanes(laneCount), communicator);
       trained = load(dropout);
-      examples = examples(communicator, batch, Long.MAX_VALUE, heldOut(communicator, batch));
+      examples = examples(communicator, batch);
+      heldOut = heldOut(communicator, batch);
       List<Parameter> parameters = trained.parameters();
       buckets =
           new GradientBuckets(
@@ -181,8 +196,7 @@ class ContrastiveObjectiveTest {
         gradients.begin(objective.contributors(batch));
         double[] mine = objective.train(batch, counts, Dropout.mix(7 + number), gradients);
         buckets.finish();
-        Map<String, Double> terms =
-            objective.terms(new LossTerms(communicator.allReduce(mine), counts));
+        Map<String, Double> terms = objective.terms(communicator.allReduce(mine), counts);
         Map<String, float[]> byName = new LinkedHashMap<>();
         List<Tensor> totals = gradients.totals();
         for (int i = 0; i < totals.size(); i++) {
@@ -194,12 +208,10 @@ class ContrastiveObjectiveTest {
 
     Map<String, Double> evaluate() {
       try (NoGradGuard noGrad = new NoGradGuard()) {
-        List<List<PairExample>> heldOut = examples.heldOut();
         double[] counts =
             communicator.allReduce(
                 objective.counts(heldOut.stream().flatMap(List::stream).toList()));
-        return objective.terms(
-            new LossTerms(communicator.allReduce(objective.evaluate(heldOut)), counts));
+        return objective.terms(communicator.allReduce(objective.evaluate(heldOut)), counts);
       }
     }
 
@@ -293,25 +305,6 @@ class ContrastiveObjectiveTest {
       assertThat(before.keySet())
           .containsExactlyInAnyOrderElementsOf(process.objective.termNames());
       assertThat(process.objective.termNames()).startsWith("loss");
-    }
-  }
-
-  @Test
-  void refusesWhatCannotBeDivided() {
-    assertThatThrownBy(() -> new Examples.Share(5, 0, 2))
-        .isInstanceOf(IllegalArgumentException.class);
-    assertThatThrownBy(() -> new Examples.Share(0, 0, 1))
-        .isInstanceOf(IllegalArgumentException.class);
-  }
-
-  @Test
-  void dataThatEndsIsAnError() {
-    try (Examples<TrainingPair, PairExample> once =
-        examples(Communicator.alone(), 16, 1, List.of())) {
-      assertThat(once.nextBatch()).hasSize(16);
-      assertThatThrownBy(once::nextBatch)
-          .isInstanceOf(LlaraException.class)
-          .hasMessageContaining("ended");
     }
   }
 }

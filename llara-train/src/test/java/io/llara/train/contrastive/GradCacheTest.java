@@ -14,9 +14,9 @@ import io.llara.testing.Leaks;
 import io.llara.train.autograd.GradientAccumulator;
 import io.llara.train.autograd.Parameter;
 import io.llara.train.contrastive.InfoNce.Targets;
+import io.llara.train.distributed.Lanes;
 import io.llara.train.lora.LoraOptions;
 import io.llara.train.model.TrainedModel;
-import io.llara.train.run.Lanes;
 import io.llara.train.testing.NativeThreads;
 import io.llara.train.testing.Numbers;
 import io.llara.train.testing.TinyLlama;
@@ -113,8 +113,7 @@ class GradCacheTest {
         TensorScope scope = new TensorScope();
         Lanes lanes = new Lanes(laneCount);
         GradientAccumulator gradients = new GradientAccumulator(parameters, (total, i) -> {})) {
-      GradCache cache =
-          new GradCache(new ContrastivePass(model, recompute), lanes, model.dropout(), subBatch);
+      GradCache cache = new GradCache(model, lanes, recompute, subBatch);
       gradients.begin(cache.contributors(PAIRS.all().size()));
       cache.train(PAIRS.all(), key, loss, gradients);
       Map<String, float[]> byName = new LinkedHashMap<>();
@@ -218,7 +217,7 @@ class GradCacheTest {
         Lanes lanes = new Lanes(2);
         GradientAccumulator gradients =
             new GradientAccumulator(model.parameters(), (total, i) -> {})) {
-      GradCache cache = new GradCache(new ContrastivePass(model, false), lanes, model.dropout(), 0);
+      GradCache cache = new GradCache(model, lanes, false, 0);
       gradients.begin(2);
       List<Prompt> prompts =
           List.of(PAIRS.queries().get(0), TinyLlama.prompts(2).fromIds(new int[] {99}, Mode.SELF));
@@ -250,10 +249,10 @@ class GradCacheTest {
         NoGradGuard noGrad = new NoGradGuard();
         TensorScope scope = new TensorScope();
         Lanes lanes = new Lanes(2)) {
-      ContrastivePass pass = new ContrastivePass(model, false);
-      float[] direct = Tensors.toFloats(pass.embed(PAIRS.all()));
+      Markers all = new Markers(PAIRS.all());
+      float[] direct = Tensors.toFloats(all.mean(model.forward(all.mask, all.rows())));
       for (int subBatch : new int[] {0, 1, 3}) {
-        GradCache cache = new GradCache(pass, lanes, model.dropout(), subBatch);
+        GradCache cache = new GradCache(model, lanes, false, subBatch);
         Numbers.assertClose("embeddings", Tensors.toFloats(cache.embed(PAIRS.all())), direct, 1e-5);
       }
     }
@@ -287,11 +286,10 @@ class GradCacheTest {
   void promptsOfBothModesAndSubBatchesBelowNothingAreRefused() {
     try (TrainedModel model = model(false, 0);
         Lanes lanes = new Lanes(1)) {
-      ContrastivePass pass = new ContrastivePass(model, false);
-      assertThatThrownBy(() -> pass.embed(TinyLlama.joint(1, 3)))
+      assertThatThrownBy(() -> new Markers(TinyLlama.joint(1, 3)))
           .isInstanceOf(IllegalArgumentException.class)
           .hasMessageContaining("one mode");
-      assertThatThrownBy(() -> new GradCache(pass, lanes, model.dropout(), -1))
+      assertThatThrownBy(() -> new GradCache(model, lanes, false, -1))
           .isInstanceOf(IllegalArgumentException.class);
     }
   }

@@ -1,12 +1,13 @@
 package io.llara.train.contrastive;
 
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 
 import io.llara.ComputeType;
 import io.llara.retrieval.Corpus;
 import io.llara.train.data.Dataset;
 import io.llara.train.data.TrainingPair;
+import io.llara.train.mining.HardNegativeMiner;
+import io.llara.train.mining.Sampling;
 import io.llara.train.testing.NativeThreads;
 import io.llara.train.testing.TrainingRuns;
 import java.nio.file.Path;
@@ -31,12 +32,13 @@ class MiningRefresherTest {
     data = Finetunings.data(shared, 20);
   }
 
-  private static MiningRefresher.Builder refresher() {
-    return MiningRefresher.builder()
-        .ranks(0, 8)
-        .negatives(3)
-        .threads(1)
-        .computeType(ComputeType.FLOAT32);
+  private static HardNegativeMiner.Builder miner() {
+    return HardNegativeMiner.builder().ranks(0, 8).negatives(3);
+  }
+
+  private static MiningRefresher refresher(HardNegativeMiner.Builder miner, TextModes modes) {
+    return new MiningRefresher(
+        miner.build(), modes, encoder -> encoder.threads(1).computeType(ComputeType.FLOAT32));
   }
 
   private static List<TrainingPair> read(Path file) {
@@ -57,7 +59,7 @@ class MiningRefresherTest {
   @Test
   void negativesAreThoseOfTheModelAndNoPositives() {
     Path out = dir.resolve("out");
-    MiningRefresher refresher = refresher().modes(TextModes.S2S).build();
+    MiningRefresher refresher = refresher(miner(), TextModes.S2S);
     TrainingRuns.complete(builder(out, refresher));
     List<TrainingPair> before = read(data);
     List<TrainingPair> first = read(out.resolve("refresh/step-00000003/pairs.jsonl"));
@@ -94,7 +96,8 @@ class MiningRefresherTest {
                 .mapToObj(i -> "{\"_id\": \"%d\", \"text\": \"tree number %d\"}".formatted(i, i))
                 .toList());
     Path out = dir.resolve("out");
-    TrainingRuns.complete(builder(out, refresher().corpus(Corpus.of(corpus)).build()).steps(4));
+    TrainingRuns.complete(
+        builder(out, refresher(miner().corpus(Corpus.of(corpus)), TextModes.N2S)).steps(4));
     assertThat(read(out.resolve("refresh/step-00000003/pairs.jsonl")))
         .hasSize(20)
         .allSatisfy(
@@ -105,22 +108,14 @@ class MiningRefresherTest {
 
   @Test
   void whatDecidesTheNegativesIsSaid() {
-    assertThat(refresher().modes(TextModes.S2S).relativeMargin(0.05).seed(9).build().description())
+    assertThat(refresher(miner().relativeMargin(0.05).seed(9), TextModes.S2S).description())
         .isEqualTo(
             "3 of ranks 0-8 in the passages of the pairs, relative margin 0.05, modes s2s, seed 9");
-  }
-
-  @Test
-  void everythingThatIsWrongIsNamedAtOnce() {
-    assertThatIllegalArgumentException()
-        .isThrownBy(
-            () ->
-                MiningRefresher.builder()
-                    .ranks(5, 5)
-                    .negatives(0)
-                    .relativeMargin(2)
-                    .threads(0)
-                    .build())
-        .satisfies(error -> assertThat(error.getMessage().split("; ")).hasSize(4));
+    assertThat(
+            refresher(miner().margin(0.1).sampling(Sampling.TOP).keepNegatives(true), TextModes.N2S)
+                .description())
+        .isEqualTo(
+            "3 of ranks 0-8 in the passages of the pairs, modes n2s, margin 0.1,"
+                + " sampling top, keep negatives true");
   }
 }

@@ -66,16 +66,15 @@ class Bm25MiningTest {
                 .toArray(String[]::new));
     Path out = folder.resolve("mined.jsonl");
     MiningReport report =
-        HardNegativeMiner.builder(pairs)
+        HardNegativeMiner.builder()
             .corpus(corpus)
-            .search(new Bm25Search(Bm25Options.DEFAULT))
             .ranks(5, 60)
             .relativeMargin(0.1)
             .leastScore(0.5)
             .negatives(8)
             .sampling(Sampling.TOP)
             .build()
-            .mine(out);
+            .mine(pairs, new Bm25Search(Bm25Options.DEFAULT), out);
     List<JsonObject> lines = MiningFiles.read(out);
 
     long unbounded = 0;
@@ -133,13 +132,12 @@ class Bm25MiningTest {
             MiningFiles.pair("cat dog yak", "elk elk"));
     Path out = folder.resolve("mined.jsonl");
     MiningReport report =
-        HardNegativeMiner.builder(pairs)
+        HardNegativeMiner.builder()
             .corpus(corpus)
-            .search(new Bm25Search(Bm25Options.DEFAULT))
             .ranks(0, 10)
             .margin(0)
             .build()
-            .mine(out);
+            .mine(pairs, new Bm25Search(Bm25Options.DEFAULT), out);
     // All ten are above it; nothing takes their place.
     assertThat(MiningFiles.strings(MiningFiles.read(out).get(0), "neg")).isEmpty();
     assertThat(report.dropped()).containsEntry(DropReason.MARGIN, 10L);
@@ -183,14 +181,16 @@ class Bm25MiningTest {
 
     public static void main(String[] args) {
       MiningReport report =
-          HardNegativeMiner.builder(Dataset.ofPairs(List.of(Path.of(args[0]))))
+          HardNegativeMiner.builder()
               .corpus(Corpus.of(Path.of(args[1])))
-              .search(new Bm25Search(Bm25Options.DEFAULT))
               .ranks(1, 20)
               .negatives(3)
               .relativeMargin(0.1)
               .build()
-              .mine(Path.of(args[2]));
+              .mine(
+                  Dataset.ofPairs(List.of(Path.of(args[0]))),
+                  new Bm25Search(Bm25Options.DEFAULT),
+                  Path.of(args[2]));
       System.out.printf(
           "%d pairs, %d passages, %d mined%n",
           report.count(Count.PAIRS), report.count(Count.PASSAGES), report.count(Count.MINED));

@@ -16,7 +16,6 @@ import io.llara.retrieval.EmbeddingSearch;
 import io.llara.retrieval.Fusion;
 import io.llara.retrieval.HnswOptions;
 import io.llara.retrieval.HybridSearch;
-import io.llara.retrieval.SearchMethod;
 import io.llara.testing.Leaks;
 import io.llara.testing.Stories;
 import io.llara.train.data.Dataset;
@@ -102,10 +101,9 @@ class EmbeddingMiningTest {
             .toArray(String[]::new));
   }
 
-  private HardNegativeMiner.Builder miner(SearchMethod search) throws IOException {
-    return HardNegativeMiner.builder(pairs())
+  private static HardNegativeMiner.Builder miner() {
+    return HardNegativeMiner.builder()
         .corpus(corpus)
-        .search(search)
         .ranks(0, PASSAGES)
         .negatives(PASSAGES)
         .relativeMargin(0.02);
@@ -143,7 +141,7 @@ class EmbeddingMiningTest {
   @Test
   void findsWhatTheModelRanksHigh() throws IOException {
     Path out = folder.resolve("mined.jsonl");
-    MiningReport report = miner(EmbeddingSearch.of(encoder)).build().mine(out);
+    MiningReport report = miner().build().mine(pairs(), EmbeddingSearch.of(encoder), out);
     assertMined(MiningFiles.read(out), Mode.NEXT, Mode.SELF);
     assertThat(report.count(Count.POSITIVES_OUTSIDE)).isEqualTo(4);
     assertThat(report.count(Count.POSITIVES_WITHOUT_SCORE)).isZero();
@@ -151,14 +149,14 @@ class EmbeddingMiningTest {
     assertThat(report.settings()).containsEntry("search", "exact").containsEntry("dimension", "64");
 
     Path again = folder.resolve("again.jsonl");
-    miner(EmbeddingSearch.of(encoder)).build().mine(again);
+    miner().build().mine(pairs(), EmbeddingSearch.of(encoder), again);
     assertThat(again).hasSameBinaryContentAs(out);
   }
 
   @Test
   void modesMayBeOthers() throws IOException {
     Path out = folder.resolve("mined.jsonl");
-    miner(EmbeddingSearch.of(encoder).withModes(Mode.SELF, Mode.NEXT)).build().mine(out);
+    miner().build().mine(pairs(), EmbeddingSearch.of(encoder).withModes(Mode.SELF, Mode.NEXT), out);
     assertMined(MiningFiles.read(out), Mode.SELF, Mode.NEXT);
   }
 
@@ -170,9 +168,9 @@ class EmbeddingMiningTest {
             .withCache(CachePlace.of(cache, Stories.dir(), Optional.empty()));
     Path out = folder.resolve("mined.jsonl");
     Path again = folder.resolve("again.jsonl");
-    miner(search).build().mine(out);
+    miner().build().mine(pairs(), search, out);
     long encoded = encoder.statistics().texts();
-    MiningReport report = miner(search).build().mine(again);
+    MiningReport report = miner().build().mine(pairs(), search, again);
     assertThat(encoder.statistics().texts()).isEqualTo(encoded);
     assertThat(again).hasSameBinaryContentAs(out);
     assertThat(report.settings()).containsKey("model sha256");
@@ -183,7 +181,7 @@ class EmbeddingMiningTest {
         Files.write(file, new byte[10]);
       }
     }
-    miner(search)
+    miner()
         .listener(
             new MiningListener() {
               @Override
@@ -192,7 +190,7 @@ class EmbeddingMiningTest {
               }
             })
         .build()
-        .mine(again);
+        .mine(pairs(), search, again);
     assertThat(again).hasSameBinaryContentAs(out);
     assertThat(notes).isNotEmpty().allMatch(note -> note.contains("damaged"));
   }
@@ -201,13 +199,17 @@ class EmbeddingMiningTest {
   void aGraphFindsNearlyTheSame() throws IOException {
     Path exact = folder.resolve("exact.jsonl");
     Path graph = folder.resolve("graph.jsonl");
-    miner(EmbeddingSearch.of(encoder)).ranks(0, 20).sampling(Sampling.TOP).build().mine(exact);
+    miner()
+        .ranks(0, 20)
+        .sampling(Sampling.TOP)
+        .build()
+        .mine(pairs(), EmbeddingSearch.of(encoder), exact);
     MiningReport report =
-        miner(EmbeddingSearch.of(encoder).withHnsw(HnswOptions.DEFAULT))
+        miner()
             .ranks(0, 20)
             .sampling(Sampling.TOP)
             .build()
-            .mine(graph);
+            .mine(pairs(), EmbeddingSearch.of(encoder).withHnsw(HnswOptions.DEFAULT), graph);
     // The graph keeps more candidates than there are passages.
     assertThat(report.recall()).hasValue(1);
     assertThat(graph).hasSameBinaryContentAs(exact);
@@ -224,7 +226,7 @@ class EmbeddingMiningTest {
             EmbeddingSearch.of(encoder),
             new Bm25Search(Bm25Options.DEFAULT),
             Fusion.reciprocalRank());
-    MiningReport report = miner(hybrid).build().mine(out);
+    MiningReport report = miner().build().mine(pairs(), hybrid, out);
     assertThat(report.settings())
         .containsEntry("search", "hybrid")
         .containsEntry("first search", "exact")
@@ -235,7 +237,7 @@ class EmbeddingMiningTest {
     assertThat(report.count(Count.PAIRS_WITHOUT_MARGIN)).isEqualTo(4);
     assertThat(report.dropped().get(DropReason.POSITIVE)).isEqualTo(PAIRS - 4);
     assertThat(report.dropped().get(DropReason.RELATIVE_MARGIN)).isPositive();
-    miner(hybrid).build().mine(again);
+    miner().build().mine(pairs(), hybrid, again);
     assertThat(again).hasSameBinaryContentAs(out);
   }
 
@@ -243,6 +245,9 @@ class EmbeddingMiningTest {
   void leavesNothingBehind() throws Throwable {
     Path out = folder.resolve("mined.jsonl");
     Leaks.assertNone(
-        () -> miner(EmbeddingSearch.of(encoder).withHnsw(HnswOptions.DEFAULT)).build().mine(out));
+        () ->
+            miner()
+                .build()
+                .mine(pairs(), EmbeddingSearch.of(encoder).withHnsw(HnswOptions.DEFAULT), out));
   }
 }

@@ -11,8 +11,6 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import com.google.gson.JsonObject;
 import com.google.gson.JsonParser;
 import io.llara.LlaraException;
-import io.llara.retrieval.Bm25Options;
-import io.llara.retrieval.Bm25Search;
 import io.llara.retrieval.Corpus;
 import io.llara.retrieval.SearchListener;
 import io.llara.retrieval.Searcher;
@@ -49,17 +47,14 @@ class HardNegativeMinerTest {
         .toArray(String[]::new);
   }
 
-  private static HardNegativeMiner.Builder miner(Dataset<TrainingPair> pairs, Corpus corpus) {
-    return HardNegativeMiner.builder(pairs)
-        .corpus(corpus)
-        .search(new FakeSearch())
-        .ranks(0, 100)
-        .sampling(Sampling.TOP);
+  private static HardNegativeMiner.Builder miner(Corpus corpus) {
+    return HardNegativeMiner.builder().corpus(corpus).ranks(0, 100).sampling(Sampling.TOP);
   }
 
-  private List<JsonObject> mined(HardNegativeMiner.Builder builder) throws IOException {
+  private List<JsonObject> mined(Dataset<TrainingPair> pairs, HardNegativeMiner.Builder builder)
+      throws IOException {
     Path out = file("mined.jsonl");
-    builder.build().mine(out);
+    builder.build().mine(pairs, new FakeSearch(), out);
     return MiningFiles.read(out);
   }
 
@@ -74,7 +69,8 @@ class HardNegativeMinerTest {
     Dataset<TrainingPair> pairs =
         pairs(file("p"), pair("q", "text 1"), pair("r", "text 0", "text 2"));
     Path out = file("mined.jsonl");
-    MiningReport report = miner(pairs, corpus(documents(9))).negatives(3).build().mine(out);
+    MiningReport report =
+        miner(corpus(documents(9))).negatives(3).build().mine(pairs, new FakeSearch(), out);
     List<JsonObject> lines = MiningFiles.read(out);
     assertThat(lines.get(0))
         .isEqualTo(
@@ -103,7 +99,7 @@ class HardNegativeMinerTest {
             pair("the  query", "text 1"),
             pair(" the query", "text\t2 "),
             pair("another", "text 3"));
-    List<JsonObject> lines = mined(miner(pairs, corpus(documents(5))));
+    List<JsonObject> lines = mined(pairs, miner(corpus(documents(5))));
     assertThat(strings(lines.get(0), "neg_ids")).containsExactly("d0", "d3", "d4");
     assertThat(strings(lines.get(1), "neg_ids")).containsExactly("d0", "d3", "d4");
     assertThat(strings(lines.get(1), "pos_ids")).containsExactly("d2");
@@ -123,7 +119,7 @@ class HardNegativeMinerTest {
     Dataset<TrainingPair> pairs =
         pairs(file("p"), pair("q", "An animal."), pair("r", "Llama An animal."));
     Path out = file("mined.jsonl");
-    MiningReport report = miner(pairs, corpus).build().mine(out);
+    MiningReport report = miner(corpus).build().mine(pairs, new FakeSearch(), out);
     List<JsonObject> lines = MiningFiles.read(out);
     assertThat(strings(lines.get(0), "neg")).containsExactly("Cow Another animal.");
     assertThat(strings(lines.get(0), "pos_ids")).containsExactly("a");
@@ -142,7 +138,7 @@ class HardNegativeMinerTest {
             document("d", "A hen."));
     Dataset<TrainingPair> pairs = pairs(file("p"), pair("What is a llama?", "It is an animal."));
     Path out = file("mined.jsonl");
-    MiningReport report = miner(pairs, corpus).build().mine(out);
+    MiningReport report = miner(corpus).build().mine(pairs, new FakeSearch(), out);
     assertThat(strings(MiningFiles.read(out).get(0), "neg_ids")).containsExactly("b", "d");
     assertThat(report.dropped())
         .containsEntry(DropReason.QUERY, 1L)
@@ -160,12 +156,11 @@ class HardNegativeMinerTest {
             pair("r", List.of("two "), List.of("four")));
     Path out = file("mined.jsonl");
     MiningReport report =
-        HardNegativeMiner.builder(pairs)
-            .search(new FakeSearch())
+        HardNegativeMiner.builder()
             .ranks(0, 9)
             .sampling(Sampling.TOP)
             .build()
-            .mine(out);
+            .mine(pairs, new FakeSearch(), out);
     List<JsonObject> lines = MiningFiles.read(out);
     assertThat(strings(lines.get(0), "neg")).containsExactly("three", "four");
     assertThat(strings(lines.get(1), "neg")).containsExactly("one", "three", "four");
@@ -179,12 +174,16 @@ class HardNegativeMinerTest {
   void negativesThatWereThereStayInFrontIfWanted() throws IOException {
     Dataset<TrainingPair> pairs =
         pairs(file("p"), pair("q", List.of("text 0"), List.of("text 2", "other")));
-    List<JsonObject> replaced = mined(miner(pairs, corpus(documents(5))).negatives(2));
+    List<JsonObject> replaced = mined(pairs, miner(corpus(documents(5))).negatives(2));
     assertThat(strings(replaced.get(0), "neg")).containsExactly("text 1", "text 2");
 
     Path out = file("kept.jsonl");
     MiningReport report =
-        miner(pairs, corpus(documents(5))).negatives(2).keepNegatives(true).build().mine(out);
+        miner(corpus(documents(5)))
+            .negatives(2)
+            .keepNegatives(true)
+            .build()
+            .mine(pairs, new FakeSearch(), out);
     JsonObject line = MiningFiles.read(out).get(0);
     assertThat(strings(line, "neg")).containsExactly("text 2", "other", "text 1", "text 3");
     assertThat(strings(line, "neg_ids")).containsExactly("d2", null, "d1", "d3");
@@ -200,7 +199,11 @@ class HardNegativeMinerTest {
         pairs(file("p"), pair("q", "text 0"), pair("r", "text 1", "text 2"));
     Path out = file("mined.jsonl");
     MiningReport report =
-        miner(pairs, corpus(documents(3))).ranks(1, 3).negatives(3).build().mine(out);
+        miner(corpus(documents(3)))
+            .ranks(1, 3)
+            .negatives(3)
+            .build()
+            .mine(pairs, new FakeSearch(), out);
     List<JsonObject> lines = MiningFiles.read(out);
     assertThat(strings(lines.get(0), "neg_ids")).containsExactly("d1", "d2");
     assertThat(strings(lines.get(1), "neg_ids")).isEmpty();
@@ -220,7 +223,11 @@ class HardNegativeMinerTest {
             pair("s", "nowhere", "text 3"));
     Path out = file("mined.jsonl");
     MiningReport report =
-        miner(pairs, corpus(documents(10))).margin(2).relativeMargin(0.5).build().mine(out);
+        miner(corpus(documents(10)))
+            .margin(2)
+            .relativeMargin(0.5)
+            .build()
+            .mine(pairs, new FakeSearch(), out);
     List<JsonObject> lines = MiningFiles.read(out);
     // Of 6: at most 4 and at most 3.
     assertThat(strings(lines.get(0), "neg_ids")).containsExactly("d7", "d8", "d9");
@@ -251,7 +258,7 @@ class HardNegativeMinerTest {
           }
         };
     MiningReport report =
-        miner(pairs, corpus(documents(2))).search(search).build().mine(file("mined.jsonl"));
+        miner(corpus(documents(2))).build().mine(pairs, search, file("mined.jsonl"));
     assertThat(report.count(Count.POSITIVES_WITHOUT_SCORE)).isZero();
     assertThat(search.closed).isTrue();
   }
@@ -265,22 +272,22 @@ class HardNegativeMinerTest {
     Path seeded = file("3.jsonl");
     Path reversed = file("4.jsonl");
     Corpus corpus = corpus(documents(80));
-    HardNegativeMiner.Builder builder =
-        miner(pairs(file("p"), lines), corpus).negatives(5).sampling(Sampling.RANDOM);
-    builder.build().mine(first);
-    builder.build().mine(second);
+    Dataset<TrainingPair> pairs = pairs(file("p"), lines);
+    HardNegativeMiner.Builder builder = miner(corpus).negatives(5).sampling(Sampling.RANDOM);
+    builder.build().mine(pairs, new FakeSearch(), first);
+    builder.build().mine(pairs, new FakeSearch(), second);
     assertThat(first).hasSameBinaryContentAs(second);
     assertThat(MiningReport.fileBeside(first))
         .hasSameBinaryContentAs(MiningReport.fileBeside(second));
-    builder.seed(7).build().mine(seeded);
+    builder.seed(7).build().mine(pairs, new FakeSearch(), seeded);
     assertThat(Files.readAllBytes(seeded)).isNotEqualTo(Files.readAllBytes(first));
     List<String> other = new ArrayList<>(Arrays.asList(lines));
     java.util.Collections.reverse(other);
-    miner(pairs(file("o"), other.toArray(String[]::new)), corpus)
+    miner(corpus)
         .negatives(5)
         .sampling(Sampling.RANDOM)
         .build()
-        .mine(reversed);
+        .mine(pairs(file("o"), other.toArray(String[]::new)), new FakeSearch(), reversed);
     List<JsonObject> expected = new ArrayList<>(MiningFiles.read(first));
     java.util.Collections.reverse(expected);
     assertThat(MiningFiles.read(reversed)).isEqualTo(expected);
@@ -294,8 +301,8 @@ class HardNegativeMinerTest {
     Dataset<TrainingPair> pairs = pairs(file("p"), pair("q \"\n\u2028 ü 🦙", "text 0"));
     Path plain = file("mined.jsonl");
     Path packed = file("mined.jsonl.GZ");
-    miner(pairs, corpus(documents(4))).build().mine(plain);
-    miner(pairs, corpus(documents(4))).build().mine(packed);
+    miner(corpus(documents(4))).build().mine(pairs, new FakeSearch(), plain);
+    miner(corpus(documents(4))).build().mine(pairs, new FakeSearch(), packed);
     List<TrainingPair> read = new ArrayList<>();
     for (Path file : List.of(plain, packed)) {
       try (DatasetReader<TrainingPair> stream = Dataset.ofPairs(List.of(file)).open()) {
@@ -316,10 +323,10 @@ class HardNegativeMinerTest {
     Dataset<TrainingPair> pairs = pairs(file("p"), pair("q", "text 0"));
     Path out = file("mined.jsonl");
     MiningReport report =
-        miner(pairs, corpus(document("blank", " "), document("x", "text 0"), document("y", "z")))
+        miner(corpus(document("blank", " "), document("x", "text 0"), document("y", "z")))
             .relativeMargin(0.25)
             .build()
-            .mine(out);
+            .mine(pairs, new FakeSearch(), out);
     JsonObject json =
         JsonParser.parseString(Files.readString(file("mined.jsonl.report.json"))).getAsJsonObject();
     assertThat(json.get("mined").getAsLong()).isEqualTo(report.count(Count.MINED)).isEqualTo(1);
@@ -339,10 +346,9 @@ class HardNegativeMinerTest {
     Dataset<TrainingPair> pairs = pairs(file("p"), pair("q", "text 0"));
     for (double recall : new double[] {0.25, 0.95}) {
       MiningReport report =
-          miner(pairs, corpus(documents(4)))
-              .search(new FakeSearch().withRecall(recall))
+          miner(corpus(documents(4)))
               .build()
-              .mine(file("mined.jsonl"));
+              .mine(pairs, new FakeSearch().withRecall(recall), file("mined.jsonl"));
       assertThat(report.recall()).hasValue(recall);
       assertThat(report.summary().stream().anyMatch(line -> line.contains("that is low")))
           .isEqualTo(recall == 0.25);
@@ -361,16 +367,19 @@ class HardNegativeMinerTest {
         Files.write(file("p"), List.of(pair("q", "text 0"), "{\"query\": \"r\", \"pos\": []}"));
     assertThatThrownBy(
             () ->
-                miner(Dataset.ofPairs(List.of(file)), corpus(documents(2)))
+                miner(corpus(documents(2)))
                     .build()
-                    .mine(file("mined.jsonl")))
+                    .mine(Dataset.ofPairs(List.of(file)), new FakeSearch(), file("mined.jsonl")))
         .isInstanceOf(LlaraException.class)
         .hasMessageContaining(file + ":2")
         .hasMessageContaining("key 'pos' is an empty list");
     MiningReport report =
-        miner(Dataset.ofPairs(List.of(file)).badLines(BadLines.SKIP), corpus(documents(2)))
+        miner(corpus(documents(2)))
             .build()
-            .mine(file("mined.jsonl"));
+            .mine(
+                Dataset.ofPairs(List.of(file)).badLines(BadLines.SKIP),
+                new FakeSearch(),
+                file("mined.jsonl"));
     assertThat(report.count(Count.BAD_LINES)).isEqualTo(1);
     assertThat(report.count(Count.PAIRS)).isEqualTo(1);
   }
@@ -380,19 +389,23 @@ class HardNegativeMinerTest {
     Dataset<TrainingPair> pairs = pairs(file("p"), pair("q", "text 0"));
     assertThatThrownBy(
             () ->
-                miner(pairs, corpus(document("a", "x"), document("b", "y"), document("a", "z")))
+                miner(corpus(document("a", "x"), document("b", "y"), document("a", "z")))
                     .build()
-                    .mine(file("mined.jsonl")))
+                    .mine(pairs, new FakeSearch(), file("mined.jsonl")))
         .isInstanceOf(LlaraException.class)
         .hasMessageContaining(":3: repeats the id 'a' of line 1");
     for (Corpus empty : List.of(corpus(), corpus(document("a", " ")))) {
-      assertThatThrownBy(() -> miner(pairs, empty).build().mine(file("mined.jsonl")))
+      assertThatThrownBy(
+              () -> miner(empty).build().mine(pairs, new FakeSearch(), file("mined.jsonl")))
           .isInstanceOf(LlaraException.class)
           .hasMessage("the corpus: contains no document with text");
     }
     assertThatThrownBy(
             () ->
-                miner(pairs, corpus(documents(20))).ranks(20, 30).build().mine(file("mined.jsonl")))
+                miner(corpus(documents(20)))
+                    .ranks(20, 30)
+                    .build()
+                    .mine(pairs, new FakeSearch(), file("mined.jsonl")))
         .isInstanceOf(LlaraException.class)
         .hasMessage(
             "the corpus: holds 20 passages, none of them at the ranks 20 to 29, the best being 0");
@@ -410,8 +423,7 @@ class HardNegativeMinerTest {
           }
         };
     assertThatThrownBy(
-            () ->
-                miner(pairs, corpus(documents(5))).search(broken).build().mine(file("mined.jsonl")))
+            () -> miner(corpus(documents(5))).build().mine(pairs, broken, file("mined.jsonl")))
         .isInstanceOf(LlaraException.class)
         .hasMessage(file("p") + ":1: the score of passage 3 is NaN; expected a number");
     FakeSearch positive =
@@ -423,11 +435,10 @@ class HardNegativeMinerTest {
         };
     assertThatThrownBy(
             () ->
-                miner(pairs, corpus(documents(5)))
-                    .search(positive)
+                miner(corpus(documents(5)))
                     .margin(1)
                     .build()
-                    .mine(file("mined.jsonl")))
+                    .mine(pairs, positive, file("mined.jsonl")))
         .isInstanceOf(LlaraException.class)
         .hasMessage(file("p") + ":1: the score of a positive is NaN; expected a number");
     assertThat(positive.closed).isTrue();
@@ -442,7 +453,7 @@ class HardNegativeMinerTest {
     Files.writeString(out, "old");
     List<Path> temporary = temporaryFiles();
     HardNegativeMiner.Builder builder =
-        miner(pairs, corpus(documents(5)))
+        miner(corpus(documents(5)))
             .listener(
                 new MiningListener() {
                   @Override
@@ -453,7 +464,7 @@ class HardNegativeMinerTest {
                   }
                 });
     try {
-      assertThatThrownBy(() -> builder.build().mine(out))
+      assertThatThrownBy(() -> builder.build().mine(pairs, new FakeSearch(), out))
           .isInstanceOf(LlaraException.class)
           .hasMessageContaining("interrupt");
       assertThat(Thread.currentThread().isInterrupted()).isTrue();
@@ -464,7 +475,7 @@ class HardNegativeMinerTest {
     assertThat(names()).containsExactly("mined.jsonl", "p");
     assertThat(temporaryFiles()).isEqualTo(temporary);
     // It begins anew.
-    builder.listener(MiningListener.NONE).build().mine(out);
+    builder.listener(MiningListener.NONE).build().mine(pairs, new FakeSearch(), out);
     assertThat(MiningFiles.read(out)).hasSize(2);
     assertThat(temporaryFiles()).isEqualTo(temporary);
   }
@@ -494,11 +505,7 @@ class HardNegativeMinerTest {
           }
         };
     assertThatThrownBy(
-            () ->
-                miner(pairs, corpus(documents(5)))
-                    .search(changing)
-                    .build()
-                    .mine(file("mined.jsonl")))
+            () -> miner(corpus(documents(5))).build().mine(pairs, changing, file("mined.jsonl")))
         .isInstanceOf(LlaraException.class)
         .hasMessage(file("p") + ": changed while it was read");
     assertThat(names()).containsExactly("p");
@@ -508,22 +515,21 @@ class HardNegativeMinerTest {
   void refusesWhereItCannotWriteBeforeItBegins() throws IOException {
     Dataset<TrainingPair> pairs = pairs(file("p"), pair("q", "text 0"));
     FakeSearch search = new FakeSearch();
-    HardNegativeMiner miner = miner(pairs, corpus(documents(5))).search(search).build();
-    assertThatThrownBy(() -> miner.mine(file("none").resolve("mined.jsonl")))
+    HardNegativeMiner miner = miner(corpus(documents(5))).build();
+    assertThatThrownBy(() -> miner.mine(pairs, search, file("none").resolve("mined.jsonl")))
         .isInstanceOf(LlaraException.class)
         .hasMessageContaining("its folder does not exist");
-    assertThatThrownBy(() -> miner.mine(folder))
+    assertThatThrownBy(() -> miner.mine(pairs, search, folder))
         .isInstanceOf(LlaraException.class)
         .hasMessageContaining("is a directory");
     assertThat(search.searched).isZero();
   }
 
   @Test
-  void namesAllSettingsThatAreWrong() throws IOException {
-    Dataset<TrainingPair> pairs = pairs(file("p"), pair("q", "text 0"));
+  void namesAllSettingsThatAreWrong() {
     assertThatThrownBy(
             () ->
-                HardNegativeMiner.builder(pairs)
+                HardNegativeMiner.builder()
                     .ranks(10, 10)
                     .negatives(0)
                     .leastScore(2)
@@ -532,7 +538,6 @@ class HardNegativeMinerTest {
                     .relativeMargin(95)
                     .build())
         .isInstanceOf(IllegalArgumentException.class)
-        .hasMessageContaining("no search is set")
         .hasMessageContaining("the ranks are from 10 to below 10")
         .hasMessageContaining("0 negatives are wanted")
         .hasMessageContaining("the least score 2.0 is above the greatest, 1.0")
@@ -540,8 +545,7 @@ class HardNegativeMinerTest {
         .hasMessageContaining("the relative margin is 95.0");
     assertThatThrownBy(
             () ->
-                HardNegativeMiner.builder(pairs)
-                    .search(new Bm25Search(Bm25Options.DEFAULT))
+                HardNegativeMiner.builder()
                     .ranks(-1, 3)
                     .relativeMargin(-0.1)
                     .greatestScore(Double.POSITIVE_INFINITY)

@@ -17,7 +17,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 class LearningRateScheduleTest {
   @Test
   void upInAStraightLineAndDownInAnother() {
-    LearningRateSchedule schedule = new LearningRateSchedule(1, 4, 8, Decay.LINEAR, 0);
+    LearningRateSchedule schedule = new LearningRateSchedule(1, 4, 8, Decay.LINEAR);
     double[] expected = {0.25, 0.5, 0.75, 1, 0.8, 0.6, 0.4, 0.2, 0, 0};
     for (int step = 1; step <= expected.length; step++) {
       assertThat(schedule.at(step))
@@ -27,23 +27,23 @@ class LearningRateScheduleTest {
   }
 
   @Test
-  void halfAWaveDownToAShare() {
-    LearningRateSchedule schedule = new LearningRateSchedule(2, 0, 4, Decay.COSINE, 0.1);
+  void halfAWaveDown() {
+    LearningRateSchedule schedule = new LearningRateSchedule(2, 0, 4, Decay.COSINE);
     assertThat(schedule.at(1)).isEqualTo(2);
-    assertThat(schedule.at(3)).isEqualTo(2 * (0.1 + 0.9 * 0.5), within(1e-15));
-    assertThat(schedule.at(5)).isEqualTo(0.2, within(1e-15));
+    assertThat(schedule.at(3)).isEqualTo(2 * 0.5, within(1e-15));
+    assertThat(schedule.at(5)).isEqualTo(0, within(1e-15));
   }
 
   @ParameterizedTest
   @EnumSource(Decay.class)
   void oneStepHasThePeak(Decay decay) {
-    assertThat(new LearningRateSchedule(3, 0, 1, decay, 0).at(1)).isEqualTo(3);
-    assertThat(new LearningRateSchedule(3, 1, 1, decay, 0).at(1)).isEqualTo(3);
+    assertThat(new LearningRateSchedule(3, 0, 1, decay).at(1)).isEqualTo(3);
+    assertThat(new LearningRateSchedule(3, 1, 1, decay).at(1)).isEqualTo(3);
   }
 
   @Test
   void aConstantRateStays() {
-    LearningRateSchedule schedule = new LearningRateSchedule(1e-3, 2, 9, Decay.CONSTANT, 0);
+    LearningRateSchedule schedule = new LearningRateSchedule(1e-3, 2, 9, Decay.CONSTANT);
     assertThat(schedule.at(1)).isEqualTo(5e-4);
     assertThat(schedule.at(2)).isEqualTo(1e-3);
     assertThat(schedule.at(9)).isEqualTo(1e-3);
@@ -53,10 +53,9 @@ class LearningRateScheduleTest {
   void neverZeroNorAboveThePeakAndOneTop(
       @ForAll @IntRange(min = 1, max = 200) int total,
       @ForAll @DoubleRange(min = 0, max = 1) double warmupShare,
-      @ForAll Decay decay,
-      @ForAll @DoubleRange(min = 0, max = 1) double last) {
+      @ForAll Decay decay) {
     long warmup = (long) (warmupShare * total);
-    LearningRateSchedule schedule = new LearningRateSchedule(0.5, warmup, total, decay, last);
+    LearningRateSchedule schedule = new LearningRateSchedule(0.5, warmup, total, decay);
     for (long step = 1; step <= total; step++) {
       assertThat(schedule.at(step)).isPositive().isLessThanOrEqualTo(0.5);
       if (step < warmup) {
@@ -71,22 +70,20 @@ class LearningRateScheduleTest {
   @ValueSource(doubles = {Double.NaN, -1e-3, Double.POSITIVE_INFINITY})
   void aSenselessRateIsNamed(double rate) {
     assertThatIllegalArgumentException()
-        .isThrownBy(() -> new LearningRateSchedule(rate, 0, 1, Decay.LINEAR, 0))
+        .isThrownBy(() -> new LearningRateSchedule(rate, 0, 1, Decay.LINEAR))
         .withMessageStartingWith("learning rate is " + rate);
   }
 
   @Test
-  void stepsAndSharesAreChecked() {
+  void stepsAreChecked() {
     assertThatIllegalArgumentException()
-        .isThrownBy(() -> new LearningRateSchedule(1, 0, 0, Decay.LINEAR, 0));
+        .isThrownBy(() -> new LearningRateSchedule(1, 0, 0, Decay.LINEAR));
     assertThatIllegalArgumentException()
-        .isThrownBy(() -> new LearningRateSchedule(1, 11, 10, Decay.LINEAR, 0))
+        .isThrownBy(() -> new LearningRateSchedule(1, 11, 10, Decay.LINEAR))
         .withMessage("warm-up is 11 steps; expected 0 to 10, the steps of the run");
     assertThatIllegalArgumentException()
-        .isThrownBy(() -> new LearningRateSchedule(1, -1, 10, Decay.LINEAR, 0));
+        .isThrownBy(() -> new LearningRateSchedule(1, -1, 10, Decay.LINEAR));
     assertThatIllegalArgumentException()
-        .isThrownBy(() -> new LearningRateSchedule(1, 0, 10, Decay.LINEAR, Double.NaN));
-    assertThatIllegalArgumentException()
-        .isThrownBy(() -> new LearningRateSchedule(1, 0, 1, Decay.LINEAR, 0).at(0));
+        .isThrownBy(() -> new LearningRateSchedule(1, 0, 1, Decay.LINEAR).at(0));
   }
 }

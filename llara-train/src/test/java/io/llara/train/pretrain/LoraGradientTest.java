@@ -135,19 +135,17 @@ class LoraGradientTest {
   private static Map<String, float[]> gradients(TrainedModel model, List<Example> examples) {
     List<TextExample> batch =
         examples.stream().map(example -> TextExample.of(example, Recipe.RELEASED, 1)).toList();
-    LossFormula formula = new LossFormula(Recipe.RELEASED, Recipe.RELEASED.weights());
-    AdaptationPass pass =
-        new AdaptationPass(
-            model,
-            new VocabularyProjection(model.head()),
-            Recipe.RELEASED.weights(),
-            Layout.packed(),
-            false);
     try (TensorScope scope = new TensorScope();
         Workers workers = Workers.single();
         GradientAccumulator gradients =
             new GradientAccumulator(model.parameters(), (total, index) -> {})) {
-      AdaptationObjective objective = new AdaptationObjective(formula, pass, 1, workers);
+      AdaptationObjective objective =
+          new AdaptationObjective(
+              model,
+              Recipe.RELEASED,
+              Recipe.RELEASED.weights(),
+              new AdaptationObjective.Passes(Layout.packed(), 1, false),
+              workers);
       gradients.begin(objective.contributors(batch));
       objective.train(batch, objective.counts(batch), 0, gradients);
       Map<String, float[]> byName = new LinkedHashMap<>();

@@ -10,6 +10,7 @@ import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
 import io.llara.testing.Leaks;
 import io.llara.train.model.HeadGradient;
+import io.llara.train.pretrain.VocabularyProjection.Loss;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;

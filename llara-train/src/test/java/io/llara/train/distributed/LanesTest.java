@@ -1,4 +1,4 @@
-package io.llara.train.run;
+package io.llara.train.distributed;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;

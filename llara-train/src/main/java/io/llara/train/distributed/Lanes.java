@@ -1,4 +1,4 @@
-package io.llara.train.run;
+package io.llara.train.distributed;
 
 import com.google.common.base.Throwables;
 import com.google.common.util.concurrent.Uninterruptibles;
@@ -113,7 +113,12 @@ public final class Lanes implements AutoCloseable {
 
   /** Works on the first lane, and waits as {@link #run(List)}. */
   public void run(Runnable work) {
-    run(List.of(Executors.callable(work)));
+    call(Executors.callable(work));
+  }
+
+  /** Works on the first lane and returns the result, as {@link #run(List)}. */
+  public <T> T call(Callable<T> work) {
+    return run(List.of(work)).get(0);
   }
 
   /**

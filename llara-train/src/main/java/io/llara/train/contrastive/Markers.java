@@ -1,0 +1,75 @@
+package io.llara.train.contrastive;
+
+import com.google.common.primitives.Ints;
+import io.llara.Mode;
+import io.llara.attention.AttentionMask;
+import io.llara.attention.AttentionMaskFactory;
+import io.llara.attention.Layout;
+import io.llara.prompt.Prompt;
+import io.llara.prompt.TokenRange;
+import io.llara.tensor.TensorScope;
+import io.llara.tensor.Tensors;
+import java.util.ArrayList;
+import java.util.List;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+
+/**
+ * The rows of a packed batch that are averaged, and to which prompt each belongs: the mean of the
+ * markers' hidden states in float32, not normalised. Immutable.
+ */
+final class Markers {
+  final AttentionMask mask;
+  private final List<Integer> rows = new ArrayList<>();
+  private final List<Integer> owners = new ArrayList<>();
+  private final float[] shares;
+
+  Markers(List<Prompt> prompts) {
+    mask = AttentionMaskFactory.create(prompts, Layout.packed());
+    shares = new float[prompts.size()];
+    for (int i = 0; i < shares.length; i++) {
+      for (Mode mode : Mode.values()) {
+        TokenRange markers = mask.pooled(i, mode);
+        for (int row = markers.begin(); row < markers.end(); row++) {
+          rows.add(row);
+          owners.add(i);
+        }
+      }
+      Prompt prompt = prompts.get(i);
+      int count = prompt.pooledSelf().length() + prompt.pooledNext().length();
+      if (count == 0 || prompt.isJoint()) {
+        throw new IllegalArgumentException("expected a prompt of one mode: " + prompt);
+      }
+      shares[i] = 1f / count;
+    }
+  }
+
+  int[] rows() {
+    return Ints.toArray(rows);
+  }
+
+  /** Averages {@code [rows, hidden]} to {@code [prompts, hidden]}, in the innermost scope. */
+  Tensor mean(Tensor hidden) {
+    try (TensorScope scope = new TensorScope()) {
+      Tensor sums = torch.zeros(shares.length, hidden.size(1));
+      sums.index_add_(0, owners(), hidden.to(ScalarType.Float));
+      return scope.keep(sums.mul_(weights()));
+    }
+  }
+
+  /** Takes the gradient by the means back to the rows, in the innermost scope. */
+  Tensor backward(Tensor gradient, ScalarType type) {
+    try (TensorScope scope = new TensorScope()) {
+      return scope.keep(gradient.mul(weights()).index_select(0, owners()).to(type));
+    }
+  }
+
+  private Tensor owners() {
+    return Tensors.ofInts(Ints.toArray(owners));
+  }
+
+  private Tensor weights() {
+    return Tensors.ofFloats(shares, shares.length, 1);
+  }
+}
