@@ -38,6 +38,11 @@ public final class LineReader implements Closeable {
   private boolean tooLong;
   private long number;
 
+  /** The bytes that have come out of {@code in}, unzipped. */
+  private long read;
+
+  private long offset;
+
   /** Opens the bytes of a text from their start. */
   public interface Source {
     /** Returns the bytes, which the reader closes. */
@@ -61,6 +66,19 @@ public final class LineReader implements Closeable {
    */
   public LineReader(String name, Source source) {
     this(name, source, MAX_LINE_BYTES);
+  }
+
+  /**
+   * Opens a plain text in its middle.
+   *
+   * @param source the text from the beginning of a line on
+   * @param linesBefore how many lines lie before that one
+   * @throws LlaraException as {@link #LineReader(Path)}
+   */
+  public static LineReader goingOn(String name, Source source, long linesBefore) {
+    LineReader reader = new LineReader(name, source);
+    reader.number = linesBefore;
+    return reader;
   }
 
   LineReader(String name, Source source, int maxLineBytes) {
@@ -98,7 +116,8 @@ public final class LineReader implements Closeable {
     }
   }
 
-  private static InputStream unzipped(InputStream bytes) throws IOException {
+  /** Returns the bytes of a text, unzipped if they are gzipped; closes them if it fails. */
+  public static InputStream unzipped(InputStream bytes) throws IOException {
     try {
       PushbackInputStream peeked = new PushbackInputStream(bytes, 2);
       byte[] magic = peeked.readNBytes(2);
@@ -120,6 +139,7 @@ public final class LineReader implements Closeable {
    */
   public boolean advance() {
     line.reset();
+    offset = read - limit + position;
     tooLong = false;
     boolean begun = false;
     while (position < limit || refill()) {
@@ -159,6 +179,7 @@ public final class LineReader implements Closeable {
     try {
       position = 0;
       limit = Math.max(0, in.read(buffer));
+      read += limit;
       return limit > 0;
     } catch (IOException e) {
       throw unreadable(e);
@@ -178,6 +199,11 @@ public final class LineReader implements Closeable {
   /** Returns the number of the line, the first being 1. */
   public long number() {
     return number;
+  }
+
+  /** Returns where the line begins, in bytes from the start of the unzipped text. */
+  public long offset() {
+    return offset;
   }
 
   /** Returns text and line as messages name them: {@code data.jsonl:7}. */

@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import com.google.common.base.Strings;
 import io.llara.LlaraException;
+import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
@@ -41,6 +42,31 @@ class LineReaderTest {
       gzip.write(bytes);
     }
     return out.toByteArray();
+  }
+
+  @ParameterizedTest
+  @ValueSource(booleans = {true, false})
+  void tellsWhereALineBeginsAndGoesOnFromThere(boolean packed) throws Exception {
+    Random random = new Random(8);
+    List<String> expected = new ArrayList<>();
+    for (int i = 0; i < 100; i++) {
+      expected.add("line %d %s".formatted(i, Strings.repeat("\u00e9", random.nextInt(3000))));
+    }
+    byte[] plain = ("\uFEFF" + String.join("\r\n", expected)).getBytes(StandardCharsets.UTF_8);
+    Path file = Files.write(dir.resolve("data"), packed ? packed(plain) : plain);
+
+    try (LineReader reader = new LineReader(file)) {
+      for (int i = 0; reader.advance(); i++) {
+        int begin = (int) reader.offset();
+        LineReader.Source rest = () -> new ByteArrayInputStream(plain, begin, plain.length - begin);
+        try (LineReader again = LineReader.goingOn("again", rest, i)) {
+          assertThat(again.advance()).isTrue();
+          assertThat(again.line()).isEqualTo(expected.get(i));
+          assertThat(again.place()).isEqualTo("again:" + (i + 1));
+        }
+      }
+      assertThat(reader.number()).isEqualTo(100);
+    }
   }
 
   @ParameterizedTest

@@ -81,8 +81,9 @@ final class TrainingOptions {
       names = "--shuffle-buffer",
       paramLabel = "N",
       description =
-          "How many texts are held in memory to draw from at random; for files sorted by topic,"
-              + " more than they have lines (default: ${DEFAULT-VALUE}).")
+          "Lines are drawn from all files in random order; this many texts are held in memory to"
+              + " mix the passages of documents. 1 keeps the order of the files (default:"
+              + " ${DEFAULT-VALUE}).")
   private int shuffleBuffer = RunBuilder.DEFAULT_SHUFFLE_BUFFER;
 
   @Option(

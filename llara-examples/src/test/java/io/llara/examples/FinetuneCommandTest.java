@@ -105,7 +105,8 @@ class FinetuneCommandTest {
     }
 
     CommandRun again = finetune(out, "--steps=3", "--batch=4", "--hold-out=0.2");
-    assertThat(again.out()).isEqualTo(out + ": was already complete after 3 steps; nothing was done\n");
+    assertThat(again.out())
+        .isEqualTo(out + ": was already complete after 3 steps; nothing was done\n");
     LlaraTest.assertRefused(
         finetune(out, "--steps=3", "--batch=4", "--hold-out=0.2", "--temperature=0.1"),
         "temperature: was 0.02, now 0.1");

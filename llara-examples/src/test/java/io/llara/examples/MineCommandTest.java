@@ -190,7 +190,8 @@ class MineCommandTest {
         Files.writeString(
             folder.resolve("twice.jsonl"),
             "{\"_id\": \"a\", \"text\": \"x\"}\n{\"_id\": \"a\", \"text\": \"y\"}\n");
-    LlaraTest.assertRefused(mine("--bm25", "--corpus=" + twice), ":2: repeats the id 'a' of line 1");
+    LlaraTest.assertRefused(
+        mine("--bm25", "--corpus=" + twice), ":2: repeats the id 'a' of line 1");
     Files.writeString(pairs, "{\"query\": \"q\", \"pos\": []}");
     LlaraTest.assertRefused(mine("--bm25"), "pairs.jsonl:1");
     assertThat(Files.readString(out)).isEqualTo("old");

@@ -142,7 +142,8 @@ class PretrainCommandTest {
     byte[] model = Files.readAllBytes(out.resolve("model.safetensors"));
     CommandRun again = pretrain(marked, out, "--steps=2", "--batch=2", "--lora=4");
     assertThat(again.code()).isZero();
-    assertThat(again.out()).isEqualTo(out + ": was already complete after 2 steps; nothing was done\n");
+    assertThat(again.out())
+        .isEqualTo(out + ": was already complete after 2 steps; nothing was done\n");
     assertThat(again.err()).isEmpty();
     assertThat(Files.readAllBytes(out.resolve("model.safetensors"))).isEqualTo(model);
     CommandRun other = pretrain(marked, out, "--steps=3", "--batch=4", "--lora=4");

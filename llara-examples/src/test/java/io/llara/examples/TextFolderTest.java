@@ -258,14 +258,17 @@ class TextFolderTest {
     Path second = Files.writeString(other.resolve("a.txt"), "Ants.");
     assertThatThrownBy(() -> both.write(out))
         .isInstanceOf(LlaraException.class)
-        .hasMessage(first + " and " + second + " would have the same id; give a folder that contains both");
+        .hasMessage(
+            first + " and " + second + " would have the same id; give a folder that contains both");
   }
 
   @Test
   void nothingToCollect() throws IOException {
     assertThatThrownBy(this::collect)
         .isInstanceOf(LlaraException.class)
-        .hasMessage(folder + ": contains no text; expected files whose names end in .txt, .md or .markdown");
+        .hasMessage(
+            folder
+                + ": contains no text; expected files whose names end in .txt, .md or .markdown");
     file("blank.txt", " ", "");
     file("a.pdf", "…");
     file("b.pdf", "…");

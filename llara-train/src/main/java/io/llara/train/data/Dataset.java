@@ -133,7 +133,7 @@ public final class Dataset<T> {
 
   /** Begins a pass over the files; the caller closes it. */
   public DatasetReader<T> open() {
-    return new DatasetReader<>(this);
+    return new DatasetReader<>(this, LineSource.inOrder(files));
   }
 
   /** Reads everything once and returns what it found. Takes as long as that takes. */

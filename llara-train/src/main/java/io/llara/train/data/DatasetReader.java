@@ -3,23 +3,20 @@ package io.llara.train.data;
 import io.llara.LlaraException;
 import io.llara.io.JsonSection;
 import io.llara.io.LineReader;
-import java.nio.file.Path;
 import java.util.Iterator;
 import java.util.List;
 import java.util.NoSuchElementException;
-import org.jspecify.annotations.Nullable;
 
 /**
- * One pass over a {@link Dataset}, in the order of its files and lines, one line at a time. Not
- * thread-safe.
+ * One pass over a {@link Dataset}, one line at a time: in the order of its files and lines where
+ * {@link Dataset#open} began it. Not thread-safe.
  *
  * @param <T> the examples
  */
 public final class DatasetReader<T> implements Iterator<T>, AutoCloseable {
   private final Dataset<T> dataset;
-  private final Iterator<Path> files;
+  private final LineSource source;
   private Iterator<T> ready = List.<T>of().iterator();
-  private @Nullable LineReader file;
   private boolean closed;
 
   private long lines;
@@ -28,9 +25,10 @@ public final class DatasetReader<T> implements Iterator<T>, AutoCloseable {
   private long shortDocuments;
   private long otherPart;
 
-  DatasetReader(Dataset<T> dataset) {
+  /** Takes over the source. */
+  DatasetReader(Dataset<T> dataset, LineSource source) {
     this.dataset = dataset;
-    this.files = dataset.files().iterator();
+    this.source = source;
   }
 
   /**
@@ -46,7 +44,7 @@ public final class DatasetReader<T> implements Iterator<T>, AutoCloseable {
       throw new IllegalStateException("this reader of a dataset is closed");
     }
     while (!ready.hasNext()) {
-      LineReader line = nextLine();
+      LineReader line = source.next();
       if (line == null) {
         return false;
       }
@@ -73,18 +71,6 @@ public final class DatasetReader<T> implements Iterator<T>, AutoCloseable {
     }
   }
 
-  /** Goes to the next line, of the next file if need be. */
-  private @Nullable LineReader nextLine() {
-    while (file == null || !file.advance()) {
-      closeFile();
-      if (!files.hasNext()) {
-        return null;
-      }
-      file = new LineReader(files.next());
-    }
-    return file;
-  }
-
   /**
    * Returns the next example.
    *
@@ -106,17 +92,10 @@ public final class DatasetReader<T> implements Iterator<T>, AutoCloseable {
     return new DataStatistics(lines, examples, badLines, shortDocuments, otherPart);
   }
 
-  private void closeFile() {
-    if (file != null) {
-      file.close();
-      file = null;
-    }
-  }
-
   /** Closes the file at hand. Closing twice is harmless. */
   @Override
   public void close() {
     closed = true;
-    closeFile();
+    source.close();
   }
 }

@@ -168,8 +168,9 @@ public abstract class RunBuilder<B extends RunBuilder<B>> {
   }
 
   /**
-   * Sets how many texts are held in memory to draw from at random; {@value #DEFAULT_SHUFFLE_BUFFER}
-   * by default. Of files that are sorted by topic, more than they have lines.
+   * Sets how many texts are held in memory to mix the passages of documents, whose lines are drawn
+   * from all files in random order; {@value #DEFAULT_SHUFFLE_BUFFER} by default. 1 keeps the order
+   * of the files.
    */
   public B shuffleBuffer(int texts) {
     this.shuffleBuffer = texts;

@@ -101,7 +101,8 @@ public record RunOptions(
     values.put("decay", optimization.decay().toString());
     values.put("weight decay", String.valueOf(optimization.weightDecay()));
     values.put("clip", String.valueOf(optimization.clip()));
-    values.put("shuffle buffer", String.valueOf(data.shuffleBuffer()));
+    values.put(
+        "shuffle buffer", data.shuffleBuffer() + (data.shuffleBuffer() == 1 ? "" : ", all lines"));
     values.put("bad lines", data.badLines().toString());
     values.put("held out", String.valueOf(data.heldOut()));
     values.put("seed", String.valueOf(seed));

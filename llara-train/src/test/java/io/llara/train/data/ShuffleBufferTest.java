@@ -9,8 +9,12 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.NoSuchElementException;
+import java.util.Set;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import net.jqwik.api.ForAll;
 import net.jqwik.api.Property;
 import net.jqwik.api.constraints.IntRange;
@@ -67,7 +71,7 @@ class ShuffleBufferTest {
   void orderStaysAsItIs() throws IOException {
     try (ShuffleBuffer<TrainingText> texts = new ShuffleBuffer<>(source(10), 4, 1)) {
       assertThat(take(texts, 12).stream().map(text -> text.replace("text ", "")))
-          .containsExactly("3", "1", "2", "4", "7", "6", "5", "0", "9", "8", "2", "4");
+          .containsExactly("9", "6", "0", "2", "5", "4", "1", "8", "3", "7", "0", "2");
     }
   }
 
@@ -75,6 +79,66 @@ class ShuffleBufferTest {
   void aBufferOfOneKeepsTheOrder() throws IOException {
     try (ShuffleBuffer<TrainingText> texts = new ShuffleBuffer<>(source(10), 1, 5)) {
       assertThat(take(texts, 10)).isEqualTo(DataFiles.texts(DataFiles.readAll(source(10))));
+    }
+  }
+
+  /** Sorted by source: a buffer smaller than the first source once saw nothing else. */
+  @Test
+  void sortedFilesAreDrawnFromEvenly() throws IOException {
+    Path empty = Files.createFile(dir.resolve("empty.jsonl"));
+    Dataset<TrainingText> sorted =
+        DataFiles.texts(
+            empty,
+            DataFiles.pairs(dir.resolve("a.jsonl"), 3000),
+            empty,
+            DataFiles.pairs(dir.resolve("b.jsonl.gz"), 1000));
+    try (ShuffleBuffer<TrainingText> texts = new ShuffleBuffer<>(sorted, 10, 5)) {
+      for (int part = 0; part < 10; part++) {
+        List<String> drawn = take(texts, 400);
+        // Texts 0 to 999 are in both files, 1000 to 2999 in one: half of all lines have each kind.
+        long low = drawn.stream().filter(text -> text.length() <= "text 999".length()).count();
+        // The standard deviation is 10.
+        assertThat(low).isBetween(150L, 250L);
+      }
+      assertThat(texts.epoch()).isEqualTo(1);
+    }
+  }
+
+  @Test
+  void unpackedFilesAreDeletedAndErrorsNameTheirLine() throws IOException {
+    Path file = dir.resolve("a.jsonl.gz");
+    DataFiles.write(file, DataFiles.pair("one", "self", "next"), "{}", "{");
+    Set<Path> before = unpacked();
+    ShuffleBuffer<TrainingText> texts = new ShuffleBuffer<>(DataFiles.texts(file), 4, 5);
+    assertThatThrownBy(texts::next)
+        .isInstanceOf(LlaraException.class)
+        .message()
+        .matches(".*a\\.jsonl\\.gz:[23]: .*");
+    assertThat(unpacked()).hasSize(before.size() + 1);
+    texts.close();
+    assertThat(unpacked()).isEqualTo(before);
+
+    Files.write(file, Arrays.copyOf(Files.readAllBytes(file), 30));
+    ShuffleBuffer<TrainingText> cut = new ShuffleBuffer<>(DataFiles.texts(file), 4, 5);
+    assertThatThrownBy(cut::next).hasMessageContaining("its gzip data ends too early");
+  }
+
+  private static Set<Path> unpacked() throws IOException {
+    try (Stream<Path> all = Files.list(Path.of(System.getProperty("java.io.tmpdir")))) {
+      return all.filter(path -> path.getFileName().toString().startsWith("llara-lines-"))
+          .collect(Collectors.toSet());
+    }
+  }
+
+  @Test
+  void aFileThatShrinksIsNamed() throws IOException {
+    Path file = DataFiles.pairs(dir.resolve("a.jsonl"), 10);
+    try (ShuffleBuffer<TrainingText> texts = new ShuffleBuffer<>(DataFiles.texts(file), 2, 5)) {
+      texts.next();
+      Files.write(file, new byte[0]);
+      assertThatThrownBy(() -> take(texts, 9))
+          .isInstanceOf(LlaraException.class)
+          .hasMessageContaining(file + ": it had a line");
     }
   }
 
