@@ -54,6 +54,28 @@ public final class Prompt {
     return new Prompt(ids.clone(), new TokenRange(0, ids.length), none, none, 0);
   }
 
+  /**
+   * Returns a prompt of so many tokens, all of id 0, of which nothing is pooled: for who may see
+   * whom, which depends on lengths alone.
+   *
+   * @throws IllegalArgumentException if a length is negative, or {@code text} is 0
+   */
+  public static Prompt ofLengths(int text, int self, int next) {
+    if (text < 1 || self < 0 || next < 0) {
+      throw new IllegalArgumentException(
+          "a prompt needs text and no negative suffix, not %d, %d and %d tokens"
+              .formatted(text, self, next));
+    }
+    int selfEnd = Math.addExact(text, self);
+    int end = Math.addExact(selfEnd, next);
+    return new Prompt(
+        new int[end],
+        new TokenRange(0, text),
+        new TokenRange(selfEnd, selfEnd),
+        new TokenRange(end, end),
+        0);
+  }
+
   /** Returns the number of tokens. */
   public int length() {
     return ids.length;
