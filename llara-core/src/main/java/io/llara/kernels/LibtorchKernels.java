@@ -32,7 +32,7 @@ public final class LibtorchKernels implements Kernels {
       new Operator("aten::_scaled_dot_product_flash_attention_for_cpu", "");
 
   /**
-   * Up to here the fused kernel is as fast as blocks of plain products, forward and backward; it
+   * Up to here libtorch's flash kernel is as fast as blocks of plain products, forward and backward; it
    * keeps no scores, and a batch of short prompts is one call.
    */
   private static final int LONGEST_FLASH = 96;
@@ -59,7 +59,7 @@ public final class LibtorchKernels implements Kernels {
   /**
    * Makes kernels for inference on a processor with or without a matrix unit.
    *
-   * @param tiles whether attention in bfloat16 stays so: with a matrix unit the fused kernel is
+   * @param tiles whether attention in bfloat16 stays so: with a matrix unit libtorch's flash kernel is
    *     many times as fast, without one it takes twenty times as long as in float32
    */
   LibtorchKernels(boolean tiles) {
@@ -127,7 +127,7 @@ public final class LibtorchKernels implements Kernels {
    *
    * @param span a block of query rows and the keys that the last of them sees, or several sequences
    *     as if they were one
-   * @param sequences how many square spans of one length these are, for the fused kernel; 0 for
+   * @param sequences how many square spans of one length these are, for libtorch's flash kernel; 0 for
    *     plain products
    */
   private record Part(Span span, int sequences) {
@@ -137,7 +137,7 @@ public final class LibtorchKernels implements Kernels {
   }
 
   private static List<Part> parts(List<Span> spans, boolean half) {
-    // Several threads share the heads of the fused kernel, but not those of a product.
+    // Several threads share the heads of libtorch's flash kernel, but not those of a product.
     boolean flash = half || torch.get_num_threads() > 1;
     List<Part> parts = new ArrayList<>();
     for (int i = 0; i < spans.size(); ) {
@@ -162,7 +162,7 @@ public final class LibtorchKernels implements Kernels {
   }
 
   /**
-   * A causal span over its own rows: the fused kernel aligns causality top-left, which is the same
+   * A causal span over its own rows: libtorch's flash kernel aligns causality top-left, which is the same
    * only here.
    */
   private static boolean isSquare(Span span) {
@@ -229,7 +229,7 @@ public final class LibtorchKernels implements Kernels {
     return torch.full(new long[] {rows, rows}, new Scalar(Double.NEGATIVE_INFINITY)).triu_(1);
   }
 
-  /** The fused kernel over causal sequences of one length. */
+  /** Libtorch's flash kernel over causal sequences of one length. */
   private static Tensor flash(Pieces q, Pieces k, Pieces v, Part part) {
     Span span = part.span();
     long length = span.queryCount() / part.sequences();
@@ -248,7 +248,7 @@ public final class LibtorchKernels implements Kernels {
   }
 
   /**
-   * Plain products: faster than the fused kernel for long sequences, and right for spans whose
+   * Plain products: faster than libtorch's flash kernel for long sequences, and right for spans whose
    * queries are only the end of their keys.
    */
   private static Tensor products(Pieces q, Pieces k, Pieces v, Span span, Tensor future) {
@@ -344,7 +344,7 @@ public final class LibtorchKernels implements Kernels {
     }
 
     /**
-     * For half precision the fused kernel is compiled for every length and kept. Rows that follow a
+     * For half precision libtorch's flash kernel is compiled for every length and kept. Rows that follow a
      * sequence, whosever they are, can be computed along to round the length up: causality hides
      * them from the rows that count.
      */

@@ -161,10 +161,10 @@ final class GradCache {
 
   private void embed(Share share, Tensor embeddings) {
     if (!share.isEmpty()) {
-      Markers markers = new Markers(share.prompts());
+      PooledRows pooled = new PooledRows(share.prompts());
       try (NoGradGuard noGrad = new NoGradGuard();
           TensorScope scope = new TensorScope()) {
-        share.put(markers.mean(model.forward(markers.mask, markers.rows())), embeddings);
+        share.put(pooled.mean(model.forward(pooled.mask, pooled.rows())), embeddings);
       }
     }
   }
@@ -242,17 +242,17 @@ final class GradCache {
 
     private void contribute(Share share, int number, Consumer<Tensor> embedded) {
       if (!share.isEmpty()) {
-        Markers markers = new Markers(share.prompts());
+        PooledRows pooled = new PooledRows(share.prompts());
         dropping(
             key(dropoutKey, number),
             () ->
                 model.differentiate(
-                    markers.mask,
-                    markers.rows(),
+                    pooled.mask,
+                    pooled.rows(),
                     recompute,
                     (hidden, head) -> {
-                      embedded.accept(markers.mean(hidden));
-                      return markers.backward(share.of(gradient), hidden.scalar_type().intern());
+                      embedded.accept(pooled.mean(hidden));
+                      return pooled.backward(share.of(gradient), hidden.scalar_type().intern());
                     },
                     gradients.contributor(number)));
       }

@@ -249,7 +249,7 @@ class GradCacheTest {
         NoGradGuard noGrad = new NoGradGuard();
         TensorScope scope = new TensorScope();
         Lanes lanes = new Lanes(2)) {
-      Markers all = new Markers(PAIRS.all());
+      PooledRows all = new PooledRows(PAIRS.all());
       float[] direct = Tensors.toFloats(all.mean(model.forward(all.mask, all.rows())));
       for (int subBatch : new int[] {0, 1, 3}) {
         GradCache cache = new GradCache(model, lanes, false, subBatch);
@@ -286,7 +286,7 @@ class GradCacheTest {
   void promptsOfBothModesAndSubBatchesBelowNothingAreRefused() {
     try (TrainedModel model = model(false, 0);
         Lanes lanes = new Lanes(1)) {
-      assertThatThrownBy(() -> new Markers(TinyLlama.joint(1, 3)))
+      assertThatThrownBy(() -> new PooledRows(TinyLlama.joint(1, 3)))
           .isInstanceOf(IllegalArgumentException.class)
           .hasMessageContaining("one mode");
       assertThatThrownBy(() -> new GradCache(model, lanes, false, -1))

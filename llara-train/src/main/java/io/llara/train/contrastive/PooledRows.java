@@ -16,22 +16,22 @@ import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
- * The rows of a packed batch that are averaged, and to which prompt each belongs: the mean of the
- * markers' hidden states in float32, not normalised. Immutable.
+ * The rows of a packed batch that are pooled, and to which prompt each belongs: their mean in
+ * float32, one row where the last token is pooled, not normalised. Immutable.
  */
-final class Markers {
+final class PooledRows {
   final AttentionMask mask;
   private final List<Integer> rows = new ArrayList<>();
   private final List<Integer> owners = new ArrayList<>();
   private final float[] shares;
 
-  Markers(List<Prompt> prompts) {
+  PooledRows(List<Prompt> prompts) {
     mask = AttentionMaskFactory.create(prompts, Layout.packed());
     shares = new float[prompts.size()];
     for (int i = 0; i < shares.length; i++) {
       for (Mode mode : Mode.values()) {
-        TokenRange markers = mask.pooled(i, mode);
-        for (int row = markers.begin(); row < markers.end(); row++) {
+        TokenRange pooled = mask.pooled(i, mode);
+        for (int row = pooled.begin(); row < pooled.end(); row++) {
           rows.add(row);
           owners.add(i);
         }
