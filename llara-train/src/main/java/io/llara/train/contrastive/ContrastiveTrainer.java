@@ -147,28 +147,29 @@ public final class ContrastiveTrainer implements Trainer {
         Math.max(options.prompts().queryMaxTokens(), options.prompts().passageMaxTokens());
     try (BaseModel base = new BaseModel(options.run(), maxTokens)) {
       ContrastiveData data = new ContrastiveData(options, base);
-      Examples<TrainingPair, PairExample> examples = data.examples();
-      RunDirectory directory =
-          RunDirectory.claim(options.run(), options.deciding(data.template()), examples::count);
-      if (directory.finished().isPresent()) {
-        return directory.finished().get();
-      }
-      try (examples;
-          Workers workers = Workers.start(options.run().compute());
-          TrainedModel model = base.load(Optional.of(data.template()), false);
-          TrainingLoop<PairExample> loop =
-              new TrainingLoop<>(directory, model, examples, objective(model, workers), workers)) {
-        // On a lane: they have nothing else to do between steps.
-        Consumer<Path> writeModel =
-            dir -> workers.lanes().run(() -> base.write(model, dir, data.trainedWith()));
-        StepHook hook =
-            options.refresh().isEmpty()
-                ? StepHook.NONE
-                : new Refreshes(options, data, examples, workers.communicator(), writeModel);
-        return loop.run(
-            hook,
-            () -> stopRequested || Thread.currentThread().isInterrupted(),
-            () -> write(base, model, data));
+      try (Examples<TrainingPair, PairExample> examples = data.examples();
+          RunDirectory directory =
+              RunDirectory.claim(options.run(), options.deciding(data.template()), examples::count)) {
+        Optional<TrainingResult> finished = directory.finished();
+        if (finished.isPresent()) {
+          return finished.get();
+        }
+        try (Workers workers = Workers.start(options.run().compute());
+            TrainedModel model = base.load(Optional.of(data.template()), false);
+            TrainingLoop<PairExample> loop =
+                new TrainingLoop<>(directory, model, examples, objective(model, workers), workers)) {
+          // On a lane: they have nothing else to do between steps.
+          Consumer<Path> writeModel =
+              dir -> workers.lanes().run(() -> base.write(model, dir, data.trainedWith()));
+          StepHook hook =
+              options.refresh().isEmpty()
+                  ? StepHook.NONE
+                  : new Refreshes(options, data, examples, workers.communicator(), writeModel);
+          return loop.run(
+              hook,
+              () -> stopRequested || Thread.currentThread().isInterrupted(),
+              () -> write(base, model, data));
+        }
       }
     }
   }

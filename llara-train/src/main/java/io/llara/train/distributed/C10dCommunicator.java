@@ -181,7 +181,7 @@ final class C10dCommunicator implements Communicator {
       return;
     }
     nextLauncherCheck = now + LAUNCHER_CHECK_NANOS;
-    long launcher = world.launcher().getAsLong();
+    long launcher = world.launcher().get().process();
     boolean alive = ProcessHandle.of(launcher).map(ProcessHandle::isAlive).orElse(false);
     if (!alive || !parent.equals(parent())) {
       broken =

@@ -6,11 +6,14 @@ import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.SocketException;
 import java.net.UnknownHostException;
+import java.nio.file.Path;
 import java.time.Duration;
+import java.util.Optional;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.javacpp.chrono.Milliseconds;
+import org.bytedeco.pytorch.FileStore;
 import org.bytedeco.pytorch.PrefixStore;
 import org.bytedeco.pytorch.ProcessGroupGloo;
 import org.bytedeco.pytorch.Store;
@@ -20,7 +23,10 @@ import org.bytedeco.pytorch.TCPStoreOptions;
 
 /**
  * Forms a process group over Gloo: the ranks find each other through c10d's key-value store on the
- * master's port, then talk over TCP connections from each to each.
+ * master's port, or in a file if they were started on one machine, then talk over TCP connections
+ * from each to each. A store on a port listens on every interface of the machine, connections on
+ * the one that the master's network is on: with a file and a master of 127.0.0.1 no other machine
+ * can connect.
  */
 final class GlooGroup {
   /** Names the network interface to use, as everywhere with Gloo. */
@@ -92,6 +98,10 @@ final class GlooGroup {
   }
 
   private static Store store(WorldSettings world, Duration timeout) {
+    Optional<Path> file = world.launcher().flatMap(WorldSettings.Launcher::store);
+    if (file.isPresent()) {
+      return new FileStore(file.get().toString(), world.worldSize());
+    }
     boolean agent = world.agentAttempt().isPresent();
     TCPStoreOptions options =
         new TCPStoreOptions()

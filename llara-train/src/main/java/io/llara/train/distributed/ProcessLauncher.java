@@ -2,10 +2,11 @@ package io.llara.train.distributed;
 
 import com.google.common.base.Preconditions;
 import com.google.common.util.concurrent.Uninterruptibles;
+import io.llara.io.TemporaryPath;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStreamReader;
-import java.net.ServerSocket;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -13,7 +14,6 @@ import java.util.Map;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.LinkedBlockingQueue;
-import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeoutException;
 import java.util.function.Consumer;
 
@@ -21,8 +21,9 @@ import java.util.function.Consumer;
  * Starts the ranks of a group on this machine, as {@code torchrun} would, and watches over them.
  *
  * <p>Every rank finds its place in {@code RANK}, {@code LOCAL_RANK}, {@code WORLD_SIZE}, {@code
- * LOCAL_WORLD_SIZE}, {@code MASTER_ADDR} (127.0.0.1) and {@code MASTER_PORT} (a free one), which
- * {@link WorldSettings#from} reads:
+ * LOCAL_WORLD_SIZE}, {@code MASTER_ADDR} (127.0.0.1), {@code MASTER_PORT} and {@code LLARA_STORE},
+ * a file that only this user can read, which {@link WorldSettings#from} reads; no other machine can
+ * connect to them:
  *
  * <pre>{@code
  * Optional<WorldSettings> world = WorldSettings.from(System.getenv());
@@ -38,12 +39,8 @@ import java.util.function.Consumer;
  */
 public final class ProcessLauncher {
   private static final String HOST = "127.0.0.1";
-  private static final int FIRST_PORT = 20_000;
-
-  /** Systems hand out ports from here on (Linux) or later to outgoing connections. */
-  private static final int END_PORT = 32_768;
-
-  private static final int PORT_ATTEMPTS = 100;
+  /** Nobody listens there: the ranks find each other through a file. */
+  private static final int PORT = 29_500;
 
   /**
    * c10d looks up the name of each address it meets, for its log. A name server that does not
@@ -118,10 +115,9 @@ public final class ProcessLauncher {
     ProcessLauncher launcher = new ProcessLauncher(processes, grace, lines);
     Thread hook = new Thread(launcher::endAll, "llara-end-ranks");
     Runtime.getRuntime().addShutdownHook(hook);
-    try {
-      int port = freePort();
+    try (TemporaryPath meeting = TemporaryPath.folder("llara-ranks")) {
       for (int rank = 0; rank < processes; rank++) {
-        launcher.start(command, rank, port);
+        launcher.start(command, rank, meeting.path().resolve("store"));
       }
       return launcher.await();
     } finally {
@@ -148,25 +144,7 @@ public final class ProcessLauncher {
     }
   }
 
-  /**
-   * Returns a port that is free now and that no outgoing connection takes until rank 0 listens
-   * there.
-   */
-  private static int freePort() {
-    for (int i = 0; i < PORT_ATTEMPTS; i++) {
-      int port = ThreadLocalRandom.current().nextInt(FIRST_PORT, END_PORT);
-      try (ServerSocket socket = new ServerSocket(port)) {
-        return socket.getLocalPort();
-      } catch (IOException e) {
-        // Taken: the next one.
-      }
-    }
-    throw new DistributedException(
-        "%d ports from %d to %d were tried and none is free"
-            .formatted(PORT_ATTEMPTS, FIRST_PORT, END_PORT - 1));
-  }
-
-  private synchronized void start(List<String> command, int number, int port) {
+  private synchronized void start(List<String> command, int number, Path store) {
     if (ending) {
       return;
     }
@@ -181,8 +159,9 @@ public final class ProcessLauncher {
     environment.put(WorldSettings.WORLD_SIZE, Integer.toString(count));
     environment.put(WorldSettings.LOCAL_WORLD_SIZE, Integer.toString(count));
     environment.put(WorldSettings.MASTER_ADDR, HOST);
-    environment.put(WorldSettings.MASTER_PORT, Integer.toString(port));
+    environment.put(WorldSettings.MASTER_PORT, Integer.toString(PORT));
     environment.put(WorldSettings.LAUNCHER, Long.toString(ProcessHandle.current().pid()));
+    environment.put(WorldSettings.STORE, store.toString());
     environment.remove(WorldSettings.USE_AGENT_STORE);
     environment.putIfAbsent(RESOLVER_OPTIONS, ONE_SECOND);
     try {

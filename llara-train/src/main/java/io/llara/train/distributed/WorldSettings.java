@@ -2,12 +2,12 @@ package io.llara.train.distributed;
 
 import com.google.common.base.Strings;
 import io.llara.LlaraException;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
-import java.util.OptionalLong;
 
 /**
  * The place of this process in a group of processes that train together, as {@code torchrun} sets
@@ -22,8 +22,7 @@ import java.util.OptionalLong;
  * @param agentAttempt present if the program that started the processes holds the store open itself
  *     ({@code TORCHELASTIC_USE_AGENT_STORE}): how often it has started them again before; absent if
  *     rank 0 does
- * @param launcher process id of the {@link ProcessLauncher} that started this process; when that
- *     has ended, so must this
+ * @param launcher the {@link ProcessLauncher} that started this process, if one did
  */
 public record WorldSettings(
     int rank,
@@ -32,7 +31,16 @@ public record WorldSettings(
     String masterAddress,
     int masterPort,
     OptionalInt agentAttempt,
-    OptionalLong launcher) {
+    Optional<Launcher> launcher) {
+
+  /**
+   * Who started the processes of a group on this machine.
+   *
+   * @param process its process id; when that has ended, so must the others
+   * @param store the file that the processes find each other through, so that nothing listens for
+   *     them; without one they meet at the master's port
+   */
+  public record Launcher(long process, Optional<Path> store) {}
 
   static final String RANK = "RANK";
   static final String WORLD_SIZE = "WORLD_SIZE";
@@ -41,6 +49,7 @@ public record WorldSettings(
   static final String MASTER_ADDR = "MASTER_ADDR";
   static final String MASTER_PORT = "MASTER_PORT";
   static final String LAUNCHER = "LLARA_LAUNCHER";
+  static final String STORE = "LLARA_STORE";
   static final String USE_AGENT_STORE = "TORCHELASTIC_USE_AGENT_STORE";
   static final String RESTART_COUNT = "TORCHELASTIC_RESTART_COUNT";
 
@@ -88,7 +97,7 @@ public record WorldSettings(
         masterAddress,
         masterPort,
         OptionalInt.empty(),
-        OptionalLong.empty());
+        Optional.empty());
   }
 
   /**
@@ -133,8 +142,13 @@ public record WorldSettings(
           Boolean.parseBoolean(value(USE_AGENT_STORE))
               ? OptionalInt.of(number(RESTART_COUNT))
               : OptionalInt.empty();
-      OptionalLong launcher =
-          value(LAUNCHER).isEmpty() ? OptionalLong.empty() : OptionalLong.of(number(LAUNCHER));
+      Optional<Launcher> launcher =
+          value(LAUNCHER).isEmpty()
+              ? Optional.empty()
+              : Optional.of(
+                  new Launcher(
+                      number(LAUNCHER),
+                      Optional.of(value(STORE)).filter(path -> !path.isEmpty()).map(Path::of)));
       if (!problems.isEmpty()) {
         throw new IllegalArgumentException(String.join("; ", problems));
       }

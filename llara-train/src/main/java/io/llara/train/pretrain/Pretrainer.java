@@ -19,6 +19,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -113,21 +114,22 @@ public final class Pretrainer implements Trainer {
   public TrainingResult run() {
     try (BaseModel base = new BaseModel(options.run(), options.texts().maxTokens())) {
       AdaptationData data = new AdaptationData(options, base);
-      Examples<TrainingText, TextExample> examples = data.examples();
-      RunDirectory directory =
-          RunDirectory.claim(options.run(), options.deciding(), examples::count);
-      if (directory.finished().isPresent()) {
-        return directory.finished().get();
-      }
-      try (examples;
-          Workers workers = Workers.start(options.run().compute());
-          TrainedModel model = base.load(options.recipe().template(), true);
-          TrainingLoop<TextExample> loop =
-              new TrainingLoop<>(directory, model, examples, objective(model, workers), workers)) {
-        return loop.run(
-            StepHook.NONE,
-            () -> stopRequested || Thread.currentThread().isInterrupted(),
-            () -> base.write(model, directory.path(), data.trainedWith()));
+      try (Examples<TrainingText, TextExample> examples = data.examples();
+          RunDirectory directory =
+              RunDirectory.claim(options.run(), options.deciding(), examples::count)) {
+        Optional<TrainingResult> finished = directory.finished();
+        if (finished.isPresent()) {
+          return finished.get();
+        }
+        try (Workers workers = Workers.start(options.run().compute());
+            TrainedModel model = base.load(options.recipe().template(), true);
+            TrainingLoop<TextExample> loop =
+                new TrainingLoop<>(directory, model, examples, objective(model, workers), workers)) {
+          return loop.run(
+              StepHook.NONE,
+              () -> stopRequested || Thread.currentThread().isInterrupted(),
+              () -> base.write(model, directory.path(), data.trainedWith()));
+        }
       }
     }
   }

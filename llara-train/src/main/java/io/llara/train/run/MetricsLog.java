@@ -137,20 +137,32 @@ public final class MetricsLog implements AutoCloseable {
    * there.
    *
    * @param lastStep the last step that stays
-   * @throws LlaraException as {@link #read}, or if the file cannot be written
+   * @param everyStep whether there must be a line for each step up to that one; if the file was
+   *     deleted, for each step since
+   * @throws LlaraException as {@link #read}, or if lines are missing, or the file cannot be written
    */
-  public static void cutBack(Path file, long lastStep) {
+  public static void cutBack(Path file, long lastStep, boolean everyStep) {
     if (!Files.exists(file)) {
       return;
     }
     StringBuilder kept = new StringBuilder();
+    long[] last = {0};
     read(
         file,
         line -> {
-          if (line.requiredLong(STEP) <= lastStep) {
+          long step = line.requiredLong(STEP);
+          if (step <= lastStep) {
+            if (everyStep && last[0] > 0 && step != last[0] + 1) {
+              throw incomplete(file, "step %d follows step %d".formatted(step, last[0]));
+            }
+            last[0] = step;
             kept.append(StrictJson.compact(line.json())).append('\n');
           }
         });
+    if (everyStep && last[0] < lastStep) {
+      throw incomplete(
+          file, "ends with step %d; the run is at step %d".formatted(last[0], lastStep));
+    }
     byte[] bytes = kept.toString().getBytes(StandardCharsets.UTF_8);
     try {
       if (Files.size(file) != bytes.length) {
@@ -159,6 +171,12 @@ public final class MetricsLog implements AutoCloseable {
     } catch (IOException e) {
       throw new LlaraException("%s: cannot be cut back: %s".formatted(file, e), e);
     }
+  }
+
+  private static LlaraException incomplete(Path file, String problem) {
+    return new LlaraException(
+        "%s: lines are missing: %s; restore the file, or delete it to go on without the earlier ones"
+            .formatted(file, problem));
   }
 
   private static void requireFinite(String path, JsonElement element) {

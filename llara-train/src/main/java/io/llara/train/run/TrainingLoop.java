@@ -277,9 +277,9 @@ public final class TrainingLoop<E extends TrainingExample> implements AutoClosea
   }
 
   private void cutBackRecords() {
-    MetricsLog.cutBack(directory.path().resolve(METRICS), step);
+    MetricsLog.cutBack(directory.path().resolve(METRICS), step, true);
     // The one before the first step is made again if that is where it begins.
-    MetricsLog.cutBack(directory.path().resolve(EVALUATIONS), step == 0 ? -1 : step);
+    MetricsLog.cutBack(directory.path().resolve(EVALUATIONS), step == 0 ? -1 : step, false);
   }
 
   @Override

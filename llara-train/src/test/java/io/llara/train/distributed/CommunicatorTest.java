@@ -15,8 +15,8 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 import java.util.OptionalInt;
-import java.util.OptionalLong;
 import java.util.Random;
 import org.bytedeco.pytorch.Tensor;
 import org.junit.jupiter.api.Test;
@@ -322,7 +322,8 @@ class CommunicatorTest {
     int port = Group.freePort();
     WorldSettings world =
         new WorldSettings(
-            0, 2, 0, "127.0.0.1", port, OptionalInt.empty(), OptionalLong.of(gone.pid()));
+            0, 2, 0, "127.0.0.1", port, OptionalInt.empty(),
+            Optional.of(new WorldSettings.Launcher(gone.pid(), Optional.empty())));
     Thread other =
         new Thread(
             () -> {

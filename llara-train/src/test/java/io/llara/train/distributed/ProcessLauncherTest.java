@@ -32,16 +32,16 @@ class ProcessLauncherTest {
   void everyRankLearnsItsPlace() throws Exception {
     String script =
         "[ $RANK = 0 ] || echo $RANK $LOCAL_RANK $WORLD_SIZE $LOCAL_WORLD_SIZE $MASTER_ADDR"
-            + " $MASTER_PORT $LLARA_LAUNCHER";
+            + " $LLARA_LAUNCHER $LLARA_STORE";
     assertThat(run(3, script)).isZero();
     assertThat(lines).hasSize(2);
-    String port = lines.get(0).split(" ")[7];
+    String store = lines.get(0).split(" ")[8];
     long self = ProcessHandle.current().pid();
-    assertThat(Integer.parseInt(port)).isBetween(1024, 65535);
+    assertThat(Path.of(store).getParent()).doesNotExist(); // Not any more.
     assertThat(lines)
         .containsExactlyInAnyOrder(
-            "[rank 1] 1 1 3 3 127.0.0.1 " + port + " " + self,
-            "[rank 2] 2 2 3 3 127.0.0.1 " + port + " " + self);
+            "[rank 1] 1 1 3 3 127.0.0.1 " + self + " " + store,
+            "[rank 2] 2 2 3 3 127.0.0.1 " + self + " " + store);
   }
 
   @Test

@@ -3,9 +3,14 @@ package io.llara.train.distributed;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.HashSet;
 import java.util.List;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.stream.Stream;
 
 /**
  * A program as a command would be: started plainly it starts its ranks, started as a rank it works.
@@ -34,6 +39,7 @@ final class RankProgram {
           System.out.println("arguments " + List.of(arguments));
           System.out.println("sum " + communicator.allReduce(rank + 1)[0]);
         }
+        case "listen" -> System.out.println("listening " + listening());
         case "leave" -> work(communicator, notes, rank == 1 ? 5 : Integer.MAX_VALUE);
         case "work" -> work(communicator, notes, Integer.MAX_VALUE);
         default -> throw new IllegalArgumentException(arguments[0]);
@@ -42,6 +48,30 @@ final class RankProgram {
       note(notes, "lost-" + rank, e.getMessage());
       System.exit(3);
     }
+  }
+
+  /** Returns the local addresses, in hexadecimal, that this process accepts connections at. */
+  private static Set<String> listening() throws IOException {
+    Set<String> sockets = new HashSet<>();
+    try (Stream<Path> files = Files.list(Path.of("/proc/self/fd"))) {
+      for (Path file : files.toList()) {
+        try {
+          sockets.add(Files.readSymbolicLink(file).toString());
+        } catch (NoSuchFileException e) {
+          // That of the listing.
+        }
+      }
+    }
+    Set<String> addresses = new TreeSet<>();
+    for (String table : List.of("tcp", "tcp6")) {
+      for (String line : Files.readAllLines(Path.of("/proc/self/net/" + table))) {
+        String[] columns = line.strip().split("\\s+");
+        if (columns[3].equals("0A") && sockets.contains("socket:[" + columns[9] + "]")) {
+          addresses.add(columns[1].replaceFirst(":.*", ""));
+        }
+      }
+    }
+    return addresses;
   }
 
   /** Sums on and on, like the steps of a training run. */

@@ -16,6 +16,8 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.condition.EnabledOnOs;
+import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
 
 /** Real JVMs: a launcher, its ranks, and what happens when one of them dies. */
@@ -52,6 +54,16 @@ class RankProgramTest {
     String arguments = "arguments [sum, 2, " + notes + ", two words, , --x=*'\"]";
     assertThat(printed().lines())
         .contains(arguments, "[rank 1] " + arguments, "sum 3.0", "[rank 1] sum 3.0");
+  }
+
+  @Test
+  @EnabledOnOs(OS.LINUX)
+  void noOtherMachineCanConnectToTheRanks() throws Exception {
+    start("listen", 2);
+    assertThat(exitCode(PATIENCE)).as(printed()).isZero();
+    // 127.0.0.1, low byte first.
+    assertThat(printed().lines())
+        .containsExactlyInAnyOrder("listening [0100007F]", "[rank 1] listening [0100007F]");
   }
 
   @Test

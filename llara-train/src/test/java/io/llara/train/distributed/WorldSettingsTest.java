@@ -5,10 +5,11 @@ import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.llara.LlaraException;
+import java.nio.file.Path;
 import java.util.HashMap;
 import java.util.Map;
+import java.util.Optional;
 import java.util.OptionalInt;
-import java.util.OptionalLong;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -80,9 +81,11 @@ class WorldSettingsTest {
     environment.put("TORCHELASTIC_USE_AGENT_STORE", "True");
     environment.put("TORCHELASTIC_RESTART_COUNT", "3");
     environment.put("LLARA_LAUNCHER", "4711");
+    environment.put("LLARA_STORE", "/tmp/store");
     WorldSettings world = WorldSettings.from(environment).orElseThrow();
     assertThat(world.agentAttempt()).isEqualTo(OptionalInt.of(3));
-    assertThat(world.launcher()).isEqualTo(OptionalLong.of(4711));
+    assertThat(world.launcher())
+        .contains(new WorldSettings.Launcher(4711, Optional.of(Path.of("/tmp/store"))));
 
     environment.put("TORCHELASTIC_USE_AGENT_STORE", "False");
     assertThat(WorldSettings.from(environment).orElseThrow().agentAttempt()).isEmpty();

@@ -91,14 +91,14 @@ class MetricsLogTest {
     }
     String kept = String.join("\n", Files.readAllLines(file).subList(0, 3)) + "\n";
     Files.writeString(file, Files.readString(file) + "{\"step\":6,\"lo");
-    MetricsLog.cutBack(file, 3);
+    MetricsLog.cutBack(file, 3, false);
     assertThat(file).hasContent(kept);
     assertThat(dir.toFile().list()).containsExactly("metrics.jsonl");
     try (MetricsLog log = new MetricsLog(file)) {
       log.append(line(4, 4));
     }
     assertThat(Files.readAllLines(file)).hasSize(4);
-    MetricsLog.cutBack(file, 0);
+    MetricsLog.cutBack(file, 0, false);
     assertThat(file).isEmptyFile();
   }
 
@@ -111,38 +111,64 @@ class MetricsLogTest {
       byte[] bytes = Arrays.copyOf(good, good.length + tail.length);
       System.arraycopy(tail, 0, bytes, good.length, tail.length);
       Files.write(file, bytes);
-      MetricsLog.cutBack(file, 10);
+      MetricsLog.cutBack(file, 10, false);
       assertThat(Files.readAllBytes(file)).as(torn).isEqualTo(good);
     }
     // Half of a character.
     byte[] bytes = Arrays.copyOf(good, good.length + 1);
     bytes[good.length] = (byte) 0xC3;
     Files.write(file, bytes);
-    MetricsLog.cutBack(file, 10);
+    MetricsLog.cutBack(file, 10, false);
     assertThat(Files.readAllBytes(file)).isEqualTo(good);
   }
 
   @Test
   void aWholeLastLineWithoutItsEndStays() throws IOException {
     Files.writeString(file, "{\"step\":1}\n{\"step\":2}");
-    MetricsLog.cutBack(file, 2);
+    MetricsLog.cutBack(file, 2, false);
     assertThat(Files.readString(file)).isEqualTo("{\"step\":1}\n{\"step\":2}\n");
   }
 
   @Test
   void aFileWithNothingToDropIsLeftAlone() throws IOException {
-    MetricsLog.cutBack(file, 3);
+    MetricsLog.cutBack(file, 3, false);
     assertThat(file).doesNotExist();
     Files.writeString(file, "{\"step\":1}\n");
     Object before = Files.readAttributes(file, BasicFileAttributes.class).fileKey();
-    MetricsLog.cutBack(file, 1);
+    MetricsLog.cutBack(file, 1, false);
     assertThat(Files.readAttributes(file, BasicFileAttributes.class).fileKey()).isEqualTo(before);
+  }
+
+  @Test
+  void missingLinesAreNamedWhereThereMustBeOneForEachStep() throws IOException {
+    String advice = "; restore the file, or delete it to go on without the earlier ones";
+    for (String line : List.of("{\"step\":1}\n{\"step\":3}\n", "{\"step\":1}\n{\"step\":1}\n")) {
+      Files.writeString(file, line);
+      assertThatThrownBy(() -> MetricsLog.cutBack(file, 3, true))
+          .isInstanceOf(LlaraException.class)
+          .hasMessageStartingWith(file + ": lines are missing: step ")
+          .hasMessageEndingWith(" follows step 1" + advice);
+    }
+    for (String shortened : List.of("", "{\"step\":1}\n{\"step\":2}\n{\"st")) {
+      Files.writeString(file, shortened);
+      assertThatThrownBy(() -> MetricsLog.cutBack(file, 3, true))
+          .isInstanceOf(LlaraException.class)
+          .hasMessageContaining("; the run is at step 3" + advice);
+      assertThat(file).hasContent(shortened);
+    }
+    // As it goes on after the file was deleted.
+    Files.writeString(file, "{\"step\":4}\n{\"step\":5}\n{\"step\":6}\n");
+    MetricsLog.cutBack(file, 5, true);
+    assertThat(file).hasContent("{\"step\":4}\n{\"step\":5}\n");
+    Files.delete(file);
+    MetricsLog.cutBack(file, 5, true);
+    assertThat(file).doesNotExist();
   }
 
   @Test
   void aBadLineBeforeTheLastIsNamed() throws IOException {
     Files.writeString(file, "{\"step\":1}\n{\"loss\":1}\n{\"step\":3}\n");
-    assertThatThrownBy(() -> MetricsLog.cutBack(file, 3))
+    assertThatThrownBy(() -> MetricsLog.cutBack(file, 3, false))
         .isInstanceOf(LlaraException.class)
         .hasMessage(file + ":2: key 'step' is missing; expected a whole number");
   }

@@ -1,7 +1,9 @@
 package io.llara.train.testing;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import io.llara.LlaraException;
 import io.llara.train.StepReport;
 import io.llara.train.TrainingListener;
 import io.llara.train.run.RunBuilder;
@@ -110,10 +112,49 @@ public abstract class KilledRunContract {
     }
   }
 
+  @Test
+  void aSecondProcessIsRefusedWhileOneTrains() throws Exception {
+    Path out = dir.resolve("out");
+    Process process = start(1, out);
+    try {
+      awaitStep(1, out, process);
+      assertThatThrownBy(() -> TrainingRuns.complete(builder(model, data, out)))
+          .isInstanceOf(LlaraException.class)
+          .hasMessageStartingWith(out + ": another process is training there");
+      assertThat(process.isAlive()).isTrue();
+    } finally {
+      process.destroyForcibly().waitFor();
+    }
+    TrainingRuns.complete(builder(model, data, out));
+    assertThat(TrainingRuns.metrics(out)).isEqualTo(TrainingRuns.metrics(unbroken));
+  }
+
   private void killAt(int step, int delayMicros, Path out) throws Exception {
-    Path output = dir.resolve("output.txt");
-    Process process =
-        new ProcessBuilder(
+    Process process = start(step + 3, out); // A late kill is still one in the middle.
+    try {
+      awaitStep(step, out, process);
+      TimeUnit.MICROSECONDS.sleep(delayMicros);
+    } finally {
+      // SIGKILL: no hook runs, nothing is closed.
+      process.destroyForcibly().waitFor();
+    }
+    assertThat(process.exitValue()).isNotZero();
+  }
+
+  private void awaitStep(int step, Path out, Process process) throws Exception {
+    long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(120);
+    while (lines(out.resolve("metrics.jsonl")) < step) {
+      assertThat(process.isAlive())
+          .as("runs; printed: %s", Files.readString(dir.resolve("output.txt")))
+          .isTrue();
+      assertThat(System.nanoTime()).isLessThan(deadline);
+      Thread.sleep(1);
+    }
+  }
+
+  /** Starts a process that trains up to a step and then waits to be killed. */
+  private Process start(int last, Path out) throws IOException {
+    return new ProcessBuilder(
                 Path.of(System.getProperty("java.home"), "bin", "java").toString(),
                 "-Xmx256m",
                 "-cp",
@@ -123,24 +164,10 @@ public abstract class KilledRunContract {
                 model.toString(),
                 data.toString(),
                 out.toString(),
-                // A late kill is still one in the middle.
-                String.valueOf(step + 3))
+                String.valueOf(last))
             .redirectErrorStream(true)
-            .redirectOutput(output.toFile())
+            .redirectOutput(dir.resolve("output.txt").toFile())
             .start();
-    try {
-      long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(120);
-      while (lines(out.resolve("metrics.jsonl")) < step) {
-        assertThat(process.isAlive()).as("runs; printed: %s", Files.readString(output)).isTrue();
-        assertThat(System.nanoTime()).isLessThan(deadline);
-        Thread.sleep(1);
-      }
-      TimeUnit.MICROSECONDS.sleep(delayMicros);
-    } finally {
-      // SIGKILL: no hook runs, nothing is closed.
-      process.destroyForcibly().waitFor();
-    }
-    assertThat(process.exitValue()).isNotZero();
   }
 
   private static long lines(Path file) throws IOException {

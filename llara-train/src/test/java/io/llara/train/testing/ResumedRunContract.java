@@ -1,7 +1,14 @@
 package io.llara.train.testing;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.catchThrowable;
 
+import org.assertj.core.api.InstanceOfAssertFactories;
+import java.util.Arrays;
+import io.llara.testing.Directories;
+import io.llara.io.TemporaryPath;
+import io.llara.LlaraException;
 import com.google.common.util.concurrent.Uninterruptibles;
 import io.llara.train.RunInfo;
 import io.llara.train.StepReport;
@@ -217,6 +224,91 @@ public abstract class ResumedRunContract {
     assertThat(again).isEqualTo(new TrainingResult(Outcome.ALREADY_COMPLETE, 9, out));
     assertThat(started).isEmpty();
     assertThat(stamps(out)).isEqualTo(before);
+  }
+
+  @Test
+  void aCompleteRunWhoseModelIsDamagedWritesItAgain() throws IOException {
+    Path out = dir.resolve("out");
+    TrainingRuns.complete(builder(false, out));
+    Path weights = out.resolve("model.safetensors");
+    Files.write(weights, Arrays.copyOf(Files.readAllBytes(weights), 1000));
+    assertThat(TrainingRuns.complete(builder(false, out)).outcome()).isEqualTo(Outcome.COMPLETED);
+    assertLikeUnbroken(false, out);
+    Files.delete(out.resolve("config.json"));
+    TemporaryPath.delete(out.resolve("checkpoints"));
+    assertThatThrownBy(() -> TrainingRuns.complete(builder(false, out)))
+        .isInstanceOf(LlaraException.class)
+        .hasMessageStartingWith(out + ": the run was complete after 9 steps, but its model is damaged")
+        .hasMessageContaining("config.json");
+  }
+
+  @Test
+  void aRunDoesNotGoOnWithOtherWeights() throws IOException {
+    Path own = Directories.copy(model, dir.resolve("model"));
+    Path out = dir.resolve("out");
+    TrainingRuns.stopAfter(3, builder(false, own, data, out));
+    Path weights = own.resolve("model.safetensors");
+    byte[] before = Files.readAllBytes(weights);
+    byte[] bytes = before.clone();
+    bytes[bytes.length - 100] ^= 1;
+    Files.write(weights, bytes);
+    assertThatThrownBy(() -> TrainingRuns.complete(builder(false, own, data, out)))
+        .isInstanceOf(LlaraException.class)
+        .hasMessageStartingWith(out + ": the files of the model " + own + " are not those");
+    Files.write(weights, before);
+    TrainingRuns.complete(builder(false, own, data, out));
+    assertLikeUnbroken(false, out);
+  }
+
+  /** As releases before wrote it. */
+  @Test
+  void aRunWithoutTheContentOfItsModelGoesOn() throws IOException {
+    Path out = dir.resolve("out");
+    TrainingRuns.stopAfter(3, builder(true, out));
+    Path run = out.resolve("run.json");
+    String without = Files.readString(run).replaceFirst(",\\s*\"model content\": \"[0-9a-f]{64}\"", "");
+    assertThat(without).isNotEqualTo(Files.readString(run));
+    Files.writeString(run, without);
+    TrainingRuns.complete(builder(true, out));
+    assertLikeUnbroken(true, out);
+  }
+
+  @Test
+  void missingLossesAreNoticed() throws IOException {
+    Path out = dir.resolve("out");
+    TrainingRuns.stopAfter(5, builder(false, out));
+    Path metrics = out.resolve("metrics.jsonl");
+    List<String> lines = Files.readAllLines(metrics);
+    Files.write(metrics, lines.subList(0, 3));
+    assertThatThrownBy(() -> TrainingRuns.complete(builder(false, out)))
+        .isInstanceOf(LlaraException.class)
+        .hasMessageStartingWith(metrics + ": lines are missing: ends with step 3; the run is at step 5");
+    Files.delete(metrics);
+    TrainingRuns.complete(builder(false, out));
+    assertThat(TrainingRuns.values(TrainingRuns.metrics(out), "step"))
+        .containsExactly(6.0, 7.0, 8.0, 9.0);
+  }
+
+  @Test
+  void aDirectoryInUseIsRefused() {
+    Path out = dir.resolve("out");
+    List<Throwable> refused = new ArrayList<>();
+    TrainingListener second =
+        new TrainingListener() {
+          @Override
+          public void step(StepReport report) {
+            if (report.step() == 2) {
+              refused.add(catchThrowable(() -> TrainingRuns.complete(builder(false, out))));
+            }
+          }
+        };
+    TrainingRuns.complete(builder(false, out).listener(second));
+    assertThat(refused)
+        .singleElement()
+        .asInstanceOf(InstanceOfAssertFactories.THROWABLE)
+        .isInstanceOf(LlaraException.class)
+        .hasMessage(out + ": another process is training there; wait for it, or use another directory");
+    assertLikeUnbroken(false, out);
   }
 
   private static Map<Path, Object> stamps(Path dir) throws IOException {
