@@ -54,7 +54,8 @@ public interface Encoder extends AutoCloseable {
   }
 
   /**
-   * Encodes one text.
+   * Encodes one text. Where the modes of queries and passages differ, the mode says which of the two
+   * the text is, and so how long its prompt may be.
    *
    * @return {@code [dimension()]}, of length 1 unless normalisation is off; the caller's own
    * @throws IllegalArgumentException if the text is empty or blank
@@ -66,14 +67,32 @@ public interface Encoder extends AutoCloseable {
    */
   float[] encode(String text, Mode mode);
 
-  /** Encodes a search query: {@link #encode} with {@link Mode#NEXT}. */
+  /** Encodes a search query: {@link #forQueries} in the mode of queries. */
   default float[] encodeQuery(String text) {
-    return encode(text, Mode.NEXT);
+    return forQueries().encode(text, modes().query());
   }
 
-  /** Encodes a passage to be found: {@link #encode} with {@link Mode#SELF}. */
+  /** Encodes a passage to be found: {@link #forPassages} in the mode of passages. */
   default float[] encodePassage(String text) {
-    return encode(text, Mode.SELF);
+    return forPassages().encode(text, modes().passage());
+  }
+
+  /** Returns the modes that queries and passages are embedded in; by default NEXT and SELF. */
+  default TextModes modes() {
+    return TextModes.N2S;
+  }
+
+  /**
+   * Returns this encoder with the maximum length of queries; by default the encoder itself. It need
+   * not be closed and is of no use once this one is.
+   */
+  default Encoder forQueries() {
+    return this;
+  }
+
+  /** Returns this encoder with the maximum length of passages, as {@link #forQueries}. */
+  default Encoder forPassages() {
+    return this;
   }
 
   /**
@@ -182,7 +201,10 @@ public interface Encoder extends AutoCloseable {
     return true;
   }
 
-  /** Returns the longest prompt, in tokens, template included; by default there is no limit. */
+  /**
+   * Returns the longest prompt, in tokens, template included: of queries and passages, where these
+   * differ, the longer one. By default there is no limit.
+   */
   default int maxTokens() {
     return Integer.MAX_VALUE;
   }

@@ -13,6 +13,7 @@ import io.llara.prompt.PromptTemplate;
 import io.llara.tokenize.Tokenizer;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.OptionalInt;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -32,6 +33,9 @@ public final class EncoderBuilder {
   private @Nullable PromptTemplate template;
   private @Nullable String unknownTemplate;
   private @Nullable Integer maxTokens;
+  private @Nullable Integer queryMaxTokens;
+  private @Nullable Integer passageMaxTokens;
+  private @Nullable TextModes modes;
   private @Nullable Integer dimension;
   private @Nullable Boolean normalize;
   private Overflow overflow = Overflow.TRUNCATE;
@@ -76,6 +80,30 @@ public final class EncoderBuilder {
   public EncoderBuilder maxTokens(int tokens) {
     this.maxTokens = tokens;
     engine.maxTokens(tokens);
+    return this;
+  }
+
+  /**
+   * Sets the longest prompt of a query in tokens; by default that of {@link #maxTokens} if it is
+   * set, else what the checkpoint was trained with.
+   */
+  public EncoderBuilder queryMaxTokens(int tokens) {
+    this.queryMaxTokens = tokens;
+    return this;
+  }
+
+  /** Sets the longest prompt of a passage in tokens, as {@link #queryMaxTokens}. */
+  public EncoderBuilder passageMaxTokens(int tokens) {
+    this.passageMaxTokens = tokens;
+    return this;
+  }
+
+  /**
+   * Sets the modes of queries and passages; by default those that the checkpoint was trained with,
+   * else {@link TextModes#N2S}.
+   */
+  public EncoderBuilder modes(TextModes modes) {
+    this.modes = requireNonNull(modes, "modes");
     return this;
   }
 
@@ -159,23 +187,36 @@ public final class EncoderBuilder {
     LlamaConfig config = checkpoint.config();
     @Nullable LlaraJson trained = checkpoint.llaraJson().orElse(null);
     int length = resolveDimension(config);
-    int longest = resolveMaxTokens(config, trained);
+    OptionalInt trainedQuery = trained == null ? OptionalInt.empty() : trained.maxQueryTokens();
+    OptionalInt trainedPassage = trained == null ? OptionalInt.empty() : trained.maxPassageTokens();
+    int query = resolveMaxTokens("query", queryMaxTokens, config, trainedQuery, trainedPassage);
+    int passage =
+        resolveMaxTokens("passage", passageMaxTokens, config, trainedPassage, trainedQuery);
+    int longest = Math.max(query, passage);
     Tokenizer tokenizer = Tokenizer.load(dir);
     try {
       requireFits(tokenizer, config);
       PromptTemplate resolved = resolveTemplate(trained, tokenizer);
       PromptBuilder prompts = PromptBuilder.create(resolved, tokenizer);
-      if (longest < prompts.minimumTokens()) {
+      int shortest = Math.min(query, passage);
+      if (shortest < prompts.minimumTokens()) {
         throw new IllegalArgumentException(
             "maxTokens is %d; the template %s alone needs %d"
-                .formatted(longest, resolved.name(), prompts.minimumTokens()));
+                .formatted(shortest, resolved.name(), prompts.minimumTokens()));
       }
       boolean normalizes = normalize != null ? normalize : trained == null || trained.normalize();
       return new LlamaEncoder(
           tokenizer,
           prompts,
           engine.maxTokens(longest).open(checkpoint),
-          new LlamaEncoder.Settings(resolved, length, normalizes, overflow, progress, listener));
+          new LlamaEncoder.Settings(
+              resolved,
+              length,
+              normalizes,
+              overflow,
+              new LlamaEncoder.Kinds(resolveModes(trained), query, passage),
+              progress,
+              listener));
     } catch (RuntimeException | Error e) {
       tokenizer.close();
       throw e;
@@ -185,6 +226,8 @@ public final class EncoderBuilder {
   private void requireValid() {
     List<String> problems = engine.problems();
     EngineBuilder.requireWithin("dimension", dimension, Integer.MAX_VALUE, problems);
+    EngineBuilder.requireWithin("queryMaxTokens", queryMaxTokens, Integer.MAX_VALUE, problems);
+    EngineBuilder.requireWithin("passageMaxTokens", passageMaxTokens, Integer.MAX_VALUE, problems);
     if (unknownTemplate != null) {
       String known = String.join(", ", PromptTemplate.names());
       problems.add("template is \"" + unknownTemplate + "\"; known are " + known);
@@ -203,26 +246,37 @@ public final class EncoderBuilder {
     return dimension == null ? hidden : dimension;
   }
 
-  private int resolveMaxTokens(LlamaConfig config, @Nullable LlaraJson trained) {
+  private int resolveMaxTokens(
+      String kind,
+      @Nullable Integer own,
+      LlamaConfig config,
+      OptionalInt trained,
+      OptionalInt trainedOther) {
     int positions = config.maxPositionEmbeddings();
     int window = config.slidingWindow().orElse(Integer.MAX_VALUE);
-    if (maxTokens == null) {
-      int wanted =
-          trained == null
-              ? 0
-              : Math.max(trained.maxQueryTokens().orElse(0), trained.maxPassageTokens().orElse(0));
-      return Ints.min(wanted > 0 ? wanted : DEFAULT_MAX_TOKENS, positions, window);
+    @Nullable Integer wanted = own != null ? own : maxTokens;
+    if (wanted == null) {
+      int usual = trained.orElse(trainedOther.orElse(DEFAULT_MAX_TOKENS));
+      return Ints.min(usual, positions, window);
     }
-    if (maxTokens > positions) {
+    String name = own != null ? kind + "MaxTokens" : "maxTokens";
+    if (wanted > positions) {
       throw new IllegalArgumentException(
-          "maxTokens is " + maxTokens + "; the model was made for " + positions + " positions");
+          "%s is %d; the model was made for %d positions".formatted(name, wanted, positions));
     }
-    if (maxTokens > window) {
+    if (wanted > window) {
       throw new UnsupportedModelException(
-          "maxTokens is %d and the model's sliding window %d; supported are prompts up to the window"
-              .formatted(maxTokens, window));
+          "%s is %d and the model's sliding window %d; supported are prompts up to the window"
+              .formatted(name, wanted, window));
     }
-    return maxTokens;
+    return wanted;
+  }
+
+  private TextModes resolveModes(@Nullable LlaraJson trained) {
+    if (modes != null) {
+      return modes;
+    }
+    return trained == null ? TextModes.N2S : trained.modes();
   }
 
   private void requireFits(Tokenizer tokenizer, LlamaConfig config) {

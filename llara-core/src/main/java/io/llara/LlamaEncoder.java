@@ -16,6 +16,7 @@ import java.util.Arrays;
 import java.util.Deque;
 import java.util.Iterator;
 import java.util.List;
+import java.util.Optional;
 import java.util.Spliterator;
 import java.util.Spliterators;
 import java.util.concurrent.CompletableFuture;
@@ -44,10 +45,21 @@ final class LlamaEncoder implements Encoder {
   private final EncodingEngine engine;
   private final Settings settings;
 
-  private final LongAdder texts = new LongAdder();
-  private final LongAdder tokens = new LongAdder();
-  private final LongAdder truncatedTexts = new LongAdder();
-  private final LongAdder truncatedTokens = new LongAdder();
+  private final int maxTokens;
+  private final Counters counters;
+
+  /** With their own maximum lengths; empty in those two themselves. */
+  private final Optional<LlamaEncoder> queries;
+
+  private final Optional<LlamaEncoder> passages;
+
+  /** What all views of an encoder have done. */
+  private static final class Counters {
+    final LongAdder texts = new LongAdder();
+    final LongAdder tokens = new LongAdder();
+    final LongAdder truncatedTexts = new LongAdder();
+    final LongAdder truncatedTokens = new LongAdder();
+  }
 
   /** What the engine need not know. */
   record Settings(
@@ -55,8 +67,12 @@ final class LlamaEncoder implements Encoder {
       int dimension,
       boolean normalize,
       Overflow overflow,
+      Kinds kinds,
       ProgressListener progress,
       @Nullable EncoderListener listener) {}
+
+  /** How queries and passages are embedded: their modes and their longest prompts, in tokens. */
+  record Kinds(TextModes modes, int queryMaxTokens, int passageMaxTokens) {}
 
   /**
    * Prompts that were submitted together.
@@ -77,6 +93,22 @@ final class LlamaEncoder implements Encoder {
     this.prompts = prompts;
     this.engine = engine;
     this.settings = settings;
+    this.maxTokens = engine.maxTokens();
+    this.counters = new Counters();
+    this.queries = Optional.of(new LlamaEncoder(this, settings.kinds().queryMaxTokens()));
+    this.passages = Optional.of(new LlamaEncoder(this, settings.kinds().passageMaxTokens()));
+  }
+
+  /** Views an encoder with another maximum length. */
+  private LlamaEncoder(LlamaEncoder whole, int maxTokens) {
+    this.tokenizer = whole.tokenizer;
+    this.prompts = whole.prompts;
+    this.engine = whole.engine;
+    this.settings = whole.settings;
+    this.maxTokens = maxTokens;
+    this.counters = whole.counters;
+    this.queries = Optional.empty();
+    this.passages = Optional.empty();
   }
 
   @Override
@@ -237,23 +269,32 @@ final class LlamaEncoder implements Encoder {
   private Prompt prompt(String text, @Nullable Mode mode) {
     requireNonNull(text, "text");
     engine.requireOpen();
+    int longest = maxTokens(mode);
     Prompt prompt =
-        mode == null
-            ? prompts.buildJoint(text, maxTokens())
-            : prompts.build(text, mode, maxTokens());
+        mode == null ? prompts.buildJoint(text, longest) : prompts.build(text, mode, longest);
     if (prompt.truncatedTokens() > 0) {
       if (settings.overflow() == Overflow.REFUSE) {
         int length = prompt.textLength() + prompt.truncatedTokens();
         throw new TokenizationException(
             "the text has %d tokens; %d fit into the %d of this encoder beside its prompt"
-                .formatted(length, prompt.textLength(), maxTokens()));
+                .formatted(length, prompt.textLength(), longest));
       }
-      truncatedTexts.increment();
-      truncatedTokens.add(prompt.truncatedTokens());
+      counters.truncatedTexts.increment();
+      counters.truncatedTokens.add(prompt.truncatedTokens());
     }
-    texts.increment();
-    tokens.add(prompt.length());
+    counters.texts.increment();
+    counters.tokens.add(prompt.length());
     return prompt;
+  }
+
+  /** Returns the longest prompt of the kind of texts that a mode is for, if it is for one only. */
+  private int maxTokens(@Nullable Mode mode) {
+    TextModes modes = modes();
+    if (mode == null || modes.query() == modes.passage() || queries.isEmpty()) {
+      return maxTokens;
+    }
+    Kinds kinds = settings.kinds();
+    return mode == modes.query() ? kinds.queryMaxTokens() : kinds.passageMaxTokens();
   }
 
   private List<PooledVectors> await(Window window) {
@@ -327,7 +368,22 @@ final class LlamaEncoder implements Encoder {
 
   @Override
   public int maxTokens() {
-    return engine.maxTokens();
+    return maxTokens;
+  }
+
+  @Override
+  public TextModes modes() {
+    return settings.kinds().modes();
+  }
+
+  @Override
+  public Encoder forQueries() {
+    return queries.orElse(this);
+  }
+
+  @Override
+  public Encoder forPassages() {
+    return passages.orElse(this);
   }
 
   @Override
@@ -353,12 +409,17 @@ final class LlamaEncoder implements Encoder {
   @Override
   public EncoderStatistics statistics() {
     return new EncoderStatistics(
-        texts.sum(), tokens.sum(), truncatedTexts.sum(), truncatedTokens.sum());
+        counters.texts.sum(),
+        counters.tokens.sum(),
+        counters.truncatedTexts.sum(),
+        counters.truncatedTokens.sum());
   }
 
   @Override
   public void close() {
-    engine.close();
-    tokenizer.close();
+    if (queries.isPresent()) {
+      engine.close();
+      tokenizer.close();
+    }
   }
 }

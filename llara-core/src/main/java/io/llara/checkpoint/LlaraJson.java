@@ -5,6 +5,7 @@ import com.google.gson.JsonObject;
 import com.google.gson.JsonParser;
 import io.llara.LlaraException;
 import io.llara.ModelLoadException;
+import io.llara.TextModes;
 import io.llara.UnsupportedModelException;
 import io.llara.io.AtomicFiles;
 import io.llara.io.JsonSection;
@@ -27,12 +28,14 @@ import java.util.OptionalInt;
  * @param normalize whether embeddings are scaled to length 1
  * @param maxQueryTokens the longest query prompt trained on, in tokens, if known
  * @param maxPassageTokens the longest passage prompt trained on, in tokens, if known
+ * @param modes the modes that queries and passages are embedded in
  */
 public record LlaraJson(
     PromptTemplate template,
     boolean normalize,
     OptionalInt maxQueryTokens,
-    OptionalInt maxPassageTokens) {
+    OptionalInt maxPassageTokens,
+    TextModes modes) {
   /** The name of the file. */
   public static final String FILE_NAME = "llara.json";
 
@@ -44,10 +47,11 @@ public record LlaraJson(
   private static final String POOLING = "pooling";
   private static final String NORMALIZE = "normalize";
   private static final String MAX_TOKENS = "maxTokens";
+  private static final String MODES = "modes";
   private static final String QUERY = "query";
   private static final String PASSAGE = "passage";
   private static final ImmutableSet<String> KEYS =
-      ImmutableSet.of(VERSION, TEMPLATE, POOLING, NORMALIZE, MAX_TOKENS);
+      ImmutableSet.of(VERSION, TEMPLATE, POOLING, NORMALIZE, MAX_TOKENS, MODES);
 
   /**
    * Checks the lengths.
@@ -58,6 +62,16 @@ public record LlaraJson(
     Objects.requireNonNull(template, TEMPLATE);
     requirePositive(QUERY, maxQueryTokens);
     requirePositive(PASSAGE, maxPassageTokens);
+    Objects.requireNonNull(modes, MODES);
+  }
+
+  /** Describes a checkpoint whose queries are embedded as NEXT and its passages as SELF. */
+  public LlaraJson(
+      PromptTemplate template,
+      boolean normalize,
+      OptionalInt maxQueryTokens,
+      OptionalInt maxPassageTokens) {
+    this(template, normalize, maxQueryTokens, maxPassageTokens, TextModes.N2S);
   }
 
   /**
@@ -80,7 +94,8 @@ public record LlaraJson(
           template,
           json.bool(NORMALIZE).orElse(true),
           lengths.map(section -> section.optionalInt(QUERY)).orElse(OptionalInt.empty()),
-          lengths.map(section -> section.optionalInt(PASSAGE)).orElse(OptionalInt.empty()));
+          lengths.map(section -> section.optionalInt(PASSAGE)).orElse(OptionalInt.empty()),
+          readModes(json));
     } catch (IllegalArgumentException e) {
       throw new ModelLoadException("%s: %s".formatted(file, e.getMessage()), e);
     }
@@ -103,6 +118,9 @@ public record LlaraJson(
       maxPassageTokens.ifPresent(tokens -> lengths.addProperty(PASSAGE, tokens));
       root.add(MAX_TOKENS, lengths);
     }
+    if (modes != TextModes.N2S) {
+      root.addProperty(MODES, modes.spelled());
+    }
     return StrictJson.pretty(root);
   }
 
@@ -114,6 +132,12 @@ public record LlaraJson(
    */
   public void write(Path dir) {
     AtomicFiles.write(dir.resolve(FILE_NAME), toJson().getBytes(StandardCharsets.UTF_8));
+  }
+
+  private static TextModes readModes(JsonSection json) {
+    String name = json.string(MODES).orElse(TextModes.N2S.spelled());
+    return TextModes.byName(name)
+        .orElseThrow(() -> json.invalid(MODES, Messages.quote(name), "n2s, s2s or n2n"));
   }
 
   private static PromptTemplate readTemplate(JsonSection json) {

@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatExceptionOfType;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.llara.ModelLoadException;
+import io.llara.TextModes;
 import io.llara.UnsupportedModelException;
 import io.llara.prompt.PromptTemplate;
 import java.io.IOException;
@@ -55,6 +56,23 @@ class LlaraJsonTest {
                 "{\"formatVersion\": 1, \"template\": \"llara-paper\", \"pooling\": null,"
                     + " \"normalize\": null, \"maxTokens\": {\"query\": null}}"))
         .isEqualTo(expected);
+  }
+
+  @Test
+  void modesAreKeptAndAnUnknownOneIsNamed() {
+    for (TextModes modes : TextModes.values()) {
+      LlaraJson json =
+          new LlaraJson(
+              PromptTemplate.PAPER, true, OptionalInt.of(64), OptionalInt.of(160), modes);
+      assertThat(read(json.toJson())).isEqualTo(json);
+      assertThat(json.toJson().contains("modes")).isEqualTo(modes != TextModes.N2S);
+    }
+    assertThatThrownBy(
+            () ->
+                read(
+                    "{\"formatVersion\": 1, \"template\": \"llara-paper\", \"modes\": \"S2S\"}"))
+        .isInstanceOf(ModelLoadException.class)
+        .hasMessageContaining("key 'modes' is \"S2S\"; expected n2s, s2s or n2n");
   }
 
   @Test

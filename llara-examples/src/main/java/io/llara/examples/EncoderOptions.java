@@ -73,13 +73,15 @@ final class EncoderOptions {
   /** Notes how many texts an encoder had to truncate. */
   static void noteCuts(Streams streams, Encoder encoder) {
     EncoderStatistics statistics = encoder.statistics();
+    int query = encoder.forQueries().maxTokens();
+    int passage = encoder.forPassages().maxTokens();
     if (statistics.truncatedTexts() > 0) {
       streams.note(
-          "%d of %d texts were truncated to %d tokens; %d tokens were lost"
+          "%d of %d texts were truncated to %s tokens; %d tokens were lost"
               .formatted(
                   statistics.truncatedTexts(),
                   statistics.texts(),
-                  encoder.maxTokens(),
+                  query == passage ? String.valueOf(passage) : query + " (queries) or " + passage,
                   statistics.truncatedTokens()));
     }
   }

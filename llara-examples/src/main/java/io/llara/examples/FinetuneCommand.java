@@ -3,7 +3,7 @@ package io.llara.examples;
 import io.llara.prompt.PromptTemplate;
 import io.llara.train.TrainingListener;
 import io.llara.train.contrastive.ContrastiveTrainer;
-import io.llara.train.contrastive.TextModes;
+import io.llara.TextModes;
 import io.llara.train.data.FewNegatives;
 import io.llara.train.distributed.WorldSettings;
 import java.nio.file.Path;
@@ -100,7 +100,7 @@ final class FinetuneCommand extends Subcommand {
   private int subBatch;
 
   @Option(
-      names = "--query-tokens",
+      names = {"--query-max-tokens", "--query-tokens"},
       paramLabel = "N",
       description =
           "Maximum length of a query's prompt; longer ones are truncated (default:"
@@ -108,7 +108,7 @@ final class FinetuneCommand extends Subcommand {
   private int queryTokens = ContrastiveTrainer.DEFAULT_QUERY_MAX_TOKENS;
 
   @Option(
-      names = "--passage-tokens",
+      names = {"--passage-max-tokens", "--passage-tokens"},
       paramLabel = "N",
       description =
           "Maximum length of a passage's prompt; longer ones are truncated (default:"

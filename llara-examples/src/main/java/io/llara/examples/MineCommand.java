@@ -103,16 +103,14 @@ final class MineCommand extends Subcommand {
   @Option(
       names = "--query-mode",
       paramLabel = "next|self",
-      defaultValue = "next",
-      description = "How the model embeds queries (default: ${DEFAULT-VALUE}).")
-  private Mode queryMode = Mode.NEXT;
+      description = "The mode of queries alone (default: that of --modes).")
+  private Optional<Mode> queryMode = Optional.empty();
 
   @Option(
       names = "--passage-mode",
       paramLabel = "self|next",
-      defaultValue = "self",
-      description = "How the model embeds passages (default: ${DEFAULT-VALUE}).")
-  private Mode passageMode = Mode.SELF;
+      description = "The mode of passages alone (default: that of --modes).")
+  private Optional<Mode> passageMode = Optional.empty();
 
   @Option(
       names = "--negatives",
@@ -172,6 +170,7 @@ final class MineCommand extends Subcommand {
   private boolean skipBadLines;
 
   @Mixin private EncoderOptions options = new EncoderOptions();
+  @Mixin private KindOptions kinds = new KindOptions();
   @Mixin private CacheOptions cache = new CacheOptions();
   @Mixin private ProgressOptions progress = new ProgressOptions();
 
@@ -225,8 +224,11 @@ final class MineCommand extends Subcommand {
   }
 
   private MiningReport mineByModel(Kind kind, Path directory, Bars bars) {
-    try (Encoder encoder = options.encoder(directory).progress(bars).build()) {
-      EmbeddingSearch plain = EmbeddingSearch.of(encoder).withModes(queryMode, passageMode);
+    try (Encoder encoder = kinds.applyTo(options.encoder(directory)).progress(bars).build()) {
+      EmbeddingSearch plain = EmbeddingSearch.of(encoder)
+              .withModes(
+                  queryMode.orElse(encoder.modes().query()),
+                  passageMode.orElse(encoder.modes().passage()));
       EmbeddingSearch search =
           cache.place(directory, options.adapter()).map(plain::withCache).orElse(plain);
       MiningReport report = mine(kind, Optional.of(search), bars);

@@ -4,7 +4,7 @@ import io.llara.EncoderBuilder;
 import io.llara.retrieval.Corpus;
 import io.llara.train.contrastive.MiningRefresher;
 import io.llara.train.contrastive.Refresh;
-import io.llara.train.contrastive.TextModes;
+import io.llara.TextModes;
 import io.llara.train.mining.HardNegativeMiner;
 import java.nio.file.Path;
 import java.util.List;

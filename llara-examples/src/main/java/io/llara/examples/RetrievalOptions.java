@@ -18,6 +18,8 @@ final class RetrievalOptions {
       description = "The model: a Hugging Face directory (default: a small bundled one).")
   private @Nullable Path model;
 
+  @Mixin private KindOptions kinds = new KindOptions();
+
   @Mixin private CacheOptions cache = new CacheOptions();
 
   private @Nullable Path unpacked;
@@ -30,7 +32,7 @@ final class RetrievalOptions {
    * Returns a builder with what was asked for, and tells the user when the bundled model is used.
    */
   EncoderBuilder encoder(Streams streams) {
-    EncoderBuilder builder = options.encoder(directory());
+    EncoderBuilder builder = kinds.applyTo(options.encoder(directory()));
     if (model == null) {
       streams.note(Demo.NOTICE);
       if (!options.hasTemplate()) {

@@ -2,6 +2,11 @@ package io.llara.examples;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import java.util.OptionalInt;
+import io.llara.testing.Directories;
+import io.llara.prompt.PromptTemplate;
+import io.llara.checkpoint.LlaraJson;
+import io.llara.TextModes;
 import com.google.gson.JsonArray;
 import com.google.gson.JsonObject;
 import com.google.gson.JsonParser;
@@ -113,11 +118,39 @@ class MineCommandTest {
   }
 
   @Test
+  void modesAndLengthsAreThoseOfTheModelUnlessOthersAreGiven() throws IOException {
+    Path model = Directories.copy(Demo.model(), folder.resolve("model"));
+    new LlaraJson(
+            PromptTemplate.byName(Demo.TEMPLATE).orElseThrow(),
+            true,
+            OptionalInt.of(50),
+            OptionalInt.of(90),
+            TextModes.S2S)
+        .write(model);
+    List<String> options =
+        List.of("--model=" + model, "--threads=1", "--dtype=float32", "--ranks=0-5", "--no-cache");
+    assertThat(mine(options.toArray(String[]::new)).code()).isZero();
+    JsonObject trained = report().getAsJsonObject("settings");
+    assertThat(trained.get("queries as").getAsString()).isEqualTo("SELF");
+    assertThat(trained.get("passages as").getAsString()).isEqualTo("SELF");
+    assertThat(trained.get("query max tokens").getAsString()).isEqualTo("50");
+    assertThat(trained.get("passage max tokens").getAsString()).isEqualTo("90");
+    List<String> others = new ArrayList<>(options);
+    others.add("--modes=n2n");
+    assertThat(mine(others.toArray(String[]::new)).code()).isZero();
+    JsonObject given = report().getAsJsonObject("settings");
+    assertThat(given.get("queries as").getAsString()).isEqualTo("NEXT");
+    assertThat(given.get("passages as").getAsString()).isEqualTo("NEXT");
+  }
+
+  @Test
   void everyOptionReachesTheMiner() throws IOException {
     CommandRun run =
         mineByModel(
             "--query-mode=self",
             "--passage-mode=next",
+            "--query-max-tokens=40",
+            "--passage-max-tokens=60",
             "--ranks=1-5",
             "--margin=0.001",
             "--min-score=-0.5",
@@ -132,6 +165,8 @@ class MineCommandTest {
     JsonObject settings = report().getAsJsonObject("settings");
     assertThat(settings.get("queries as").getAsString()).isEqualTo("SELF");
     assertThat(settings.get("passages as").getAsString()).isEqualTo("NEXT");
+    assertThat(settings.get("query max tokens").getAsString()).isEqualTo("40");
+    assertThat(settings.get("passage max tokens").getAsString()).isEqualTo("60");
     assertThat(settings.get("ranks").getAsString()).isEqualTo("1-5");
     assertThat(settings.get("margin").getAsString()).isEqualTo("0.001");
     assertThat(settings.get("least score").getAsString()).isEqualTo("-0.5");

@@ -3,6 +3,7 @@ package io.llara.retrieval;
 import io.llara.Encoder;
 import io.llara.LlaraException;
 import io.llara.Mode;
+import io.llara.TextModes;
 import io.llara.Similarity;
 import io.llara.io.TemporaryPath;
 import java.io.IOException;
@@ -114,8 +115,9 @@ public final class DocumentIndex implements AutoCloseable {
     this.folder = folder;
     this.temporary = temporary;
     this.encoder = builder.encoder;
-    this.queryMode = builder.queryMode;
-    this.passageMode = builder.passageMode;
+    TextModes trained = builder.encoder.map(Encoder::modes).orElse(TextModes.N2S);
+    this.queryMode = builder.queryMode.orElse(trained.query());
+    this.passageMode = builder.passageMode.orElse(trained.passage());
     this.fusion = builder.fusion;
     this.dimension = builder.dimension;
     this.settings = settings();
@@ -180,12 +182,13 @@ public final class DocumentIndex implements AutoCloseable {
     encoder.ifPresent(
         with -> {
           values.put("template", with.template().toJson());
-          values.put("maximum tokens", String.valueOf(with.maxTokens()));
+          values.put("maximum tokens", String.valueOf(with.forPassages().maxTokens()));
           values.put("normalized", String.valueOf(with.normalizes()));
           values.put("mode of queries", queryMode.name());
           values.put("mode of passages", passageMode.name());
-          values.put(SAMPLE + "query", base64(with.encode(SAMPLE_TEXT, queryMode)));
-          values.put(SAMPLE + "passage", base64(with.encode(SAMPLE_TEXT, passageMode)));
+          values.put(SAMPLE + "query", base64(with.forQueries().encode(SAMPLE_TEXT, queryMode)));
+          values.put(
+              SAMPLE + "passage", base64(with.forPassages().encode(SAMPLE_TEXT, passageMode)));
         });
     return values;
   }
@@ -339,10 +342,11 @@ public final class DocumentIndex implements AutoCloseable {
                     pending.add(document);
                     return document.passage();
                   });
-          with.encodeAll(
-              passages,
-              passageMode,
-              (index, text, vector) -> addition.add(pending.remove(), vector));
+          with.forPassages()
+              .encodeAll(
+                  passages,
+                  passageMode,
+                  (index, text, vector) -> addition.add(pending.remove(), vector));
         });
   }
 
@@ -472,7 +476,8 @@ public final class DocumentIndex implements AutoCloseable {
     List<Query> prepared =
         encoder.isEmpty()
             ? queries
-            : Query.withVectors(queries, texts -> encoder.get().encodeAll(texts, queryMode));
+            : Query.withVectors(queries, 
+                texts -> encoder.get().forQueries().encodeAll(texts, queryMode));
     lock.readLock().lock();
     try {
       Snapshot now = requireOpen();
@@ -573,8 +578,8 @@ public final class DocumentIndex implements AutoCloseable {
     private final Path folder;
     private Optional<Encoder> encoder = Optional.empty();
     private int dimension;
-    private Mode queryMode = Mode.NEXT;
-    private Mode passageMode = Mode.SELF;
+    private Optional<Mode> queryMode = Optional.empty();
+    private Optional<Mode> passageMode = Optional.empty();
     private Optional<Fusion> fusion = Optional.empty();
 
     private Builder(Path folder) {
@@ -594,10 +599,10 @@ public final class DocumentIndex implements AutoCloseable {
       return this;
     }
 
-    /** Sets how queries and documents are embedded; as NEXT and SELF by default. */
+    /** Sets how queries and documents are embedded; in the encoder's modes by default. */
     public Builder modes(Mode ofQueries, Mode ofPassages) {
-      this.queryMode = ofQueries;
-      this.passageMode = ofPassages;
+      this.queryMode = Optional.of(ofQueries);
+      this.passageMode = Optional.of(ofPassages);
       return this;
     }
 

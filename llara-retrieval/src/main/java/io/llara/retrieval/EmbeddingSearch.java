@@ -27,9 +27,14 @@ public record EmbeddingSearch(
     Optional<HnswOptions> hnsw)
     implements SearchMethod {
 
-  /** Returns the exact search: queries as {@link Mode#NEXT}, passages as {@link Mode#SELF}. */
+  /** Returns the exact search, in the encoder's modes of queries and passages. */
   public static EmbeddingSearch of(Encoder encoder) {
-    return new EmbeddingSearch(encoder, Mode.NEXT, Mode.SELF, Optional.empty(), Optional.empty());
+    return new EmbeddingSearch(
+        encoder,
+        encoder.modes().query(),
+        encoder.modes().passage(),
+        Optional.empty(),
+        Optional.empty());
   }
 
   /** Returns this search with other modes. */
@@ -53,7 +58,7 @@ public record EmbeddingSearch(
   @Override
   public Searcher open(TextSet texts, SearchListener listener) {
     listener.encoding("passages", texts.count());
-    StoredVectors vectors = encode(texts, passages, listener);
+    StoredVectors vectors = encodePassages(texts, listener);
     try {
       Searcher searcher =
           hnsw.isPresent()
@@ -66,10 +71,19 @@ public record EmbeddingSearch(
     }
   }
 
-  StoredVectors encode(TextSet texts, Mode mode, SearchListener listener) {
+  StoredVectors encodeQueries(TextSet texts, SearchListener listener) {
+    return encode(texts, encoder.forQueries(), queries, listener);
+  }
+
+  StoredVectors encodePassages(TextSet texts, SearchListener listener) {
+    return encode(texts, encoder.forPassages(), passages, listener);
+  }
+
+  private StoredVectors encode(
+      TextSet texts, Encoder kind, Mode mode, SearchListener listener) {
     return cache.isPresent()
-        ? CorpusVectors.open(texts, encoder, mode, cache.get(), listener::note)
-        : CorpusVectors.open(texts, encoder, mode);
+        ? CorpusVectors.open(texts, kind, mode, cache.get(), listener::note)
+        : CorpusVectors.open(texts, kind, mode);
   }
 
   @Override
@@ -80,7 +94,8 @@ public record EmbeddingSearch(
     cache.ifPresent(place -> values.put("model sha256", place.model()));
     values.put("template", encoder.template().name());
     values.put("compute type", encoder.computeType().name());
-    values.put("max tokens", String.valueOf(encoder.maxTokens()));
+    values.put("query max tokens", String.valueOf(encoder.forQueries().maxTokens()));
+    values.put("passage max tokens", String.valueOf(encoder.forPassages().maxTokens()));
     values.put("dimension", String.valueOf(encoder.dimension()));
     values.put("normalized", String.valueOf(encoder.normalizes()));
     values.put("queries as", queries.name());

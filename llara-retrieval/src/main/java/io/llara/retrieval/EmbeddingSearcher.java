@@ -50,7 +50,7 @@ final class EmbeddingSearcher implements Searcher {
     listener.encoding("queries", texts.size());
     List<float[]> encoded = new ArrayList<>();
     try (StoredVectors rows =
-        method.encode(TextSet.of("the queries", texts), method.queries(), listener)) {
+        method.encodeQueries(TextSet.of("the queries", texts), listener)) {
       rows.forEachBlock(
           BLOCK,
           (first, count, block) -> {
@@ -86,7 +86,7 @@ final class EmbeddingSearcher implements Searcher {
     if (!outside.isEmpty()) {
       TextSet texts =
           TextSet.of("passages outside of the collection", List.copyOf(others.keySet()));
-      try (StoredVectors rows = method.encode(texts, method.passages(), listener)) {
+      try (StoredVectors rows = method.encodePassages(texts, listener)) {
         score(rows, outside, queries, scores);
       }
     }

@@ -10,7 +10,7 @@ import io.llara.train.contrastive.ContrastiveSteps;
 import io.llara.train.contrastive.ContrastiveSteps.Outcome;
 import io.llara.train.contrastive.InfoNce;
 import io.llara.train.contrastive.PairCollator;
-import io.llara.train.contrastive.TextModes;
+import io.llara.TextModes;
 import io.llara.train.model.TrainedModel;
 import io.llara.train.optim.AdamW;
 import java.util.ArrayList;

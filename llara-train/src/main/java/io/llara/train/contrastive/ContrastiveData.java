@@ -83,6 +83,7 @@ final class ContrastiveData {
             template,
             options.loss().normalized(),
             OptionalInt.of(options.prompts().queryMaxTokens()),
-            OptionalInt.of(options.prompts().passageMaxTokens())));
+            OptionalInt.of(options.prompts().passageMaxTokens()),
+            options.prompts().modes()));
   }
 }

@@ -1,5 +1,6 @@
 package io.llara.train.contrastive;
 
+import io.llara.TextModes;
 import io.llara.prompt.PromptTemplate;
 import io.llara.train.Trainer;
 import io.llara.train.TrainingResult;
@@ -283,9 +284,9 @@ public final class ContrastiveTrainer implements Trainer {
     }
 
     /**
-     * Sets the modes of queries and passages; {@link TextModes#N2S} by default, which is what
-     * {@link io.llara.Encoder#encodeQuery} and {@link io.llara.Encoder#encodePassage} take. A model
-     * trained otherwise is to be used with {@link io.llara.Encoder#encode} in the modes given here.
+     * Sets the modes of queries and passages; {@link TextModes#N2S} by default. The trained model
+     * names them, so that {@link io.llara.Encoder#encodeQuery} and {@link
+     * io.llara.Encoder#encodePassage} take them.
      */
     public Builder modes(TextModes modes) {
       this.modes = modes;

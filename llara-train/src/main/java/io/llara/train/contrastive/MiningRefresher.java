@@ -1,5 +1,6 @@
 package io.llara.train.contrastive;
 
+import io.llara.TextModes;
 import io.llara.Encoder;
 import io.llara.EncoderBuilder;
 import io.llara.retrieval.Corpus;
@@ -43,8 +44,8 @@ public record MiningRefresher(
 
   @Override
   public void refresh(Path model, Dataset<TrainingPair> pairs, Path out) {
-    try (Encoder trained = encoder.apply(Encoder.builder(model)).build()) {
-      miner.mine(pairs, EmbeddingSearch.of(trained).withModes(modes.query(), modes.passage()), out);
+    try (Encoder trained = encoder.apply(Encoder.builder(model).modes(modes)).build()) {
+      miner.mine(pairs, EmbeddingSearch.of(trained), out);
     }
   }
 

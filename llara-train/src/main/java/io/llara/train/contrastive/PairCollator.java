@@ -1,5 +1,6 @@
 package io.llara.train.contrastive;
 
+import io.llara.TextModes;
 import io.llara.LlaraException;
 import io.llara.Mode;
 import io.llara.TokenizationException;

@@ -3,6 +3,7 @@ package io.llara.train.contrastive;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
+import io.llara.TextModes;
 import com.google.gson.JsonObject;
 import io.llara.ComputeType;
 import io.llara.Encoder;
@@ -129,6 +130,20 @@ class ContrastiveTrainerTest {
     for (JsonObject line : TrainingRuns.metrics(out)) {
       assertThat(line.keySet())
           .containsExactly("step", "loss", "accuracy", "learning_rate", "gradient_norm", "tokens");
+    }
+  }
+
+  @Test
+  void theModelIsUsedInTheModesAndLengthsOfItsTraining() {
+    Path out =
+        TrainingRuns.complete(
+                Finetunings.full(model, data, dir.resolve("out")).steps(2).modes(TextModes.S2S))
+            .model();
+    try (Encoder encoder = Encoder.load(out)) {
+      assertThat(encoder.modes()).isEqualTo(TextModes.S2S);
+      assertThat(encoder.forQueries().maxTokens()).isEqualTo(72);
+      assertThat(encoder.forPassages().maxTokens()).isEqualTo(80);
+      assertThat(encoder.encodeQuery("a dog")).isEqualTo(encoder.encode("a dog", Mode.SELF));
     }
   }
 

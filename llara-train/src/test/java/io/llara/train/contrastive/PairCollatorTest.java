@@ -3,6 +3,7 @@ package io.llara.train.contrastive;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import io.llara.TextModes;
 import io.llara.LlaraException;
 import io.llara.Mode;
 import io.llara.prompt.Prompt;

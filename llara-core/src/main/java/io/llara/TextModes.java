@@ -1,6 +1,5 @@
-package io.llara.train.contrastive;
+package io.llara;
 
-import io.llara.Mode;
 import java.util.Arrays;
 import java.util.Locale;
 import java.util.Optional;
