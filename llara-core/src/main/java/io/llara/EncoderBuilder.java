@@ -198,11 +198,15 @@ public final class EncoderBuilder {
       requireFits(tokenizer, config);
       PromptTemplate resolved = resolveTemplate(trained, tokenizer);
       PromptBuilder prompts = PromptBuilder.create(resolved, tokenizer);
-      int shortest = Math.min(query, passage);
-      if (shortest < prompts.minimumTokens()) {
-        throw new IllegalArgumentException(
-            "maxTokens is %d; the template %s alone needs %d"
-                .formatted(shortest, resolved.name(), prompts.minimumTokens()));
+      TextModes kinds = resolveModes(trained);
+      requireRoom("maxTokens", longest, prompts.minimumTokens(), resolved);
+      int leastQuery = prompts.minimumTokens(kinds.query());
+      int leastPassage = prompts.minimumTokens(kinds.passage());
+      if (queryMaxTokens != null) {
+        requireRoom("queryMaxTokens", queryMaxTokens, leastQuery, resolved);
+      }
+      if (passageMaxTokens != null) {
+        requireRoom("passageMaxTokens", passageMaxTokens, leastPassage, resolved);
       }
       boolean normalizes = normalize != null ? normalize : trained == null || trained.normalize();
       return new LlamaEncoder(
@@ -214,7 +218,8 @@ public final class EncoderBuilder {
               length,
               normalizes,
               overflow,
-              new LlamaEncoder.Kinds(resolveModes(trained), query, passage),
+              new LlamaEncoder.Kinds(
+                  kinds, Math.max(query, leastQuery), Math.max(passage, leastPassage)),
               progress,
               listener));
     } catch (RuntimeException | Error e) {
@@ -270,6 +275,14 @@ public final class EncoderBuilder {
               .formatted(name, wanted, window));
     }
     return wanted;
+  }
+
+  private static void requireRoom(String name, int tokens, int least, PromptTemplate template) {
+    if (tokens < least) {
+      throw new IllegalArgumentException(
+          "%s is %d; the template %s alone needs %d"
+              .formatted(name, tokens, template.name(), least));
+    }
   }
 
   private TextModes resolveModes(@Nullable LlaraJson trained) {

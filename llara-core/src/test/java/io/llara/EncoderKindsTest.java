@@ -48,30 +48,30 @@ class EncoderKindsTest {
 
   @Test
   void theModelSaysModesAndLengths() {
-    trainedWith(30, 60, TextModes.N2S);
+    trainedWith(60, 90, TextModes.N2S);
     try (Encoder encoder = open(builder -> builder)) {
       assertThat(encoder.modes()).isEqualTo(TextModes.N2S);
-      assertThat(encoder.maxTokens()).isEqualTo(60);
-      float[] query = cut(encoder, Mode.NEXT, 30);
-      float[] passage = cut(encoder, Mode.SELF, 60);
-      assertThat(Similarity.cosine(query, cut(encoder, Mode.NEXT, 60))).isLessThan(0.999);
+      assertThat(encoder.maxTokens()).isEqualTo(90);
+      float[] query = cut(encoder, Mode.NEXT, 60);
+      float[] passage = cut(encoder, Mode.SELF, 90);
+      assertThat(Similarity.cosine(query, cut(encoder, Mode.NEXT, 90))).isLessThan(0.999);
       assertThat(encoder.encodeQuery(TEXT)).isEqualTo(query);
       assertThat(encoder.encodePassage(TEXT)).isEqualTo(passage);
       // Each mode is for one kind of texts.
       assertThat(encoder.encode(TEXT, Mode.NEXT)).isEqualTo(query);
       assertThat(encoder.encode(TEXT, Mode.SELF)).isEqualTo(passage);
       assertThat(encoder.encodeAll(List.of(TEXT), Mode.NEXT).get(0)).isEqualTo(query);
-      assertThat(encoder.forQueries().maxTokens()).isEqualTo(30);
-      assertThat(encoder.forPassages().maxTokens()).isEqualTo(60);
+      assertThat(encoder.forQueries().maxTokens()).isEqualTo(60);
+      assertThat(encoder.forPassages().maxTokens()).isEqualTo(90);
     }
   }
 
   @Test
   void bothKindsMayHaveOneMode() {
-    trainedWith(30, 60, TextModes.S2S);
+    trainedWith(60, 90, TextModes.S2S);
     try (Encoder encoder = open(builder -> builder)) {
-      float[] query = cut(encoder, Mode.SELF, 30);
-      float[] passage = cut(encoder, Mode.SELF, 60);
+      float[] query = cut(encoder, Mode.SELF, 60);
+      float[] passage = cut(encoder, Mode.SELF, 90);
       assertThat(encoder.encodeQuery(TEXT)).isEqualTo(query);
       assertThat(encoder.encodePassage(TEXT)).isEqualTo(passage);
       assertThat(encoder.encode(TEXT, Mode.SELF)).isEqualTo(passage);
@@ -87,15 +87,15 @@ class EncoderKindsTest {
 
   @Test
   void settingsComeBeforeTheModel() {
-    trainedWith(30, 60, TextModes.S2S);
+    trainedWith(60, 90, TextModes.S2S);
     try (Encoder encoder =
-        open(builder -> builder.modes(TextModes.N2N).queryMaxTokens(40).passageMaxTokens(50))) {
-      assertThat(encoder.encodeQuery(TEXT)).isEqualTo(cut(encoder, Mode.NEXT, 40));
-      assertThat(encoder.encodePassage(TEXT)).isEqualTo(cut(encoder, Mode.NEXT, 50));
+        open(builder -> builder.modes(TextModes.N2N).queryMaxTokens(70).passageMaxTokens(80))) {
+      assertThat(encoder.encodeQuery(TEXT)).isEqualTo(cut(encoder, Mode.NEXT, 70));
+      assertThat(encoder.encodePassage(TEXT)).isEqualTo(cut(encoder, Mode.NEXT, 80));
     }
-    try (Encoder encoder = open(builder -> builder.maxTokens(70).queryMaxTokens(35))) {
-      assertThat(encoder.encodeQuery(TEXT)).isEqualTo(cut(encoder, Mode.SELF, 35));
-      assertThat(encoder.encodePassage(TEXT)).isEqualTo(cut(encoder, Mode.SELF, 70));
+    try (Encoder encoder = open(builder -> builder.maxTokens(95).queryMaxTokens(55))) {
+      assertThat(encoder.encodeQuery(TEXT)).isEqualTo(cut(encoder, Mode.SELF, 55));
+      assertThat(encoder.encodePassage(TEXT)).isEqualTo(cut(encoder, Mode.SELF, 95));
     }
   }
 
@@ -118,6 +118,6 @@ class EncoderKindsTest {
         .hasMessageContaining("passageMaxTokens is 100000; the model was made for");
     assertThatThrownBy(() -> open(builder -> builder.queryMaxTokens(10)))
         .isInstanceOf(IllegalArgumentException.class)
-        .hasMessageContaining("maxTokens is 10; the template llama2vec alone needs");
+        .hasMessageContaining("queryMaxTokens is 10; the template llama2vec alone needs");
   }
 }

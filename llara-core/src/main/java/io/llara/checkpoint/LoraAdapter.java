@@ -130,7 +130,9 @@ public final class LoraAdapter {
       if (pairs.isEmpty() && replacements.isEmpty()) {
         throw new ModelLoadException(file.path() + ": holds no tensors; expected an adapter's");
       }
-      settings.checkTargets(inner.keySet());
+      settings.checkTargets(
+          inner.keySet(),
+          shapes.keySet().stream().map(name -> name.replaceFirst("\\.weight$", "")).toList());
       return new LoraAdapter(dir, pairs, replacements);
     }
 
@@ -194,10 +196,17 @@ public final class LoraAdapter {
       if (target.equals(LlamaTensors.HEAD) && config.tieWordEmbeddings()) {
         throw tiedHead(a);
       }
-      int rank = settings.rank(module);
+      String path = path(a);
+      int rank = settings.rank(path);
       WeightFiles.check(a, a.name(), new long[] {rank, shape[1]});
       WeightFiles.check(b, b.name(), new long[] {shape[0], rank});
-      return new Pair(a, b, settings.scale(module));
+      return new Pair(a, b, settings.scale(path));
+    }
+
+    /** Returns the path of a factor's module in the model that was adapted. */
+    private static String path(TensorEntry factor) {
+      String module = PAIR_NAME.matcher(factor.name()).replaceFirst("$1");
+      return module.startsWith(PREFIX) ? module.substring(PREFIX.length()) : module;
     }
 
     /**

@@ -10,6 +10,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.regex.Pattern;
+import java.util.regex.PatternSyntaxException;
 
 /**
  * The part of an {@code adapter_config.json} that says how large an update is; refuses the rest.
@@ -17,8 +18,8 @@ import java.util.regex.Pattern;
 final class LoraSettings {
   private static final int MAX_RANK = 1 << 16;
 
-  /** A module's name or the end of one. PEFT reads these as regular expressions. */
-  private static final Pattern PLAIN_NAME = Pattern.compile("\\^?[A-Za-z0-9_.]{1,200}");
+  /** A pattern that takes more steps than this on a module's name never ends on longer ones. */
+  private static final int MAX_STEPS = 1 << 20;
 
   /** Settings that change what an adapter computes, with the values that change nothing. */
   private static final ImmutableMap<String, String> NEUTRAL =
@@ -52,8 +53,6 @@ final class LoraSettings {
     rootScale = json.bool("use_rslora").orElse(false);
     ranks = json.section("rank_pattern").map(JsonSection::allIntegers).orElse(Map.of());
     alphas = json.section("alpha_pattern").map(JsonSection::allNumbers).orElse(Map.of());
-    checkNames("rank_pattern", ranks.keySet());
-    checkNames("alpha_pattern", alphas.keySet());
     ranks.forEach((name, value) -> checkRank("rank_pattern." + name, value));
   }
 
@@ -61,25 +60,36 @@ final class LoraSettings {
     return new LoraSettings(StrictJson.modelFile(file));
   }
 
-  /** Returns the rank of the update of a module, {@code layers.0.self_attn.q_proj} for example. */
-  int rank(String module) {
-    return firstMatch(ranks, module, rank);
+  /**
+   * Returns the rank of the update of a module.
+   *
+   * @param path of the module in the model that was adapted: {@code
+   *     model.layers.0.self_attn.q_proj}, for one without a head {@code layers.0.self_attn.q_proj}
+   */
+  int rank(String path) {
+    return firstMatch("rank_pattern", ranks, path, rank);
   }
 
   /** Returns what the product of the factors of a module is multiplied with. */
-  double scale(String module) {
-    int r = rank(module);
-    return firstMatch(alphas, module, alpha) / (rootScale ? Math.sqrt(r) : r);
+  double scale(String path) {
+    int r = rank(path);
+    return firstMatch("alpha_pattern", alphas, path, alpha) / (rootScale ? Math.sqrt(r) : r);
   }
 
-  /** Fails if a module that was to be adapted is not: the weights are incomplete then. */
-  void checkTargets(Collection<String> modules) {
+  /**
+   * Fails if a module that was to be adapted is not: the weights are incomplete then.
+   *
+   * @param modules those that are adapted
+   * @param all those that the model has
+   */
+  void checkTargets(Collection<String> modules, Collection<String> all) {
     // A string instead of a list is a pattern; the tensors tell what it matched.
     if (!json.has("target_modules") || json.isString("target_modules")) {
       return;
     }
     for (String target : Set.copyOf(json.strings("target_modules").orElse(List.of()))) {
-      if (modules.stream().noneMatch(module -> names(target, module))) {
+      if (modules.stream().noneMatch(module -> names(target, module))
+          && !all.stream().filter(module -> names(target, module)).allMatch(this::isExcluded)) {
         throw json.invalid(
             "target_modules",
             "a list with " + Messages.quote(target),
@@ -122,29 +132,75 @@ final class LoraSettings {
     }
   }
 
-  private void checkNames(String key, Collection<String> names) {
-    for (String name : names) {
-      if (!PLAIN_NAME.matcher(name).matches()) {
-        throw json.unsupported(
-            key, "a pattern with " + Messages.quote(name), "module names or their last parts");
-      }
+  private boolean isExcluded(String module) {
+    String key = "exclude_modules";
+    if (json.isString(key)) {
+      String pattern = json.string(key).orElseThrow();
+      return matches(key, pattern, "model." + module) || matches(key, pattern, module);
     }
+    return json.strings(key).orElse(List.of()).stream().anyMatch(name -> names(name, module));
   }
 
-  /** The first entry that fits decides, as in PEFT. */
-  private static <T> T firstMatch(Map<String, T> patterns, String module, T otherwise) {
+  /** The first entry that fits decides, as in PEFT: a pattern of the end of a module's path. */
+  private <T> T firstMatch(String key, Map<String, T> patterns, String path, T otherwise) {
     return patterns.entrySet().stream()
-        .filter(entry -> names(entry.getKey(), module))
+        .filter(entry -> matches(key, "(.*\\.)?(" + entry.getKey() + ")", path))
         .map(Map.Entry::getValue)
         .findFirst()
         .orElse(otherwise);
   }
 
-  /** Returns whether a name means a module: the end of its path, or with ^ the whole of it. */
-  private static boolean names(String name, String module) {
-    if (name.startsWith("^")) {
-      return LlamaTensors.canonicalName(name.substring(1)).equals(module);
+  private boolean matches(String key, String pattern, String path) {
+    try {
+      return Pattern.compile(pattern).matcher(new Bounded(path)).matches();
+    } catch (PatternSyntaxException | Bounded.Exceeded | StackOverflowError e) {
+      throw json.unsupported(
+          key,
+          "a pattern with " + Messages.quote(pattern),
+          "regular expressions that Java reads as well, and in short time");
     }
+  }
+
+  /** Characters that may be looked at so many times. */
+  private static final class Bounded implements CharSequence {
+    private final String text;
+    private int steps;
+
+    /** It was too often. */
+    private static final class Exceeded extends RuntimeException {
+      private static final long serialVersionUID = 1L;
+    }
+
+    Bounded(String text) {
+      this.text = text;
+    }
+
+    @Override
+    public char charAt(int index) {
+      if (++steps > MAX_STEPS) {
+        throw new Exceeded();
+      }
+      return text.charAt(index);
+    }
+
+    @Override
+    public int length() {
+      return text.length();
+    }
+
+    @Override
+    public CharSequence subSequence(int start, int end) {
+      return text.subSequence(start, end);
+    }
+
+    @Override
+    public String toString() {
+      return text;
+    }
+  }
+
+  /** Returns whether a name means a module: the end of its path, or the whole of it. */
+  private static boolean names(String name, String module) {
     return ("model." + module).equals(name) || ("." + module).endsWith("." + name);
   }
 }

@@ -207,6 +207,11 @@ public final class PromptBuilder {
     return Math.addExact(canJoin() ? Math.max(least, overhead(null)) : least, 1);
   }
 
+  /** Returns the least {@code maxTokens} that leaves room for one token of text in {@code mode}. */
+  public int minimumTokens(Mode mode) {
+    return Math.addExact(overhead(mode), 1);
+  }
+
   /** Returns the ids before the text in {@code mode}, BOS included, as a copy. */
   public int[] prefixIds(Mode mode) {
     return sides(mode).prefix.toArray();

@@ -72,7 +72,7 @@ class LlaraJsonTest {
                 read(
                     "{\"formatVersion\": 1, \"template\": \"llara-paper\", \"modes\": \"S2S\"}"))
         .isInstanceOf(ModelLoadException.class)
-        .hasMessageContaining("key 'modes' is \"S2S\"; expected n2s, s2s or n2n");
+        .hasMessageContaining("key 'modes' is 'S2S'; expected n2s, s2s or n2n");
   }
 
   @Test

@@ -171,8 +171,8 @@ class LoraAdapterTest {
         "\"use_dora\": false;\"trainable_token_indices\": [1];key 'trainable_token_indices'",
         "\"init_lora_weights\": true;\"init_lora_weights\": \"pissa_niter_4\";'pissa_niter_4'",
         "\"init_lora_weights\": true;\"init_lora_weights\": \"loftq\";may change the base weights",
-        "\"rank_pattern\": {};\"rank_pattern\": {\".*q_proj\": 4};a pattern with '.*q_proj'",
-        "\"alpha_pattern\": {};\"alpha_pattern\": {\"(a+)+$\": 4};a pattern with '(a+)+$'"
+        "\"rank_pattern\": {};\"rank_pattern\": {\"(q\": 4};key 'rank_pattern' is a pattern with",
+        "\"alpha_pattern\": {};\"alpha_pattern\": {\"(.*)*(.*)*(.*)*(.*)*z\": 4};in short time"
       })
   void refusesOtherKindsByName(String from, String to, String message) {
     settings(from, to);

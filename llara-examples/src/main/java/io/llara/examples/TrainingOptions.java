@@ -4,6 +4,7 @@ import io.llara.ComputeType;
 import io.llara.train.data.BadLines;
 import io.llara.train.lora.LoraOptions;
 import io.llara.train.run.RunBuilder;
+import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
 import picocli.CommandLine.Mixin;
@@ -28,6 +29,13 @@ final class TrainingOptions {
       names = "--full",
       description = "Train all parameters instead (default for pretrain --recipe lm).")
   private boolean full;
+
+  @Option(
+      names = "--adapter",
+      paramLabel = "DIR",
+      description =
+          "Train the updates of a LoRA adapter (PEFT) of the model further, instead of new ones.")
+  private Optional<Path> adapter = Optional.empty();
 
   @Option(
       names = "--lora-alpha",
@@ -167,7 +175,8 @@ final class TrainingOptions {
     epochs.ifPresent(builder::epochs);
     warmup.ifPresent(builder::warmup);
     threads.ifPresent(builder::threads);
-    if (full || fullByDefault && loraRank.isEmpty()) {
+    adapter.ifPresent(dir -> continueAdapter(builder, dir));
+    if (adapter.isEmpty() && (full || fullByDefault && loraRank.isEmpty())) {
       List<String> idle =
           Subcommand.given(command, "--lora-alpha", "--lora-dropout", "--train-markers");
       if (!idle.isEmpty()) {
@@ -183,5 +192,14 @@ final class TrainingOptions {
       lora = loraAlpha.map(lora::withAlpha).orElse(lora);
       builder.lora(loraDropout.map(lora::withDropout).orElse(lora));
     }
+  }
+
+  private void continueAdapter(RunBuilder<?> builder, Path dir) {
+    List<String> idle = Subcommand.given(command, "--lora", "--full", "--lora-alpha");
+    if (!idle.isEmpty()) {
+      throw Subcommand.usageError(
+          command, "%s and --adapter exclude each other".formatted(idle.get(0)));
+    }
+    builder.adapter(dir);
   }
 }

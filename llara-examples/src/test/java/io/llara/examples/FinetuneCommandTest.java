@@ -104,6 +104,18 @@ class FinetuneCommandTest {
       assertThat(actual[i]).isCloseTo(expected[i], within(1e-5f));
     }
 
+    Path one = dir.resolve("one");
+    CommandRun merge =
+        CommandRun.of(
+            "merge", "--model=" + model, "--adapter=" + out.resolve("adapter"), "--out=" + one);
+    assertThat(merge.out()).isEqualTo("%s: %s with %s%n".formatted(one, model, out.resolve("adapter")));
+    assertThat(one.resolve("model.safetensors")).hasSize(Files.size(out.resolve("model.safetensors")));
+    Path further = dir.resolve("further");
+    CommandRun continued =
+        finetune(further, "--steps=1", "--batch=4", "--adapter=" + out.resolve("adapter"));
+    assertThat(continued.code()).as(continued.err()).isZero();
+    assertThat(further.resolve("adapter").resolve("adapter_config.json")).exists();
+
     CommandRun again = finetune(out, "--steps=3", "--batch=4", "--hold-out=0.2");
     assertThat(again.out())
         .isEqualTo(out + ": was already complete after 3 steps; nothing was done\n");
@@ -254,6 +266,12 @@ class FinetuneCommandTest {
     LlaraTest.assertRefused(finetune(out, "--template=mine"), "--template is mine; known are");
     LlaraTest.assertRefused(finetune(out, "--template=llama2vec"), "llara add-markers");
     LlaraTest.assertRefused(finetune(out, "--lora=4", "--full"), "exclude each other");
+    LlaraTest.assertRefused(
+        finetune(out, "--adapter=a", "--lora=4"), "--lora and --adapter exclude each other");
+    LlaraTest.assertRefused(
+        finetune(out, "--adapter=a", "--full"), "--full and --adapter exclude each other");
+    LlaraTest.assertRefused(
+        finetune(out, "--adapter=none"), "none: does not exist; expected the directory of an");
     LlaraTest.assertRefused(finetune(out, "--full", "--train-markers"), "--train-markers");
     LlaraTest.assertRefused(finetune(out, "--nproc=3"), "3 processes");
     LlaraTest.assertRefused(finetune(out, "--query-tokens=3"), "leaves no room");
@@ -263,7 +281,9 @@ class FinetuneCommandTest {
         finetune(out, "--refresh-every=2", "--corpus=none.jsonl"), "none.jsonl");
     LlaraTest.assertRefused(
         finetune(out, "--refresh-every=2", "--refresh-ranks=5"), "--refresh-ranks is 5");
-    LlaraTest.assertRefused(finetune(out, "--refresh-every=2", "--refresh-ranks=5-5"), "the ranks are from 5 to below 5");
+    LlaraTest.assertRefused(
+        finetune(out, "--refresh-every=2", "--refresh-ranks=5-5"),
+        "the ranks are from 5 to below 5");
     assertThat(out).doesNotExist();
   }
 

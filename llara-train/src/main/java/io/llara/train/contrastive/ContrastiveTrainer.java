@@ -186,14 +186,18 @@ public final class ContrastiveTrainer implements Trainer {
   private void write(BaseModel base, TrainedModel model, ContrastiveData data) {
     Path out = options.run().output().directory();
     base.write(model, out, data.trainedWith());
-    options
-        .run()
-        .model()
-        .lora()
-        .ifPresent(
-            lora ->
-                AdapterDirectory.write(
-                    model, lora, options.run().model().path(), out.resolve(ADAPTER_FOLDER)));
+    RunOptions.Model trained = options.run().model();
+    Path adapter = out.resolve(ADAPTER_FOLDER);
+    if (trained.adapter().isPresent()) {
+      AdapterDirectory.writeContinued(
+          model,
+          trained.adapter().get(),
+          trained.lora().orElseThrow().dropout(),
+          trained.path(),
+          adapter);
+    } else if (trained.lora().isPresent()) {
+      AdapterDirectory.write(model, trained.lora().get(), trained.path(), adapter);
+    }
   }
 
   @Override

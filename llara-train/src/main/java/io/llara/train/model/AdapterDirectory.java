@@ -64,6 +64,24 @@ public final class AdapterDirectory {
    * @throws LlaraException if it cannot be written
    */
   public static void write(TrainedModel model, LoraOptions lora, Path base, Path dir) {
+    write(model, config(lora), base, dir);
+  }
+
+  /**
+   * Writes an adapter that was trained further, as {@link #write}; its settings stay.
+   *
+   * @param before the adapter's directory
+   * @param dropout what it was trained with now
+   */
+  public static void writeContinued(
+      TrainedModel model, Path before, double dropout, Path base, Path dir) {
+    JsonObject config = StrictJson.modelFile(before.resolve(CONFIG)).json();
+    config.addProperty("inference_mode", true);
+    config.addProperty("lora_dropout", dropout);
+    write(model, config, base, dir);
+  }
+
+  private static void write(TrainedModel model, JsonObject config, Path base, Path dir) {
     try {
       Files.createDirectories(dir);
       Files.deleteIfExists(dir.resolve(CONFIG));
@@ -84,7 +102,12 @@ public final class AdapterDirectory {
       }
       writer.write(dir.resolve(WEIGHTS));
     }
-    AtomicFiles.writeJson(dir.resolve(CONFIG), config(lora, base, rows));
+    config.addProperty("base_model_name_or_path", base.toAbsolutePath().normalize().toString());
+    if (rows) {
+      String embedding = LlamaTensors.EMBEDDING.replaceFirst("\\.weight$", "");
+      config.add("modules_to_save", StrictJson.tree(List.of(embedding)));
+    }
+    AtomicFiles.writeJson(dir.resolve(CONFIG), config);
   }
 
   private static void add(SafetensorsWriter writer, Parameter parameter) {
@@ -111,17 +134,12 @@ public final class AdapterDirectory {
     }
   }
 
-  private static JsonObject config(LoraOptions lora, Path base, boolean rows) {
+  private static JsonObject config(LoraOptions lora) {
     JsonObject json = JsonParser.parseString(CONFIG_TEMPLATE).getAsJsonObject();
-    json.addProperty("base_model_name_or_path", base.toAbsolutePath().normalize().toString());
     json.addProperty("lora_alpha", lora.alpha());
     json.addProperty("lora_dropout", lora.dropout());
     json.addProperty("r", lora.rank());
     json.add("target_modules", StrictJson.tree(lora.targets().stream().sorted().toList()));
-    if (rows) {
-      String embedding = LlamaTensors.EMBEDDING.replaceFirst("\\.weight$", "");
-      json.add("modules_to_save", StrictJson.tree(List.of(embedding)));
-    }
     return json;
   }
 }

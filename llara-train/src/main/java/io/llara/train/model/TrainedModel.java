@@ -130,11 +130,16 @@ public final class TrainedModel implements AutoCloseable {
    * Loads a checkpoint to go on training the low-rank updates of an adapter.
    *
    * @param dropout the share of the inputs of {@code A} that is dropped while training, in [0, 1)
+   * @param trainedRows token ids whose rows of the embedding matrix train too, ascending
    * @throws LlaraException if the adapter has more than low-rank updates of layers
    */
   public static TrainedModel adapter(
-      CheckpointDirectory checkpoint, Settings settings, LoraAdapter adapter, double dropout) {
-    return load(checkpoint, settings, Optional.of(Updates.stored(adapter, dropout)));
+      CheckpointDirectory checkpoint,
+      Settings settings,
+      LoraAdapter adapter,
+      double dropout,
+      int... trainedRows) {
+    return load(checkpoint, settings, Optional.of(Updates.stored(adapter, dropout)), trainedRows);
   }
 
   private static TrainedModel load(

@@ -79,14 +79,15 @@ record Updates(double dropout, Factors factors) {
   static Updates stored(LoraAdapter adapter, double dropout) {
     if (!adapter.replacements().isEmpty()) {
       throw new LlaraException(
-          "%s: replaces %s as a whole; expected low-rank updates alone to train on"
+          "%s: replaces %s as a whole (modules_to_save); only low-rank updates can be trained further"
               .formatted(adapter.path(), String.join(", ", adapter.replacements().keySet())));
     }
     for (String weight : adapter.pairs().keySet()) {
       if (!LoraOptions.ALL_TARGETS.contains(target(weight.replaceFirst("\\.weight$", "")))) {
         throw new LlaraException(
-            "%s: adapts %s, which makes no embedding; expected projections of layers"
-                .formatted(adapter.path(), weight));
+            "%s: adapts %s; supported are the projections of layers, %s: nothing else makes an embedding"
+                .formatted(
+                    adapter.path(), weight, String.join(", ", LoraOptions.ALL_TARGETS)));
       }
     }
     return new Updates(

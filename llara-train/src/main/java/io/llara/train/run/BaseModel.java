@@ -7,6 +7,7 @@ import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.LlamaConfig;
 import io.llara.checkpoint.LlamaTensors;
 import io.llara.checkpoint.LlaraJson;
+import io.llara.checkpoint.LoraAdapter;
 import io.llara.prompt.PromptBuilder;
 import io.llara.prompt.PromptTemplate;
 import io.llara.prompt.PromptTemplate.Token;
@@ -15,6 +16,7 @@ import io.llara.tensor.Libtorch;
 import io.llara.tokenize.Tokenizer;
 import io.llara.train.checkpoint.ModelDirectory;
 import io.llara.train.model.MergedWeights;
+import io.llara.train.lora.LoraOptions;
 import io.llara.train.model.TrainedModel;
 import java.nio.file.Path;
 import java.util.List;
@@ -114,7 +116,15 @@ public final class BaseModel implements AutoCloseable {
     }
     int[] rows =
         trains.trainMarkers() ? template.map(this::markerIds).orElse(new int[0]) : new int[0];
-    return TrainedModel.lora(checkpoint, settings, trains.lora().get(), rows, options.seed());
+    LoraOptions lora = trains.lora().get();
+    return trains.adapter().isPresent()
+        ? TrainedModel.adapter(
+            checkpoint,
+            settings,
+            LoraAdapter.open(trains.adapter().get(), checkpoint.config()),
+            lora.dropout(),
+            rows)
+        : TrainedModel.lora(checkpoint, settings, lora, rows, options.seed());
   }
 
   /** Returns the ids of a template's marker tokens that have names of their own, ascending. */

@@ -40,6 +40,7 @@ public abstract class RunBuilder<B extends RunBuilder<B>> {
   private final List<Path> data;
   private final Path out;
   private Optional<LoraOptions> lora = Optional.of(LoraOptions.DEFAULT);
+  private Optional<Path> adapter = Optional.empty();
   private boolean trainMarkers;
   private OptionalLong steps = OptionalLong.empty();
   private long epochs = 1;
@@ -85,6 +86,15 @@ public abstract class RunBuilder<B extends RunBuilder<B>> {
   /** Trains low-rank updates of the projections: the default, with {@link LoraOptions#DEFAULT}. */
   public B lora(LoraOptions options) {
     this.lora = Optional.of(options);
+    return self();
+  }
+
+  /**
+   * Trains the low-rank updates of an adapter of the PEFT library further, instead of new ones: its
+   * ranks, scales and modules stay. Of {@link #lora} the dropout counts.
+   */
+  public B adapter(Path dir) {
+    this.adapter = Optional.of(dir);
     return self();
   }
 
@@ -296,6 +306,10 @@ public abstract class RunBuilder<B extends RunBuilder<B>> {
             ? Math.max(1, Runtime.getRuntime().availableProcessors() / ranks())
             : threads;
     require(problems, !data.isEmpty(), "there is no data file");
+    require(
+        problems,
+        adapter.isEmpty() || lora.isPresent(),
+        "an adapter is trained with LoRA, not with all parameters");
     require(problems, steps.orElse(1) >= 1, "steps must be at least 1");
     require(problems, epochs >= 1, "epochs must be at least 1");
     require(problems, rate > 0 && Double.isFinite(rate), "the learning rate is " + rate);
@@ -320,7 +334,7 @@ public abstract class RunBuilder<B extends RunBuilder<B>> {
       throw new IllegalArgumentException(String.join("; ", problems));
     }
     return new RunOptions(
-        new RunOptions.Model(model, lora, trainMarkers),
+        new RunOptions.Model(model, lora, trainMarkers, adapter),
         new RunOptions.Data(data, badLines, batch, shuffleBuffer, heldOut, evaluationTexts),
         new RunOptions.Optimization(steps, epochs, rate, warmup, decay, weightDecay, clip),
         new RunOptions.Output(out, saveEvery, keep, evaluateEvery, listener),

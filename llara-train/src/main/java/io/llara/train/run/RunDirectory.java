@@ -144,14 +144,17 @@ public final class RunDirectory implements AutoCloseable {
     Path directory = options.output().directory();
     String content =
         new ModelFingerprint(Optional.of(directory.resolve(HASHES)))
-            .of(options.model().path(), Optional.empty());
+            .of(options.model().path(), options.model().adapter());
     Optional<Map<String, String>> before = readSettings(directory);
     if (before.isPresent()) {
       requireSame(directory, before.get(), begun);
       if (!before.get().getOrDefault(MODEL_CONTENT, content).equals(content)) {
         throw new LlaraException(
             "%s: the files of the model %s are not those that the run was begun with; restore them, or use another directory"
-                .formatted(directory, options.model().path()));
+                .formatted(
+                    directory,
+                    options.model().path()
+                        + options.model().adapter().map(dir -> " or its adapter " + dir).orElse("")));
       }
       return Manifest.read(directory).orElse(begun);
     }

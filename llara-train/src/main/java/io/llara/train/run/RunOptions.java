@@ -29,8 +29,22 @@ public record RunOptions(
    *
    * @param path the checkpoint to begin with
    * @param lora the low-rank updates; empty to train all parameters
+   * @param adapter whose low-rank updates are trained further; of {@code lora} the dropout counts
    */
-  public record Model(Path path, Optional<LoraOptions> lora, boolean trainMarkers) {}
+  public record Model(
+      Path path, Optional<LoraOptions> lora, boolean trainMarkers, Optional<Path> adapter) {
+
+    /** Returns what is trained, as the settings of a run say it. */
+    private String spelled() {
+      if (lora.isEmpty()) {
+        return "all parameters";
+      }
+      return adapter
+          .map(Path::toAbsolutePath)
+          .map(dir -> "adapter %s, dropout %s".formatted(dir.normalize(), lora.get().dropout()))
+          .orElse(lora.get().toString());
+    }
+  }
 
   /** What it trains on. */
   public record Data(
@@ -92,7 +106,7 @@ public record RunOptions(
     Map<String, String> values = new LinkedHashMap<>();
     values.put("model", model.path().toAbsolutePath().normalize().toString());
     values.putAll(own);
-    values.put("train", model.lora().map(Object::toString).orElse("all parameters"));
+    values.put("train", model.spelled());
     values.put("train markers", String.valueOf(model.trainMarkers()));
     values.put("steps", String.valueOf(totalSteps));
     values.put("batch", String.valueOf(data.batch()));

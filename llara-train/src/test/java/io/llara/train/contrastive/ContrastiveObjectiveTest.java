@@ -117,7 +117,7 @@ class ContrastiveObjectiveTest {
         new WorldSettings(communicator.rank(), communicator.size(), 0, "localhost", 1);
     RunOptions options =
         new RunOptions(
-            new RunOptions.Model(model, Optional.empty(), false),
+            new RunOptions.Model(model, Optional.empty(), false, Optional.empty()),
             new RunOptions.Data(List.of(data), BadLines.REFUSE, batch, 8, 0, 1),
             new RunOptions.Optimization(
                 OptionalLong.of(9), 1, 1, OptionalLong.empty(), Decay.CONSTANT, 0, 0),

@@ -1,0 +1,45 @@
+package io.llara.examples;
+
+import io.llara.train.checkpoint.AdapterMerge;
+import java.nio.file.Path;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+
+/** A model and an adapter in, one model out. */
+@Command(
+    name = "merge",
+    description = {
+      "Merges a LoRA adapter (PEFT) into a model.",
+      "",
+      "The weights are stored in the type that the model has them in.",
+      ""
+    })
+final class MergeCommand extends Subcommand {
+  @Option(
+      names = "--model",
+      required = true,
+      paramLabel = "DIR",
+      description = "The model: a Hugging Face directory, which is not changed.")
+  private Path model = Path.of("");
+
+  @Option(
+      names = "--adapter",
+      required = true,
+      paramLabel = "DIR",
+      description = "The adapter: a directory with adapter_model.safetensors.")
+  private Path adapter = Path.of("");
+
+  @Option(
+      names = "--out",
+      required = true,
+      paramLabel = "DIR",
+      description = "The directory to write; it must be new or empty.")
+  private Path out = Path.of("");
+
+  @Override
+  public Integer call() {
+    AdapterMerge.write(model, adapter, out);
+    streams().result("%s: %s with %s".formatted(out, model, adapter));
+    return Llara.OK;
+  }
+}

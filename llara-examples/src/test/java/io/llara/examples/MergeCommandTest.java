@@ -1,0 +1,23 @@
+package io.llara.examples;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.nio.file.Path;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class MergeCommandTest {
+  @TempDir private Path dir;
+
+  @Test
+  void whatIsMissingIsNamedAndNothingIsWritten() {
+    Path out = dir.resolve("out");
+    LlaraTest.assertRefused(
+        CommandRun.of("merge", "--model=" + Demo.model(), "--out=" + out), "--adapter=DIR");
+    LlaraTest.assertRefused(
+        CommandRun.of(
+            "merge", "--model=" + Demo.model(), "--adapter=" + dir.resolve("a"), "--out=" + out),
+        dir.resolve("a").toString());
+    assertThat(out).doesNotExist();
+  }
+}
