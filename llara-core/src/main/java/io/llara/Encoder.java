@@ -54,8 +54,8 @@ public interface Encoder extends AutoCloseable {
   }
 
   /**
-   * Encodes one text. Where the modes of queries and passages differ, the mode says which of the two
-   * the text is, and so how long its prompt may be.
+   * Encodes one text. Where the modes of queries and passages differ, the mode says which of the
+   * two the text is, and so how long its prompt may be.
    *
    * @return {@code [dimension()]}, of length 1 unless normalisation is off; the caller's own
    * @throws IllegalArgumentException if the text is empty or blank

@@ -341,7 +341,8 @@ final class LlamaEncoder implements Encoder {
     }
     if (!Double.isFinite(sum)) {
       throw new LlaraException(
-          "the embedding is not finite: the checkpoint's weights have NaN or infinite values, or overflow in "
+          "the embedding is not finite: the checkpoint's weights have NaN or infinite values, or"
+              + " overflow in "
               + computeType());
     }
     if (settings.normalize()) {

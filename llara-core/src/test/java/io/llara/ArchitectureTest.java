@@ -33,7 +33,8 @@ class ArchitectureTest {
 
   /** What the root holds for all packages, beside the face that knows them. */
   private static final DescribedPredicate<JavaClass> VOCABULARY =
-      nameMatching("io\\.llara\\.(Mode|TextModes|ComputeType|Internal|\\w*Exception)(\\$.*)?").forSubtype();
+      nameMatching("io\\.llara\\.(Mode|TextModes|ComputeType|Internal|\\w*Exception)(\\$.*)?")
+          .forSubtype();
 
   /** From the bottom up: a package may use those before it. */
   private static final List<String> LAYERS =

@@ -27,18 +27,12 @@ class EncoderKindsTest {
 
   private void trainedWith(int query, int passage, TextModes modes) {
     new LlaraJson(
-            PromptTemplate.LLAMA2VEC,
-            true,
-            OptionalInt.of(query),
-            OptionalInt.of(passage),
-            modes)
+            PromptTemplate.LLAMA2VEC, true, OptionalInt.of(query), OptionalInt.of(passage), modes)
         .write(dir);
   }
 
   private Encoder open(UnaryOperator<EncoderBuilder> settings) {
-    return settings
-        .apply(Encoder.builder(dir).computeType(ComputeType.FLOAT32).threads(1))
-        .build();
+    return settings.apply(Encoder.builder(dir).computeType(ComputeType.FLOAT32).threads(1)).build();
   }
 
   /** The embedding of a prompt of exactly so many tokens. */

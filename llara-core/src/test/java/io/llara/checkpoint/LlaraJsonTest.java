@@ -62,15 +62,12 @@ class LlaraJsonTest {
   void modesAreKeptAndAnUnknownOneIsNamed() {
     for (TextModes modes : TextModes.values()) {
       LlaraJson json =
-          new LlaraJson(
-              PromptTemplate.PAPER, true, OptionalInt.of(64), OptionalInt.of(160), modes);
+          new LlaraJson(PromptTemplate.PAPER, true, OptionalInt.of(64), OptionalInt.of(160), modes);
       assertThat(read(json.toJson())).isEqualTo(json);
       assertThat(json.toJson().contains("modes")).isEqualTo(modes != TextModes.N2S);
     }
     assertThatThrownBy(
-            () ->
-                read(
-                    "{\"formatVersion\": 1, \"template\": \"llara-paper\", \"modes\": \"S2S\"}"))
+            () -> read("{\"formatVersion\": 1, \"template\": \"llara-paper\", \"modes\": \"S2S\"}"))
         .isInstanceOf(ModelLoadException.class)
         .hasMessageContaining("key 'modes' is 'S2S'; expected n2s, s2s or n2n");
   }

@@ -166,7 +166,8 @@ class LoraAdapterTest {
         "\"use_dora\": false;\"use_qalora\": true;key 'use_qalora' is true",
         "\"use_dora\": false;\"lora_bias\": true;key 'lora_bias' is true",
         "\"fan_in_fan_out\": false;\"fan_in_fan_out\": true;key 'fan_in_fan_out' is true",
-        "\"bias\": \"none\";\"bias\": \"all\";key 'bias' is the string 'all'; which is not supported",
+        "\"bias\": \"none\";\"bias\": \"all\";key 'bias' is the string 'all'; which is not"
+            + " supported",
         "\"use_dora\": false;\"layer_replication\": [[0, 1]];key 'layer_replication' is a list",
         "\"use_dora\": false;\"trainable_token_indices\": [1];key 'trainable_token_indices'",
         "\"init_lora_weights\": true;\"init_lora_weights\": \"pissa_niter_4\";'pissa_niter_4'",

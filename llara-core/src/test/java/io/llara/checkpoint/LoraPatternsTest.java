@@ -81,8 +81,7 @@ class LoraPatternsTest {
                     excluded.exclude_modules(),
                     "target_modules",
                     List.of(module)));
-        ThrowingCallable check =
-            () -> settings.checkTargets(List.of(), recorded.modules());
+        ThrowingCallable check = () -> settings.checkTargets(List.of(), recorded.modules());
         if (excluded.modules().contains(module)) {
           assertThatNoException().isThrownBy(check);
         } else {

@@ -1,9 +1,9 @@
 package io.llara.examples;
 
+import io.llara.TextModes;
 import io.llara.prompt.PromptTemplate;
 import io.llara.train.TrainingListener;
 import io.llara.train.contrastive.ContrastiveTrainer;
-import io.llara.TextModes;
 import io.llara.train.data.FewNegatives;
 import io.llara.train.distributed.WorldSettings;
 import java.nio.file.Path;

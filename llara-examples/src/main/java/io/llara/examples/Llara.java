@@ -21,8 +21,8 @@ import picocli.CommandLine.ScopeType;
 import picocli.CommandLine.UnmatchedArgumentException;
 
 /**
- * The launcher: {@code llara encode | search | verify | import | init | add-markers | merge | collect
- * | pretrain | finetune | mine | evaluate | doctor}.
+ * The launcher: {@code llara encode | search | verify | import | init | add-markers | merge |
+ * collect | pretrain | finetune | mine | evaluate | doctor}.
  *
  * <p>Exit codes: 0 ok, 1 a check or a training run failed, 2 bad usage or input, reported in one
  * line on standard error.

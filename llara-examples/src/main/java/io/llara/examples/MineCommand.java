@@ -40,8 +40,8 @@ import picocli.CommandLine.Option;
       "",
       "Candidates are a window of ranks of each query's results. Positives of the query in any"
           + " line, the query itself, repeated texts and scores out of bounds are dropped, and"
-          + " counted by reason; of the rest some are taken. What was dropped is not replaced: a pair"
-          + " may get fewer negatives than asked for.",
+          + " counted by reason; of the rest some are taken. What was dropped is not replaced: a"
+          + " pair may get fewer negatives than asked for.",
       "",
       "The file is written at the end, with a report beside it (FILE.report.json). The same command"
           + " gives the same file; after an interruption it starts over, with the vectors from the"
@@ -62,16 +62,16 @@ final class MineCommand extends Subcommand {
       required = true,
       paramLabel = "FILE",
       description =
-          "The same pairs with new negatives, and pos_ids, neg_ids and neg_scores; gzipped if the name"
-              + " ends in .gz.")
+          "The same pairs with new negatives, and pos_ids, neg_ids and neg_scores; gzipped if the"
+              + " name ends in .gz.")
   private Path out = Path.of("");
 
   @Option(
       names = "--corpus",
       paramLabel = "FILE",
       description =
-          "The collection to take negatives from, in BEIR format: one JSON object per line with _id,"
-              + " title and text; plain or gzipped (default: the passages of the pairs).")
+          "The collection to take negatives from, in BEIR format: one JSON object per line with"
+              + " _id, title and text; plain or gzipped (default: the passages of the pairs).")
   private Optional<Path> corpus = Optional.empty();
 
   @Option(names = "--bm25", description = "Search by BM25 (k1 0.9, b 0.4, English analysis).")
@@ -225,7 +225,8 @@ final class MineCommand extends Subcommand {
 
   private MiningReport mineByModel(Kind kind, Path directory, Bars bars) {
     try (Encoder encoder = kinds.applyTo(options.encoder(directory)).progress(bars).build()) {
-      EmbeddingSearch plain = EmbeddingSearch.of(encoder)
+      EmbeddingSearch plain =
+          EmbeddingSearch.of(encoder)
               .withModes(
                   queryMode.orElse(encoder.modes().query()),
                   passageMode.orElse(encoder.modes().passage()));

@@ -1,10 +1,10 @@
 package io.llara.examples;
 
 import io.llara.EncoderBuilder;
+import io.llara.TextModes;
 import io.llara.retrieval.Corpus;
 import io.llara.train.contrastive.MiningRefresher;
 import io.llara.train.contrastive.Refresh;
-import io.llara.TextModes;
 import io.llara.train.mining.HardNegativeMiner;
 import java.nio.file.Path;
 import java.util.List;

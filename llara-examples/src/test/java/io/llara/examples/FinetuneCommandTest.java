@@ -108,8 +108,10 @@ class FinetuneCommandTest {
     CommandRun merge =
         CommandRun.of(
             "merge", "--model=" + model, "--adapter=" + out.resolve("adapter"), "--out=" + one);
-    assertThat(merge.out()).isEqualTo("%s: %s with %s%n".formatted(one, model, out.resolve("adapter")));
-    assertThat(one.resolve("model.safetensors")).hasSize(Files.size(out.resolve("model.safetensors")));
+    assertThat(merge.out())
+        .isEqualTo("%s: %s with %s%n".formatted(one, model, out.resolve("adapter")));
+    assertThat(one.resolve("model.safetensors"))
+        .hasSize(Files.size(out.resolve("model.safetensors")));
     Path further = dir.resolve("further");
     CommandRun continued =
         finetune(further, "--steps=1", "--batch=4", "--adapter=" + out.resolve("adapter"));

@@ -2,14 +2,13 @@ package io.llara.examples;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import java.util.OptionalInt;
-import io.llara.testing.Directories;
-import io.llara.prompt.PromptTemplate;
-import io.llara.checkpoint.LlaraJson;
-import io.llara.TextModes;
 import com.google.gson.JsonArray;
 import com.google.gson.JsonObject;
 import com.google.gson.JsonParser;
+import io.llara.TextModes;
+import io.llara.checkpoint.LlaraJson;
+import io.llara.prompt.PromptTemplate;
+import io.llara.testing.Directories;
 import io.llara.train.data.Dataset;
 import io.llara.train.data.DatasetReader;
 import io.llara.train.data.TrainingPair;
@@ -18,6 +17,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.OptionalInt;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;

@@ -3,8 +3,8 @@ package io.llara.retrieval;
 import io.llara.Encoder;
 import io.llara.LlaraException;
 import io.llara.Mode;
-import io.llara.TextModes;
 import io.llara.Similarity;
+import io.llara.TextModes;
 import io.llara.io.TemporaryPath;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -476,8 +476,8 @@ public final class DocumentIndex implements AutoCloseable {
     List<Query> prepared =
         encoder.isEmpty()
             ? queries
-            : Query.withVectors(queries, 
-                texts -> encoder.get().forQueries().encodeAll(texts, queryMode));
+            : Query.withVectors(
+                queries, texts -> encoder.get().forQueries().encodeAll(texts, queryMode));
     lock.readLock().lock();
     try {
       Snapshot now = requireOpen();

@@ -79,8 +79,7 @@ public record EmbeddingSearch(
     return encode(texts, encoder.forPassages(), passages, listener);
   }
 
-  private StoredVectors encode(
-      TextSet texts, Encoder kind, Mode mode, SearchListener listener) {
+  private StoredVectors encode(TextSet texts, Encoder kind, Mode mode, SearchListener listener) {
     return cache.isPresent()
         ? CorpusVectors.open(texts, kind, mode, cache.get(), listener::note)
         : CorpusVectors.open(texts, kind, mode);

@@ -49,8 +49,7 @@ final class EmbeddingSearcher implements Searcher {
   private List<float[]> encode(List<String> texts) {
     listener.encoding("queries", texts.size());
     List<float[]> encoded = new ArrayList<>();
-    try (StoredVectors rows =
-        method.encodeQueries(TextSet.of("the queries", texts), listener)) {
+    try (StoredVectors rows = method.encodeQueries(TextSet.of("the queries", texts), listener)) {
       rows.forEachBlock(
           BLOCK,
           (first, count, block) -> {

@@ -2,6 +2,7 @@ package io.llara.examples.golden;
 
 import io.llara.LlaraException;
 import io.llara.Mode;
+import io.llara.TextModes;
 import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.LoraAdapter;
 import io.llara.prompt.Prompt;
@@ -10,7 +11,6 @@ import io.llara.train.contrastive.ContrastiveSteps;
 import io.llara.train.contrastive.ContrastiveSteps.Outcome;
 import io.llara.train.contrastive.InfoNce;
 import io.llara.train.contrastive.PairCollator;
-import io.llara.TextModes;
 import io.llara.train.model.TrainedModel;
 import io.llara.train.optim.AdamW;
 import java.util.ArrayList;

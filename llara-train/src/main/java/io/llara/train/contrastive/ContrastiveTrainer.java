@@ -150,7 +150,8 @@ public final class ContrastiveTrainer implements Trainer {
       ContrastiveData data = new ContrastiveData(options, base);
       try (Examples<TrainingPair, PairExample> examples = data.examples();
           RunDirectory directory =
-              RunDirectory.claim(options.run(), options.deciding(data.template()), examples::count)) {
+              RunDirectory.claim(
+                  options.run(), options.deciding(data.template()), examples::count)) {
         Optional<TrainingResult> finished = directory.finished();
         if (finished.isPresent()) {
           return finished.get();
@@ -158,7 +159,8 @@ public final class ContrastiveTrainer implements Trainer {
         try (Workers workers = Workers.start(options.run().compute());
             TrainedModel model = base.load(Optional.of(data.template()), false);
             TrainingLoop<PairExample> loop =
-                new TrainingLoop<>(directory, model, examples, objective(model, workers), workers)) {
+                new TrainingLoop<>(
+                    directory, model, examples, objective(model, workers), workers)) {
           // On a lane: they have nothing else to do between steps.
           Consumer<Path> writeModel =
               dir -> workers.lanes().run(() -> base.write(model, dir, data.trainedWith()));

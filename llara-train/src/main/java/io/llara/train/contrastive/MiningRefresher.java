@@ -1,8 +1,8 @@
 package io.llara.train.contrastive;
 
-import io.llara.TextModes;
 import io.llara.Encoder;
 import io.llara.EncoderBuilder;
+import io.llara.TextModes;
 import io.llara.retrieval.Corpus;
 import io.llara.retrieval.EmbeddingSearch;
 import io.llara.train.data.Dataset;

@@ -1,8 +1,8 @@
 package io.llara.train.contrastive;
 
-import io.llara.TextModes;
 import io.llara.LlaraException;
 import io.llara.Mode;
+import io.llara.TextModes;
 import io.llara.TokenizationException;
 import io.llara.prompt.Prompt;
 import io.llara.prompt.PromptBuilder;
@@ -17,34 +17,28 @@ import io.llara.train.data.TrainingPair;
  * as many ids as its kind may have.
  *
  * <p>Immutable and thread-safe. It uses the builder's tokenizer and does not close it.
+ *
+ * @param prompts makes the prompts; what it {@linkplain Reserve reserves} does not matter
+ * @param modes which prompts queries and passages get
+ * @param queryMaxTokens the most ids in the prompt of a query
+ * @param passageMaxTokens the most ids in the prompt of a passage
  */
-public final class PairCollator {
-  private final PromptBuilder prompts;
-  private final TextModes modes;
-  private final int queryMaxTokens;
-  private final int passageMaxTokens;
+public record PairCollator(
+    PromptBuilder prompts, TextModes modes, int queryMaxTokens, int passageMaxTokens) {
 
   /**
-   * Makes a collator.
+   * Checks the lengths.
    *
-   * @param prompts makes the prompts; what it {@linkplain Reserve reserves} does not matter
-   * @param modes which prompts queries and passages get
-   * @param queryMaxTokens the most ids in the prompt of a query
-   * @param passageMaxTokens the most ids in the prompt of a passage
    * @throws IllegalArgumentException if one of them leaves no room for a text
    */
-  public PairCollator(
-      PromptBuilder prompts, TextModes modes, int queryMaxTokens, int passageMaxTokens) {
-    this.prompts = prompts.withReserve(Reserve.OWN_SUFFIX);
-    this.modes = modes;
-    this.queryMaxTokens = queryMaxTokens;
-    this.passageMaxTokens = passageMaxTokens;
-    requireRoom("queryMaxTokens", queryMaxTokens, modes.query());
-    requireRoom("passageMaxTokens", passageMaxTokens, modes.passage());
+  public PairCollator {
+    prompts = prompts.withReserve(Reserve.OWN_SUFFIX);
+    requireRoom(prompts, "queryMaxTokens", queryMaxTokens, modes.query());
+    requireRoom(prompts, "passageMaxTokens", passageMaxTokens, modes.passage());
   }
 
-  private void requireRoom(String name, int maxTokens, Mode mode) {
-    int least = prompts.prefixIds(mode).length + prompts.suffixIds(mode).length + 1;
+  private static void requireRoom(PromptBuilder prompts, String name, int maxTokens, Mode mode) {
+    int least = prompts.minimumTokens(mode);
     if (maxTokens < least) {
       throw new IllegalArgumentException(
           "%s is %d, which leaves no room for a text in mode %s; it must be at least %d"
@@ -90,10 +84,5 @@ public final class PairCollator {
    */
   public Prompt passage(int[] textIds) {
     return prompts.fromIds(textIds, modes.passage(), passageMaxTokens);
-  }
-
-  /** Returns the modes. */
-  public TextModes modes() {
-    return modes;
   }
 }

@@ -39,6 +39,7 @@ import java.util.function.Consumer;
  */
 public final class ProcessLauncher {
   private static final String HOST = "127.0.0.1";
+
   /** Nobody listens there: the ranks find each other through a file. */
   private static final int PORT = 29_500;
 

@@ -7,32 +7,18 @@ import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 
-/** A frozen projection and its trained low-rank update: {@code W x + scale · B A dropout(x)}. */
+/**
+ * A frozen projection and its trained low-rank update: {@code W x + scale · B A dropout(x)}. Owns
+ * the base and the handles.
+ *
+ * @param a {@code [rank, in]}
+ * @param b {@code [out, rank]}
+ * @param place tells this projection's dropout from others'
+ */
 @Internal
-public final class LoraProjection implements Projection {
-  private final Projection base;
-  private final Tensor a;
-  private final Tensor b;
-  private final double scale;
-  private final Dropout dropout;
-  private final int place;
-
-  /**
-   * Takes ownership of the base and the handles.
-   *
-   * @param a {@code [rank, in]}
-   * @param b {@code [out, rank]}
-   * @param place tells this projection's dropout from others'
-   */
-  public LoraProjection(
-      Projection base, Tensor a, Tensor b, double scale, Dropout dropout, int place) {
-    this.base = base;
-    this.a = a;
-    this.b = b;
-    this.scale = scale;
-    this.dropout = dropout;
-    this.place = place;
-  }
+public record LoraProjection(
+    Projection base, Tensor a, Tensor b, double scale, Dropout dropout, int place)
+    implements Projection {
 
   /**
    * The scale is applied to the narrow product and the sum rides along with the last one; autograd

@@ -12,10 +12,13 @@ import java.util.Set;
 import java.util.function.IntUnaryOperator;
 import org.jspecify.annotations.Nullable;
 
-/** Decides which of the passages found for a query may be its negatives. Immutable. */
-final class CandidateFilter {
-  private final Rules rules;
-  private final IntUnaryOperator texts;
+/**
+ * Decides which of the passages found for a query may be its negatives.
+ *
+ * @param texts gives for a place in the collection the number of its text: the same for passages of
+ *     the same text
+ */
+record CandidateFilter(Rules rules, IntUnaryOperator texts) {
 
   /**
    * The window of ranks and the bounds of scores.
@@ -58,17 +61,6 @@ final class CandidateFilter {
    * @param drops how many were dropped, by reason
    */
   record Remaining(List<Integer> ranks, int found, Map<DropReason, Integer> drops) {}
-
-  /**
-   * Creates a filter.
-   *
-   * @param texts gives for a place in the collection the number of its text: the same for passages
-   *     of the same text
-   */
-  CandidateFilter(Rules rules, IntUnaryOperator texts) {
-    this.rules = rules;
-    this.texts = texts;
-  }
 
   /**
    * Applies the rules.

@@ -127,6 +127,15 @@ public final class TrainedModel implements AutoCloseable {
   }
 
   /**
+   * Makes sure that an adapter can be trained further.
+   *
+   * @throws LlaraException if it has more than low-rank updates of layers
+   */
+  public static void requireTrainable(LoraAdapter adapter) {
+    Updates.stored(adapter, 0);
+  }
+
+  /**
    * Loads a checkpoint to go on training the low-rank updates of an adapter.
    *
    * @param dropout the share of the inputs of {@code A} that is dropped while training, in [0, 1)

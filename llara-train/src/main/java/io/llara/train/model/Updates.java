@@ -86,8 +86,7 @@ record Updates(double dropout, Factors factors) {
       if (!LoraOptions.ALL_TARGETS.contains(target(weight.replaceFirst("\\.weight$", "")))) {
         throw new LlaraException(
             "%s: adapts %s; supported are the projections of layers, %s: nothing else makes an embedding"
-                .formatted(
-                    adapter.path(), weight, String.join(", ", LoraOptions.ALL_TARGETS)));
+                .formatted(adapter.path(), weight, String.join(", ", LoraOptions.ALL_TARGETS)));
       }
     }
     return new Updates(

@@ -124,7 +124,8 @@ public final class Pretrainer implements Trainer {
         try (Workers workers = Workers.start(options.run().compute());
             TrainedModel model = base.load(options.recipe().template(), true);
             TrainingLoop<TextExample> loop =
-                new TrainingLoop<>(directory, model, examples, objective(model, workers), workers)) {
+                new TrainingLoop<>(
+                    directory, model, examples, objective(model, workers), workers)) {
           return loop.run(
               StepHook.NONE,
               () -> stopRequested || Thread.currentThread().isInterrupted(),

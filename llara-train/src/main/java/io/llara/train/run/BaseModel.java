@@ -15,8 +15,8 @@ import io.llara.tensor.Cpu;
 import io.llara.tensor.Libtorch;
 import io.llara.tokenize.Tokenizer;
 import io.llara.train.checkpoint.ModelDirectory;
-import io.llara.train.model.MergedWeights;
 import io.llara.train.lora.LoraOptions;
+import io.llara.train.model.MergedWeights;
 import io.llara.train.model.TrainedModel;
 import java.nio.file.Path;
 import java.util.List;
@@ -30,6 +30,7 @@ public final class BaseModel implements AutoCloseable {
   private final RunOptions options;
   private final int maxTokens;
   private final CheckpointDirectory checkpoint;
+  private final Optional<LoraAdapter> adapter;
   private final Tokenizer tokenizer;
 
   /**
@@ -42,6 +43,8 @@ public final class BaseModel implements AutoCloseable {
     this.options = options;
     this.maxTokens = maxTokens;
     this.checkpoint = CheckpointDirectory.open(path());
+    this.adapter = options.model().adapter().map(dir -> LoraAdapter.open(dir, checkpoint.config()));
+    adapter.ifPresent(TrainedModel::requireTrainable);
     Libtorch.load();
     this.tokenizer = Tokenizer.load(path());
     try {
@@ -117,13 +120,8 @@ public final class BaseModel implements AutoCloseable {
     int[] rows =
         trains.trainMarkers() ? template.map(this::markerIds).orElse(new int[0]) : new int[0];
     LoraOptions lora = trains.lora().get();
-    return trains.adapter().isPresent()
-        ? TrainedModel.adapter(
-            checkpoint,
-            settings,
-            LoraAdapter.open(trains.adapter().get(), checkpoint.config()),
-            lora.dropout(),
-            rows)
+    return adapter.isPresent()
+        ? TrainedModel.adapter(checkpoint, settings, adapter.get(), lora.dropout(), rows)
         : TrainedModel.lora(checkpoint, settings, lora, rows, options.seed());
   }
 

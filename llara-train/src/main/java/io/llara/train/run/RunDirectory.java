@@ -154,7 +154,11 @@ public final class RunDirectory implements AutoCloseable {
                 .formatted(
                     directory,
                     options.model().path()
-                        + options.model().adapter().map(dir -> " or its adapter " + dir).orElse("")));
+                        + options
+                            .model()
+                            .adapter()
+                            .map(dir -> " or its adapter " + dir)
+                            .orElse("")));
       }
       return Manifest.read(directory).orElse(begun);
     }

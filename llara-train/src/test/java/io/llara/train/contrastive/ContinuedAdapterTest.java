@@ -70,8 +70,7 @@ class ContinuedAdapterTest {
     Path merged = dir.resolve("merged");
     TrainingRuns.complete(builder(first, merged));
     assertThat(TrainingRuns.values(TrainingRuns.metrics(out), "loss").get(0))
-        .isCloseTo(
-            TrainingRuns.values(TrainingRuns.metrics(merged), "loss").get(0), within(1e-5));
+        .isCloseTo(TrainingRuns.values(TrainingRuns.metrics(merged), "loss").get(0), within(1e-5));
 
     // Ranks, scales and modules stay, and with its base the adapter is the trained model.
     JsonObject before = config(adapter);
@@ -98,15 +97,14 @@ class ContinuedAdapterTest {
     Path unbroken = dir.resolve("unbroken");
     TrainingRuns.complete(builder(model, unbroken).adapter(adapter));
     TrainingRuns.stopAfter(1, builder(model, out).adapter(adapter));
-    Path weights = adapter.resolve("adapter_model.safetensors");
-    byte[] bytes = Files.readAllBytes(weights);
-    byte[] other = bytes.clone();
-    other[other.length - 2] ^= 1;
-    Files.write(weights, other);
+    Path settings = adapter.resolve("adapter_config.json");
+    String before = Files.readString(settings);
+    Files.writeString(settings, before.replace("\"lora_alpha\": 5.0", "\"lora_alpha\": 6.0"));
+    assertThat(settings).content().isNotEqualTo(before);
     assertThatThrownBy(() -> TrainingRuns.complete(builder(model, out).adapter(adapter)))
         .isInstanceOf(LlaraException.class)
         .hasMessageContaining("or its adapter " + adapter + " are not those");
-    Files.write(weights, bytes);
+    Files.writeString(settings, before);
     assertThat(TrainingRuns.complete(builder(model, out).adapter(adapter)).outcome())
         .isEqualTo(Outcome.COMPLETED);
     assertThat(TrainingRuns.metrics(out)).isEqualTo(TrainingRuns.metrics(unbroken));
@@ -117,7 +115,7 @@ class ContinuedAdapterTest {
   void whatCannotBeTrainedFurtherIsRefused() throws IOException {
     Path out = dir.resolve("out");
     Path embedding = dir.resolve("embedding");
-    TrainingRuns.complete(builder(model, embedding).lora(LORA).trainMarkers(true).steps(1));
+    TrainingRuns.complete(builder(model, embedding).lora(LORA).trainMarkers(true).steps(2));
     assertRefused(embedding.resolve("adapter"), "replaces embed_tokens.weight as a whole");
     assertRefused(dir.resolve("none"), "none");
 
@@ -140,6 +138,7 @@ class ContinuedAdapterTest {
             .replaceFirst("(?s)\"target_modules\": \\[.*?]", "\"target_modules\": [\"lm_head\"]"));
     assertRefused(head, "adapts lm_head.weight; supported are the projections of layers, q_proj,");
 
+    assertThat(out).doesNotExist();
     assertThatIllegalArgumentException()
         .isThrownBy(
             () -> builder(model, out).fullParameters().adapter(first.resolve("adapter")).build())

@@ -4,8 +4,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
-import io.llara.TextModes;
 import io.llara.LlaraException;
+import io.llara.TextModes;
 import io.llara.prompt.PromptTemplate;
 import io.llara.testing.Directories;
 import io.llara.testing.MarkedStories;

@@ -3,9 +3,9 @@ package io.llara.train.contrastive;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
-import io.llara.TextModes;
 import com.google.common.collect.Lists;
 import io.llara.ComputeType;
+import io.llara.TextModes;
 import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.prompt.PromptBuilder;
 import io.llara.prompt.PromptTemplate;

@@ -3,13 +3,13 @@ package io.llara.train.contrastive;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
-import io.llara.TextModes;
 import com.google.gson.JsonObject;
 import io.llara.ComputeType;
 import io.llara.Encoder;
 import io.llara.EncoderBuilder;
 import io.llara.Mode;
 import io.llara.Similarity;
+import io.llara.TextModes;
 import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.LlaraJson;
 import io.llara.prompt.PromptTemplate;

@@ -2,8 +2,8 @@ package io.llara.train.contrastive;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.llara.TextModes;
 import io.llara.ComputeType;
+import io.llara.TextModes;
 import io.llara.retrieval.Corpus;
 import io.llara.train.data.Dataset;
 import io.llara.train.data.TrainingPair;

@@ -3,9 +3,9 @@ package io.llara.train.contrastive;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
-import io.llara.TextModes;
 import io.llara.LlaraException;
 import io.llara.Mode;
+import io.llara.TextModes;
 import io.llara.prompt.Prompt;
 import io.llara.prompt.PromptBuilder;
 import io.llara.prompt.PromptTemplate;

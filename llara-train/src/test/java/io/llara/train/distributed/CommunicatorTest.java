@@ -322,7 +322,12 @@ class CommunicatorTest {
     int port = Group.freePort();
     WorldSettings world =
         new WorldSettings(
-            0, 2, 0, "127.0.0.1", port, OptionalInt.empty(),
+            0,
+            2,
+            0,
+            "127.0.0.1",
+            port,
+            OptionalInt.empty(),
             Optional.of(new WorldSettings.Launcher(gone.pid(), Optional.empty())));
     Thread other =
         new Thread(

@@ -155,19 +155,18 @@ public abstract class KilledRunContract {
   /** Starts a process that trains up to a step and then waits to be killed. */
   private Process start(int last, Path out) throws IOException {
     return new ProcessBuilder(
-                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-                "-Xmx256m",
-                "-cp",
-                System.getProperty(
-                    "surefire.test.class.path", System.getProperty("java.class.path")),
-                child().getName(),
-                model.toString(),
-                data.toString(),
-                out.toString(),
-                String.valueOf(last))
-            .redirectErrorStream(true)
-            .redirectOutput(dir.resolve("output.txt").toFile())
-            .start();
+            Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+            "-Xmx256m",
+            "-cp",
+            System.getProperty("surefire.test.class.path", System.getProperty("java.class.path")),
+            child().getName(),
+            model.toString(),
+            data.toString(),
+            out.toString(),
+            String.valueOf(last))
+        .redirectErrorStream(true)
+        .redirectOutput(dir.resolve("output.txt").toFile())
+        .start();
   }
 
   private static long lines(Path file) throws IOException {

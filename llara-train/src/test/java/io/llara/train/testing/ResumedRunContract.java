@@ -4,12 +4,10 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.catchThrowable;
 
-import org.assertj.core.api.InstanceOfAssertFactories;
-import java.util.Arrays;
-import io.llara.testing.Directories;
-import io.llara.io.TemporaryPath;
-import io.llara.LlaraException;
 import com.google.common.util.concurrent.Uninterruptibles;
+import io.llara.LlaraException;
+import io.llara.io.TemporaryPath;
+import io.llara.testing.Directories;
 import io.llara.train.RunInfo;
 import io.llara.train.StepReport;
 import io.llara.train.TrainingListener;
@@ -21,11 +19,13 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.atomic.AtomicBoolean;
+import org.assertj.core.api.InstanceOfAssertFactories;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestInstance;
@@ -238,7 +238,8 @@ public abstract class ResumedRunContract {
     TemporaryPath.delete(out.resolve("checkpoints"));
     assertThatThrownBy(() -> TrainingRuns.complete(builder(false, out)))
         .isInstanceOf(LlaraException.class)
-        .hasMessageStartingWith(out + ": the run was complete after 9 steps, but its model is damaged")
+        .hasMessageStartingWith(
+            out + ": the run was complete after 9 steps, but its model is damaged")
         .hasMessageContaining("config.json");
   }
 
@@ -266,7 +267,8 @@ public abstract class ResumedRunContract {
     Path out = dir.resolve("out");
     TrainingRuns.stopAfter(3, builder(true, out));
     Path run = out.resolve("run.json");
-    String without = Files.readString(run).replaceFirst(",\\s*\"model content\": \"[0-9a-f]{64}\"", "");
+    String without =
+        Files.readString(run).replaceFirst(",\\s*\"model content\": \"[0-9a-f]{64}\"", "");
     assertThat(without).isNotEqualTo(Files.readString(run));
     Files.writeString(run, without);
     TrainingRuns.complete(builder(true, out));
@@ -282,7 +284,8 @@ public abstract class ResumedRunContract {
     Files.write(metrics, lines.subList(0, 3));
     assertThatThrownBy(() -> TrainingRuns.complete(builder(false, out)))
         .isInstanceOf(LlaraException.class)
-        .hasMessageStartingWith(metrics + ": lines are missing: ends with step 3; the run is at step 5");
+        .hasMessageStartingWith(
+            metrics + ": lines are missing: ends with step 3; the run is at step 5");
     Files.delete(metrics);
     TrainingRuns.complete(builder(false, out));
     assertThat(TrainingRuns.values(TrainingRuns.metrics(out), "step"))
@@ -307,7 +310,8 @@ public abstract class ResumedRunContract {
         .singleElement()
         .asInstanceOf(InstanceOfAssertFactories.THROWABLE)
         .isInstanceOf(LlaraException.class)
-        .hasMessage(out + ": another process is training there; wait for it, or use another directory");
+        .hasMessage(
+            out + ": another process is training there; wait for it, or use another directory");
     assertLikeUnbroken(false, out);
   }
 
