@@ -157,12 +157,14 @@ final class PipelineCheck {
       return pattern.requiredString("String").length();
     }
     String regex = pattern.requiredString("Regex");
-    if (!isTame(regex)) {
-      throw pattern.unsupported(
-          "Regex",
-          Messages.quote(regex) + ", which repeats a group or refers back and can take forever",
-          "other expressions");
-    }
+    RegexSteps.problem(regex)
+        .ifPresent(
+            problem -> {
+              throw pattern.unsupported(
+                  "Regex",
+                  "%s, which %s: it could take forever".formatted(Messages.quote(regex), problem),
+                  "other expressions");
+            });
     return 0;
   }
 
@@ -172,31 +174,5 @@ final class PipelineCheck {
       throw component.unsupported("type", Messages.quote(type), String.join(", ", known));
     }
     return type;
-  }
-
-  /**
-   * Whether a regular expression neither repeats groups nor refers back to them or calls them. The
-   * native library panics when a search takes too many steps, and these are what makes steps
-   * exponential.
-   */
-  static boolean isTame(String regex) {
-    int classDepth = 0;
-    for (int i = 0; i < regex.length(); i++) {
-      char c = regex.charAt(i);
-      char following = i + 1 < regex.length() ? regex.charAt(i + 1) : ' ';
-      if (c == '\\') {
-        if (classDepth == 0 && "123456789gkX".indexOf(following) >= 0) {
-          return false;
-        }
-        i++;
-      } else if (c == '[') {
-        classDepth++;
-      } else if (c == ']' && classDepth > 0) {
-        classDepth--;
-      } else if (c == ')' && classDepth == 0 && "*+{".indexOf(following) >= 0) {
-        return false;
-      }
-    }
-    return true;
   }
 }
