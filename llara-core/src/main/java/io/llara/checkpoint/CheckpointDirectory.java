@@ -2,11 +2,13 @@ package io.llara.checkpoint;
 
 import io.llara.ModelLoadException;
 import io.llara.io.Messages;
+import java.io.File;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.regex.Pattern;
 
 /**
  * A model in the directory layout of the Hugging Face hub: {@code config.json}, weights in {@code
@@ -20,6 +22,9 @@ import java.util.Optional;
  */
 public final class CheckpointDirectory {
   public static final String CONFIG = "config.json";
+
+  /** Owner and name; a path may look the same. */
+  private static final Pattern HUB_ID = Pattern.compile("\\w[\\w.-]*/\\w[\\w.-]*");
 
   private final Path path;
   private final LlamaConfig config;
@@ -49,11 +54,22 @@ public final class CheckpointDirectory {
   }
 
   static void requireDirectory(Path dir, String owner) {
-    if (!Files.isDirectory(dir)) {
-      throw new ModelLoadException(
-          "%s: %s; expected the directory of %s"
-              .formatted(dir, Files.exists(dir) ? "is not a directory" : "does not exist", owner));
+    if (Files.isDirectory(dir)) {
+      return;
     }
+    boolean exists = Files.exists(dir);
+    String name = dir.toString().replace(File.separatorChar, '/');
+    String advice = "";
+    if (name.endsWith(".gguf")) {
+      advice = ": 'llara import FILE DIR', or GgufImporter, makes one of a GGUF file";
+    } else if (!exists && HUB_ID.matcher(name).matches()) {
+      advice =
+          ": models of the Hugging Face hub are not downloaded by their names; 'hf download %s --local-dir DIR' does that"
+              .formatted(name);
+    }
+    throw new ModelLoadException(
+        "%s: %s; expected the directory of %s%s"
+            .formatted(dir, exists ? "is not a directory" : "does not exist", owner, advice));
   }
 
   /** Returns the directory; the tokenizer's files lie in it too. */

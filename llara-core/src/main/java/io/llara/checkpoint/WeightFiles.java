@@ -158,11 +158,18 @@ public final class WeightFiles {
         Files.newDirectoryStream(dir, "*.{bin,pt,pth,ckpt,gguf,h5,msgpack,safetensors}")) {
       for (Path other : others) {
         String name = other.getFileName().toString();
-        return name.endsWith(".safetensors")
-            ? new ModelLoadException("%s: weights are in %s; %s".formatted(dir, name, expected))
-            : new UnsupportedModelException(
-                "%s: weights in the form of %s are not read (a pickle can run code); %s"
-                    .formatted(dir, name, expected));
+        if (name.endsWith(".safetensors")) {
+          return new ModelLoadException("%s: weights are in %s; %s".formatted(dir, name, expected));
+        }
+        return new UnsupportedModelException(
+            "%s: weights in the form of %s are not read (%s); %s"
+                .formatted(
+                    dir,
+                    name,
+                    name.endsWith(".gguf")
+                        ? "'llara import FILE DIR' makes a directory of it"
+                        : "a pickle can run code",
+                    expected));
       }
     } catch (IOException e) {
       throw new ModelLoadException(

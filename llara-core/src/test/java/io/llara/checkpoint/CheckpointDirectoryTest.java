@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatExceptionOfType;
 
 import com.google.gson.JsonObject;
+import io.llara.Encoder;
 import io.llara.ModelLoadException;
 import io.llara.UnsupportedModelException;
 import java.io.IOException;
@@ -102,6 +103,27 @@ class CheckpointDirectoryTest {
     assertThatExceptionOfType(ModelLoadException.class)
         .isThrownBy(() -> CheckpointDirectory.open(nowhere))
         .withMessage(nowhere + ": is not a directory; expected the directory of a checkpoint");
+  }
+
+  @Test
+  void saysWhatToDoWithAGgufFileAndTheNameOfAModelOnTheHub() throws IOException {
+    Path gguf = Files.writeString(dir.resolve("model.gguf"), "GGUF");
+    assertThatExceptionOfType(ModelLoadException.class)
+        .isThrownBy(() -> Encoder.load(gguf))
+        .withMessage(
+            gguf
+                + ": is not a directory; expected the directory of a checkpoint: 'llara import FILE DIR',"
+                + " or GgufImporter, makes one of a GGUF file");
+    assertThatExceptionOfType(ModelLoadException.class)
+        .isThrownBy(() -> Encoder.load(Path.of("BAAI", "LLARA-passage")))
+        .withMessageContaining("LLARA-passage: does not exist; expected the directory")
+        .withMessageContaining("'hf download BAAI/LLARA-passage --local-dir DIR' does that");
+    assertThat(refused()).hasMessageContaining("config.json: cannot be read");
+    config();
+    assertThat(refused())
+        .isInstanceOf(UnsupportedModelException.class)
+        .hasMessageContaining("model.gguf")
+        .hasMessageContaining("'llara import FILE DIR'");
   }
 
   @Test
