@@ -16,7 +16,14 @@ import java.util.TreeSet;
  */
 final class LlamaConfigReader {
   private static final Set<String> ARCHITECTURES =
-      new TreeSet<>(Set.of("LlamaForCausalLM", "LlamaModel", "MistralForCausalLM", "MistralModel"));
+      new TreeSet<>(
+          Set.of(
+              "LlamaForCausalLM",
+              "LlamaModel",
+              "MistralForCausalLM",
+              "MistralModel",
+              // LLARA's own pretraining: a LlamaForCausalLM with two more losses.
+              "PreLlamaModel"));
   private static final String ROPE_TYPES = "default, linear, llama3";
 
   /** MistralConfig's own defaults where they differ from LlamaConfig's. */

@@ -3,6 +3,8 @@ package io.llara.tokenize;
 import com.google.common.collect.ImmutableSet;
 import com.google.common.collect.Sets;
 import com.google.common.primitives.ImmutableIntArray;
+import com.google.gson.JsonObject;
+import io.llara.Internal;
 import io.llara.LlaraException;
 import io.llara.ModelLoadException;
 import io.llara.TokenizationException;
@@ -84,9 +86,10 @@ public final class Tokenizer implements AutoCloseable {
   }
 
   /**
-   * Loads the tokenizer of a model directory: {@code tokenizer.json}, and the name of the
-   * end-of-sequence token from {@code tokenizer_config.json}, {@code special_tokens_map.json} or,
-   * as an id, {@code config.json}, whichever has one first.
+   * Loads the tokenizer of a model directory: {@code tokenizer.json} or, where there is none, a
+   * SentencePiece {@code tokenizer.model} with the tokens that the files beside it add. The name of
+   * the end-of-sequence token comes from {@code tokenizer_config.json}, {@code
+   * special_tokens_map.json} or, as an id, {@code config.json}, whichever has one first.
    *
    * @param modelDir the directory; the caller closes the tokenizer
    * @throws ModelLoadException if a file is missing, broken or contradicts itself; names it
@@ -99,14 +102,23 @@ public final class Tokenizer implements AutoCloseable {
   }
 
   private static Tokenizer load(Path modelDir, Set<String> reserved) {
-    Path file = modelDir.resolve("tokenizer.json");
-    TokenizerJson json = TokenizerJson.read(file);
+    TokenizerJson json = TokenizerJson.read(modelDir);
     Optional<String> eosToken = EosToken.find(modelDir, json.ids(), json.names());
     try {
-      return new Tokenizer(json, file, eosToken, reserved);
+      return new Tokenizer(json, json.file(), eosToken, reserved);
     } catch (NativeTokenizerException e) {
-      throw new ModelLoadException(file + ": " + e.getMessage(), e);
+      throw new ModelLoadException(json.file() + ": " + e.getMessage(), e);
     }
+  }
+
+  /**
+   * Returns the tokenizer.json that a slow tokenizer is converted to, if a directory has no other.
+   *
+   * @throws ModelLoadException as {@link #load}
+   */
+  @Internal
+  public static Optional<JsonObject> converted(Path modelDir) {
+    return SlowTokenizer.convert(modelDir);
   }
 
   /**

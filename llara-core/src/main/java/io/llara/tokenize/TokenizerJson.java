@@ -1,6 +1,9 @@
 package io.llara.tokenize;
 
+import static java.nio.charset.StandardCharsets.UTF_8;
+
 import com.google.common.collect.Maps;
+import com.google.common.io.CharSource;
 import com.google.common.primitives.ImmutableIntArray;
 import com.google.gson.JsonArray;
 import com.google.gson.JsonElement;
@@ -16,6 +19,7 @@ import io.llara.io.Messages;
 import io.llara.io.StrictJson;
 import java.io.BufferedInputStream;
 import java.io.IOException;
+import java.io.InputStream;
 import java.io.StringWriter;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
@@ -42,6 +46,8 @@ import java.util.regex.Pattern;
  * and merges, the bulk of it, are streamed; the rest is small.
  */
 final class TokenizerJson {
+  static final String FILE = "tokenizer.json";
+
   private static final Set<String> KINDS = Set.of("BPE", "Unigram");
 
   /** How an added token is described beside its id and its name. */
@@ -97,31 +103,44 @@ final class TokenizerJson {
   }
 
   /**
-   * Reads a tokenizer.json.
+   * Reads the tokenizer.json of a model directory, or converts its slow tokenizer.
    *
-   * @throws ModelLoadException if it is missing, not JSON, or of the wrong form
+   * @throws ModelLoadException if there is none, or it is not JSON, or of the wrong form
    * @throws UnsupportedModelException if it is of a kind that is not supported
    */
-  static TokenizerJson read(Path file) {
+  static TokenizerJson read(Path modelDir) {
+    Optional<JsonObject> converted = SlowTokenizer.convert(modelDir);
+    Path file = modelDir.resolve(converted.isPresent() ? SlowTokenizer.FILE : FILE);
     TokenizerJson json = new TokenizerJson(file);
     try {
       if (Files.size(file) > MAX_BYTES) {
         throw new ModelLoadException(
             "%s: has %d bytes; expected at most %d".formatted(file, Files.size(file), MAX_BYTES));
       }
-      try (JsonReader reader =
-          StrictJson.reader(new BufferedInputStream(Files.newInputStream(file)), MAX_NESTING)) {
+      try (InputStream in =
+              converted.isPresent()
+                  ? CharSource.wrap(StrictJson.compact(converted.get()))
+                      .asByteSource(UTF_8)
+                      .openStream()
+                  : new BufferedInputStream(Files.newInputStream(file));
+          JsonReader reader = StrictJson.reader(in, MAX_NESTING)) {
         json.readRoot(reader);
       }
     } catch (NoSuchFileException e) {
       throw new ModelLoadException(
-          file + ": does not exist; a model directory needs the tokenizer.json of a fast tokenizer",
+          "%s: does not exist; a model directory needs it, or the %s of a slow tokenizer"
+              .formatted(file, SlowTokenizer.FILE),
           e);
     } catch (IOException e) {
       throw new ModelLoadException("%s: cannot be read: %s".formatted(file, Messages.reason(e)), e);
     }
     json.check();
     return json;
+  }
+
+  /** Returns the file that the tokenizer was read from. */
+  Path file() {
+    return file;
   }
 
   /** Returns the ids that the post-processor puts before a text. */

@@ -98,7 +98,14 @@ class LlamaConfigTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"LlamaForCausalLM", "LlamaModel", "MistralForCausalLM", "MistralModel"})
+  @ValueSource(
+      strings = {
+        "LlamaForCausalLM",
+        "LlamaModel",
+        "MistralForCausalLM",
+        "MistralModel",
+        "PreLlamaModel"
+      })
   void readsTheseArchitectures(String name) {
     assertThat(with("LlamaForCausalLM", name).architecture()).isEqualTo(name);
   }
@@ -109,7 +116,7 @@ class LlamaConfigTest {
         .isThrownBy(() -> with("LlamaForCausalLM", "Qwen2ForCausalLM"))
         .withMessageContaining("config.json: key 'architectures' is 'Qwen2ForCausalLM'")
         .withMessageEndingWith(
-            "supported: LlamaForCausalLM, LlamaModel, MistralForCausalLM, MistralModel");
+            "supported: LlamaForCausalLM, LlamaModel, MistralForCausalLM, MistralModel, PreLlamaModel");
     assertThatExceptionOfType(UnsupportedModelException.class)
         .isThrownBy(() -> read("{\"model_type\": \"gemma\"}"))
         .withMessageContaining("key 'model_type' is 'gemma'")

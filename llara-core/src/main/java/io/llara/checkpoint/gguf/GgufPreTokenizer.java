@@ -4,6 +4,7 @@ import com.google.common.base.Splitter;
 import com.google.gson.JsonElement;
 import com.google.gson.JsonParser;
 import com.google.gson.JsonPrimitive;
+import io.llara.tokenize.BpeTokenizer;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
@@ -90,14 +91,7 @@ enum GgufPreTokenizer {
             .map(expression -> split.formatted(new JsonPrimitive(expression)))
             .collect(Collectors.joining());
     return JsonParser.parseString(
-        "{\"type\": \"Sequence\", \"pretokenizers\": [%s%s]}".formatted(steps, byteLevel(false)));
-  }
-
-  /** Returns the component that writes bytes as printable characters, or the way back. */
-  static JsonElement byteLevel(boolean cutting) {
-    return JsonParser.parseString(
-        """
-        {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": %s}"""
-            .formatted(cutting));
+        "{\"type\": \"Sequence\", \"pretokenizers\": [%s%s]}"
+            .formatted(steps, BpeTokenizer.ByteLevel.component(false)));
   }
 }

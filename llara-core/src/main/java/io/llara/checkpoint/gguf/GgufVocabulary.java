@@ -4,15 +4,16 @@ import io.llara.ModelLoadException;
 import io.llara.UnsupportedModelException;
 import io.llara.io.JsonSection;
 import io.llara.io.Messages;
+import io.llara.tokenize.BpeTokenizer;
+import io.llara.tokenize.BpeTokenizer.AddedToken;
+import io.llara.tokenize.BpeTokenizer.Merge;
 import java.util.ArrayList;
 import java.util.Collections;
-import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.regex.Pattern;
-import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
 /**
@@ -58,9 +59,6 @@ final class GgufVocabulary {
     UNUSED,
     BYTE
   }
-
-  /** Two neighbouring tokens that become one. */
-  record Merge(String left, String right) {}
 
   private final JsonSection metadata;
   private final Kind kind;
@@ -108,10 +106,6 @@ final class GgufVocabulary {
     return kind;
   }
 
-  Optional<GgufPreTokenizer> preTokenizer() {
-    return preTokenizer;
-  }
-
   int size() {
     return tokens.size();
   }
@@ -120,12 +114,8 @@ final class GgufVocabulary {
     return tokens.get(id);
   }
 
-  TokenType type(int id) {
+  private TokenType type(int id) {
     return types.get(id);
-  }
-
-  List<Merge> merges() {
-    return merges;
   }
 
   /** Returns what a user should know about how the vocabulary was read. */
@@ -143,34 +133,51 @@ final class GgufVocabulary {
     return Optional.ofNullable(specials.get(role));
   }
 
-  /** Returns whether the beginning of a text is marked. */
-  boolean addsBos() {
-    boolean usual = preTokenizer.map(GgufPreTokenizer::addsBos).orElse(true);
-    return metadata.bool(PREFIX + "add_bos_token").orElse(usual);
-  }
-
-  /** Returns whether the end of a text is marked. */
-  boolean addsEos() {
-    return metadata.bool(PREFIX + "add_eos_token").orElse(false);
-  }
-
-  /** Returns whether a text is taken to begin with a space; of kind {@code llama} only. */
-  boolean addsSpace() {
-    return metadata.bool(PREFIX + "add_space_prefix").orElse(true);
-  }
-
-  /** Returns whether characters without a token are spelled in bytes. */
-  boolean hasByteTokens() {
-    return types.contains(TokenType.BYTE);
-  }
-
   /** Returns the template that turns a conversation into a text. */
   Optional<String> chatTemplate() {
     return metadata.string("tokenizer.chat_template");
   }
 
+  /** Returns the vocabulary with the steps around it. */
+  BpeTokenizer tokenizer() {
+    List<AddedToken> added = new ArrayList<>();
+    for (int id = 0; id < size(); id++) {
+      if (isSpecial(id) || type(id) == TokenType.USER_DEFINED) {
+        added.add(new AddedToken(id, token(id), false, false, isSpecial(id)));
+      }
+    }
+    return new BpeTokenizer(
+        tokens,
+        merges,
+        added,
+        steps(),
+        addsBos() ? special(BOS) : Optional.empty(),
+        addsEos() ? special(EOS) : Optional.empty());
+  }
+
+  private BpeTokenizer.Steps steps() {
+    if (preTokenizer.isPresent()) {
+      return new BpeTokenizer.ByteLevel(
+          preTokenizer.get().toJson(), preTokenizer.get().ignoresMerges());
+    }
+    boolean addsSpace = metadata.bool(PREFIX + "add_space_prefix").orElse(true);
+    return new BpeTokenizer.SentencePiece(
+        addsSpace ? BpeTokenizer.Space.BEFORE_EACH_PART : BpeTokenizer.Space.NOWHERE,
+        special(UNKNOWN).map(this::token),
+        types.contains(TokenType.BYTE));
+  }
+
+  private boolean addsBos() {
+    boolean usual = preTokenizer.map(GgufPreTokenizer::addsBos).orElse(true);
+    return metadata.bool(PREFIX + "add_bos_token").orElse(usual);
+  }
+
+  private boolean addsEos() {
+    return metadata.bool(PREFIX + "add_eos_token").orElse(false);
+  }
+
   /** Returns whether a token steers the model and is never part of a text. */
-  boolean isSpecial(int id) {
+  private boolean isSpecial(int id) {
     return type(id) == TokenType.CONTROL
         || type(id) == TokenType.UNKNOWN
         || Stream.of(BOS, EOS, UNKNOWN).anyMatch(role -> special(role).equals(Optional.of(id)));
@@ -277,11 +284,6 @@ final class GgufVocabulary {
     return read;
   }
 
-  /**
-   * Finds the merges that give the same tokens as joining, again and again, the two neighbours
-   * whose union has the highest score. For two ways to the same token, and for equal scores, the
-   * order is that of the ids, as in other conversions.
-   */
   private List<Merge> scoredMerges() {
     List<Double> scores =
         oneEach(
@@ -289,13 +291,12 @@ final class GgufVocabulary {
             metadata
                 .numbers(SCORES)
                 .orElseThrow(() -> metadata.missing(SCORES, "a list of numbers")));
-    return IntStream.range(0, scores.size())
-        .filter(this::isTextual)
-        .boxed()
-        // Positive and negative zero are one score.
-        .sorted(Comparator.comparing((Integer id) -> -scores.get(id) + 0.0))
-        .flatMap(this::splits)
-        .toList();
+    for (int id = 0; id < size(); id++) {
+      if (isTextual(id)) {
+        requireLength(id, token(id), MAX_SCORED_CHARACTERS, " in a vocabulary with scores");
+      }
+    }
+    return BpeTokenizer.mergesOf(tokens, scores, this::isTextual);
   }
 
   /** Returns whether a token of kind {@code llama} stands for characters of a text. */
@@ -304,23 +305,6 @@ final class GgufVocabulary {
       case NORMAL, USER_DEFINED, UNUSED -> true;
       case UNKNOWN, CONTROL, BYTE -> false;
     };
-  }
-
-  private Stream<Merge> splits(int id) {
-    String token = token(id);
-    requireLength(id, token, MAX_SCORED_CHARACTERS, " in a vocabulary with scores");
-    return IntStream.range(1, token.length())
-        .filter(at -> !Character.isLowSurrogate(token.charAt(at)))
-        .mapToObj(at -> new Merge(token.substring(0, at), token.substring(at)))
-        .filter(merge -> isTextual(merge.left()) && isTextual(merge.right()))
-        .sorted(
-            Comparator.comparing((Merge merge) -> ids.get(merge.left()))
-                .thenComparing(merge -> ids.get(merge.right())));
-  }
-
-  private boolean isTextual(String token) {
-    Integer id = ids.get(token);
-    return id != null && isTextual(id);
   }
 
   private void checkByteTokens() {

@@ -7,6 +7,9 @@ import com.google.gson.JsonObject;
 import io.llara.ModelLoadException;
 import io.llara.UnsupportedModelException;
 import io.llara.io.StrictJson;
+import io.llara.tokenize.BpeTokenizer;
+import io.llara.tokenize.BpeTokenizer.AddedToken;
+import io.llara.tokenize.BpeTokenizer.Merge;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
@@ -14,6 +17,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 import java.util.function.Consumer;
 import org.junit.jupiter.api.Test;
 
@@ -25,6 +29,13 @@ class GgufVocabularyTest {
   private static GgufVocabulary read(GgufBuilder gguf) {
     JsonObject metadata = header(gguf).metadata().json();
     return new GgufVocabulary(StrictJson.modelSection(metadata, "model.gguf: metadata"));
+  }
+
+  private static List<Integer> specialIds(GgufVocabulary vocabulary) {
+    return vocabulary.tokenizer().added().stream()
+        .filter(AddedToken::special)
+        .map(AddedToken::id)
+        .toList();
   }
 
   private static GgufHeader header(GgufBuilder gguf) {
@@ -69,15 +80,15 @@ class GgufVocabularyTest {
   void readsAByteLevelVocabulary() {
     GgufVocabulary vocabulary = read(GgufModels.small());
     assertThat(vocabulary.kind()).isEqualTo(GgufVocabulary.Kind.GPT2);
-    assertThat(vocabulary.preTokenizer()).contains(GgufPreTokenizer.GPT2);
+    assertThat(vocabulary.tokenizer().steps())
+        .isEqualTo(new BpeTokenizer.ByteLevel(GgufPreTokenizer.GPT2.toJson(), false));
     assertThat(vocabulary.size()).isEqualTo(GgufModels.TOKENS.size());
-    assertThat(vocabulary.merges().get(0)).isEqualTo(new GgufVocabulary.Merge("a", "b"));
+    assertThat(vocabulary.tokenizer().merges().get(0)).isEqualTo(new Merge("a", "b"));
     assertThat(vocabulary.special(GgufVocabulary.BOS)).contains(0);
     assertThat(vocabulary.special(GgufVocabulary.EOS)).contains(1);
     assertThat(vocabulary.special(GgufVocabulary.UNKNOWN)).isEmpty();
-    assertThat(vocabulary.addsBos()).isFalse();
-    assertThat(vocabulary.isSpecial(2)).isTrue();
-    assertThat(vocabulary.isSpecial(3)).isFalse();
+    assertThat(vocabulary.tokenizer().bos()).isEmpty();
+    assertThat(specialIds(vocabulary)).containsExactly(0, 1, 2);
     assertThat(vocabulary.notes()).isEmpty();
   }
 
@@ -85,31 +96,36 @@ class GgufVocabularyTest {
   void mergesFollowFromScores() {
     GgufVocabulary vocabulary = read(scored(0, 0, 0, -9, -9, -9, -2, -1, -3, -9, -4));
     List<String> merges =
-        vocabulary.merges().stream().map(merge -> merge.left() + " " + merge.right()).toList();
+        vocabulary.tokenizer().merges().stream()
+            .map(merge -> merge.left() + " " + merge.right())
+            .toList();
     // The best token first; of two ways to one token, the one whose left part has the smaller id.
     assertThat(merges).containsExactly("b c", "a b", "a bc", "ab c", "\u2581 a");
     assertThat(vocabulary.special(GgufVocabulary.BOS)).contains(1);
     assertThat(vocabulary.special(GgufVocabulary.EOS)).contains(2);
     assertThat(vocabulary.special(GgufVocabulary.UNKNOWN)).contains(0);
-    assertThat(vocabulary.addsBos()).isTrue();
-    assertThat(vocabulary.addsSpace()).isTrue();
+    assertThat(vocabulary.tokenizer().bos()).contains(1);
+    assertThat(vocabulary.tokenizer().steps())
+        .isEqualTo(
+            new BpeTokenizer.SentencePiece(
+                BpeTokenizer.Space.BEFORE_EACH_PART, Optional.of("<unk>"), false));
   }
 
   @Test
   void controlTokensAreNoPartsOfMerges() {
     GgufBuilder gguf = scored(0, 0, 0, -9, -9, -9, -2, -1, -3, -9, -4);
     gguf.put("tokenizer.ggml.token_type", new int[] {2, 3, 3, 1, 1, 1, 3, 1, 1, 1, 1});
-    assertThat(read(gguf).merges())
-        .contains(new GgufVocabulary.Merge("b", "c"), new GgufVocabulary.Merge("a", "bc"))
-        .doesNotContain(new GgufVocabulary.Merge("a", "b"), new GgufVocabulary.Merge("ab", "c"));
+    assertThat(read(gguf).tokenizer().merges())
+        .contains(new Merge("b", "c"), new Merge("a", "bc"))
+        .doesNotContain(new Merge("a", "b"), new Merge("ab", "c"));
   }
 
   @Test
   void theFileSaysWhetherABeginningIsMarked() {
     GgufBuilder gguf = GgufModels.small().put("tokenizer.ggml.add_bos_token", true);
-    assertThat(read(gguf).addsBos()).isTrue();
+    assertThat(read(gguf).tokenizer().bos()).contains(0);
     gguf.put("tokenizer.ggml.add_bos_token", null).put("tokenizer.ggml.pre", "llama-bpe");
-    assertThat(read(gguf).addsBos()).isTrue();
+    assertThat(read(gguf).tokenizer().bos()).contains(0);
     gguf.put("tokenizer.ggml.bos_token_id", null);
     assertRefused(gguf, ModelLoadException.class, "bos_token_id' is missing");
   }
@@ -121,11 +137,11 @@ class GgufVocabularyTest {
             GgufModels.small()
                 .put("tokenizer.ggml.pre", null)
                 .put("tokenizer.ggml.token_type", null));
-    assertThat(vocabulary.preTokenizer()).contains(GgufPreTokenizer.DEFAULT);
+    assertThat(vocabulary.tokenizer().steps())
+        .isEqualTo(new BpeTokenizer.ByteLevel(GgufPreTokenizer.DEFAULT.toJson(), false));
     assertThat(vocabulary.notes()).hasSize(2);
     assertThat(vocabulary.notes().get(0)).contains("'tokenizer.ggml.pre' is missing");
-    assertThat(vocabulary.isSpecial(0)).isTrue();
-    assertThat(vocabulary.isSpecial(2)).isFalse();
+    assertThat(specialIds(vocabulary)).containsExactly(0, 1);
   }
 
   @Test

@@ -44,7 +44,7 @@ final class MarkerTokens {
 
   private MarkerTokens(Path dir, Tokenizer known) {
     this.dir = dir;
-    this.tokenizer = ModelFiles.json(dir.resolve(ModelFiles.TOKENIZER));
+    this.tokenizer = ModelFiles.tokenizer(dir);
     this.size = known.vocabularySize();
     requireNoGaps();
     Set<String> special = new HashSet<>();

@@ -8,6 +8,7 @@ import io.llara.checkpoint.StorageType;
 import io.llara.io.AtomicFiles;
 import io.llara.io.ByteChannels;
 import io.llara.io.StrictJson;
+import io.llara.tokenize.Tokenizer;
 import java.io.IOException;
 import java.nio.channels.FileChannel;
 import java.nio.channels.WritableByteChannel;
@@ -41,6 +42,11 @@ final class ModelFiles {
   /** Reads a file of a JSON object, which may be as large as a tokenizer's vocabulary. */
   static JsonObject json(Path file) {
     return StrictJson.modelFile(file, MAX_JSON_BYTES).json();
+  }
+
+  /** Reads the tokenizer.json of a directory, or what its slow tokenizer is converted to. */
+  static JsonObject tokenizer(Path dir) {
+    return Tokenizer.converted(dir).orElseGet(() -> json(dir.resolve(TOKENIZER)));
   }
 
   static Optional<JsonObject> jsonIfThere(Path file) {
@@ -100,7 +106,11 @@ final class ModelFiles {
 
   /** Says in a configuration that the model has its output projection. */
   static void nameModelWithHead(JsonObject json, LlamaConfig config) {
-    String family = config.architecture().replaceFirst("(Model|" + WITH_HEAD + ")$", "");
+    String family =
+        config
+            .architecture()
+            .replaceFirst("^Pre", "")
+            .replaceFirst("(Model|" + WITH_HEAD + ")$", "");
     JsonArray architectures = new JsonArray();
     architectures.add(family + WITH_HEAD);
     json.add("architectures", architectures);

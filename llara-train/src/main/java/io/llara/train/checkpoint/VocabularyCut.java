@@ -50,7 +50,7 @@ final class VocabularyCut {
 
   private VocabularyCut(Path dir, Tokenizer known, int size) {
     this.file = dir.resolve(ModelFiles.TOKENIZER);
-    this.tokenizer = ModelFiles.json(file);
+    this.tokenizer = ModelFiles.tokenizer(dir);
     this.size = size;
     if (!(tokenizer.getAsJsonObject("model").get("vocab") instanceof JsonObject vocabulary)) {
       throw new UnsupportedModelException(

@@ -24,8 +24,10 @@ import io.llara.checkpoint.StorageType;
 import io.llara.checkpoint.TensorEntry;
 import io.llara.prompt.PromptBuilder;
 import io.llara.prompt.PromptTemplate;
+import io.llara.testing.Directories;
 import io.llara.testing.Leaks;
 import io.llara.testing.MarkedStories;
+import io.llara.testing.PreLlama;
 import io.llara.testing.Shared;
 import io.llara.tokenize.Tokenizer;
 import java.io.IOException;
@@ -54,6 +56,23 @@ class VocabularyGrowthTest {
   void copy() {
     model = TestModels.stories(temp.resolve("model"));
     out = temp.resolve("out");
+  }
+
+  @Test
+  void aSlowTokenizerBecomesAFastOneWithTheMarkers() throws IOException {
+    Path slow = Directories.copy(PreLlama.dir(), temp.resolve("slow"));
+    Files.delete(slow.resolve("added_tokens.json"));
+    VocabularyGrowth.addMarkers(slow, out, 1);
+    assertThat(out.resolve("tokenizer.json")).exists();
+    try (Tokenizer before = Tokenizer.load(slow);
+        Tokenizer after = Tokenizer.load(out)) {
+      assertThat(after.encodeText("The encoder, 🦙"))
+          .isEqualTo(before.encodeText("The encoder, 🦙"));
+      assertThat(after.bosIds()).isEqualTo(before.bosIds());
+      for (int i = 0; i < MARKERS; i++) {
+        assertThat(after.tokenId(NAMES.get(i))).hasValue(before.vocabularySize() + i);
+      }
+    }
   }
 
   @Test
