@@ -147,6 +147,30 @@ public interface Encoder extends AutoCloseable {
   }
 
   /**
+   * Encodes a stream as {@link #encodeAll(Stream, Mode, EmbeddingSink)}, which refuses blank texts.
+   *
+   * @param blank what becomes of texts that are empty or nothing but white space
+   * @return how many of these there were
+   * @throws RuntimeException as {@link #encodeAll(Stream, Mode, EmbeddingSink)}
+   */
+  default long encodeAll(Stream<String> texts, Mode mode, BlankTexts blank, EmbeddingSink sink) {
+    long index = 0;
+    long blanks = 0;
+    for (Iterator<String> source = texts.iterator(); source.hasNext(); index++) {
+      String text = source.next();
+      if (blank == BlankTexts.REFUSE || !text.isBlank()) {
+        sink.accept(index, text, encode(text, mode));
+        continue;
+      }
+      blanks++;
+      if (blank == BlankTexts.ZERO) {
+        sink.accept(index, text, new float[dimension()]);
+      }
+    }
+    return blanks;
+  }
+
+  /**
    * Starts to encode many texts as {@link #encodeAll(List, Mode)} does, though all prompts are made
    * before the first one runs: for lists of thousands of texts, not for whole collections.
    * Cancelling the future drops the texts.

@@ -77,7 +77,7 @@ final class LlamaEncoder implements Encoder {
   /**
    * Prompts that were submitted together.
    *
-   * @param texts their texts; empty for given prompts
+   * @param texts their texts, and blank ones that are left out; empty for given prompts
    * @param tokenize the time it took to make the prompts, in nanoseconds
    */
   private record Window(List<String> texts, List<Work<PooledVectors>> works, long tokenize) {
@@ -160,7 +160,8 @@ final class LlamaEncoder implements Encoder {
     requireNonNull(texts, "texts");
     requireNonNull(mode, "mode");
     CompletableFuture<Window> window =
-        CompletableFuture.supplyAsync(() -> submit(texts.iterator(), 0, Integer.MAX_VALUE, mode));
+        CompletableFuture.supplyAsync(
+            () -> submit(texts.iterator(), 0, Integer.MAX_VALUE, mode, BlankTexts.REFUSE));
     CompletableFuture<List<float[]>> embeddings =
         window
             .thenCompose(
@@ -173,7 +174,13 @@ final class LlamaEncoder implements Encoder {
 
   @Override
   public void encodeAll(Stream<String> texts, Mode mode, EmbeddingSink sink) {
+    encodeAll(texts, mode, BlankTexts.REFUSE, sink);
+  }
+
+  @Override
+  public long encodeAll(Stream<String> texts, Mode mode, BlankTexts blank, EmbeddingSink sink) {
     requireNonNull(mode, "mode");
+    requireNonNull(blank, "blank");
     engine.requireOpen();
     Spliterator<String> spliterator = texts.spliterator();
     long total = spliterator.getExactSizeIfKnown();
@@ -182,10 +189,11 @@ final class LlamaEncoder implements Encoder {
     int limit = Math.min(FIRST_WINDOW_PER_LANE * engine.lanes(), LARGEST_WINDOW);
     long read = 0;
     long done = 0;
+    long blanks = 0;
     try {
       while (source.hasNext() || !underWay.isEmpty()) {
         while (underWay.size() < 2 && source.hasNext()) {
-          Window window = submit(source, read, limit, mode);
+          Window window = submit(source, read, limit, mode, blank);
           underWay.add(window);
           read += window.texts().size();
           limit = Math.min(2 * limit, LARGEST_WINDOW);
@@ -199,16 +207,24 @@ final class LlamaEncoder implements Encoder {
         }
         underWay.remove();
         report(window);
-        for (int i = 0; i < computed; i++) {
+        Iterator<Work<PooledVectors>> works = window.works().iterator();
+        for (String text : window.texts()) {
           if (Thread.interrupted()) {
             throw new InterruptedException();
           }
-          PooledVectors vectors = window.works().get(i).join();
-          float[] embedding = named("text " + done, () -> finish(vectors.get(mode)));
-          sink.accept(done, window.texts().get(i), embedding);
+          if (blank == BlankTexts.REFUSE || !text.isBlank()) {
+            PooledVectors vectors = works.next().join();
+            sink.accept(done, text, named("text " + done, () -> finish(vectors.get(mode))));
+          } else {
+            blanks++;
+            if (blank == BlankTexts.ZERO) {
+              sink.accept(done, text, new float[dimension()]);
+            }
+          }
           done++;
         }
       }
+      return blanks;
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
       throw new LlaraException("interrupted after " + done + " texts", e);
@@ -231,8 +247,12 @@ final class LlamaEncoder implements Encoder {
     return new Window(List.of(text), List.of(engine.submit(prompt)), tokenize);
   }
 
-  /** Starts on the next texts of a source, the first of which has the index {@code first}. */
-  private Window submit(Iterator<String> source, long first, int limit, Mode mode) {
+  /**
+   * Starts on the next texts of a source, the first of which has the index {@code first}. Blank
+   * texts have no work unless they are refused.
+   */
+  private Window submit(
+      Iterator<String> source, long first, int limit, Mode mode, BlankTexts blank) {
     List<String> windowTexts = new ArrayList<>();
     List<Prompt> windowPrompts = new ArrayList<>();
     long rows = 0;
@@ -243,10 +263,13 @@ final class LlamaEncoder implements Encoder {
       if (text == null) {
         throw new IllegalArgumentException(name + ": it is null");
       }
+      windowTexts.add(text);
+      if (blank != BlankTexts.REFUSE && text.isBlank()) {
+        continue;
+      }
       long begin = System.nanoTime();
       Prompt prompt = named(name, () -> prompt(text, mode));
       tokenize += System.nanoTime() - begin;
-      windowTexts.add(text);
       windowPrompts.add(prompt);
       rows += prompt.length();
     }

@@ -12,7 +12,9 @@ import io.llara.testing.Vectors;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -216,6 +218,36 @@ class EncoderTest {
         Vectors.assertSame(narrow.encodeBoth(text).get(mode), narrow.encode(text, mode));
       }
     }
+  }
+
+  @Test
+  void blankTextsAreRefusedSkippedOrZero() {
+    List<String> texts = List.of("Llamas hum.", "", "Salt is heavy.", " \t", " ");
+    List<float[]> expected = encoder.encodeAll(List.of(texts.get(0), texts.get(2)), Mode.SELF);
+    Map<Long, float[]> found = new LinkedHashMap<>();
+    EmbeddingSink sink =
+        (index, text, embedding) -> {
+          assertThat(text).isEqualTo(texts.get((int) index));
+          found.put(index, embedding);
+        };
+
+    assertThat(encoder.encodeAll(texts.stream(), Mode.SELF, BlankTexts.SKIP, sink)).isEqualTo(3);
+    assertThat(found.keySet()).containsExactly(0L, 2L);
+    assertThat(found.get(0L)).containsExactly(expected.get(0), within(1e-5f));
+    assertThat(found.get(2L)).containsExactly(expected.get(1), within(1e-5f));
+
+    found.clear();
+    assertThat(encoder.encodeAll(texts.stream(), Mode.SELF, BlankTexts.ZERO, sink)).isEqualTo(3);
+    assertThat(found.keySet()).containsExactly(0L, 1L, 2L, 3L, 4L);
+    assertThat(found.get(4L)).containsExactly(new float[encoder.dimension()]);
+    assertThat(found.get(2L)).containsExactly(expected.get(1), within(1e-5f));
+
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> encoder.encodeAll(texts.stream(), Mode.SELF, BlankTexts.REFUSE, sink))
+        .withMessage("text 1: the text is empty");
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> encoder.encodeAll(texts.stream(), Mode.SELF, sink))
+        .withMessage("text 1: the text is empty");
   }
 
   @Test

@@ -41,11 +41,27 @@ public final class AtomicFiles {
   }
 
   /**
-   * Writes a file, replacing one of that name.
+   * Writes a file, replacing one of that name or, if the name is a link, the file that it leads to.
+   * A device or a pipe is not replaced but written to.
    *
    * @throws LlaraException if it cannot be written; an older one is still whole then
    */
   public static void write(Path target, Content content) {
+    try {
+      if (Files.exists(target) && !Files.isRegularFile(target)) {
+        try (FileChannel channel = FileChannel.open(target, StandardOpenOption.WRITE)) {
+          content.writeTo(channel);
+        }
+      } else {
+        replace(Files.exists(target) ? target.toRealPath() : target, content);
+      }
+    } catch (IOException e) {
+      throw new LlaraException(
+          "%s: cannot be written: %s".formatted(target, Messages.reason(e)), e);
+    }
+  }
+
+  private static void replace(Path target, Content content) throws IOException {
     try (TemporaryPath aside = TemporaryPath.beside(target)) {
       // Not a temporary file of the JDK: those are readable by their owner only.
       try (FileChannel channel =
@@ -55,9 +71,6 @@ public final class AtomicFiles {
       }
       aside.moveTo(target);
       forceFolder(aside.path().resolveSibling(""));
-    } catch (IOException e) {
-      throw new LlaraException(
-          "%s: cannot be written: %s".formatted(target, Messages.reason(e)), e);
     }
   }
 

@@ -144,13 +144,13 @@ public final class JsonSection {
   }
 
   /**
-   * Reads a scalar whose key must be there; null, as some tools write no text, is the empty one.
+   * Reads a string whose key must be there; null, as some tools write no text, is the empty one.
    */
-  public String requiredScalar(String key) {
+  public String requiredOrNull(String key) {
     if (!mentions(key)) {
       throw missing(key, "a string");
     }
-    return scalar(key).orElse("");
+    return string(key).orElse("");
   }
 
   public Optional<JsonSection> section(String key) {

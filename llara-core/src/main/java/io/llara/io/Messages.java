@@ -1,9 +1,14 @@
 package io.llara.io;
 
 import java.io.IOException;
+import java.nio.channels.ClosedByInterruptException;
 import java.nio.charset.CharacterCodingException;
 import java.nio.file.AccessDeniedException;
+import java.nio.file.DirectoryNotEmptyException;
+import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
+import java.nio.file.NotDirectoryException;
 import java.util.regex.Pattern;
 
 /** How names and causes from files are shown in error messages. */
@@ -34,9 +39,24 @@ public final class Messages {
     if (e instanceof CharacterCodingException) {
       return "malformed UTF-8";
     }
-    String message = e.getMessage();
+    if (e instanceof NotDirectoryException) {
+      return "not a directory";
+    }
+    if (e instanceof DirectoryNotEmptyException) {
+      return "the directory is not empty";
+    }
+    if (e instanceof FileAlreadyExistsException) {
+      return "the file already exists";
+    }
+    if (e instanceof ClosedByInterruptException) {
+      return "interrupted";
+    }
+    String message = e instanceof FileSystemException file ? file.getReason() : e.getMessage();
     if (message == null) {
-      return e.getClass().getSimpleName();
+      return "an input or output error without a reason";
+    }
+    if (message.equals("Bad file descriptor") || message.equalsIgnoreCase("stream closed")) {
+      return "it is closed";
     }
     // Gson's messages begin with advice to its caller and end with a line on where to read more.
     String first = message.split("\n", 2)[0].replace(GSON_ADVICE, "unexpected character");

@@ -3,7 +3,11 @@ package io.llara.tokenize;
 import ai.djl.engine.EngineException;
 import ai.djl.huggingface.tokenizers.jni.LibUtils;
 import ai.djl.huggingface.tokenizers.jni.TokenizersLibrary;
+import ai.djl.util.Utils;
+import com.google.common.base.Throwables;
 import io.llara.LlaraException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.concurrent.locks.ReadWriteLock;
 import java.util.concurrent.locks.ReentrantReadWriteLock;
@@ -66,9 +70,25 @@ final class NativeTokenizer implements AutoCloseable {
     } catch (EngineException | LinkageError e) {
       throw new LlaraException(
           "the native tokenizers library of DJL cannot be loaded on %s %s: %s"
-              .formatted(System.getProperty("os.name"), System.getProperty("os.arch"), e),
+              .formatted(System.getProperty("os.name"), System.getProperty("os.arch"), reason(e)),
           e);
     }
+  }
+
+  /** Says that the library cannot be unpacked, which DJL only logs, or what DJL says. */
+  private static String reason(Throwable e) {
+    Path cache = Utils.getEngineCacheDir("tokenizers").toAbsolutePath();
+    for (Path folder = cache; folder != null; folder = folder.getParent()) {
+      if (Files.exists(folder)) {
+        if (!Files.isWritable(folder)) {
+          return "it is unpacked into %s, and %s cannot be written; DJL_CACHE_DIR names another"
+                  .formatted(cache, folder)
+              + " directory";
+        }
+        break;
+      }
+    }
+    return String.valueOf(Throwables.getRootCause(e).getMessage());
   }
 
   /** Returns the ids of a text; the post-processor, if there is one, adds none. */

@@ -6,8 +6,10 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import io.llara.LlaraException;
 import io.llara.testing.ChildJvm;
 import java.io.IOException;
+import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
@@ -74,6 +76,43 @@ class TemporaryPathTest {
   void deletesWhatIsOpenWhenTheJvmEnds() throws Exception {
     ChildJvm.run(List.of(), Leaving.class, dir.toString());
     assertThat(entries()).isEmpty();
+  }
+
+  @Test
+  void deletesWhatAKilledProcessLeftButNothingOfALivingOne() throws Exception {
+    List<String> here = List.of("-Djava.io.tmpdir=" + dir);
+    ChildJvm.run(here, Killed.class);
+    assertThat(entries()).hasSize(3);
+    Path lock = Files.createFile(dir.resolve("llara-living.lock"));
+    Path living = Files.createFile(dir.resolve("llara-test-living-1.tmp"));
+    Path foreign = Files.createFile(dir.resolve("other-test-living-1.tmp"));
+    try (FileChannel channel = FileChannel.open(lock, StandardOpenOption.WRITE)) {
+      assertThat(channel.tryLock()).isNotNull();
+      ChildJvm.run(here, Next.class);
+      assertThat(entries()).containsExactlyInAnyOrder(lock, living, foreign);
+    }
+    ChildJvm.run(here, Next.class);
+    assertThat(entries()).containsExactly(foreign);
+  }
+
+  /** Ends without shutdown hooks, as by kill -9. */
+  static final class Killed {
+    private Killed() {}
+
+    public static void main(String[] args) throws IOException {
+      TemporaryPath.file("llara-test");
+      Files.writeString(TemporaryPath.folder("llara-test").path().resolve("in it"), "text");
+      Runtime.getRuntime().halt(0);
+    }
+  }
+
+  /** Makes a temporary file. */
+  static final class Next {
+    private Next() {}
+
+    public static void main(String[] args) {
+      TemporaryPath.file("llara-test");
+    }
   }
 
   /** A training run that is stopped saves a checkpoint then. */

@@ -25,12 +25,15 @@ final class CacheOptions {
 
   /** Returns this program's directory in the user's cache; it need not exist. */
   private static Path ofUser() {
-    String base = System.getenv("XDG_CACHE_HOME");
-    // The specification says to ignore relative paths.
-    Path parent =
-        base != null && Path.of(base).isAbsolute()
-            ? Path.of(base)
-            : Path.of(System.getProperty("user.home"), ".cache");
-    return parent.resolve("llara");
+    // The specification says to ignore relative paths. Java does not ask HOME for the home
+    // directory.
+    return absolute("XDG_CACHE_HOME")
+        .or(() -> absolute("HOME").map(home -> home.resolve(".cache")))
+        .orElseGet(() -> Path.of(System.getProperty("user.home"), ".cache"))
+        .resolve("llara");
+  }
+
+  private static Optional<Path> absolute(String variable) {
+    return Optional.ofNullable(System.getenv(variable)).map(Path::of).filter(Path::isAbsolute);
   }
 }

@@ -76,6 +76,11 @@ final class CollectCommand extends Subcommand {
           "--passage-tokens is %d; expected at least %d"
               .formatted(tokens, PassageSplitter.MIN_TOKENS));
     }
+    new Outputs()
+        .reads("--model", model.stream().toList())
+        // Any other file in the folders is left alone.
+        .reads("FOLDER", TextFolder.isText(out) ? folders : List.of())
+        .writes("--out", out);
     TextFolder.Report report;
     try (CleanStop stop = new CleanStop(streams(), Thread.currentThread()::interrupt)) {
       report = model.isEmpty() ? collect(Optional.empty()) : collect(model.get(), tokens);

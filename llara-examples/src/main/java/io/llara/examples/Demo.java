@@ -1,6 +1,7 @@
 package io.llara.examples;
 
 import io.llara.LlaraException;
+import io.llara.io.Messages;
 import io.llara.io.TemporaryPath;
 import io.llara.retrieval.Corpus;
 import java.io.FileNotFoundException;
@@ -45,7 +46,7 @@ final class Demo {
       }
       return directory;
     } catch (IOException e) {
-      throw new LlaraException("the bundled model cannot be unpacked: " + e.getMessage(), e);
+      throw new LlaraException("the bundled model cannot be unpacked: " + Messages.reason(e), e);
     }
   }
 

@@ -1,12 +1,14 @@
 package io.llara.examples;
 
+import io.llara.BlankTexts;
 import io.llara.Encoder;
 import io.llara.LlaraException;
 import io.llara.Mode;
-import java.io.IOException;
+import io.llara.io.AtomicFiles;
 import java.io.OutputStream;
-import java.nio.file.Files;
+import java.nio.channels.Channels;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
@@ -20,7 +22,8 @@ import picocli.CommandLine.Parameters;
     description = {
       "Encodes texts, one per line (UTF-8), and writes their embeddings in the same order.",
       "",
-      "Texts that do not fit are truncated; how many is reported on standard error.",
+      "Texts that do not fit are truncated, and blank ones skipped; how many is reported on standard"
+          + " error.",
       ""
     })
 final class EncodeCommand extends Subcommand {
@@ -49,6 +52,15 @@ final class EncodeCommand extends Subcommand {
   private Format format = Format.JSON;
 
   @Option(
+      names = "--blank",
+      paramLabel = "skip|zero|refuse",
+      defaultValue = "skip",
+      description =
+          "What to do with blank lines: leave them out, write a vector of zeros, or refuse the file"
+              + " (default: ${DEFAULT-VALUE}).")
+  private BlankTexts blank = BlankTexts.SKIP;
+
+  @Option(
       names = "--out",
       paramLabel = "FILE",
       description = "Where to write (default: standard output).")
@@ -69,14 +81,19 @@ final class EncodeCommand extends Subcommand {
   }
 
   @Override
-  public Integer call() throws IOException {
-    try (TextLines lines = TextLines.open(file, streams().in())) {
+  public Integer call() {
+    if (out != null) {
+      new Outputs()
+          .reads("FILE", file.equals("-") ? List.of() : List.of(Path.of(file)))
+          .reads("--model", List.of(model))
+          .reads("--adapter", options.adapter().stream().toList())
+          .writes("--out", out);
+    }
+    try (TextLines lines = TextLines.open(file, streams().in(), blank)) {
       if (out == null) {
         encode(lines, streams().out());
       } else {
-        try (OutputStream target = Files.newOutputStream(out)) {
-          encode(lines, target);
-        }
+        AtomicFiles.write(out, channel -> encode(lines, Channels.newOutputStream(channel)));
       }
     } catch (ReaderGone e) {
       // As much as was wanted.
@@ -90,12 +107,24 @@ final class EncodeCommand extends Subcommand {
         Results results = new Results(target);
         Stream<String> texts = lines.texts()) {
       if (format == Format.NPY) {
-        results.bytes(Npy.header(lines.count(), encoder.dimension()));
+        long rows = blank == BlankTexts.SKIP ? lines.count() - lines.blank() : lines.count();
+        results.bytes(Npy.header(rows, encoder.dimension()));
       }
       try {
-        encoder.encodeAll(texts, mode, (index, text, embedding) -> write(embedding, results));
+        encoder.encodeAll(
+            texts, mode, blank, (index, text, embedding) -> write(embedding, results));
       } catch (LlaraException | IllegalArgumentException e) {
         throw new LlaraException(lines.name() + ": " + e.getMessage(), e);
+      }
+      if (lines.blank() > 0) {
+        streams()
+            .note(
+                "%s: %d of %d lines are blank and %s"
+                    .formatted(
+                        lines.name(),
+                        lines.blank(),
+                        lines.count(),
+                        blank == BlankTexts.SKIP ? "were skipped" : "got vectors of zeros"));
       }
       EncoderOptions.noteCuts(streams(), encoder);
     }

@@ -51,6 +51,13 @@ final class EncoderOptions {
       description = "Compute threads (default: one per processor).")
   private Optional<Integer> threads = Optional.empty();
 
+  @Option(
+      names = "--copy-weights",
+      description =
+          "Copy the weights into memory instead of mapping their files: for a model whose files may"
+              + " change meanwhile.")
+  private boolean copyWeights;
+
   Optional<Path> adapter() {
     return adapter;
   }
@@ -61,7 +68,8 @@ final class EncoderOptions {
 
   /** Returns a builder with the options given; all else is left to the library's defaults. */
   EncoderBuilder encoder(Path model) {
-    EncoderBuilder builder = Encoder.builder(model).computeType(computeType);
+    EncoderBuilder builder =
+        Encoder.builder(model).computeType(computeType).copyWeights(copyWeights);
     adapter.ifPresent(builder::adapter);
     template.ifPresent(builder::template);
     maxTokens.ifPresent(builder::maxTokens);

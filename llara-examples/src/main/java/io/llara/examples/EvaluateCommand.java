@@ -3,6 +3,7 @@ package io.llara.examples;
 import static java.util.Objects.requireNonNull;
 
 import com.google.common.base.Ascii;
+import com.google.common.collect.Iterables;
 import io.llara.Encoder;
 import io.llara.LlaraException;
 import io.llara.examples.SearcherOptions.Kind;
@@ -18,7 +19,6 @@ import io.llara.retrieval.eval.BeirEvaluator;
 import io.llara.retrieval.eval.Evaluation;
 import io.llara.retrieval.eval.Metric;
 import io.llara.retrieval.eval.PairedTest;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashSet;
@@ -27,6 +27,7 @@ import java.util.Locale;
 import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -130,9 +131,8 @@ final class EvaluateCommand extends Subcommand {
 
   @Override
   public Integer call() {
-    requireWritable("--json", json);
-    requireWritable("--run", run);
     Set<Kind> kinds = kinds();
+    checkOutputs(kinds);
     BeirDataset dataset = BeirDataset.open(requireNonNull(beir), split);
     BeirEvaluator evaluator =
         new BeirEvaluator(dataset, cutoffs, BeirEvaluator.DEFAULT_DEPTH, skipOwnId);
@@ -155,17 +155,34 @@ final class EvaluateCommand extends Subcommand {
   }
 
   /** Fails before hours of work rather than after them. */
-  private static void requireWritable(String option, @Nullable Path file) {
-    if (file == null) {
-      return;
+  private void checkOutputs(Set<Kind> kinds) {
+    Path folder = requireNonNull(beir);
+    Outputs outputs =
+        options
+            .addTo(new Outputs())
+            .reads(
+                "--beir",
+                Stream.of(
+                        "corpus.jsonl",
+                        "queries.jsonl",
+                        "corpus.jsonl.gz",
+                        "queries.jsonl.gz",
+                        "qrels")
+                    .map(folder::resolve)
+                    .toList());
+    if (json != null) {
+      outputs.writes("--json", json);
     }
-    Path folder = file.toAbsolutePath().getParent();
-    if (folder == null || Files.isDirectory(file)) {
-      throw new LlaraException("%s %s: is a folder; expected a file".formatted(option, file));
+    if (run != null) {
+      outputs.writes("--run", run);
+      for (Kind kind : Iterables.skip(kinds, 1)) {
+        outputs.writes("--run", beside(run, name(kind)));
+      }
     }
-    if (!Files.isDirectory(folder)) {
-      throw new LlaraException("%s %s: the folder %s does not exist".formatted(option, file, folder));
-    }
+  }
+
+  private static String name(Kind kind) {
+    return kind == Kind.EXACT ? "model" : Ascii.toLowerCase(kind.name());
   }
 
   /** Puts a word before the last ending of a file's name. */
@@ -227,7 +244,7 @@ final class EvaluateCommand extends Subcommand {
       Kind kind,
       Optional<EmbeddingSearch> search,
       SearchListener listener) {
-    String name = kind == Kind.EXACT ? "model" : Ascii.toLowerCase(kind.name());
+    String name = name(kind);
     BeirDataset dataset = evaluator.dataset();
     try (Searcher searcher =
         searcherOptions

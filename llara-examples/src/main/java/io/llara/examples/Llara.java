@@ -1,14 +1,21 @@
 package io.llara.examples;
 
+import com.google.common.base.Throwables;
+import io.llara.LlaraException;
+import io.llara.io.Messages;
 import io.llara.train.TrainingException;
 import java.io.FileDescriptor;
 import java.io.FileInputStream;
 import java.io.FileOutputStream;
-import java.io.OutputStream;
-import java.io.OutputStreamWriter;
+import java.io.IOException;
+import java.io.InputStream;
 import java.io.PrintStream;
 import java.io.PrintWriter;
+import java.io.StringWriter;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.FileSystemException;
+import java.nio.file.InvalidPathException;
+import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.logging.Level;
 import java.util.logging.Logger;
@@ -18,6 +25,7 @@ import picocli.CommandLine.IVersionProvider;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.ScopeType;
+import picocli.CommandLine.TypeConversionException;
 import picocli.CommandLine.UnmatchedArgumentException;
 
 /**
@@ -62,6 +70,8 @@ public final class Llara implements Runnable {
   /** Kept, because a logger that nothing refers to forgets its level. */
   private static final Logger LUCENE = Logger.getLogger("org.apache.lucene");
 
+  private static final Logger JNA = Logger.getLogger("com.sun.jna");
+
   @CommandLine.Spec private CommandLine.Model.CommandSpec spec;
 
   @Option(
@@ -88,23 +98,49 @@ public final class Llara implements Runnable {
     System.setErr(err);
     // Lucene warns about the Java version's vector instructions, which a user cannot act on.
     LUCENE.setLevel(Level.SEVERE);
+    // JNA prints a trace where nothing is writable; what follows from that is reported in words.
+    JNA.setLevel(Level.OFF);
     Streams streams =
         new Streams(
-            new FileInputStream(FileDescriptor.in),
+            // The number of a descriptor that is closed goes to the next file that Java opens.
+            Boolean.getBoolean("llara.stdin.closed")
+                ? closed()
+                : new FileInputStream(FileDescriptor.in),
             new FileOutputStream(FileDescriptor.out),
             err,
             Boolean.getBoolean("llara.stderr.terminal"));
     System.exit(run(streams, args));
   }
 
+  private static Path path(String name) {
+    try {
+      return Path.of(name);
+    } catch (InvalidPathException e) {
+      throw new TypeConversionException(
+          "'%s' is not the name of a file: %s".formatted(name, e.getReason()));
+    }
+  }
+
+  private static InputStream closed() {
+    return new InputStream() {
+      @Override
+      public int read() throws IOException {
+        throw new IOException("it is closed");
+      }
+    };
+  }
+
   /** Runs a command and returns its exit code. */
   static int run(Streams streams, String... args) {
     CommandLine line = new CommandLine(new Llara(streams));
     line.setCaseInsensitiveEnumValuesAllowed(true);
+    line.registerConverter(Path.class, Llara::path);
     // A query may begin with an @.
     line.setExpandAtFiles(false);
-    line.setOut(writer(streams.out()));
-    line.setErr(writer(streams.err()));
+    // Only help and versions: a writer would keep to itself what goes wrong.
+    StringWriter help = new StringWriter();
+    line.setOut(new PrintWriter(help));
+    line.setErr(new PrintWriter(streams.err(), true));
     line.setParameterExceptionHandler(
         (e, arguments) -> {
           // Parsing ended early: the field may not be set.
@@ -118,9 +154,13 @@ public final class Llara implements Runnable {
     line.setExecutionExceptionHandler(
         (e, command, parsed) -> refuse(streams, command, e, stacktrace(line)));
     try {
-      return line.execute(args);
-    } catch (Error e) {
-      // Out of memory, or native libraries that do not load: no trace either unless requested.
+      int code = line.execute(args);
+      try (Results results = new Results(streams.out())) {
+        results.bytes(help.toString().getBytes(StandardCharsets.UTF_8));
+      }
+      return code;
+    } catch (LlaraException | Error e) {
+      // Help that cannot be printed, out of memory, or native libraries that do not load.
       return refuse(streams, line, e, stacktrace(line));
     }
   }
@@ -140,12 +180,8 @@ public final class Llara implements Runnable {
     return ((Llara) line.getCommand()).stacktrace;
   }
 
-  private static PrintWriter writer(OutputStream out) {
-    return new PrintWriter(new OutputStreamWriter(out, StandardCharsets.UTF_8), true);
-  }
-
   private static int refuse(Streams streams, CommandLine command, Throwable e, boolean trace) {
-    String message = e.getMessage() == null ? e.toString() : e.getMessage();
+    String message = message(e);
     streams
         .err()
         .println(
@@ -156,6 +192,26 @@ public final class Llara implements Runnable {
       e.printStackTrace(streams.err());
     }
     return e instanceof TrainingException ? CHECK_FAILED : BAD_INPUT;
+  }
+
+  private static String message(Throwable e) {
+    for (Throwable cause : Throwables.getCausalChain(e)) {
+      if (cause instanceof InvalidPathException path) {
+        return "%s is not the name of a file: %s".formatted(path.getInput(), path.getReason());
+      }
+      if (cause instanceof OutOfMemoryError) {
+        return "out of memory (%s): the Java heap has %d MiB; give it more, as in"
+                .formatted(cause.getMessage(), Runtime.getRuntime().maxMemory() >> 20)
+            + " LLARA_JVM_OPTS=-Xmx4g, or compute less at once (--batch-tokens, --batch)";
+      }
+    }
+    if (e instanceof FileSystemException file && file.getFile() != null) {
+      return file.getFile() + ": " + Messages.reason(file);
+    }
+    if (e instanceof IOException io) {
+      return Messages.reason(io);
+    }
+    return e.getMessage() == null ? "failed; --stacktrace shows where" : e.getMessage();
   }
 
   @Override

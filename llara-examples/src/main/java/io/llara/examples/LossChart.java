@@ -24,6 +24,7 @@ import java.util.EnumSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
 import java.util.function.Consumer;
 import java.util.stream.IntStream;
@@ -119,7 +120,12 @@ final class LossChart {
       throw e;
     } catch (IOException | RuntimeException | Error e) {
       // Java reports a machine without fonts or font libraries by errors of several kinds.
-      throw new LlaraException("%s: the curves cannot be drawn: %s".formatted(png, e), e);
+      throw new LlaraException(
+          "%s: the curves cannot be drawn: %s"
+              .formatted(
+                  png,
+                  Objects.requireNonNullElse(e.getMessage(), "the machine's fonts cannot be used")),
+          e);
     }
     AtomicFiles.write(png, image.toByteArray());
   }

@@ -14,8 +14,6 @@ import io.llara.train.mining.MiningListener;
 import io.llara.train.mining.MiningReport;
 import io.llara.train.mining.MiningReport.Count;
 import io.llara.train.mining.Sampling;
-import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -175,13 +173,15 @@ final class MineCommand extends Subcommand {
   @Mixin private ProgressOptions progress = new ProgressOptions();
 
   @Override
-  public Integer call() throws IOException {
+  public Integer call() {
     Kind kind = kind();
-    for (Path file : pairs) {
-      if (Files.exists(out) && Files.exists(file) && Files.isSameFile(file, out)) {
-        throw usageError("--out %s is a file of --pairs; choose another name".formatted(out));
-      }
-    }
+    new Outputs()
+        .reads("--pairs", pairs)
+        .reads("--corpus", corpus.stream().toList())
+        .reads("--model", model == null ? List.of() : List.of(model))
+        .reads("--adapter", options.adapter().stream().toList())
+        .writes("--out", out)
+        .writes("the report", MiningReport.fileBeside(out));
     MiningReport report;
     try (Bars bars = new Bars();
         CleanStop stop = new CleanStop(streams(), Thread.currentThread()::interrupt)) {

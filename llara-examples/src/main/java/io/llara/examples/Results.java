@@ -1,6 +1,7 @@
 package io.llara.examples;
 
 import io.llara.LlaraException;
+import io.llara.io.Messages;
 import java.io.BufferedOutputStream;
 import java.io.IOException;
 import java.io.OutputStream;
@@ -55,7 +56,7 @@ final class Results implements AutoCloseable {
     } catch (IOException e) {
       // Only the message tells a closed pipe from other errors.
       if (!String.valueOf(e.getMessage()).toLowerCase(Locale.ROOT).contains("pipe")) {
-        throw new LlaraException("the output cannot be written: " + e.getMessage(), e);
+        throw new LlaraException("the output cannot be written: " + Messages.reason(e), e);
       }
       readerGone = true;
     }

@@ -4,6 +4,7 @@ import io.llara.Encoder;
 import io.llara.EncoderBuilder;
 import io.llara.retrieval.EmbeddingSearch;
 import java.nio.file.Path;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -23,6 +24,13 @@ final class RetrievalOptions {
   @Mixin private CacheOptions cache = new CacheOptions();
 
   private @Nullable Path unpacked;
+
+  /** Adds the directories that are read. */
+  Outputs addTo(Outputs outputs) {
+    return outputs
+        .reads("--model", model == null ? List.of() : List.of(model))
+        .reads("--adapter", options.adapter().stream().toList());
+  }
 
   boolean hasModel() {
     return model != null;

@@ -80,7 +80,7 @@ final class SearchCommand extends Subcommand {
       throw new IllegalArgumentException("the query is blank");
     }
     Corpus corpus = corpusFile == null ? Demo.corpus() : Corpus.of(corpusFile);
-    Corpus.Summary summary = corpus.summarize();
+    Corpus.Summary summary = corpus.summarizeUnique(document -> {});
     noteBlank(corpus, summary);
     TextSet passages = TextSet.of(corpus, summary);
     Hits hits;

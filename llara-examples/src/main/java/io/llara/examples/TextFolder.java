@@ -7,6 +7,7 @@ import com.google.gson.JsonObject;
 import io.llara.LlaraException;
 import io.llara.ProgressListener;
 import io.llara.io.AtomicFiles;
+import io.llara.io.Messages;
 import io.llara.train.data.PassageSplitter;
 import java.io.IOException;
 import java.io.Writer;
@@ -138,8 +139,10 @@ record TextFolder(
       found.add(new TreeMap<>());
       try {
         find(folder, "");
-      } catch (IOException | DirectoryIteratorException e) {
-        throw new LlaraException("%s: cannot be read: %s".formatted(folder, e), e);
+      } catch (DirectoryIteratorException e) {
+        throw unreadable(folder, e.getCause());
+      } catch (IOException e) {
+        throw unreadable(folder, e);
       }
     }
 
@@ -161,14 +164,15 @@ record TextFolder(
     }
 
     private void add(Path file, String id) {
-      if (!isMarkdown(file) && !extension(file).equals(".txt")) {
+      if (!isText(file)) {
         otherFiles++;
         return;
       }
       Path other = byId.putIfAbsent(id, file);
       if (other != null) {
         throw new LlaraException(
-            "%s and %s would have the same id; give a folder that contains both".formatted(other, file));
+            "%s and %s would have the same id; give a folder that contains both"
+                .formatted(other, file));
       }
       found.get(found.size() - 1).put(id, file);
     }
@@ -254,6 +258,11 @@ record TextFolder(
     return dot < 0 ? "" : name.substring(dot);
   }
 
+  /** Returns whether a file is taken, by its name. */
+  static boolean isText(Path file) {
+    return isMarkdown(file) || extension(file).equals(".txt");
+  }
+
   private static boolean isMarkdown(Path file) {
     return MARKDOWN.contains(extension(file));
   }
@@ -269,6 +278,10 @@ record TextFolder(
     return new Document(name.substring(0, name.lastIndexOf('.')), String.join("\n", paragraphs));
   }
 
+  private static LlaraException unreadable(Path path, IOException e) {
+    return new LlaraException("%s: cannot be read: %s".formatted(path, Messages.reason(e)), e);
+  }
+
   private static String content(Path file) throws BadFileException {
     String content;
     try {
@@ -280,7 +293,7 @@ record TextFolder(
     } catch (CharacterCodingException e) {
       throw new BadFileException("is not UTF-8");
     } catch (IOException e) {
-      throw new LlaraException("%s: cannot be read: %s".formatted(file, e), e);
+      throw unreadable(file, e);
     }
     if (content.indexOf('\0') >= 0) {
       throw new BadFileException("is not text: it has a NUL character");

@@ -1,7 +1,9 @@
 package io.llara.examples;
 
+import io.llara.BlankTexts;
 import io.llara.LlaraException;
 import io.llara.io.LineReader;
+import io.llara.io.Messages;
 import io.llara.io.TemporaryPath;
 import java.io.IOException;
 import java.io.InputStream;
@@ -12,15 +14,16 @@ import java.util.Optional;
 import java.util.stream.Stream;
 
 /**
- * Texts, one a line, checked before any work is done: every line must be UTF-8 and not blank. What
- * comes from standard input is put aside in a file first, so that neither the check nor the number
- * of lines needs all texts in memory.
+ * Texts, one a line, checked before any work is done: every line must be UTF-8 and, if blank ones
+ * are refused, not blank. What comes from standard input is put aside in a file first, so that
+ * neither the check nor the number of lines needs all texts in memory.
  */
 final class TextLines implements AutoCloseable {
   private final String name;
   private final Path file;
   private final Optional<TemporaryPath> copy;
   private long count;
+  private long blank;
 
   private TextLines(String name, Path file, Optional<TemporaryPath> copy) {
     this.name = name;
@@ -31,12 +34,12 @@ final class TextLines implements AutoCloseable {
   /**
    * Opens a file, plain or gzipped, or standard input for {@code -}, and checks all of its lines.
    *
-   * @throws LlaraException if it cannot be read, or a line is blank or not UTF-8
+   * @throws LlaraException if it cannot be read, or a line is not UTF-8, or blank and refused
    */
-  static TextLines open(String argument, InputStream in) {
+  static TextLines open(String argument, InputStream in, BlankTexts policy) {
     TextLines lines = argument.equals("-") ? spool(in) : regular(Path.of(argument));
     try {
-      lines.check();
+      lines.check(policy);
       return lines;
     } catch (RuntimeException e) {
       lines.close();
@@ -53,7 +56,7 @@ final class TextLines implements AutoCloseable {
     try (InputStream in = Files.newInputStream(file)) {
       return spool(in);
     } catch (IOException e) {
-      throw new LlaraException("%s: cannot be read: %s".formatted(file, e.getMessage()), e);
+      throw new LlaraException("%s: cannot be read: %s".formatted(file, Messages.reason(e)), e);
     }
   }
 
@@ -63,7 +66,7 @@ final class TextLines implements AutoCloseable {
       Files.copy(in, copy.path(), StandardCopyOption.REPLACE_EXISTING);
     } catch (IOException e) {
       copy.close();
-      throw new LlaraException("standard input: cannot be read: " + e.getMessage(), e);
+      throw new LlaraException("standard input: cannot be read: " + Messages.reason(e), e);
     }
     return new TextLines("standard input", copy.path(), Optional.of(copy));
   }
@@ -72,11 +75,15 @@ final class TextLines implements AutoCloseable {
     return new LineReader(name, () -> Files.newInputStream(file));
   }
 
-  private void check() {
+  private void check(BlankTexts policy) {
     try (LineReader lines = reader()) {
       while (lines.advance()) {
         String line = lines.line();
         if (line.isBlank()) {
+          blank++;
+          if (policy != BlankTexts.REFUSE) {
+            continue;
+          }
           throw lines.error("is %s; expected a text".formatted(line.isEmpty() ? "empty" : "blank"));
         }
       }
@@ -89,9 +96,14 @@ final class TextLines implements AutoCloseable {
     return name;
   }
 
-  /** Returns the number of texts. */
+  /** Returns the number of texts, blank ones among them. */
   long count() {
     return count;
+  }
+
+  /** Returns the number of texts that are blank. */
+  long blank() {
+    return blank;
   }
 
   /** Returns the texts; the caller closes the stream. */

@@ -7,6 +7,7 @@ import io.llara.train.TrainingResult;
 import io.llara.train.distributed.ProcessLauncher;
 import io.llara.train.distributed.WorldSettings;
 import io.llara.train.run.RunBuilder;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Optional;
@@ -107,9 +108,15 @@ final class TrainingLaunch {
           streams.note(
               "stopped after step %d; the same command resumes from there"
                   .formatted(result.step()));
-      case ALREADY_COMPLETE ->
-          streams.result(
-              "%s: was already complete after %d steps; nothing was done".formatted(out, result.step()));
+      case ALREADY_COMPLETE -> {
+        // A run that was stopped while its losses were drawn has none.
+        if (!Files.exists(out.resolve("loss.png"))) {
+          drawLosses(streams, out);
+        }
+        streams.result(
+            "%s: was already complete after %d steps; nothing was done"
+                .formatted(out, result.step()));
+      }
     }
   }
 

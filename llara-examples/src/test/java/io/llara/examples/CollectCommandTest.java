@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -70,6 +71,20 @@ class CollectCommandTest {
     assertThat(skipped.code()).isZero();
     assertThat(skipped.err()).contains("llara: 1 file that could not be used\n");
     assertThat(skipped.out()).isEqualTo(out + ": 2 documents\n");
+  }
+
+  @Test
+  void theCollectionIsNoneOfItsTexts() throws IOException {
+    Path text = Files.writeString(folder.resolve("a.txt"), "Ants.");
+    for (Path target : List.of(text, folder.resolve("new.md"))) {
+      CommandRun run = CommandRun.of("collect", folder.toString(), "--out=" + target);
+      assertThat(run.code()).isEqualTo(2);
+      assertThat(run.err()).contains("which FOLDER reads; choose another file");
+    }
+    assertThat(text).hasContent("Ants.");
+    assertThat(folder.resolve("new.md")).doesNotExist();
+    Path beside = folder.resolve("texts.jsonl");
+    assertThat(CommandRun.of("collect", folder.toString(), "--out=" + beside).code()).isZero();
   }
 
   @Test

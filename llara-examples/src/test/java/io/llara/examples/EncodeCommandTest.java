@@ -2,6 +2,7 @@ package io.llara.examples;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import com.google.gson.Gson;
 import io.llara.ComputeType;
@@ -94,9 +95,83 @@ class EncodeCommandTest {
   }
 
   @Test
+  void blankLinesAreSkippedAndCountedUnlessAskedOtherwise() {
+    String texts = "One\n\nThree\n \t\n";
+    CommandRun without = encode("One\nThree\n", "--mode=self", "-");
+    CommandRun skipped = encode(texts, "--mode=self", "-");
+    assertThat(skipped.code()).isZero();
+    assertThat(skipped.out()).isEqualTo(without.out());
+    assertThat(skipped.err())
+        .isEqualTo("llara: standard input: 2 of 4 lines are blank and were skipped\n");
+    CommandRun zero = encode(texts, "--mode=self", "--blank=zero", "-");
+    assertThat(zero.lines()).hasSize(4);
+    assertThat(zero.lines().get(2)).isEqualTo(without.lines().get(1));
+    assertThat(zero.lines().get(3)).matches("\\[0\\.0(,0\\.0){63}]");
+    assertThat(encode(texts, "--mode=self", "--format=npy", "-").bytes())
+        .isEqualTo(encode("One\nThree\n", "--mode=self", "--format=npy", "-").bytes());
+    LlaraTest.assertRefused(
+        encode(texts, "--mode=self", "--blank=refuse", "-"), "input:2: is empty; expected a text");
+    LlaraTest.assertRefused(
+        encode("One\n \t\n", "--mode=self", "--blank=refuse", "-"), ":2: is blank");
+  }
+
+  @Test
+  void anOutputIsNeverAnInputAndReplacesAnOlderOneOnlyAsAWhole() throws IOException {
+    Path texts = Files.writeString(folder.resolve("texts.txt"), TEXTS);
+    Path link = Files.createSymbolicLink(folder.resolve("link.txt"), texts);
+    for (Path out : List.of(texts, link, folder.resolve("./texts.txt"))) {
+      LlaraTest.assertRefused(
+          encode("", "--mode=self", "--out=" + out, texts.toString()), "what FILE reads");
+      assertThat(texts).hasContent(TEXTS);
+    }
+    Path weights = model.resolve("model.safetensors");
+    byte[] before = Files.readAllBytes(weights);
+    LlaraTest.assertRefused(
+        encode("", "--mode=self", "--out=" + weights, texts.toString()), "which --model reads");
+    LlaraTest.assertRefused(
+        encode("", "--mode=self", "--out=" + model.resolve("new"), texts.toString()),
+        "which --model reads");
+    assertThat(Files.readAllBytes(weights)).isEqualTo(before);
+
+    Path out = Files.writeString(folder.resolve("out.jsonl"), "old");
+    Files.write(texts, new byte[] {'a', '\n', (byte) 0xFF, '\n'});
+    LlaraTest.assertRefused(
+        encode("", "--mode=self", "--out=" + out, texts.toString()), "not UTF-8");
+    LlaraTest.assertRefused(
+        encode("One", "--mode=self", "--max-tokens=1", "--out=" + out, "-"), "maxTokens");
+    assertThat(out).hasContent("old");
+    assertThat(encode("One", "--mode=self", "--out=" + out, "-").code()).isZero();
+    assertThat(out).content().startsWith("[").endsWith("]\n");
+    LlaraTest.assertRefused(
+        encode("One", "--mode=self", "--out=" + folder.resolve("no/out"), "-"),
+        "the folder " + folder.resolve("no") + " does not exist");
+    LlaraTest.assertRefused(
+        encode("One", "--mode=self", "--out=" + folder, "-"), "is a folder; expected a file");
+    assertThat(folder.toFile().list())
+        .containsExactlyInAnyOrder("texts.txt", "link.txt", "out.jsonl");
+  }
+
+  @Test
+  void aLinkIsFollowedAndADeviceStays() throws IOException {
+    Path target = Files.writeString(folder.resolve("target"), "old");
+    Path link = Files.createSymbolicLink(folder.resolve("link"), target);
+    assertThat(encode("One", "--mode=self", "--out=" + link, "-").code()).isZero();
+    assertThat(link).isSymbolicLink();
+    assertThat(target).content().startsWith("[");
+    Path device = Path.of("/dev/null");
+    assumeTrue(Files.exists(device));
+    assertThat(encode("One", "--mode=self", "--out=" + device, "-").code()).isZero();
+    assertThat(Files.isRegularFile(device)).isFalse();
+  }
+
+  @Test
+  void copiedWeightsGiveTheSame() {
+    assertThat(encode(TEXTS, "--mode=self", "--copy-weights", "-").out())
+        .isEqualTo(encode(TEXTS, "--mode=self", "-").out());
+  }
+
+  @Test
   void namesTheLineThatIsNoText() throws IOException {
-    LlaraTest.assertRefused(encode("One\n\nThree\n", "--mode", "self", "-"), ":2: is empty");
-    LlaraTest.assertRefused(encode("One\nTwo\n \t\n", "--mode", "self", "-"), ":3: is blank");
     Path broken = folder.resolve("broken.txt");
     Files.write(broken, new byte[] {'a', '\n', (byte) 0xFF, '\n'});
     LlaraTest.assertRefused(encode("", "--mode", "self", broken.toString()), "not UTF-8");

@@ -202,6 +202,23 @@ class EvaluateCommandTest {
   }
 
   @Test
+  void anOutputIsNeitherAnInputNorAnotherOutput() throws IOException {
+    Path corpus = beir.resolve("corpus.jsonl");
+    refused("is also what --beir reads", "--bm25-only", "--run=" + corpus);
+    refused("is also what --beir reads", "--bm25-only", "--json=" + beir.resolve("queries.jsonl"));
+    refused("which --beir reads", "--bm25-only", "--json=" + beir.resolve("qrels/test.tsv"));
+    assertThat(corpus).hasContent(CORPUS);
+    Path both = parent.resolve("x");
+    refused("is also what --json writes", "--bm25-only", "--json=" + both, "--run=" + both);
+    refused(
+        "is also what --json writes",
+        "--searcher=exact,bm25",
+        "--json=" + parent.resolve("run.bm25.txt"),
+        "--run=" + parent.resolve("run.txt"));
+    assertThat(both).doesNotExist();
+  }
+
+  @Test
   void refusesBadInputInOneLine() throws IOException {
     refused("has neither train.tsv", "--bm25-only", "--split=train");
     refused("cutoffs", "--bm25-only", "--cutoffs=0");

@@ -2,6 +2,12 @@ package io.llara.examples;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -83,6 +89,53 @@ class LlaraTest {
       assertThat(run.code()).isEqualTo(2);
       assertThat(run.err()).contains("no-such-model").contains("\tat io.llara.");
     }
+  }
+
+  @Test
+  void helpThatCannotBePrintedIsAnError() {
+    OutputStream full =
+        new OutputStream() {
+          @Override
+          public void write(int b) throws IOException {
+            throw new IOException("No space left on device");
+          }
+        };
+    for (String[] args : new String[][] {{"--help"}, {"encode", "--help"}, {"--version"}}) {
+      ByteArrayOutputStream err = new ByteArrayOutputStream();
+      Streams streams =
+          new Streams(
+              InputStream.nullInputStream(),
+              full,
+              new PrintStream(err, true, StandardCharsets.UTF_8),
+              false);
+      assertThat(Llara.run(streams, args)).isEqualTo(2);
+      assertThat(err.toString(StandardCharsets.UTF_8))
+          .isEqualTo("llara: the output cannot be written: No space left on device\n");
+    }
+  }
+
+  @Test
+  void messagesHaveNoClassNames() {
+    assertRefused(
+        CommandRun.of("encode", "--model=a\0b", "--mode=self", "-"),
+        "is not the name of a file: Nul");
+    InputStream closed =
+        new InputStream() {
+          @Override
+          public int read() throws IOException {
+            throw new IOException("Bad file descriptor");
+          }
+        };
+    ByteArrayOutputStream err = new ByteArrayOutputStream();
+    Streams streams =
+        new Streams(
+            closed,
+            OutputStream.nullOutputStream(),
+            new PrintStream(err, true, StandardCharsets.UTF_8),
+            false);
+    assertThat(Llara.run(streams, "encode", "--model=m", "--mode=self", "-")).isEqualTo(2);
+    assertThat(err.toString(StandardCharsets.UTF_8))
+        .isEqualTo("llara encode: standard input: cannot be read: it is closed\n");
   }
 
   static void assertRefused(CommandRun run, String message) {

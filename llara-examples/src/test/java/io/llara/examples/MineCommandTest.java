@@ -218,7 +218,7 @@ class MineCommandTest {
     LlaraTest.assertRefused(mine("--bm25", "--out=" + pairs), "--out");
     LlaraTest.assertRefused(
         CommandRun.of("mine", "--bm25", "--pairs=" + pairs, "--out=" + pairs),
-        "is a file of --pairs");
+        "is also what --pairs reads");
     LlaraTest.assertRefused(
         CommandRun.of("mine", "--bm25", "--pairs=nowhere", "--out=" + out), "nowhere");
     Path twice =

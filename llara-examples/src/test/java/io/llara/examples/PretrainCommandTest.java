@@ -146,6 +146,10 @@ class PretrainCommandTest {
         .isEqualTo(out + ": was already complete after 2 steps; nothing was done\n");
     assertThat(again.err()).isEmpty();
     assertThat(Files.readAllBytes(out.resolve("model.safetensors"))).isEqualTo(model);
+    // As after a stop while the losses were drawn.
+    Files.delete(out.resolve("loss.png"));
+    assertThat(pretrain(marked, out, "--steps=2", "--batch=2", "--lora=4").code()).isZero();
+    assertThat(Files.readAllBytes(out.resolve("loss.png"))).startsWith(0x89, 'P', 'N', 'G');
     CommandRun other = pretrain(marked, out, "--steps=3", "--batch=4", "--lora=4");
     LlaraTest.assertRefused(other, "batch: was 2, now 4");
     LlaraTest.assertRefused(other, "steps: was 2, now 3");

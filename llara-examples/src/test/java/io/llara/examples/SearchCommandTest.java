@@ -154,6 +154,19 @@ class SearchCommandTest {
     LlaraTest.assertRefused(search("x", "--corpus=" + broken), "broken.jsonl:6: ");
     Path other = write("other.jsonl", "{\"id\": \"f\", \"text\": \"x\"}\n");
     LlaraTest.assertRefused(search("x", "--corpus=" + other), ":1: key '_id' is missing");
+    String[][] wrong = {
+      {
+        "{\"_id\": \"a\", \"text\": \"x\"}\n{\"_id\": \"a\", \"text\": \"y\"}",
+        ":2: repeats the id 'a'"
+      },
+      {"{\"_id\": \"\", \"text\": \"x\"}", ":1: key '_id' is blank"},
+      {"{\"_id\": 5, \"text\": \"x\"}", ":1: key '_id' is 5; expected a string"},
+      {"{\"_id\": \"a\", \"text\": true}", ":1: key 'text' is true; expected a string"},
+      {"{\"_id\": \"a\", \"_id\": \"b\", \"text\": \"x\"}", "the key '_id' occurs twice"},
+    };
+    for (String[] one : wrong) {
+      LlaraTest.assertRefused(search("x", "--corpus=" + write("wrong.jsonl", one[0])), one[1]);
+    }
     LlaraTest.assertRefused(search("x", "--corpus=nowhere"), "nowhere");
     LlaraTest.assertRefused(search(" ", "--corpus=" + other), "blank");
     LlaraTest.assertRefused(search("x", "--top=0"), "--top");

@@ -186,7 +186,7 @@ public final class Corpus {
       }
       JsonSection json = reader.json();
       return new Document(
-          json.requiredScalar("_id"), json.scalar("title").orElse(""), json.requiredScalar("text"));
+          json.requiredText("_id"), json.string("title").orElse(""), json.requiredOrNull("text"));
     }
 
     @Override

@@ -6,6 +6,7 @@ import io.llara.Encoder;
 import io.llara.Internal;
 import io.llara.LlaraException;
 import io.llara.Mode;
+import io.llara.io.Messages;
 import io.llara.io.TemporaryPath;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -92,7 +93,8 @@ public final class CorpusVectors {
     } catch (IOException e) {
       folder.close();
       throw new LlaraException(
-          "the vectors of %s cannot be stored in %s: %s".formatted(texts.name(), folder.path(), e),
+          "the vectors of %s cannot be stored in %s: %s"
+              .formatted(texts.name(), folder.path(), Messages.reason(e)),
           e);
     } catch (RuntimeException | Error e) {
       folder.close();
@@ -122,12 +124,12 @@ public final class CorpusVectors {
     } catch (IOException e) {
       notes.accept(
           "the cached vectors in %s are damaged and will be computed again: %s"
-              .formatted(cache.file(entry), e.getMessage()));
+              .formatted(cache.file(entry), Messages.reason(e)));
     }
     try {
       return make(texts, encoder, mode, cache, entry);
     } catch (IOException e) {
-      notes.accept("the vectors cannot be cached: " + e);
+      notes.accept("the vectors cannot be cached: " + Messages.reason(e));
     }
     return open(texts, encoder, mode);
   }

@@ -5,6 +5,7 @@ import io.llara.LlaraException;
 import io.llara.Mode;
 import io.llara.Similarity;
 import io.llara.TextModes;
+import io.llara.io.Messages;
 import io.llara.io.TemporaryPath;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -170,7 +171,7 @@ public final class DocumentIndex implements AutoCloseable {
     try (Stream<Path> entries = Files.exists(folder) ? Files.list(folder) : Stream.empty()) {
       return entries.findFirst().isEmpty();
     } catch (IOException e) {
-      throw new LlaraException("%s: cannot be listed: %s".formatted(folder, e), e);
+      throw new LlaraException("%s: cannot be listed: %s".formatted(folder, Messages.reason(e)), e);
     }
   }
 

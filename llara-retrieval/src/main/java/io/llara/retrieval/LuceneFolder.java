@@ -3,6 +3,7 @@ package io.llara.retrieval;
 import com.google.common.base.Throwables;
 import io.llara.LlaraException;
 import io.llara.io.AtomicFiles;
+import io.llara.io.Messages;
 import io.llara.io.TemporaryPath;
 import java.io.Closeable;
 import java.io.IOException;
@@ -118,7 +119,9 @@ final class LuceneFolder implements AutoCloseable {
       Thread.currentThread().interrupt();
       return new LlaraException("interrupted while an index was built", e);
     }
-    return new LlaraException("%s: the index cannot be written: %s".formatted(dir, e), e);
+    String reason =
+        Throwables.getRootCause(e) instanceof IOException io ? Messages.reason(io) : e.getMessage();
+    return new LlaraException("%s: the index cannot be written: %s".formatted(dir, reason), e);
   }
 
   /**
@@ -171,7 +174,8 @@ final class LuceneFolder implements AutoCloseable {
       opened.clear();
       return index;
     } catch (IOException e) {
-      throw new LlaraException("%s: the index cannot be read: %s".formatted(dir, e), e);
+      throw new LlaraException(
+          "%s: the index cannot be read: %s".formatted(dir, Messages.reason(e)), e);
     } finally {
       IOUtils.closeWhileHandlingException(opened);
     }
@@ -198,7 +202,8 @@ final class LuceneFolder implements AutoCloseable {
     try {
       return reader.getIndexCommit().getUserData();
     } catch (IOException e) {
-      throw new LlaraException("%s: the index cannot be read: %s".formatted(dir, e), e);
+      throw new LlaraException(
+          "%s: the index cannot be read: %s".formatted(dir, Messages.reason(e)), e);
     }
   }
 
@@ -225,7 +230,8 @@ final class LuceneFolder implements AutoCloseable {
         reader.decRef();
       }
     } catch (IOException e) {
-      throw new LlaraException("%s: the index cannot be read: %s".formatted(dir, e), e);
+      throw new LlaraException(
+          "%s: the index cannot be read: %s".formatted(dir, Messages.reason(e)), e);
     }
   }
 
@@ -236,7 +242,8 @@ final class LuceneFolder implements AutoCloseable {
       reader.close();
       directory.close();
     } catch (IOException e) {
-      throw new LlaraException("%s: the index cannot be closed: %s".formatted(dir, e), e);
+      throw new LlaraException(
+          "%s: the index cannot be closed: %s".formatted(dir, Messages.reason(e)), e);
     }
     temporary.ifPresent(TemporaryPath::close);
   }

@@ -7,6 +7,7 @@ import com.google.common.io.MoreFiles;
 import io.llara.LlaraException;
 import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.io.AtomicFiles;
+import io.llara.io.Messages;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -66,7 +67,7 @@ public final class ModelFingerprint {
         add(adapterFiles, parts);
       }
     } catch (IOException e) {
-      throw new LlaraException("%s: cannot be read: %s".formatted(model, e.getMessage()), e);
+      throw new LlaraException("%s: cannot be read: %s".formatted(model, Messages.reason(e)), e);
     }
     return TextDigest.of(parts);
   }

@@ -1,6 +1,7 @@
 package io.llara.retrieval;
 
 import io.llara.LlaraException;
+import io.llara.io.Messages;
 import io.llara.io.TemporaryPath;
 import io.llara.tensor.Libtorch;
 import io.llara.tensor.TensorFile;
@@ -40,7 +41,7 @@ public final class StoredVectors implements VectorSet, AutoCloseable {
     try (TensorFile tensors = new TensorFile(file)) {
       vectors = tensors.map(offset, ScalarType.Float, count, dimension);
     } catch (IOException e) {
-      throw new LlaraException("%s: cannot be read: %s".formatted(file, e), e);
+      throw new LlaraException("%s: cannot be read: %s".formatted(file, Messages.reason(e)), e);
     }
   }
 

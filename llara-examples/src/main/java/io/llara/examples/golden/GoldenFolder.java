@@ -1,6 +1,7 @@
 package io.llara.examples.golden;
 
 import io.llara.LlaraException;
+import io.llara.io.Messages;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -52,7 +53,7 @@ public final class GoldenFolder {
               .flatMap(path -> read(path).stream())
               .toList();
     } catch (IOException e) {
-      throw new LlaraException("%s: cannot be listed: %s".formatted(folder, e.getMessage()), e);
+      throw new LlaraException("%s: cannot be listed: %s".formatted(folder, Messages.reason(e)), e);
     }
     if (files.isEmpty()) {
       throw new LlaraException("%s: holds no JSON file of schema %s".formatted(folder, SCHEMA));

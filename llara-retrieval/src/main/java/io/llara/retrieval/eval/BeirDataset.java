@@ -3,6 +3,7 @@ package io.llara.retrieval.eval;
 import io.llara.LlaraException;
 import io.llara.io.JsonSection;
 import io.llara.io.LineReader;
+import io.llara.io.Messages;
 import io.llara.retrieval.Corpus;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -175,8 +176,8 @@ public record BeirDataset(
     try (LineReader lines = LineReader.open(file, "a file of one JSON object a line")) {
       while (lines.advanceToText()) {
         JsonSection json = lines.json();
-        String id = json.requiredScalar("_id");
-        texts.put(id, json.requiredScalar("text"));
+        String id = json.requiredText("_id");
+        texts.put(id, json.requiredOrNull("text"));
         Long before = numbers.putIfAbsent(id, lines.number());
         if (before != null) {
           throw lines.error("repeats the id '%s' of line %d".formatted(id, before));
@@ -201,7 +202,7 @@ public record BeirDataset(
               .collect(Collectors.joining(", "));
       return splits.isEmpty() ? "none" : splits;
     } catch (IOException e) {
-      throw new LlaraException("%s: cannot be listed: %s".formatted(folder, e.getMessage()), e);
+      throw new LlaraException("%s: cannot be listed: %s".formatted(folder, Messages.reason(e)), e);
     }
   }
 
