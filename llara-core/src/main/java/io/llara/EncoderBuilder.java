@@ -15,13 +15,9 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.OptionalInt;
 import org.jspecify.annotations.Nullable;
-import org.slf4j.Logger;
-import org.slf4j.LoggerFactory;
 
 /** Settings of an encoder, all of them optional. {@link #build} checks them all at once. */
 public final class EncoderBuilder {
-  private static final Logger LOG = LoggerFactory.getLogger(EncoderBuilder.class);
-
   /**
    * The longest prompt by default, in tokens, if the checkpoint does not say what it was trained
    * with.
@@ -47,9 +43,9 @@ public final class EncoderBuilder {
   }
 
   /**
-   * Sets the prompt template. By default that of the checkpoint's {@code llara.json}; without one
-   * the released Llama2Vec recipe if the tokenizer has its markers, else the paper's, with a
-   * warning.
+   * Sets the prompt template. By default that of the checkpoint's {@code llara.json}, else what its
+   * files of the sentence-transformers library say, else the released Llama2Vec recipe if the
+   * tokenizer has its markers. A model without any of these needs one.
    */
   public EncoderBuilder template(PromptTemplate template) {
     this.template = requireNonNull(template, "template");
@@ -123,8 +119,8 @@ public final class EncoderBuilder {
   }
 
   /**
-   * Cuts embeddings to their first {@code dimension} components, before they are normalised; the
-   * hidden size by default.
+   * Cuts embeddings to their first {@code dimension} components, before they are normalised; by
+   * default as the checkpoint says, else the hidden size.
    */
   public EncoderBuilder dimension(int dimension) {
     this.dimension = dimension;
@@ -178,7 +174,8 @@ public final class EncoderBuilder {
    * Loads the checkpoint.
    *
    * @throws IllegalArgumentException if settings are out of range; all that are wrong are named
-   * @throws ModelLoadException if a file is missing, damaged or does not fit
+   * @throws ModelLoadException if a file is missing, damaged or does not fit, or the model does not
+   *     say what its prompts are and no template is set
    * @throws UnsupportedModelException if the model is of a kind this library does not support
    */
   public Encoder build() {
@@ -186,7 +183,7 @@ public final class EncoderBuilder {
     CheckpointDirectory checkpoint = CheckpointDirectory.open(dir);
     LlamaConfig config = checkpoint.config();
     @Nullable LlaraJson trained = checkpoint.llaraJson().orElse(null);
-    int length = resolveDimension(config);
+    int length = resolveDimension(config, trained);
     OptionalInt trainedQuery = trained == null ? OptionalInt.empty() : trained.maxQueryTokens();
     OptionalInt trainedPassage = trained == null ? OptionalInt.empty() : trained.maxPassageTokens();
     int query = resolveMaxTokens("query", queryMaxTokens, config, trainedQuery, trainedPassage);
@@ -242,13 +239,19 @@ public final class EncoderBuilder {
     }
   }
 
-  private int resolveDimension(LlamaConfig config) {
+  private int resolveDimension(LlamaConfig config, @Nullable LlaraJson trained) {
     int hidden = config.hiddenSize();
     if (dimension != null && dimension > hidden) {
       throw new IllegalArgumentException(
           "dimension is " + dimension + "; the model's hidden states have " + hidden);
     }
-    return dimension == null ? hidden : dimension;
+    int usual = trained == null ? hidden : trained.dimension().orElse(hidden);
+    if (usual > hidden) {
+      throw new ModelLoadException(
+          "%s: embeddings are to have %d components; the model's hidden states have %d"
+              .formatted(dir, usual, hidden));
+    }
+    return dimension == null ? usual : dimension;
   }
 
   private int resolveMaxTokens(
@@ -310,12 +313,12 @@ public final class EncoderBuilder {
     if (PromptBuilder.missingTokens(PromptTemplate.LLAMA2VEC, tokenizer).isEmpty()) {
       return PromptTemplate.LLAMA2VEC;
     }
-    LOG.warn(
-        "{} has no {} and its tokenizer no LLaRA markers: this model was not trained as an encoder;"
-            + " using the template {}",
-        dir,
-        LlaraJson.FILE_NAME,
-        PromptTemplate.PAPER.name());
-    return PromptTemplate.PAPER;
+    throw new ModelLoadException(
+        "%s: does not say what its prompts are: it has neither %s nor modules.json, and its tokenizer no LLaRA markers; name a template (%s), or describe one in %s"
+            .formatted(
+                dir,
+                LlaraJson.FILE_NAME,
+                String.join(", ", PromptTemplate.names()),
+                LlaraJson.FILE_NAME));
   }
 }

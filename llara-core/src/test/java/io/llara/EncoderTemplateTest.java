@@ -10,8 +10,10 @@ import io.llara.testing.MarkedStories;
 import io.llara.testing.Stories;
 import io.llara.testing.Vectors;
 import java.io.ByteArrayOutputStream;
+import java.io.IOException;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.OptionalInt;
 import org.junit.jupiter.api.Test;
@@ -48,11 +50,16 @@ class EncoderTemplateTest {
   }
 
   @Test
-  void aPlainLanguageModelGetsThePapersRecipeWithAWarning() {
-    Opened opened = Opened.open(Encoder.builder(Stories.dir()));
+  void aPlainLanguageModelNeedsATemplate() throws IOException {
+    Directories.copy(Stories.dir(), temp);
+    Files.delete(temp.resolve("llara.json"));
 
-    assertThat(opened.template()).isEqualTo(PromptTemplate.PAPER);
-    assertThat(opened.log()).contains("WARN", "not trained", "llara-paper", "stories260k");
+    assertThatThrownBy(() -> Encoder.load(temp))
+        .isInstanceOf(ModelLoadException.class)
+        .hasMessageStartingWith(temp.toString())
+        .hasMessageContainingAll("llara.json", "modules.json", "name a template", "llara-paper");
+    assertThat(Opened.open(Encoder.builder(temp).template("llara-paper")).template())
+        .isEqualTo(PromptTemplate.PAPER);
   }
 
   @Test

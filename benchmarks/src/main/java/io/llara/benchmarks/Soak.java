@@ -86,7 +86,11 @@ public final class Soak {
     long liveBefore = 0;
     int thrown = 0;
     try (Encoder encoder =
-        Encoder.builder(dir).computeType(type).onOverflow(Overflow.REFUSE).build()) {
+        Encoder.builder(dir)
+            .template("llara-paper")
+            .computeType(type)
+            .onOverflow(Overflow.REFUSE)
+            .build()) {
       for (int i = 1; i <= encodes; i++) {
         if (throwing && i % 10 == 0) {
           thrown += fail(encoder, i / 10);

@@ -13,7 +13,7 @@ import java.util.regex.Pattern;
 /**
  * A model in the directory layout of the Hugging Face hub: {@code config.json}, weights in {@code
  * model.safetensors} or in shards listed by {@code model.safetensors.index.json}, tokenizer files,
- * and maybe {@code llara.json}.
+ * and maybe {@code llara.json} or the {@code modules.json} of the sentence-transformers library.
  *
  * <p>Opening reads the settings and the headers of the weight files, and checks that every tensor
  * of the configuration is there, with the shape that the configuration implies and in a type this
@@ -37,7 +37,9 @@ public final class CheckpointDirectory {
     this.tensors = WeightFiles.read(path, config);
     Path settings = path.resolve(LlaraJson.FILE_NAME);
     this.llaraJson =
-        Files.exists(settings) ? Optional.of(LlaraJson.read(settings)) : Optional.empty();
+        Files.exists(settings)
+            ? Optional.of(LlaraJson.read(settings))
+            : SentenceTransformers.read(path, config);
   }
 
   /**
@@ -111,7 +113,10 @@ public final class CheckpointDirectory {
     return tensors.values().stream().map(TensorEntry::file).distinct().toList();
   }
 
-  /** Returns how the checkpoint wants its prompts, if it says so. */
+  /**
+   * Returns how the checkpoint wants its prompts, if it says so: its {@code llara.json}, else what
+   * the files of the sentence-transformers library say.
+   */
   public Optional<LlaraJson> llaraJson() {
     return llaraJson;
   }

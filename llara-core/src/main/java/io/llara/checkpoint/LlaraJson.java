@@ -29,13 +29,15 @@ import java.util.OptionalInt;
  * @param maxQueryTokens the longest query prompt trained on, in tokens, if known
  * @param maxPassageTokens the longest passage prompt trained on, in tokens, if known
  * @param modes the modes that queries and passages are embedded in
+ * @param dimension how many components of an embedding are kept, where not all are
  */
 public record LlaraJson(
     PromptTemplate template,
     boolean normalize,
     OptionalInt maxQueryTokens,
     OptionalInt maxPassageTokens,
-    TextModes modes) {
+    TextModes modes,
+    OptionalInt dimension) {
   /** The name of the file. */
   public static final String FILE_NAME = "llara.json";
 
@@ -48,10 +50,11 @@ public record LlaraJson(
   private static final String NORMALIZE = "normalize";
   private static final String MAX_TOKENS = "maxTokens";
   private static final String MODES = "modes";
+  private static final String DIMENSION = "dimension";
   private static final String QUERY = "query";
   private static final String PASSAGE = "passage";
   private static final ImmutableSet<String> KEYS =
-      ImmutableSet.of(VERSION, TEMPLATE, POOLING, NORMALIZE, MAX_TOKENS, MODES);
+      ImmutableSet.of(VERSION, TEMPLATE, POOLING, NORMALIZE, MAX_TOKENS, MODES, DIMENSION);
 
   /**
    * Checks the lengths.
@@ -60,18 +63,34 @@ public record LlaraJson(
    */
   public LlaraJson {
     Objects.requireNonNull(template, TEMPLATE);
-    requirePositive(QUERY, maxQueryTokens);
-    requirePositive(PASSAGE, maxPassageTokens);
+    requirePositive(MAX_TOKENS + "." + QUERY, maxQueryTokens);
+    requirePositive(MAX_TOKENS + "." + PASSAGE, maxPassageTokens);
     Objects.requireNonNull(modes, MODES);
+    requirePositive(DIMENSION, dimension);
   }
 
-  /** Describes a checkpoint whose queries are embedded as NEXT and its passages as SELF. */
+  /** Describes a checkpoint whose embeddings keep all their components. */
+  public LlaraJson(
+      PromptTemplate template,
+      boolean normalize,
+      OptionalInt maxQueryTokens,
+      OptionalInt maxPassageTokens,
+      TextModes modes) {
+    this(template, normalize, maxQueryTokens, maxPassageTokens, modes, OptionalInt.empty());
+  }
+
+  /** Describes one whose queries are embedded as NEXT and its passages as SELF, too. */
   public LlaraJson(
       PromptTemplate template,
       boolean normalize,
       OptionalInt maxQueryTokens,
       OptionalInt maxPassageTokens) {
     this(template, normalize, maxQueryTokens, maxPassageTokens, TextModes.N2S);
+  }
+
+  /** Returns these settings with another number of components. */
+  LlaraJson withDimension(OptionalInt components) {
+    return new LlaraJson(template, normalize, maxQueryTokens, maxPassageTokens, modes, components);
   }
 
   /**
@@ -95,7 +114,8 @@ public record LlaraJson(
           json.bool(NORMALIZE).orElse(true),
           lengths.map(section -> section.optionalInt(QUERY)).orElse(OptionalInt.empty()),
           lengths.map(section -> section.optionalInt(PASSAGE)).orElse(OptionalInt.empty()),
-          readModes(json));
+          readModes(json),
+          json.optionalInt(DIMENSION));
     } catch (IllegalArgumentException e) {
       throw new ModelLoadException("%s: %s".formatted(file, e.getMessage()), e);
     }
@@ -121,6 +141,7 @@ public record LlaraJson(
     if (modes != TextModes.N2S) {
       root.addProperty(MODES, modes.spelled());
     }
+    dimension.ifPresent(components -> root.addProperty(DIMENSION, components));
     return StrictJson.pretty(root);
   }
 
@@ -176,10 +197,10 @@ public record LlaraJson(
     return pooling.name().toLowerCase(Locale.ROOT);
   }
 
-  private static void requirePositive(String key, OptionalInt tokens) {
-    if (tokens.isPresent() && tokens.getAsInt() < 1) {
+  private static void requirePositive(String key, OptionalInt value) {
+    if (value.isPresent() && value.getAsInt() < 1) {
       throw new IllegalArgumentException(
-          "%s.%s is %d; expected 1 or more".formatted(MAX_TOKENS, key, tokens.getAsInt()));
+          "%s is %d; expected 1 or more".formatted(key, value.getAsInt()));
     }
   }
 }

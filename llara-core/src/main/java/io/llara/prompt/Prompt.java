@@ -17,6 +17,7 @@ import java.util.Objects;
 public final class Prompt {
   private final int[] ids;
   private final TokenRange text;
+  private final int nextBegin;
   private final TokenRange pooledSelf;
   private final TokenRange pooledNext;
   private final int truncatedTokens;
@@ -24,17 +25,18 @@ public final class Prompt {
   /**
    * Takes over {@code ids}: the caller must not keep it.
    *
-   * @param pooledSelf ends where the SELF suffix does, or the text if there is none
-   * @param pooledNext ends where the ids do
+   * @param nextBegin where the SELF suffix ends, or the text if there is none
    */
   Prompt(
       int[] ids,
       TokenRange text,
+      int nextBegin,
       TokenRange pooledSelf,
       TokenRange pooledNext,
       int truncatedTokens) {
     this.ids = ids;
     this.text = text;
+    this.nextBegin = nextBegin;
     this.pooledSelf = pooledSelf;
     this.pooledNext = pooledNext;
     this.truncatedTokens = truncatedTokens;
@@ -51,7 +53,7 @@ public final class Prompt {
     }
     PromptBuilder.requireIds(ids, "token");
     TokenRange none = new TokenRange(ids.length, ids.length);
-    return new Prompt(ids.clone(), new TokenRange(0, ids.length), none, none, 0);
+    return new Prompt(ids.clone(), new TokenRange(0, ids.length), ids.length, none, none, 0);
   }
 
   /**
@@ -71,6 +73,7 @@ public final class Prompt {
     return new Prompt(
         new int[end],
         new TokenRange(0, text),
+        selfEnd,
         new TokenRange(selfEnd, selfEnd),
         new TokenRange(end, end),
         0);
@@ -144,7 +147,7 @@ public final class Prompt {
 
   /** Returns where the SELF suffix ends and the NEXT suffix begins. */
   public int nextBegin() {
-    return pooledSelf.end();
+    return nextBegin;
   }
 
   /** Returns whether the prompt has both suffixes. */
@@ -179,6 +182,7 @@ public final class Prompt {
     return other instanceof Prompt that
         && Arrays.equals(ids, that.ids)
         && text.equals(that.text)
+        && nextBegin == that.nextBegin
         && pooledSelf.equals(that.pooledSelf)
         && pooledNext.equals(that.pooledNext)
         && truncatedTokens == that.truncatedTokens;

@@ -27,15 +27,32 @@ import org.jspecify.annotations.Nullable;
 public final class PromptBuilder {
   private final Sides self;
   private final Sides next;
+  private final Pooling pooling;
   private final Reserve reserve;
   private final @Nullable Tokenizer tokenizer;
 
-  /** The resolved ids of one mode; {@code pooled} columns end the suffix (or the bare text). */
-  private record Sides(ImmutableIntArray prefix, ImmutableIntArray suffix, int pooled) {}
+  /**
+   * One mode, resolved.
+   *
+   * @param joined the text that is tokenised together with a text, before it; maybe empty
+   * @param pooled how many tokens at the end are pooled, if pooling begins there
+   */
+  private record Sides(
+      ImmutableIntArray prefix, String joined, ImmutableIntArray suffix, int pooled) {
+    TokenRange pooled(Pooling pooling, TokenRange text, int end) {
+      return switch (pooling) {
+        case LAST_TOKEN, MEAN_OF_MARKERS -> new TokenRange(end - pooled, end);
+        case MEAN_OF_PROMPT -> new TokenRange(0, end);
+        case MEAN_OF_TEXT -> text;
+      };
+    }
+  }
 
-  private PromptBuilder(Sides self, Sides next, Reserve reserve, @Nullable Tokenizer tokenizer) {
+  private PromptBuilder(
+      Sides self, Sides next, Pooling pooling, Reserve reserve, @Nullable Tokenizer tokenizer) {
     this.self = self;
     this.next = next;
+    this.pooling = pooling;
     this.reserve = reserve;
     this.tokenizer = tokenizer;
   }
@@ -60,9 +77,9 @@ public final class PromptBuilder {
                 .filter(Token.class::isInstance)
                 .map(part -> ((Token) part).token())
                 .toList());
-    Sides self = resolve(template.self(), template.pooling(), texts);
-    Sides next = resolve(template.next(), template.pooling(), texts);
-    return new PromptBuilder(self, next, Reserve.LONGER_SUFFIX, texts);
+    Sides self = resolve(template.self(), template, texts);
+    Sides next = resolve(template.next(), template, texts);
+    return new PromptBuilder(self, next, template.pooling(), Reserve.LONGER_SUFFIX, texts);
   }
 
   /**
@@ -104,15 +121,16 @@ public final class PromptBuilder {
     }
     ImmutableIntArray before = ImmutableIntArray.copyOf(prefix);
     return new PromptBuilder(
-        new Sides(before, ImmutableIntArray.copyOf(selfSuffix), pooledTokens),
-        new Sides(before, ImmutableIntArray.copyOf(nextSuffix), pooledTokens),
+        new Sides(before, "", ImmutableIntArray.copyOf(selfSuffix), pooledTokens),
+        new Sides(before, "", ImmutableIntArray.copyOf(nextSuffix), pooledTokens),
+        Pooling.MEAN_OF_MARKERS,
         Reserve.LONGER_SUFFIX,
         null);
   }
 
   /** Returns a builder that differs in what a cut reserves. */
   public PromptBuilder withReserve(Reserve reserve) {
-    return new PromptBuilder(self, next, reserve, tokenizer);
+    return new PromptBuilder(self, next, pooling, reserve, tokenizer);
   }
 
   /** Returns what a cut reserves behind the text. */
@@ -130,7 +148,7 @@ public final class PromptBuilder {
    * @throws IllegalStateException if this builder has no tokenizer, or it is closed
    */
   public Prompt build(String text, Mode mode, int maxTokens) {
-    return assemble(tokenize(text), mode, room(mode, maxTokens));
+    return assemble(tokenize(text, mode), mode, room(mode, maxTokens));
   }
 
   /**
@@ -145,13 +163,14 @@ public final class PromptBuilder {
    */
   public Prompt buildJoint(String text, int maxTokens) {
     requireJoinable();
-    return assemble(tokenize(text), null, room(null, maxTokens));
+    return assemble(tokenize(text, Mode.SELF), null, room(null, maxTokens));
   }
 
   /**
    * Returns the prompt of a text given as ids, uncut.
    *
-   * @param textIds the text's ids, without BOS, prefix or suffix
+   * @param textIds the text's ids, without BOS, prefix or suffix; of a joined template those of
+   *     prefix and text
    * @throws IllegalArgumentException if there is none or one is negative
    */
   public Prompt fromIds(int[] textIds, Mode mode) {
@@ -192,10 +211,18 @@ public final class PromptBuilder {
   }
 
   /**
-   * Returns whether one prompt can carry both modes: both have the same prefix, and each a suffix.
+   * Returns whether one prompt can carry both modes: both have the same prefix, and each a suffix
+   * in which pooling begins.
    */
   public boolean canJoin() {
-    return self.prefix.equals(next.prefix) && !self.suffix.isEmpty() && !next.suffix.isEmpty();
+    return haveSamePrefix()
+        && Math.min(self.pooled, next.pooled) > 0
+        && self.suffix.length() >= self.pooled
+        && next.suffix.length() >= next.pooled;
+  }
+
+  private boolean haveSamePrefix() {
+    return self.prefix.equals(next.prefix) && self.joined.equals(next.joined);
   }
 
   /**
@@ -249,7 +276,7 @@ public final class PromptBuilder {
     return maxTokens - overhead;
   }
 
-  private int[] tokenize(String text) {
+  private int[] tokenize(String text, Mode mode) {
     if (tokenizer == null) {
       throw new IllegalStateException(
           "this prompt builder was made from ids and has no tokenizer: give it ids, not text");
@@ -258,7 +285,7 @@ public final class PromptBuilder {
       throw new IllegalArgumentException(
           text.isEmpty() ? "the text is empty" : "the text is blank: nothing but white space");
     }
-    int[] ids = tokenizer.encodeText(text);
+    int[] ids = tokenizer.encodeText(sides(mode).joined + text);
     if (ids.length == 0) {
       throw new IllegalArgumentException("the tokenizer makes no token of the text");
     }
@@ -270,8 +297,8 @@ public final class PromptBuilder {
       throw new IllegalStateException(
           "this prompt template has no joint prompt: %s; make one prompt a mode"
               .formatted(
-                  self.prefix.equals(next.prefix)
-                      ? "a mode has no suffix"
+                  haveSamePrefix()
+                      ? "a mode pools no suffix"
                       : "its modes have different prefixes"));
     }
   }
@@ -300,22 +327,41 @@ public final class PromptBuilder {
     int[] nextSuffix = mode == Mode.SELF ? new int[0] : suffixIds(Mode.NEXT);
     int[] ids = Ints.concat(prefix, text, selfSuffix, nextSuffix);
     int selfEnd = ids.length - nextSuffix.length;
+    TokenRange textRange = new TokenRange(prefix.length, prefix.length + text.length);
     return new Prompt(
         ids,
-        new TokenRange(prefix.length, prefix.length + text.length),
-        new TokenRange(mode == Mode.NEXT ? selfEnd : selfEnd - self.pooled, selfEnd),
-        new TokenRange(mode == Mode.SELF ? ids.length : ids.length - next.pooled, ids.length),
+        textRange,
+        selfEnd,
+        mode == Mode.NEXT
+            ? new TokenRange(selfEnd, selfEnd)
+            : self.pooled(pooling, textRange, selfEnd),
+        mode == Mode.SELF
+            ? new TokenRange(ids.length, ids.length)
+            : next.pooled(pooling, textRange, ids.length),
         textIds.length - text.length);
   }
 
-  private static Sides resolve(Affix affix, Pooling pooling, Tokenizer tokenizer) {
-    ImmutableIntArray prefix =
-        ImmutableIntArray.builder()
-            .addAll(tokenizer.bosIds())
-            .addAll(resolve(affix.prefix(), tokenizer))
-            .build();
-    int pooled = pooling == Pooling.LAST_TOKEN ? 1 : affix.markers().size();
-    return new Sides(prefix, resolve(affix.suffix(), tokenizer), pooled);
+  private static Sides resolve(Affix affix, PromptTemplate template, Tokenizer tokenizer) {
+    ImmutableIntArray.Builder prefix = ImmutableIntArray.builder().addAll(tokenizer.bosIds());
+    ImmutableIntArray.Builder suffix = ImmutableIntArray.builder();
+    StringBuilder joined = new StringBuilder();
+    if (template.joined()) {
+      affix.prefix().forEach(part -> joined.append(((Text) part).text()));
+      suffix.addAll(tokenizer.closingIds());
+    } else {
+      prefix.addAll(resolve(affix.prefix(), tokenizer));
+    }
+    int pooled =
+        switch (template.pooling()) {
+          case LAST_TOKEN -> 1;
+          case MEAN_OF_MARKERS -> affix.markers().size();
+          case MEAN_OF_PROMPT, MEAN_OF_TEXT -> 0;
+        };
+    return new Sides(
+        prefix.build(),
+        joined.toString(),
+        suffix.addAll(resolve(affix.suffix(), tokenizer)).build(),
+        pooled);
   }
 
   private static ImmutableIntArray resolve(List<Part> parts, Tokenizer tokenizer) {

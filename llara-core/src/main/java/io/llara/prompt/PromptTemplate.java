@@ -8,14 +8,17 @@ import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.Stream;
 
 /**
  * A prompt recipe: what stands around a text in each mode, and which hidden states are pooled. An
  * immutable value; thread-safe.
  *
  * <p>In each mode a prompt is prefix + text + suffix. What the tokenizer itself puts before a text
- * (BOS, or nothing) comes first and is no part of a template. The three pieces are tokenised
- * separately and their ids concatenated.
+ * (BOS, or nothing) comes first and is not part of a template. The three pieces are tokenised
+ * separately and their ids concatenated. In a <em>joined</em> template prefix and text are one
+ * piece, as the sentence-transformers library makes it, and what the tokenizer itself puts behind a
+ * text comes before the suffix. With a byte-level tokenizer that gives other ids.
  *
  * <p>Two recipes have names: {@link #LLAMA2VEC}, that of the released checkpoints, and {@link
  * #PAPER}, that of the paper. A model only understands the recipe it was trained with. For others:
@@ -33,8 +36,9 @@ import java.util.Optional;
  * @param self what surrounds a text in mode SELF (passages)
  * @param next what surrounds a text in mode NEXT (queries)
  * @param pooling which hidden states become the embedding
+ * @param joined whether prefix and text are tokenised together; the prefixes are text alone then
  */
-public record PromptTemplate(String name, Affix self, Affix next, Pooling pooling) {
+public record PromptTemplate(String name, Affix self, Affix next, Pooling pooling, boolean joined) {
   /**
    * The recipe of the released Llama2Vec checkpoints (LLARA-pretrain, -passage, -document, -beir):
    * {@code "T", summarize the above passage within eight words: <s1>…<s8>} and {@code "T", predict
@@ -82,6 +86,18 @@ public record PromptTemplate(String name, Affix self, Affix next, Pooling poolin
           "prompt template \"%s\" pools the mean of the markers, but the suffix of mode %s does not end in a token or eos part"
               .formatted(name, self.markers().isEmpty() ? Mode.SELF : Mode.NEXT));
     }
+    if (joined
+        && !Stream.concat(self.prefix().stream(), next.prefix().stream())
+            .allMatch(Text.class::isInstance)) {
+      throw new IllegalArgumentException(
+          "prompt template \"%s\" is joined, but a prefix has a token or eos part; expected text"
+              .formatted(name));
+    }
+  }
+
+  /** Describes a recipe whose prefixes are tokenised by themselves. */
+  public PromptTemplate(String name, Affix self, Affix next, Pooling pooling) {
+    this(name, self, next, pooling, false);
   }
 
   /** One piece of a prefix or suffix. */
@@ -167,8 +183,8 @@ public record PromptTemplate(String name, Affix self, Affix next, Pooling poolin
    *  "next": {"prefix": [{"text": "\""}], "suffix": [{"text": "\", go on: "}, {"eos": true}]}}
    * }</pre>
    *
-   * {@code pooling} is {@code last_token} or {@code mean_of_markers}; an absent prefix or suffix is
-   * empty; nothing else may be absent.
+   * {@code pooling} is a {@link Pooling} in lower case; {@code joined} is true or false, absent for
+   * false; an absent prefix or suffix is empty; nothing else may be absent.
    *
    * @throws ModelLoadException if it is not JSON, or not of this form; unknown keys are named
    */
@@ -188,6 +204,7 @@ public record PromptTemplate(String name, Affix self, Affix next, Pooling poolin
     private final Side next = new Side();
     private Pooling pooling = Pooling.LAST_TOKEN;
     private boolean eos;
+    private boolean joined;
 
     private Builder(String name) {
       this.name = name;
@@ -240,6 +257,12 @@ public record PromptTemplate(String name, Affix self, Affix next, Pooling poolin
       return this;
     }
 
+    /** Has prefix and text tokenised together, as one text. */
+    public Builder joined() {
+      joined = true;
+      return this;
+    }
+
     /** Sets which hidden states become the embedding; {@link Pooling#LAST_TOKEN} by default. */
     public Builder pooling(Pooling pooling) {
       this.pooling = pooling;
@@ -253,7 +276,7 @@ public record PromptTemplate(String name, Affix self, Affix next, Pooling poolin
      *     has none
      */
     public PromptTemplate build() {
-      return new PromptTemplate(name, self.affix(eos), next.affix(eos), pooling);
+      return new PromptTemplate(name, self.affix(eos), next.affix(eos), pooling, joined);
     }
 
     private static final class Side {

@@ -15,11 +15,12 @@ import io.llara.prompt.PromptTemplate.Token;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
+import java.util.stream.Collectors;
 
 /** The JSON form of a prompt template; see {@link PromptTemplate#fromJson}. */
 final class PromptTemplateJson {
   private static final ImmutableSet<String> TEMPLATE_KEYS =
-      ImmutableSet.of("name", "pooling", "self", "next");
+      ImmutableSet.of("name", "pooling", "joined", "self", "next");
   private static final ImmutableSet<String> AFFIX_KEYS = ImmutableSet.of("prefix", "suffix");
   private static final ImmutableSet<String> PART_KEYS = ImmutableSet.of("text", "token", "eos");
 
@@ -33,7 +34,8 @@ final class PromptTemplateJson {
           template.requiredString("name"),
           affix(template.requiredSection("self")),
           affix(template.requiredSection("next")),
-          pooling(template));
+          pooling(template),
+          template.bool("joined").orElse(false));
     } catch (IllegalArgumentException e) {
       throw new ModelLoadException("prompt template: " + e.getMessage(), e);
     }
@@ -43,6 +45,9 @@ final class PromptTemplateJson {
     JsonObject root = new JsonObject();
     root.addProperty("name", template.name());
     root.addProperty("pooling", spelled(template.pooling()));
+    if (template.joined()) {
+      root.addProperty("joined", true);
+    }
     root.add("self", affix(template.self()));
     root.add("next", affix(template.next()));
     return root.toString();
@@ -78,7 +83,12 @@ final class PromptTemplateJson {
         .findFirst()
         .orElseThrow(
             () ->
-                template.invalid("pooling", Messages.quote(name), "last_token or mean_of_markers"));
+                template.invalid(
+                    "pooling",
+                    Messages.quote(name),
+                    Arrays.stream(Pooling.values())
+                        .map(PromptTemplateJson::spelled)
+                        .collect(Collectors.joining(", "))));
   }
 
   private static String spelled(Pooling pooling) {

@@ -50,6 +50,7 @@ public final class Tokenizer implements AutoCloseable {
   private final Set<String> reserved;
   private final Map<Set<String>, Tokenizer> reserving = new HashMap<>();
   private final ImmutableIntArray bosIds;
+  private final ImmutableIntArray closingIds;
   private final Map<String, Integer> ids;
   private final Map<Integer, String> names;
   private final Optional<String> eosToken;
@@ -64,6 +65,7 @@ public final class Tokenizer implements AutoCloseable {
     this.reserved = reserved;
     this.matched = ImmutableSet.copyOf(Sets.difference(json.matched(), reserved));
     this.bosIds = json.bosIds();
+    this.closingIds = json.closingIds();
     this.ids = json.ids();
     this.names = json.names();
     this.eosToken = eosToken;
@@ -143,6 +145,14 @@ public final class Tokenizer implements AutoCloseable {
    */
   public int[] bosIds() {
     return bosIds.toArray();
+  }
+
+  /**
+   * Returns the ids that the tokenizer's own post-processor puts after a text, EOS where it puts
+   * one; possibly none.
+   */
+  public int[] closingIds() {
+    return closingIds.toArray();
   }
 
   /**

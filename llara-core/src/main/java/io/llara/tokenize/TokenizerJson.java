@@ -2,6 +2,7 @@ package io.llara.tokenize;
 
 import static java.nio.charset.StandardCharsets.UTF_8;
 
+import com.google.common.collect.Iterables;
 import com.google.common.collect.Maps;
 import com.google.common.io.CharSource;
 import com.google.common.primitives.ImmutableIntArray;
@@ -89,6 +90,7 @@ final class TokenizerJson {
   private final Map<Integer, String> names = new HashMap<>();
 
   private ImmutableIntArray bosIds = ImmutableIntArray.of();
+  private ImmutableIntArray closingIds = ImmutableIntArray.of();
   private Optional<String> unkToken = Optional.empty();
 
   /**
@@ -146,6 +148,11 @@ final class TokenizerJson {
   /** Returns the ids that the post-processor puts before a text. */
   ImmutableIntArray bosIds() {
     return bosIds;
+  }
+
+  /** Returns the ids that the post-processor puts after a text. */
+  ImmutableIntArray closingIds() {
+    return closingIds;
   }
 
   /** Returns the name of the token that stands for what has no token, if there is one. */
@@ -474,11 +481,34 @@ final class TokenizerJson {
     readAdded(json);
     checkModel();
     bosIds = PipelineCheck.check(json);
-    for (int id : bosIds.asList()) {
+    closingIds =
+        json.section("post_processor").map(TokenizerJson::closing).orElse(ImmutableIntArray.of());
+    for (int id : Iterables.concat(bosIds.asList(), closingIds.asList())) {
       if (!names.containsKey(id)) {
-        throw problem("the post_processor puts id %d before a text, but no token has it", id);
+        throw problem("the post_processor puts id %d around a text, but no token has it", id);
       }
     }
+  }
+
+  /** Each of several processors goes around what the ones before it made. */
+  private static ImmutableIntArray closing(JsonSection processor) {
+    ImmutableIntArray.Builder after = ImmutableIntArray.builder();
+    for (JsonSection part : processor.sections("processors").orElse(List.of())) {
+      after.addAll(closing(part));
+    }
+    boolean behind = false;
+    for (JsonSection piece : processor.sections("single").orElse(List.of())) {
+      if (behind) {
+        String name = piece.requiredSection("SpecialToken").requiredString("id");
+        processor
+            .requiredSection("special_tokens")
+            .requiredSection(name)
+            .integers("ids")
+            .forEach(after::add);
+      }
+      behind |= piece.mentions("Sequence");
+    }
+    return after.build();
   }
 
   private void checkModel() {

@@ -12,6 +12,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.List;
 import java.util.stream.IntStream;
 import net.jqwik.api.ForAll;
 import net.jqwik.api.Property;
@@ -283,5 +284,46 @@ class PromptBuilderTest {
     assertThat(prompt.length()).isLessThanOrEqualTo(64);
     assertThat(prompt.truncatedTokens()).isGreaterThan(10_000);
     assertThat(prompt.ids()[prompt.length() - 1]).isEqualTo(2);
+  }
+
+  @Test
+  void aJoinedPrefixIsTokenisedWithTheText() {
+    try (Tokenizer tokenizer = Tokenizer.load(TestTokenizers.stories())) {
+      PromptBuilder joined =
+          PromptBuilder.create(
+              PromptTemplate.builder("j").nextPrefix("a red b").joined().build(), tokenizer);
+
+      Prompt prompt = joined.build("ird", Mode.NEXT, 64);
+
+      assertThat(prompt.textIds()).isEqualTo(tokenizer.encodeText("a red bird"));
+      assertThat(prompt.prefixLength()).isOne();
+      assertThat(joined.build("ird", Mode.SELF, 64).textIds())
+          .isEqualTo(tokenizer.encodeText("ird"));
+      assertThat(joined.canJoin()).isFalse();
+    }
+  }
+
+  @Test
+  void meansAreOverThePromptOrTheText() {
+    try (Tokenizer tokenizer = Tokenizer.load(TestTokenizers.stories())) {
+      for (Pooling pooling : List.of(Pooling.MEAN_OF_PROMPT, Pooling.MEAN_OF_TEXT)) {
+        PromptBuilder builder =
+            PromptBuilder.create(
+                PromptTemplate.builder("m").prefix("a").eos().pooling(pooling).build(), tokenizer);
+
+        Prompt prompt = builder.build("red bird", Mode.NEXT, 64);
+
+        assertThat(prompt.pooled(Mode.SELF).isEmpty()).isTrue();
+        assertThat(prompt.pooled(Mode.NEXT))
+            .isEqualTo(
+                pooling == Pooling.MEAN_OF_TEXT
+                    ? new TokenRange(2, prompt.length() - 1)
+                    : new TokenRange(0, prompt.length()));
+        assertThat(builder.canJoin()).isFalse();
+        assertThatThrownBy(() -> builder.buildJoint("red bird", 64))
+            .isInstanceOf(IllegalStateException.class)
+            .hasMessageContaining("pools no suffix");
+      }
+    }
   }
 }

@@ -128,6 +128,23 @@ class PromptTemplateTest {
   }
 
   @Test
+  void joinedTemplatesHaveTextBeforeTheText() {
+    PromptTemplate joined =
+        PromptTemplate.builder("j")
+            .prefix("query: ")
+            .joined()
+            .pooling(Pooling.MEAN_OF_TEXT)
+            .build();
+
+    assertThat(joined.toJson()).contains("\"joined\":true", "mean_of_text");
+    assertThat(PromptTemplate.fromJson(joined.toJson())).isEqualTo(joined);
+    Affix token = new Affix(List.of(new Token("<a>")), List.of());
+    assertThatThrownBy(() -> new PromptTemplate("j", token, token, Pooling.LAST_TOKEN, true))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageContaining("is joined");
+  }
+
+  @Test
   void namedRecipesSurviveJson() {
     for (PromptTemplate template : List.of(PromptTemplate.LLAMA2VEC, PromptTemplate.PAPER)) {
       assertThat(PromptTemplate.fromJson(template.toJson())).isEqualTo(template);
@@ -155,7 +172,7 @@ class PromptTemplateTest {
         "{\"name\":3,\"pooling\":\"last_token\",\"self\":{},\"next\":{}} | key 'name' is 3; expected a string",
         "{\"name\":\"\",\"pooling\":\"last_token\",\"self\":{},\"next\":{}} | needs a name",
         "{\"name\":\"x\",\"self\":{},\"next\":{}} | key 'pooling' is missing",
-        "{\"name\":\"x\",\"pooling\":\"cls\",\"self\":{},\"next\":{}} | 'cls'; expected last_token or mean_of_markers",
+        "{\"name\":\"x\",\"pooling\":\"cls\",\"self\":{},\"next\":{}} | 'cls'; expected last_token, mean_of_markers, mean_of_prompt, mean_of_text",
         "{\"name\":\"x\",\"pooling\":\"mean_of_markers\",\"self\":{},\"next\":{}} | SELF does not end",
         "{\"name\":\"x\",\"pooling\":\"last_token\",\"next\":{}} | key 'self' is missing",
         "{\"name\":\"x\",\"pooling\":\"last_token\",\"self\":[],\"next\":{}} | key 'self' is a list; expected an object",

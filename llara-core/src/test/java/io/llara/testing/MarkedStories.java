@@ -33,6 +33,7 @@ public final class MarkedStories {
    */
   public static Path write(Path dir) {
     Directories.copy(Stories.dir(), dir);
+    dir.resolve("llara.json").toFile().delete();
     int[] vocabulary = new int[1];
     changeJson(
         dir.resolve("config.json"),

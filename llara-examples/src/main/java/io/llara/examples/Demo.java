@@ -28,6 +28,7 @@ final class Demo {
   private static final List<String> MODEL_FILES =
       List.of(
           "config.json",
+          "llara.json",
           "model.safetensors",
           "tokenizer.json",
           "tokenizer_config.json",

@@ -6,6 +6,7 @@ import io.llara.LlaraException;
 import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.LlamaTensors;
 import io.llara.checkpoint.LlaraJson;
+import io.llara.checkpoint.PythonFiles;
 import io.llara.checkpoint.SafetensorsWriter;
 import io.llara.checkpoint.StorageType;
 import io.llara.checkpoint.TensorEntry;
@@ -83,6 +84,7 @@ public final class ModelDirectory {
       try (TemporaryPath aside = TemporaryPath.beside(out.resolve(ASIDE))) {
         Files.createDirectory(aside.path());
         fill(checkpoint, aside.path(), weights, type, settings);
+        PythonFiles.remove(out);
         moveAll(aside.path(), out);
         AtomicFiles.forceFolder(out);
       }
@@ -107,7 +109,13 @@ public final class ModelDirectory {
     AtomicFiles.writeJson(dir.resolve(CheckpointDirectory.CONFIG), config);
     ModelFiles.copyTokenizer(source.path(), dir);
     ModelFiles.copy(source.path(), dir, List.of(ModelFiles.GENERATION));
-    settings.or(source::llaraJson).ifPresent(json -> json.write(dir));
+    settings
+        .or(source::llaraJson)
+        .ifPresent(
+            json -> {
+              json.write(dir);
+              PythonFiles.write(dir, json);
+            });
     SafetensorsWriter writer = new SafetensorsWriter();
     for (TensorEntry entry : source.tensors().values()) {
       writer.add(
@@ -157,14 +165,18 @@ public final class ModelDirectory {
       all.forEach(files::add);
     }
     Path config = from.resolve(CheckpointDirectory.CONFIG);
-    files.remove(config);
-    files.add(config);
+    if (files.remove(config)) {
+      files.add(config);
+    }
     for (Path file : files) {
-      Files.move(
-          file,
-          to.resolve(file.getFileName()),
-          StandardCopyOption.ATOMIC_MOVE,
-          StandardCopyOption.REPLACE_EXISTING);
+      Path target = to.resolve(file.getFileName());
+      if (Files.isDirectory(file)) {
+        Files.createDirectories(target);
+        moveAll(file, target);
+      } else {
+        Files.move(
+            file, target, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+      }
     }
   }
 }

@@ -9,6 +9,7 @@ import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.LlamaConfig;
 import io.llara.checkpoint.LlamaTensors;
 import io.llara.checkpoint.LlaraJson;
+import io.llara.checkpoint.PythonFiles;
 import io.llara.checkpoint.SafetensorsFile;
 import io.llara.checkpoint.SafetensorsWriter;
 import io.llara.checkpoint.TensorEntry;
@@ -110,8 +111,10 @@ public final class VocabularyGrowth {
     JsonObject config = ModelFiles.json(checkpoint.path().resolve(CheckpointDirectory.CONFIG));
     config.addProperty("vocab_size", vocabulary);
     AtomicFiles.writeJson(dir.resolve(CheckpointDirectory.CONFIG), config);
-    new LlaraJson(PromptTemplate.LLAMA2VEC, true, OptionalInt.empty(), OptionalInt.empty())
-        .write(dir);
+    LlaraJson recipe =
+        new LlaraJson(PromptTemplate.LLAMA2VEC, true, OptionalInt.empty(), OptionalInt.empty());
+    recipe.write(dir);
+    PythonFiles.write(dir, recipe);
     writeWeights(dir);
     CheckpointDirectory.open(dir);
     Tokenizer.load(dir).close();

@@ -32,7 +32,9 @@ final class TestModels {
   private TestModels() {}
 
   static Path stories(Path dir) {
-    return Directories.copy(Stories.dir(), dir);
+    Directories.copy(Stories.dir(), dir);
+    dir.resolve("llara.json").toFile().delete();
+    return dir;
   }
 
   static JsonObject json(Path file) {
