@@ -47,6 +47,9 @@ public final class AtomicFiles {
    * @throws LlaraException if it cannot be written; an older one is still whole then
    */
   public static void write(Path target, Content content) {
+    if (Files.isDirectory(target)) {
+      throw new LlaraException(target + ": cannot be written: it is a directory");
+    }
     try {
       if (Files.exists(target) && !Files.isRegularFile(target)) {
         try (FileChannel channel = FileChannel.open(target, StandardOpenOption.WRITE)) {

@@ -165,8 +165,8 @@ class SafetensorsWriterTest {
     assertThatExceptionOfType(IllegalArgumentException.class)
         .isThrownBy(() -> writer.add("__metadata__", StorageType.F32, new long[0], new float[1]))
         .withMessageContaining("reserved");
-    assertThatExceptionOfType(IllegalArgumentException.class)
+    assertThatExceptionOfType(LlaraException.class)
         .isThrownBy(() -> writer.write(Path.of("/")))
-        .withMessageContaining("is not the path of a file or a directory");
+        .withMessage("/: cannot be written: it is a directory");
   }
 }
