@@ -15,9 +15,9 @@ import java.util.List;
 /**
  * Lays out a batch of prompts and says who may see whom.
  *
- * <p>Every prompt is causal ({@link AttentionMask#bidirectional} lifts that) and sees only itself. In a joint prompt the NEXT suffix sees prefix,
- * text and itself, never the SELF suffix (Llama2Vec; LLaRA, arXiv 2312.15503, section 3.2). Padding
- * sees nothing and is seen by nothing.
+ * <p>Every prompt is causal ({@link AttentionMask#bidirectional} lifts that) and sees only itself.
+ * In a joint prompt the NEXT suffix sees prefix, text and itself, never the SELF suffix (Llama2Vec;
+ * LLaRA, arXiv 2312.15503, section 3.2). Padding sees nothing and is seen by nothing.
  */
 public final class AttentionMaskFactory {
   private AttentionMaskFactory() {}

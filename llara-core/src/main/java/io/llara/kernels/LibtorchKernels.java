@@ -32,8 +32,8 @@ public final class LibtorchKernels implements Kernels {
       new Operator("aten::_scaled_dot_product_flash_attention_for_cpu", "");
 
   /**
-   * Up to here libtorch's flash kernel is as fast as blocks of plain products, forward and backward; it
-   * keeps no scores, and a batch of short prompts is one call.
+   * Up to here libtorch's flash kernel is as fast as blocks of plain products, forward and
+   * backward; it keeps no scores, and a batch of short prompts is one call.
    */
   private static final int LONGEST_FLASH = 96;
 
@@ -59,8 +59,8 @@ public final class LibtorchKernels implements Kernels {
   /**
    * Makes kernels for inference on a processor with or without a matrix unit.
    *
-   * @param tiles whether attention in bfloat16 stays so: with a matrix unit libtorch's flash kernel is
-   *     many times as fast, without one it takes twenty times as long as in float32
+   * @param tiles whether attention in bfloat16 stays so: with a matrix unit libtorch's flash kernel
+   *     is many times as fast, without one it takes twenty times as long as in float32
    */
   LibtorchKernels(boolean tiles) {
     this.tiles = tiles;
@@ -127,8 +127,8 @@ public final class LibtorchKernels implements Kernels {
    *
    * @param span a block of query rows and the keys that the last of them sees, or several sequences
    *     as if they were one
-   * @param sequences how many square spans of one length these are, for libtorch's flash kernel; 0 for
-   *     plain products
+   * @param sequences how many square spans of one length these are, for libtorch's flash kernel; 0
+   *     for plain products
    */
   private record Part(Span span, int sequences) {
     KeyRange queries() {
@@ -162,8 +162,8 @@ public final class LibtorchKernels implements Kernels {
   }
 
   /**
-   * A causal span over its own rows: libtorch's flash kernel aligns causality top-left, which is the same
-   * only here.
+   * A causal span over its own rows: libtorch's flash kernel aligns causality top-left, which is
+   * the same only here.
    */
   private static boolean isSquare(Span span) {
     return span.causal() && span.keys().size() == 1 && span.keyCount() == span.queryCount();
@@ -248,8 +248,8 @@ public final class LibtorchKernels implements Kernels {
   }
 
   /**
-   * Plain products: faster than libtorch's flash kernel for long sequences, and right for spans whose
-   * queries are only the end of their keys.
+   * Plain products: faster than libtorch's flash kernel for long sequences, and right for spans
+   * whose queries are only the end of their keys.
    */
   private static Tensor products(Pieces q, Pieces k, Pieces v, Span span, Tensor future) {
     Tensor queries = q.rows(List.of(new KeyRange(span.queryBegin(), span.queryEnd())));
@@ -344,9 +344,9 @@ public final class LibtorchKernels implements Kernels {
     }
 
     /**
-     * For half precision libtorch's flash kernel is compiled for every length and kept. Rows that follow a
-     * sequence, whosever they are, can be computed along to round the length up: causality hides
-     * them from the rows that count.
+     * For half precision libtorch's flash kernel is compiled for every length and kept. Rows that
+     * follow a sequence, whosever they are, can be computed along to round the length up: causality
+     * hides them from the rows that count.
      */
     private Tensor tiled(KeyRange range, int count, int length) {
       int rows = IntMath.divide(length, TILE_ROWS, RoundingMode.CEILING) * TILE_ROWS;

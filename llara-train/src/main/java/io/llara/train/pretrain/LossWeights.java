@@ -3,7 +3,8 @@ package io.llara.train.pretrain;
 /**
  * How much each term counts: {@code loss = token · ar_loss + share · (self · self_loss + next ·
  * next_loss)}. {@code share} is 1/2 where the recipe is {@link Recipe#RELEASED} and both embedding
- * terms are there, else 1, and is divided by ten in that recipe. A term of weight 0 is not computed.
+ * terms are there, else 1, and is divided by ten in that recipe. A term of weight 0 is not
+ * computed.
  *
  * @param token the weight of the next-token term
  * @param self the weight of the SELF embedding's term (EBAE)
