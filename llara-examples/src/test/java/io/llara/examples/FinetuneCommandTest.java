@@ -228,7 +228,7 @@ class FinetuneCommandTest {
     assertThat(run.code()).as(run.err()).isZero();
     assertThat(Files.readString(out.resolve("run.json")))
         .contains("\"temperature\": \"0.5\"", "\"normalize\": \"false\"")
-        .contains("\"shuffle buffer\": \"50\"")
+        .contains("\"shuffle buffer\": \"50, all lines\"")
         .contains("\"negatives\": \"2\"", "\"few negatives\": \"REFUSE\"")
         .contains("\"modes\": \"s2s\"", "\"template\": \"llara-paper\"")
         .contains("\"query max tokens\": \"48\"", "\"passage max tokens\": \"64\"")
