@@ -70,7 +70,7 @@ finetune() { # MODEL STEPS NAME
   for seed in 1 2 3; do
     "$llara" finetune --model "$work/$1" --pairs "${pairs[@]}" --out "$work/$3-$seed" --seed "$seed" \
       --lora 64 --lr 5e-4 --batch 64 --negatives 0 --few-negatives repeat --query-tokens 64 --passage-tokens 128 \
-      --shuffle-buffer 400000 --skip-bad-lines --steps "$2" --warmup $(($2 / 10)) --save-every 25
+      --sub-batch 32 --skip-bad-lines --steps "$2" --warmup $(($2 / 10)) --save-every 25
     evaluate "$3-$seed"
     rm -rf "$work/$3-$seed/checkpoints"
   done
@@ -80,7 +80,7 @@ mkdir -p "$work/results"
 finetune imported "${FEW:-30}" few-imported
 finetune imported "${MANY:-300}" many-imported
 "$llara" pretrain --model "$work/imported" --data "$data"/text/*.jsonl.gz --out "$work/adapted" \
-  --lora 32 --batch 16 --max-tokens 160 --lr 5e-4 --warmup 20 --loss-weights 1,10,10 --shuffle-buffer 200000 \
+  --lora 32 --batch 16 --max-tokens 160 --lr 5e-4 --warmup 20 --loss-weights 1,10,10 \
   --steps "${ADAPTATION:-1400}" --hold-out 0.01 --evaluate-every 100 --save-every 50 --skip-bad-lines
 finetune adapted "${FEW:-30}" few-adapted
 finetune adapted "${MANY:-300}" many-adapted
