@@ -141,6 +141,6 @@ class TrainingProgressTest {
       progress.started(run(41, 1));
       assertThat(progress.reached()).isEmpty();
     }
-    assertThat(lines().get(0)).contains("all 40 steps are done already");
+    assertThat(lines().get(0)).contains("all 40 steps are already done");
   }
 }
