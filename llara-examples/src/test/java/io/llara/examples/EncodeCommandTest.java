@@ -122,7 +122,7 @@ class EncodeCommandTest {
     for (Path out : List.of(texts, link, folder.resolve("./texts.txt"))) {
       LlaraTest.assertRefused(
           encode("", "--mode=self", "--out=" + out, texts.toString()), "what FILE reads");
-      assertThat(texts).hasContent(TEXTS);
+      assertThat(Files.readString(texts)).isEqualTo(TEXTS);
     }
     Path weights = model.resolve("model.safetensors");
     byte[] before = Files.readAllBytes(weights);
