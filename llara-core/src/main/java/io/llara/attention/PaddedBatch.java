@@ -92,13 +92,11 @@ public final class PaddedBatch {
       throw new IllegalArgumentException("what is blocked needs a negative value, not " + blocked);
     }
     float[] values = new float[IntMath.checkedMultiply(mask.rows(), width)];
-    Arrays.fill(values, blocked);
-    for (AttentionMask.Span span : mask.spans()) {
-      for (int row = span.queryBegin(); row < span.queryEnd(); row++) {
-        int line = row * width;
-        int firstKey = row / width * width;
-        for (AttentionMask.KeyRange keys : span.keysOf(row)) {
-          Arrays.fill(values, line + keys.begin() - firstKey, line + keys.end() - firstKey, 0);
+    int next = 0;
+    for (int sequence = 0; sequence < mask.sequences(); sequence++) {
+      for (boolean[] query : mask.dense(sequence)) {
+        for (boolean visible : query) {
+          values[next++] = visible ? 0 : blocked;
         }
       }
     }

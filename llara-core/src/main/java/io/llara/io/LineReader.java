@@ -75,7 +75,7 @@ public final class LineReader implements Closeable {
    * @param linesBefore how many lines lie before that one
    * @throws LlaraException as {@link #LineReader(Path)}
    */
-  public static LineReader goingOn(String name, Source source, long linesBefore) {
+  public static LineReader startingAfter(String name, Source source, long linesBefore) {
     LineReader reader = new LineReader(name, source);
     reader.number = linesBefore;
     return reader;

@@ -15,6 +15,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.function.IntPredicate;
+import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
@@ -37,6 +38,26 @@ public record BpeTokenizer(
     Steps steps,
     Optional<Integer> bos,
     Optional<Integer> eos) {
+
+  /** How many tokens there are of bytes, if there are any. */
+  public static final int BYTES = 256;
+
+  private static final Pattern BYTE_NAME = Pattern.compile("<0x[0-9A-F]{2}>");
+
+  /** What a token is for, in SentencePiece's files and in GGUF; their numbers begin with 1. */
+  public enum TokenType {
+    NORMAL,
+    UNKNOWN,
+    CONTROL,
+    USER_DEFINED,
+    UNUSED,
+    BYTE
+  }
+
+  /** Returns whether a token has the name of one that stands for a byte, {@code <0x0A>}. */
+  public static boolean namesByte(String token) {
+    return BYTE_NAME.matcher(token).matches();
+  }
 
   /** Two neighbouring tokens that become one. */
   public record Merge(String left, String right) {}

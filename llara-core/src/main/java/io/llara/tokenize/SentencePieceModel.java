@@ -3,6 +3,7 @@ package io.llara.tokenize;
 import io.llara.ModelLoadException;
 import io.llara.UnsupportedModelException;
 import io.llara.io.Messages;
+import io.llara.tokenize.BpeTokenizer.TokenType;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.file.Files;
@@ -11,7 +12,6 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.regex.Pattern;
 
 /**
  * A SentencePiece model as LLaMA-like tokenizers have it, a {@code tokenizer.model}: byte-pair
@@ -42,20 +42,8 @@ record SentencePieceModel(
 
   private static final int BPE = 2;
   private static final List<String> ALGORITHMS = List.of("none", "UNIGRAM", "BPE", "WORD", "CHAR");
-  private static final Pattern BYTE_PIECE = Pattern.compile("<0x[0-9A-F]{2}>");
-  private static final int BYTES = 256;
 
-  /** What a piece is for; the numbers in the file begin with 1. */
-  enum Type {
-    NORMAL,
-    UNKNOWN,
-    CONTROL,
-    USER_DEFINED,
-    UNUSED,
-    BYTE
-  }
-
-  record Piece(String text, double score, Type type) {}
+  record Piece(String text, double score, TokenType type) {}
 
   /**
    * Reads a model.
@@ -100,7 +88,9 @@ record SentencePieceModel(
     ProtoMessage normalizer = model.message(3);
     refuseUnsupported(file, pieces, trainer, normalizer);
     int unknown = (int) trainer.number(40, 0);
-    if (unknown < 0 || unknown >= pieces.size() || pieces.get(unknown).type() != Type.UNKNOWN) {
+    if (unknown < 0
+        || unknown >= pieces.size()
+        || pieces.get(unknown).type() != TokenType.UNKNOWN) {
       throw new IllegalArgumentException("piece %d is not the unknown one".formatted(unknown));
     }
     return new SentencePieceModel(
@@ -116,17 +106,17 @@ record SentencePieceModel(
     String text = message.text(1);
     double score = Float.intBitsToFloat((int) message.number(2, 0));
     long type = message.number(3, 1);
-    boolean known = type >= 1 && type <= Type.values().length;
+    boolean known = type >= 1 && type <= TokenType.values().length;
     if (text.isEmpty()
         || text.length() > MAX_PIECE_CHARACTERS
         || !Double.isFinite(score)
         || !known
-        || type == Type.BYTE.ordinal() + 1 && !BYTE_PIECE.matcher(text).matches()) {
+        || type == TokenType.BYTE.ordinal() + 1 && !BpeTokenizer.namesByte(text)) {
       throw new IllegalArgumentException(
           "piece %d is %s with %d characters, score %s and type %d"
               .formatted(id, Messages.quote(text), text.length(), score, type));
     }
-    return new Piece(text, score, Type.values()[(int) type - 1]);
+    return new Piece(text, score, TokenType.values()[(int) type - 1]);
   }
 
   /** What byte-pair encoding after replacing spaces would give other ids for. */
@@ -147,12 +137,16 @@ record SentencePieceModel(
     require(normalizer.number(5, 1) != 0, file, "escape_whitespaces false", "true");
     require(trainer.number(24, 0) == 0, file, "treat_whitespace_as_suffix true", "false");
     require(
-        pieces.stream().noneMatch(piece -> piece.type() == Type.UNUSED),
+        pieces.stream().noneMatch(piece -> piece.type() == TokenType.UNUSED),
         file,
         "a piece of type UNUSED",
         "the other types");
-    long bytes = pieces.stream().filter(piece -> piece.type() == Type.BYTE).count();
-    require(bytes == 0 || bytes == BYTES, file, bytes + " byte pieces", "none or " + BYTES);
+    long bytes = pieces.stream().filter(piece -> piece.type() == TokenType.BYTE).count();
+    require(
+        bytes == 0 || bytes == BpeTokenizer.BYTES,
+        file,
+        bytes + " byte pieces",
+        "none or " + BpeTokenizer.BYTES);
   }
 
   private static void require(boolean supported, Path file, String found, String expected) {
@@ -163,6 +157,6 @@ record SentencePieceModel(
   }
 
   boolean hasBytes() {
-    return pieces.stream().anyMatch(piece -> piece.type() == Type.BYTE);
+    return pieces.stream().anyMatch(piece -> piece.type() == TokenType.BYTE);
   }
 }

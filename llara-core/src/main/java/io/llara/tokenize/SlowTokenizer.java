@@ -11,8 +11,8 @@ import io.llara.io.StrictJson;
 import io.llara.tokenize.BpeTokenizer.AddedToken;
 import io.llara.tokenize.BpeTokenizer.Merge;
 import io.llara.tokenize.BpeTokenizer.Space;
+import io.llara.tokenize.BpeTokenizer.TokenType;
 import io.llara.tokenize.SentencePieceModel.Piece;
-import io.llara.tokenize.SentencePieceModel.Type;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.HashSet;
@@ -84,8 +84,8 @@ final class SlowTokenizer {
   }
 
   private boolean isText(int id) {
-    Type type = model.pieces().get(id).type();
-    return type == Type.NORMAL || type == Type.USER_DEFINED;
+    TokenType type = model.pieces().get(id).type();
+    return type == TokenType.NORMAL || type == TokenType.USER_DEFINED;
   }
 
   private boolean setting(String key, boolean absent) {
@@ -97,7 +97,7 @@ final class SlowTokenizer {
       return Space.NOWHERE;
     }
     boolean hasUserDefined =
-        model.pieces().stream().anyMatch(piece -> piece.type() == Type.USER_DEFINED);
+        model.pieces().stream().anyMatch(piece -> piece.type() == TokenType.USER_DEFINED);
     boolean splits = added.values().stream().anyMatch(token -> !token.special());
     return hasUserDefined || splits && !setting("legacy", true)
         ? Space.BEFORE_TEXT

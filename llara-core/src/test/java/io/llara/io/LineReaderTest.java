@@ -46,7 +46,7 @@ class LineReaderTest {
 
   @ParameterizedTest
   @ValueSource(booleans = {true, false})
-  void tellsWhereALineBeginsAndGoesOnFromThere(boolean packed) throws Exception {
+  void tellsWhereALineBeginsAndStartsThere(boolean packed) throws Exception {
     Random random = new Random(8);
     List<String> expected = new ArrayList<>();
     for (int i = 0; i < 100; i++) {
@@ -59,7 +59,7 @@ class LineReaderTest {
       for (int i = 0; reader.advance(); i++) {
         int begin = (int) reader.offset();
         LineReader.Source rest = () -> new ByteArrayInputStream(plain, begin, plain.length - begin);
-        try (LineReader again = LineReader.goingOn("again", rest, i)) {
+        try (LineReader again = LineReader.startingAfter("again", rest, i)) {
           assertThat(again.advance()).isTrue();
           assertThat(again.line()).isEqualTo(expected.get(i));
           assertThat(again.place()).isEqualTo("again:" + (i + 1));

@@ -27,18 +27,15 @@ final class AddMarkersCommand extends Subcommand {
       description = "The model: a Hugging Face directory, which is not changed.")
   private Path model = Path.of("");
 
-  @Option(
-      names = "--out",
-      required = true,
-      paramLabel = "DIR",
-      description = "The directory to write; it must be new or empty.")
-  private Path out = Path.of("");
+  @Mixin private NewDirectoryOption out = new NewDirectoryOption();
 
   @Override
   public Integer call() {
-    List<String> added = VocabularyGrowth.addMarkers(model, out, seed.value());
+    List<String> added = VocabularyGrowth.addMarkers(model, out.value(), seed.value());
     streams()
-        .result("%s: %d tokens added: %s".formatted(out, added.size(), String.join(" ", added)));
+        .result(
+            "%s: %d tokens added: %s"
+                .formatted(out.value(), added.size(), String.join(" ", added)));
     return Llara.OK;
   }
 }

@@ -45,12 +45,7 @@ final class InitCommand extends Subcommand {
       description = "Truncate the vocabulary to N tokens (default: keep it whole).")
   private Optional<Integer> vocabulary = Optional.empty();
 
-  @Option(
-      names = "--out",
-      required = true,
-      paramLabel = "DIR",
-      description = "The directory to write; it must be new or empty.")
-  private Path out = Path.of("");
+  @Mixin private NewDirectoryOption out = new NewDirectoryOption();
 
   @Override
   public Integer call() {
@@ -59,8 +54,8 @@ final class InitCommand extends Subcommand {
         tokenizer,
         vocabulary.map(OptionalInt::of).orElse(OptionalInt.empty()),
         seed.value(),
-        out);
-    streams().result(summary(CheckpointDirectory.open(out)));
+        out.value());
+    streams().result(summary(CheckpointDirectory.open(out.value())));
     return Llara.OK;
   }
 
@@ -74,7 +69,7 @@ final class InitCommand extends Subcommand {
     return String.format(
         Locale.ROOT,
         "%s: %d layers, hidden %d, %d tokens, %.2f million parameters",
-        out,
+        out.value(),
         made.layers(),
         made.hiddenSize(),
         made.vocabularySize(),

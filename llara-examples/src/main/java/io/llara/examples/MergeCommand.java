@@ -3,6 +3,7 @@ package io.llara.examples;
 import io.llara.train.checkpoint.AdapterMerge;
 import java.nio.file.Path;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
 /** A model and an adapter in, one model out. */
@@ -29,17 +30,12 @@ final class MergeCommand extends Subcommand {
       description = "The adapter: a directory with adapter_model.safetensors.")
   private Path adapter = Path.of("");
 
-  @Option(
-      names = "--out",
-      required = true,
-      paramLabel = "DIR",
-      description = "The directory to write; it must be new or empty.")
-  private Path out = Path.of("");
+  @Mixin private NewDirectoryOption out = new NewDirectoryOption();
 
   @Override
   public Integer call() {
-    AdapterMerge.write(model, adapter, out);
-    streams().result("%s: %s with %s".formatted(out, model, adapter));
+    AdapterMerge.write(model, adapter, out.value());
+    streams().result("%s: %s with %s".formatted(out.value(), model, adapter));
     return Llara.OK;
   }
 }

@@ -7,13 +7,13 @@ import io.llara.io.Messages;
 import io.llara.tokenize.BpeTokenizer;
 import io.llara.tokenize.BpeTokenizer.AddedToken;
 import io.llara.tokenize.BpeTokenizer.Merge;
+import io.llara.tokenize.BpeTokenizer.TokenType;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /**
@@ -39,25 +39,12 @@ final class GgufVocabulary {
   /** Merges from scores try every way to cut a token in two. */
   private static final int MAX_SCORED_CHARACTERS = 512;
 
-  private static final Pattern BYTE_TOKEN = Pattern.compile("<0x[0-9A-F]{2}>");
-  private static final int BYTES = 256;
-
   /** What a file calls the kind of its vocabulary. */
   enum Kind {
     /** SentencePiece: spaces are U+2581, what has no token is spelled in bytes. */
     LLAMA,
     /** Byte-level: text is cut by a pre-tokenizer, bytes are written as printable characters. */
     GPT2
-  }
-
-  /** What a token is for; the numbers in the file begin with 1. */
-  enum TokenType {
-    NORMAL,
-    UNKNOWN,
-    CONTROL,
-    USER_DEFINED,
-    UNUSED,
-    BYTE
   }
 
   private final JsonSection metadata;
@@ -234,7 +221,7 @@ final class GgufVocabulary {
       return tokens.stream()
           .map(
               token ->
-                  kind == Kind.LLAMA && BYTE_TOKEN.matcher(token).matches()
+                  kind == Kind.LLAMA && BpeTokenizer.namesByte(token)
                       ? TokenType.BYTE
                       : TokenType.NORMAL)
           .toList();
@@ -310,14 +297,14 @@ final class GgufVocabulary {
   private void checkByteTokens() {
     int count = Collections.frequency(types, TokenType.BYTE);
     for (int id = 0; id < size(); id++) {
-      if (type(id) == TokenType.BYTE && !BYTE_TOKEN.matcher(token(id)).matches()) {
+      if (type(id) == TokenType.BYTE && !BpeTokenizer.namesByte(token(id))) {
         throw metadata.invalid(
             TYPES,
             "'byte' for token %d, %s".formatted(id, Messages.quote(token(id))),
             "a name from <0x00> to <0xFF>");
       }
     }
-    if (count != 0 && count != BYTES) {
+    if (count != 0 && count != BpeTokenizer.BYTES) {
       throw metadata.invalid(TOKENS, "a list with %d byte tokens".formatted(count), "none or 256");
     }
     if (count != 0 && kind == Kind.GPT2) {

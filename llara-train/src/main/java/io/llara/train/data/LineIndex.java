@@ -124,7 +124,7 @@ final class LineIndex implements AutoCloseable {
           in.getChannel().position(text.offsets().get(line));
           return in;
         };
-    try (LineReader reader = LineReader.goingOn(text.name(), source, line)) {
+    try (LineReader reader = LineReader.startingAfter(text.name(), source, line)) {
       if (!reader.advance()) {
         throw new LlaraException(
             "%s: it had a line %d when it was opened, and has none now"
