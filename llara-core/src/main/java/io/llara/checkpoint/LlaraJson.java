@@ -125,7 +125,7 @@ public record LlaraJson(
   public String toJson() {
     JsonObject root = new JsonObject();
     root.addProperty(VERSION, FORMAT_VERSION);
-    if (PromptTemplate.byName(template.name()).filter(template::equals).isPresent()) {
+    if (template.isKnown()) {
       root.addProperty(TEMPLATE, template.name());
     } else {
       root.add(TEMPLATE, JsonParser.parseString(template.toJson()));

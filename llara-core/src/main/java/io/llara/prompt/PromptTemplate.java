@@ -168,6 +168,11 @@ public record PromptTemplate(String name, Affix self, Affix next, Pooling poolin
     return BY_NAME.keySet();
   }
 
+  /** Returns whether this is the recipe that {@link #byName} has by its name. */
+  public boolean isKnown() {
+    return equals(BY_NAME.get(name));
+  }
+
   /** Returns a builder of a recipe of one's own; it pools the last token by default. */
   public static Builder builder(String name) {
     return new Builder(name);

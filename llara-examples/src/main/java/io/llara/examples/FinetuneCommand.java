@@ -1,7 +1,6 @@
 package io.llara.examples;
 
 import io.llara.TextModes;
-import io.llara.prompt.PromptTemplate;
 import io.llara.train.TrainingListener;
 import io.llara.train.contrastive.ContrastiveTrainer;
 import io.llara.train.data.FewNegatives;
@@ -59,8 +58,11 @@ final class FinetuneCommand extends Subcommand {
   @Option(
       names = "--temperature",
       paramLabel = "X",
-      description = "Temperature that similarities are divided by (default: ${DEFAULT-VALUE}).")
-  private double temperature = ContrastiveTrainer.DEFAULT_TEMPERATURE;
+      description =
+          "Temperature that similarities are divided by (default: "
+              + ContrastiveTrainer.DEFAULT_TEMPERATURE
+              + "; llara: 0.01).")
+  private Optional<Double> temperature = Optional.empty();
 
   @Option(
       names = "--no-normalize",
@@ -88,8 +90,11 @@ final class FinetuneCommand extends Subcommand {
   @Option(
       names = "--batch",
       paramLabel = "N",
-      description = "Queries per step, over all processes (default: ${DEFAULT-VALUE}).")
-  private int batch = ContrastiveTrainer.DEFAULT_BATCH;
+      description =
+          "Queries per step, over all processes (default: "
+              + ContrastiveTrainer.DEFAULT_BATCH
+              + "; llara: 8).")
+  private Optional<Integer> batch = Optional.empty();
 
   @Option(
       names = "--sub-batch",
@@ -111,9 +116,10 @@ final class FinetuneCommand extends Subcommand {
       names = {"--passage-max-tokens", "--passage-tokens"},
       paramLabel = "N",
       description =
-          "Maximum length of a passage's prompt; longer ones are truncated (default:"
-              + " ${DEFAULT-VALUE}).")
-  private int passageTokens = ContrastiveTrainer.DEFAULT_PASSAGE_MAX_TOKENS;
+          "Maximum length of a passage's prompt; longer ones are truncated (default: "
+              + ContrastiveTrainer.DEFAULT_PASSAGE_MAX_TOKENS
+              + "; llara: 160).")
+  private Optional<Integer> passageTokens = Optional.empty();
 
   @Option(
       names = "--modes",
@@ -125,14 +131,6 @@ final class FinetuneCommand extends Subcommand {
   private TextModes modes = TextModes.N2S;
 
   @Option(
-      names = "--template",
-      paramLabel = "NAME",
-      description =
-          "The prompt template: llama2vec or llara-paper (default: the one the model was trained"
-              + " with).")
-  private Optional<String> template = Optional.empty();
-
-  @Option(
       names = "--train-markers",
       description =
           "With LoRA, train the markers' embeddings too; the adapter then contains the whole"
@@ -142,7 +140,7 @@ final class FinetuneCommand extends Subcommand {
   @Option(
       names = "--lr",
       paramLabel = "X",
-      description = "Peak learning rate (default: 1e-4 with LoRA, 1e-5 with --full).")
+      description = "Peak learning rate (default: 1e-4 with LoRA, 1e-5 with --full; llara: 3e-4).")
   private Optional<Double> learningRate = Optional.empty();
 
   @Mixin private TrainingOptions training = new TrainingOptions();
@@ -159,32 +157,24 @@ final class FinetuneCommand extends Subcommand {
   private ContrastiveTrainer.Builder builder(
       Optional<WorldSettings> world, TrainingListener listener) {
     ContrastiveTrainer.Builder builder =
-        ContrastiveTrainer.builder(model, pairs, out)
-            .temperature(temperature)
+        training
+            .preset()
+            .contrastiveTrainer(model, pairs, out)
             .normalize(!unnormalized)
             .negatives(negatives)
             .fewNegatives(fewNegatives)
-            .batch(batch)
             .subBatch(subBatch)
             .queryMaxTokens(queryTokens)
-            .passageMaxTokens(passageTokens)
             .modes(modes)
             .trainMarkers(trainMarkers)
             .listener(listener);
     training.applyTo(builder, false);
-    template.map(this::template).ifPresent(builder::template);
+    temperature.ifPresent(builder::temperature);
+    batch.ifPresent(builder::batch);
+    passageTokens.ifPresent(builder::passageMaxTokens);
     learningRate.ifPresent(builder::learningRate);
     refresh.refresh(modes, negatives, training).ifPresent(builder::refresh);
     world.ifPresent(builder::world);
     return builder;
-  }
-
-  private PromptTemplate template(String name) {
-    return PromptTemplate.byName(name)
-        .orElseThrow(
-            () ->
-                usageError(
-                    "--template is %s; known are %s"
-                        .formatted(name, String.join(", ", PromptTemplate.names()))));
   }
 }

@@ -3,6 +3,7 @@ package io.llara.examples;
 import io.llara.train.TrainingListener;
 import io.llara.train.data.StopWords;
 import io.llara.train.distributed.WorldSettings;
+import io.llara.train.preset.Preset;
 import io.llara.train.pretrain.LossWeights;
 import io.llara.train.pretrain.Pretrainer;
 import io.llara.train.pretrain.Recipe;
@@ -76,8 +77,11 @@ final class PretrainCommand extends Subcommand {
   @Option(
       names = "--batch",
       paramLabel = "N",
-      description = "Texts per step, over all processes (default: ${DEFAULT-VALUE}).")
-  private int batch = Pretrainer.DEFAULT_BATCH;
+      description =
+          "Texts per step, over all processes (default: "
+              + Pretrainer.DEFAULT_BATCH
+              + "; llara: 8).")
+  private Optional<Integer> batch = Optional.empty();
 
   @Option(
       names = "--micro-batches",
@@ -91,7 +95,8 @@ final class PretrainCommand extends Subcommand {
       names = "--lr",
       paramLabel = "X",
       description =
-          "Peak learning rate (default: 1e-4 with LoRA, 1e-5 with --full, 5e-4 for recipe lm).")
+          "Peak learning rate (default: 1e-4 with LoRA, 1e-5 with --full, 5e-4 for recipe lm;"
+              + " llara: 1e-5).")
   private Optional<Double> learningRate = Optional.empty();
 
   @Option(
@@ -99,8 +104,10 @@ final class PretrainCommand extends Subcommand {
       paramLabel = "N",
       description =
           "Maximum length of a prompt with both suffixes, and of a target; longer ones are"
-              + " truncated (default: ${DEFAULT-VALUE}).")
-  private int maxTokens = Pretrainer.DEFAULT_MAX_TOKENS;
+              + " truncated (default: "
+              + Pretrainer.DEFAULT_MAX_TOKENS
+              + "; llara: 128).")
+  private Optional<Integer> maxTokens = Optional.empty();
 
   @Option(
       names = "--passage-tokens",
@@ -114,8 +121,8 @@ final class PretrainCommand extends Subcommand {
       names = "--stop-words",
       paramLabel = "FILE",
       description =
-          "Words, one per line, that recipe released leaves out of targets (default: English"
-              + " function words).")
+          "Words, one per line, that recipe released leaves out of targets (default: those of"
+              + " the released code).")
   private Optional<Path> stopWords = Optional.empty();
 
   @Option(
@@ -133,15 +140,20 @@ final class PretrainCommand extends Subcommand {
   }
 
   private Pretrainer.Builder builder(Optional<WorldSettings> world, TrainingListener listener) {
+    Preset preset = training.preset();
+    if (preset == Preset.LLARA && recipe != Recipe.RELEASED) {
+      throw usageError("--preset llara is for --recipe released");
+    }
     Pretrainer.Builder builder =
-        Pretrainer.builder(model, data, out)
+        preset
+            .pretrainer(model, data, out)
             .recipe(recipe)
-            .batch(batch)
             .microBatches(microBatches)
-            .maxTokens(maxTokens)
             .visibleSelf(visibleSelf)
             .listener(listener);
-    training.applyTo(builder, recipe == Recipe.LM);
+    training.applyTo(builder, recipe == Recipe.LM || preset == Preset.LLARA);
+    batch.ifPresent(builder::batch);
+    maxTokens.ifPresent(builder::maxTokens);
     if (!lossWeights.isEmpty()) {
       builder.weights(weights());
     }

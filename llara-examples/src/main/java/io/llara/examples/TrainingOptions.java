@@ -1,9 +1,14 @@
 package io.llara.examples;
 
 import io.llara.ComputeType;
+import io.llara.checkpoint.LlaraJson;
+import io.llara.prompt.PromptTemplate;
 import io.llara.train.data.BadLines;
 import io.llara.train.lora.LoraOptions;
+import io.llara.train.optim.LearningRateSchedule;
+import io.llara.train.preset.Preset;
 import io.llara.train.run.RunBuilder;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
@@ -18,6 +23,24 @@ final class TrainingOptions {
   private CommandSpec command = CommandSpec.create();
 
   @Option(
+      names = "--preset",
+      paramLabel = "default|llara",
+      defaultValue = "default",
+      description =
+          "What options are by default; llara: as in the commands of the released code, on eight"
+              + " texts a step; docs/training.md compares both (default: ${DEFAULT-VALUE}).")
+  private Preset preset = Preset.DEFAULT;
+
+  @Option(
+      names = "--template",
+      paramLabel = "NAME|FILE",
+      description =
+          "The prompt template: llama2vec, llara-paper, or a llara.json with one of your own"
+              + " (default: the model's; in pretrain the recipe's, unless the model's is one of your"
+              + " own).")
+  private Optional<String> template = Optional.empty();
+
+  @Option(
       names = "--lora",
       paramLabel = "R",
       description =
@@ -27,7 +50,9 @@ final class TrainingOptions {
 
   @Option(
       names = "--full",
-      description = "Train all parameters instead (default for pretrain --recipe lm).")
+      description =
+          "Train all parameters instead (default for pretrain with --recipe lm or --preset"
+              + " llara).")
   private boolean full;
 
   @Option(
@@ -46,7 +71,7 @@ final class TrainingOptions {
   @Option(
       names = "--lora-dropout",
       paramLabel = "P",
-      description = "Dropout probability of LoRA's inputs (default: 0).")
+      description = "Dropout probability of LoRA's inputs (default: 0; llara: 0.1).")
   private Optional<Double> loraDropout = Optional.empty();
 
   @Option(names = "--steps", paramLabel = "N", description = "Train for N steps.")
@@ -63,8 +88,22 @@ final class TrainingOptions {
       paramLabel = "N",
       description =
           "Steps over which the learning rate rises; it then decays linearly (default: a thirtieth"
-              + " of the run).")
+              + " of the run; llara: a tenth).")
   private Optional<Long> warmup = Optional.empty();
+
+  @Option(
+      names = "--warmup-ratio",
+      paramLabel = "F",
+      description = "Instead of --warmup: the fraction of the steps, rounded up.")
+  private Optional<Double> warmupRatio = Optional.empty();
+
+  @Option(
+      names = "--warmup-shape",
+      paramLabel = "linear|log",
+      description =
+          "How the learning rate rises; log: as DeepSpeed's WarmupDecayLR, the first two steps with"
+              + " a rate of 0 (default: linear; llara: log).")
+  private Optional<LearningRateSchedule.Warmup> warmupShape = Optional.empty();
 
   @Option(
       names = "--weight-decay",
@@ -140,6 +179,10 @@ final class TrainingOptions {
               + " less memory.")
   private boolean recompute;
 
+  Preset preset() {
+    return preset;
+  }
+
   long seed() {
     return seed.value();
   }
@@ -160,6 +203,7 @@ final class TrainingOptions {
   void applyTo(RunBuilder<?> builder, boolean fullByDefault) {
     Subcommand.requireOneAtMost(command, "--steps", "--epochs");
     Subcommand.requireOneAtMost(command, "--lora", "--full");
+    Subcommand.requireOneAtMost(command, "--warmup", "--warmup-ratio");
     builder
         .weightDecay(weightDecay)
         .clip(clip)
@@ -174,6 +218,9 @@ final class TrainingOptions {
     steps.ifPresent(builder::steps);
     epochs.ifPresent(builder::epochs);
     warmup.ifPresent(builder::warmup);
+    warmupRatio.ifPresent(builder::warmupRatio);
+    warmupShape.ifPresent(builder::warmupShape);
+    template.map(this::template).ifPresent(builder::template);
     threads.ifPresent(builder::threads);
     adapter.ifPresent(dir -> continueAdapter(builder, dir));
     if (adapter.isEmpty() && (full || fullByDefault && loraRank.isEmpty())) {
@@ -187,11 +234,26 @@ final class TrainingOptions {
       }
       builder.fullParameters();
     } else {
-      LoraOptions lora = LoraOptions.DEFAULT;
+      LoraOptions lora = preset.lora();
       lora = loraRank.map(lora::withRank).orElse(lora);
       lora = loraAlpha.map(lora::withAlpha).orElse(lora);
       builder.lora(loraDropout.map(lora::withDropout).orElse(lora));
     }
+  }
+
+  private PromptTemplate template(String name) {
+    return PromptTemplate.byName(name)
+        .orElseGet(
+            () -> {
+              Path file = Path.of(name);
+              if (!Files.isRegularFile(file)) {
+                throw Subcommand.usageError(
+                    command,
+                    "--template is %s; known are %s, and it is no file"
+                        .formatted(name, String.join(", ", PromptTemplate.names())));
+              }
+              return LlaraJson.read(file).template();
+            });
   }
 
   private void continueAdapter(RunBuilder<?> builder, Path dir) {

@@ -165,11 +165,11 @@ class FinetuneCommandTest {
     assertThat(CommandRun.of("finetune", "--help").out().replaceAll("\\s+", " "))
         .contains("1e-4 with LoRA, 1e-5 with --full")
         .contains("(default: rank %d)".formatted(LoraOptions.DEFAULT.rank()))
-        .contains("over all processes (default: 16)")
-        .contains("divided by (default: 0.02)")
+        .contains("over all processes (default: 16; llara: 8)")
+        .contains("divided by (default: 0.02; llara: 0.01)")
         .contains("passages of the other queries (default: 15)")
         .contains("query's prompt; longer ones are truncated (default: 64)")
-        .contains("passage's prompt; longer ones are truncated (default: 256)");
+        .contains("passage's prompt; longer ones are truncated (default: 256; llara: 160)");
   }
 
   private void assertDefaults(

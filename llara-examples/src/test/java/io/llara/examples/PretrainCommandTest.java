@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.within;
 import com.google.gson.Gson;
 import com.google.gson.JsonObject;
 import io.llara.train.lora.LoraOptions;
+import io.llara.train.preset.Preset;
 import io.llara.train.pretrain.Pretrainer;
 import io.llara.train.pretrain.Recipe;
 import java.io.BufferedReader;
@@ -75,6 +76,36 @@ class PretrainCommandTest {
   private static void assertStepsEachOnce(Path out, long last) throws IOException {
     assertThat(metrics(out).stream().map(line -> line.get("step").getAsLong()))
         .containsExactlyElementsOf(LongStream.rangeClosed(1, last).boxed().toList());
+  }
+
+  @Test
+  void aPresetIsWhatOptionsAreByDefault() throws IOException {
+    Path out = dir.resolve("preset");
+    CommandRun run =
+        pretrain(
+            marked, out, "--preset=llara", "--steps=5", "--batch=2", "--warmup=3", "--threads=1");
+    assertThat(run.code()).as(run.err()).isZero();
+    assertThat(Files.readString(out.resolve("run.json")))
+        .contains(
+            "\"train\": \"all parameters\"",
+            "\"batch\": \"2\"",
+            "\"max tokens\": \"128\"",
+            "\"learning rate\": \"1.0E-5\"",
+            "\"warm-up\": \"LOG\"");
+    assertThat(metrics(out).stream().map(line -> line.get("learning_rate").getAsDouble()))
+        .containsExactly(0.0, 0.0, 1e-5 * (Math.log(2) / Math.log(3)), 1e-5, 1e-5);
+
+    LlaraTest.assertRefused(
+        pretrain(marked, dir.resolve("no"), "--preset=llara", "--recipe=paper"),
+        "--preset llara is for --recipe released");
+    LlaraTest.assertRefused(
+        pretrain(marked, dir.resolve("no"), "--warmup=3", "--warmup-ratio=0.1"),
+        "--warmup and --warmup-ratio exclude each other");
+    LlaraTest.assertRefused(
+        pretrain(marked, dir.resolve("no"), "--template=mine"), "--template is mine; known are");
+    Path own = Files.writeString(dir.resolve("llara.json"), "{\"formatVersion\": 1}");
+    LlaraTest.assertRefused(
+        pretrain(marked, dir.resolve("no"), "--template=" + own), own + ": key 'template'");
   }
 
   @Test
@@ -166,9 +197,11 @@ class PretrainCommandTest {
         .contains("1e-4 with LoRA, 1e-5 with --full, 5e-4 for recipe lm")
         .contains("(default: rank %d)".formatted(LoraOptions.DEFAULT.rank()))
         .contains("over the rank (default: %.0f)".formatted(LoraOptions.DEFAULT.alpha()))
-        .contains("LoRA's inputs (default: %.0f)".formatted(LoraOptions.DEFAULT.dropout()))
-        .contains("over all processes (default: 16)")
-        .contains("longer ones are truncated (default: 256)");
+        .contains(
+            "LoRA's inputs (default: %.0f; llara: %s)"
+                .formatted(LoraOptions.DEFAULT.dropout(), Preset.LLARA.lora().dropout()))
+        .contains("over all processes (default: 16; llara: 8)")
+        .contains("longer ones are truncated (default: 256; llara: 128)");
   }
 
   private void assertDefaults(

@@ -30,6 +30,7 @@ class ArchitectureTest {
     "io.llara.train.data",
     "io.llara.train.lora",
     "io.llara.train.mining",
+    "io.llara.train.preset",
     "io.llara.train.pretrain",
     "io.llara.train.run"
   };
@@ -43,6 +44,8 @@ class ArchitectureTest {
   void importsRunDownwards() {
     layeredArchitecture()
         .consideringOnlyDependenciesInAnyPackage("io.llara.train..")
+        .layer("presets")
+        .definedBy("io.llara.train.preset..")
         .layer("objectives")
         .definedBy("io.llara.train.contrastive..", "io.llara.train.pretrain..")
         .layer("tools")
@@ -61,12 +64,14 @@ class ArchitectureTest {
             "io.llara.train.optim..")
         .layer("vocabulary")
         .definedBy("io.llara.train")
-        .whereLayer("objectives")
+        .whereLayer("presets")
         .mayNotBeAccessedByAnyLayer()
+        .whereLayer("objectives")
+        .mayOnlyBeAccessedByLayers("presets")
         .whereLayer("tools")
         .mayOnlyBeAccessedByLayers("objectives")
         .whereLayer("loop")
-        .mayOnlyBeAccessedByLayers("objectives")
+        .mayOnlyBeAccessedByLayers("presets", "objectives")
         .whereLayer("model")
         .mayOnlyBeAccessedByLayers("objectives", "loop")
         .whereLayer("vocabulary")

@@ -29,9 +29,7 @@ final class ContrastiveData {
     ContrastiveTrainer.Options.Prompts prompts = options.prompts();
     // What an encoder of the model would take.
     this.template =
-        prompts
-            .template()
-            .or(() -> base.llaraJson().map(LlaraJson::template))
+        base.template()
             .orElseGet(
                 () ->
                     PromptBuilder.missingTokens(PromptTemplate.LLAMA2VEC, base.tokenizer())

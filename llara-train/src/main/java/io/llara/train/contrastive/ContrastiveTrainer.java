@@ -89,7 +89,7 @@ public final class ContrastiveTrainer implements Trainer {
   /** The folder of the adapter in the directory of a run with LoRA. */
   public static final String ADAPTER_FOLDER = "adapter";
 
-  private final Options options;
+  final Options options;
   private volatile boolean stopRequested;
 
   private ContrastiveTrainer(Options options) {
@@ -105,19 +105,14 @@ public final class ContrastiveTrainer implements Trainer {
       int subBatch,
       Optional<Refresh> refresh) {
 
-    /** What queries and passages become; an absent template is the model's own. */
-    record Prompts(
-        TextModes modes,
-        int queryMaxTokens,
-        int passageMaxTokens,
-        Optional<PromptTemplate> template) {}
+    /** What queries and passages become. */
+    record Prompts(TextModes modes, int queryMaxTokens, int passageMaxTokens) {}
 
     /** Returns by name what decides the results of a run, as {@code run.json} has it. */
     Map<String, String> deciding(PromptTemplate template) {
-      boolean known = PromptTemplate.byName(template.name()).filter(template::equals).isPresent();
       Map<String, String> values = new LinkedHashMap<>();
       values.put("objective", "InfoNCE");
-      values.put("template", known ? template.name() : template.toJson());
+      values.put("template", BaseModel.spelled(template));
       values.put("temperature", String.valueOf(loss.temperature()));
       values.put("normalize", String.valueOf(loss.normalized()));
       values.put("negatives", String.valueOf(groups.negatives()));
@@ -217,7 +212,6 @@ public final class ContrastiveTrainer implements Trainer {
     private int passageMaxTokens = DEFAULT_PASSAGE_MAX_TOKENS;
     private TextModes modes = TextModes.N2S;
     private int subBatch;
-    private Optional<PromptTemplate> template = Optional.empty();
     private Optional<Refresh> refresh = Optional.empty();
 
     private Builder(Path model, List<Path> pairs, Path out) {
@@ -303,9 +297,9 @@ public final class ContrastiveTrainer implements Trainer {
      * Sets the prompts; by default those of the model's {@code llara.json}, without one those of
      * the released recipe if the tokenizer has its markers, else the paper's.
      */
+    @Override
     public Builder template(PromptTemplate template) {
-      this.template = Optional.of(template);
-      return this;
+      return super.template(template);
     }
 
     /**
@@ -348,7 +342,7 @@ public final class ContrastiveTrainer implements Trainer {
               run,
               new InfoNce(temperature, normalize),
               new GroupSampler(negatives, fewNegatives, run.seed()),
-              new Options.Prompts(modes, queryMaxTokens, passageMaxTokens, template),
+              new Options.Prompts(modes, queryMaxTokens, passageMaxTokens),
               subBatch,
               refresh));
     }

@@ -31,10 +31,11 @@ public final class StopWords {
 
     private static ImmutableSet<String> words() {
       try {
-        return ImmutableSet.copyOf(
-            Resources.readLines(
-                Resources.getResource(StopWords.class, "stop-words-en.txt"),
-                StandardCharsets.UTF_8));
+        return Resources.readLines(
+                Resources.getResource(StopWords.class, "stop-words-en.txt"), StandardCharsets.UTF_8)
+            .stream()
+            .filter(line -> !line.startsWith("#"))
+            .collect(ImmutableSet.toImmutableSet());
       } catch (IOException e) {
         throw new UncheckedIOException("the stop words inside the library cannot be read", e);
       }
@@ -50,7 +51,11 @@ public final class StopWords {
     return NONE;
   }
 
-  /** Returns the English function words that come with this library. */
+  /**
+   * Returns the English stop words that come with this library: those of the Snowball project and
+   * the pieces of contractions. {@link #strip} leaves the same words as with the list of NLTK,
+   * which the released code takes.
+   */
   public static StopWords english() {
     return English.WORDS;
   }

@@ -18,7 +18,13 @@ public record LoraOptions(int rank, double alpha, double dropout, Set<String> ta
   public static final Set<String> ALL_TARGETS =
       ImmutableSet.of("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj");
 
-  /** What the released models were tuned with: rank 64, alpha 16, no dropout, all projections. */
+  /**
+   * Rank 64, alpha 16 and all projections, the defaults of the released code, without dropout.
+   *
+   * <p>Of dropout this is known: the released code's default is 0.1, and the commands that it is
+   * published with leave it there ({@code --preset llara} does, too); which one the published
+   * models were tuned with is not said.
+   */
   public static final LoraOptions DEFAULT = new LoraOptions(64, 16, 0, ALL_TARGETS);
 
   /** Checks the values. */

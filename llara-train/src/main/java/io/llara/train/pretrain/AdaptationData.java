@@ -1,8 +1,10 @@
 package io.llara.train.pretrain;
 
+import io.llara.LlaraException;
 import io.llara.Mode;
 import io.llara.checkpoint.LlaraJson;
 import io.llara.prompt.PromptBuilder;
+import io.llara.prompt.PromptTemplate;
 import io.llara.prompt.Reserve;
 import io.llara.tokenize.Tokenizer;
 import io.llara.train.data.Collator;
@@ -20,27 +22,52 @@ import java.util.OptionalInt;
 final class AdaptationData {
   private final Pretrainer.Options options;
   private final Tokenizer tokenizer;
+  private final Optional<PromptTemplate> template;
   private final Optional<PromptBuilder> prompts;
   private final Collator collator;
 
   /**
    * Prepares to read the data.
    *
-   * @throws io.llara.LlaraException if the tokenizer lacks the markers
+   * @throws LlaraException if the tokenizer lacks the markers, or the modes have no joint prompt
    */
   AdaptationData(Pretrainer.Options options, BaseModel base) {
     this.options = options;
     this.tokenizer = base.tokenizer();
-    String recipe = "recipe '%s'".formatted(options.recipe().spelled());
-    this.prompts =
-        options
-            .recipe()
-            .template()
-            .map(template -> base.prompts(template, recipe).withReserve(Reserve.BOTH_SUFFIXES));
+    this.template = template(options, base);
+    this.prompts = template.map(prompt -> joint(options, base, prompt));
     this.collator =
         prompts
             .map(builder -> Collator.joint(builder, tokenizer, maxTokens()))
             .orElseGet(() -> Collator.plain(tokenizer, maxTokens()));
+  }
+
+  /** A known template of the model's says how it was trained before, not what it is to become. */
+  private static Optional<PromptTemplate> template(Pretrainer.Options options, BaseModel base) {
+    Optional<PromptTemplate> ofRecipe = options.recipe().template();
+    boolean asked = options.run().model().template().isPresent();
+    return ofRecipe.isEmpty()
+        ? ofRecipe
+        : base.template().filter(own -> asked || !own.isKnown()).or(() -> ofRecipe);
+  }
+
+  private static PromptBuilder joint(
+      Pretrainer.Options options, BaseModel base, PromptTemplate template) {
+    String recipe = "recipe '%s'".formatted(options.recipe().spelled());
+    boolean ofRecipe = options.recipe().template().filter(template::equals).isPresent();
+    PromptBuilder builder =
+        base.prompts(template, ofRecipe ? recipe : "template '%s'".formatted(template.name()));
+    if (!builder.canJoin()) {
+      throw new LlaraException(
+          "%s: the template '%s' cannot be adapted: EBAE and EBAR take one prompt for both modes; expected the same prefix in both, and in each a suffix that pooling begins in"
+              .formatted(options.run().model().path(), template.name()));
+    }
+    return builder.withReserve(Reserve.BOTH_SUFFIXES);
+  }
+
+  /** Returns the prompts; {@link Recipe#LM} has none. */
+  Optional<PromptTemplate> template() {
+    return template;
   }
 
   private int maxTokens() {
@@ -87,7 +114,7 @@ final class AdaptationData {
     return prompts.map(
         builder ->
             new LlaraJson(
-                options.recipe().template().orElseThrow(),
+                template.orElseThrow(),
                 true,
                 OptionalInt.of(maxTokens() - builder.suffixIds(Mode.SELF).length),
                 OptionalInt.of(maxTokens() - builder.suffixIds(Mode.NEXT).length)));

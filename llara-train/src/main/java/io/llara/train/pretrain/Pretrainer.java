@@ -1,6 +1,7 @@
 package io.llara.train.pretrain;
 
 import io.llara.attention.Layout;
+import io.llara.prompt.PromptTemplate;
 import io.llara.train.Trainer;
 import io.llara.train.TrainingResult;
 import io.llara.train.data.StopWords;
@@ -65,7 +66,7 @@ public final class Pretrainer implements Trainer {
   /** The most tokens of a prompt by default. */
   public static final int DEFAULT_MAX_TOKENS = 256;
 
-  private final Options options;
+  final Options options;
   private volatile boolean stopRequested;
 
   private Pretrainer(Options options) {
@@ -85,9 +86,12 @@ public final class Pretrainer implements Trainer {
     record Texts(int maxTokens, int passageTokens, StopWords stopWords, boolean stripTargets) {}
 
     /** Returns by name what decides the results of a run, as {@code run.json} has it. */
-    Map<String, String> deciding() {
+    Map<String, String> deciding(Optional<PromptTemplate> template) {
       Map<String, String> values = new LinkedHashMap<>();
       values.put("recipe", recipe.spelled());
+      if (!template.equals(recipe.template())) {
+        values.put("template", BaseModel.spelled(template.orElseThrow()));
+      }
       values.put("weights", "%s %s %s".formatted(weights.token(), weights.self(), weights.next()));
       values.put("micro-batches", String.valueOf(microBatches));
       values.put("max tokens", String.valueOf(texts.maxTokens()));
@@ -116,13 +120,14 @@ public final class Pretrainer implements Trainer {
       AdaptationData data = new AdaptationData(options, base);
       try (Examples<TrainingText, TextExample> examples = data.examples();
           RunDirectory directory =
-              RunDirectory.claim(options.run(), options.deciding(), examples::count)) {
+              RunDirectory.claim(
+                  options.run(), options.deciding(data.template()), examples::count)) {
         Optional<TrainingResult> finished = directory.finished();
         if (finished.isPresent()) {
           return finished.get();
         }
         try (Workers workers = Workers.start(options.run().compute());
-            TrainedModel model = base.load(options.recipe().template(), true);
+            TrainedModel model = base.load(data.template(), true);
             TrainingLoop<TextExample> loop =
                 new TrainingLoop<>(
                     directory, model, examples, objective(model, workers), workers)) {
@@ -175,6 +180,15 @@ public final class Pretrainer implements Trainer {
     public Builder recipe(Recipe recipe) {
       this.recipe = recipe;
       return this;
+    }
+
+    /**
+     * Sets the prompts; by default those of the model's {@code llara.json} if they are the user's
+     * own, else the recipe's. Both modes need the same prefix, and a suffix that pooling begins in.
+     */
+    @Override
+    public Builder template(PromptTemplate template) {
+      return super.template(template);
     }
 
     /** Sets how much each term of the loss counts; {@link Recipe#weights} by default. */
@@ -242,9 +256,13 @@ public final class Pretrainer implements Trainer {
           passageTokens == null || passageTokens >= 8,
           "passage tokens must be at least 8");
       boolean lm = recipe == Recipe.LM;
+      RunOptions run = options(lm ? 5e-4 : 1e-5, lm ? 5e-4 : 1e-4, problems);
+      if (lm && run.model().template().isPresent()) {
+        throw new IllegalArgumentException("plain language modelling has no prompts to set");
+      }
       return new Pretrainer(
           new Options(
-              options(lm ? 5e-4 : 1e-5, lm ? 5e-4 : 1e-4, problems),
+              run,
               recipe,
               weights == null ? recipe.weights() : weights,
               microBatches,

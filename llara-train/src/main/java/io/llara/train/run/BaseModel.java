@@ -88,6 +88,16 @@ public final class BaseModel implements AutoCloseable {
     return checkpoint.llaraJson();
   }
 
+  /** Returns the prompts that were asked for, or else those of the model's {@code llara.json}. */
+  public Optional<PromptTemplate> template() {
+    return options.model().template().or(() -> llaraJson().map(LlaraJson::template));
+  }
+
+  /** Returns a template as the settings of a run say it: its name, if that says all. */
+  public static String spelled(PromptTemplate template) {
+    return template.isKnown() ? template.name() : template.toJson();
+  }
+
   /**
    * Returns a builder of prompts.
    *

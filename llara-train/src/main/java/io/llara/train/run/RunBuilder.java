@@ -2,6 +2,7 @@ package io.llara.train.run;
 
 import io.llara.ComputeType;
 import io.llara.Internal;
+import io.llara.prompt.PromptTemplate;
 import io.llara.train.Trainer;
 import io.llara.train.TrainingListener;
 import io.llara.train.data.BadLines;
@@ -11,6 +12,7 @@ import io.llara.train.optim.LearningRateSchedule;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.OptionalLong;
 import org.jspecify.annotations.Nullable;
 
@@ -42,11 +44,14 @@ public abstract class RunBuilder<B extends RunBuilder<B>> {
   private Optional<LoraOptions> lora = Optional.of(LoraOptions.DEFAULT);
   private Optional<Path> adapter = Optional.empty();
   private boolean trainMarkers;
+  private Optional<PromptTemplate> template = Optional.empty();
   private OptionalLong steps = OptionalLong.empty();
   private long epochs = 1;
   private int batch;
   private @Nullable Double learningRate;
   private OptionalLong warmup = OptionalLong.empty();
+  private OptionalDouble warmupRatio = OptionalDouble.empty();
+  private LearningRateSchedule.Warmup warmupShape = LearningRateSchedule.Warmup.LINEAR;
   private LearningRateSchedule.Decay decay = LearningRateSchedule.Decay.LINEAR;
   private double weightDecay;
   private double clip = DEFAULT_CLIP;
@@ -116,6 +121,12 @@ public abstract class RunBuilder<B extends RunBuilder<B>> {
     return self();
   }
 
+  /** Sets the prompts; the trainers say which they take by default. */
+  public B template(PromptTemplate template) {
+    this.template = Optional.of(template);
+    return self();
+  }
+
   /** Sets the number of steps; by default as many as {@link #epochs} make. */
   public B steps(long steps) {
     this.steps = OptionalLong.of(steps);
@@ -153,6 +164,19 @@ public abstract class RunBuilder<B extends RunBuilder<B>> {
   /** Sets over how many steps the learning rate rises; a thirtieth of the run by default. */
   public B warmup(long warmupSteps) {
     this.warmup = OptionalLong.of(warmupSteps);
+    return self();
+  }
+
+  /** Sets over which share of the run the learning rate rises, in [0, 1]; rounded up to steps. */
+  public B warmupRatio(double ratio) {
+    this.warmupRatio = OptionalDouble.of(ratio);
+    this.warmup = OptionalLong.empty();
+    return self();
+  }
+
+  /** Sets how the learning rate rises; linearly by default. */
+  public B warmupShape(LearningRateSchedule.Warmup shape) {
+    this.warmupShape = shape;
     return self();
   }
 
@@ -316,6 +340,10 @@ public abstract class RunBuilder<B extends RunBuilder<B>> {
     require(problems, warmup.orElse(0) >= 0, "warm-up must be 0 steps or more");
     require(
         problems,
+        warmupRatio.orElse(0) >= 0 && warmupRatio.orElse(0) <= 1,
+        "the share of the warm-up must be in [0, 1]");
+    require(
+        problems,
         steps.isEmpty() || warmup.orElse(0) <= steps.getAsLong(),
         "warm-up must not be longer than the run");
     require(
@@ -334,9 +362,16 @@ public abstract class RunBuilder<B extends RunBuilder<B>> {
       throw new IllegalArgumentException(String.join("; ", problems));
     }
     return new RunOptions(
-        new RunOptions.Model(model, lora, trainMarkers, adapter),
+        new RunOptions.Model(model, lora, trainMarkers, adapter, template),
         new RunOptions.Data(data, badLines, batch, shuffleBuffer, heldOut, evaluationTexts),
-        new RunOptions.Optimization(steps, epochs, rate, warmup, decay, weightDecay, clip),
+        new RunOptions.Optimization(
+            steps,
+            epochs,
+            rate,
+            new RunOptions.Warmup(warmup, warmupRatio, warmupShape),
+            decay,
+            weightDecay,
+            clip),
         new RunOptions.Output(out, saveEvery, keep, evaluateEvery, listener),
         new RunOptions.Compute(lanes, computeType, recompute, world),
         seed);

@@ -2,6 +2,7 @@ package io.llara.train.run;
 
 import io.llara.ComputeType;
 import io.llara.Internal;
+import io.llara.prompt.PromptTemplate;
 import io.llara.tensor.Cpu;
 import io.llara.train.TrainingListener;
 import io.llara.train.data.BadLines;
@@ -14,6 +15,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.OptionalLong;
 
 /**
@@ -30,9 +32,14 @@ public record RunOptions(
    * @param path the checkpoint to begin with
    * @param lora the low-rank updates; empty to train all parameters
    * @param adapter whose low-rank updates are trained further; of {@code lora} the dropout counts
+   * @param template the prompts, if they were asked for
    */
   public record Model(
-      Path path, Optional<LoraOptions> lora, boolean trainMarkers, Optional<Path> adapter) {
+      Path path,
+      Optional<LoraOptions> lora,
+      boolean trainMarkers,
+      Optional<Path> adapter,
+      Optional<PromptTemplate> template) {
 
     /** Returns what is trained, as the settings of a run say it. */
     private String spelled() {
@@ -60,20 +67,39 @@ public record RunOptions(
       OptionalLong steps,
       long epochs,
       double learningRate,
-      OptionalLong warmup,
+      Warmup warmup,
       LearningRateSchedule.Decay decay,
       double weightDecay,
       double clip) {
 
-    /** Returns the learning rate of each step; it rises over a thirtieth of them by default. */
+    /** Returns the learning rate of each step. */
     LearningRateSchedule schedule(long totalSteps) {
       return new LearningRateSchedule(
-          learningRate, warmup.orElse(totalSteps / 30), totalSteps, decay);
+          learningRate, warmup.of(totalSteps), totalSteps, warmup.shape(), decay);
     }
 
     AdamW.Settings adamW() {
       AdamW.Settings defaults = AdamW.Settings.DEFAULT;
       return new AdamW.Settings(defaults.beta1(), defaults.beta2(), defaults.eps(), weightDecay);
+    }
+  }
+
+  /**
+   * How the learning rate rises.
+   *
+   * @param steps over how many steps
+   * @param ratio if that is not said, over which share of them, rounded up; by default a thirtieth,
+   *     rounded down
+   */
+  public record Warmup(
+      OptionalLong steps, OptionalDouble ratio, LearningRateSchedule.Warmup shape) {
+    /** Returns over how many steps of a run it rises. */
+    public long of(long totalSteps) {
+      return steps.orElseGet(
+          () ->
+              ratio.isPresent()
+                  ? (long) Math.ceil(totalSteps * ratio.getAsDouble())
+                  : totalSteps / 30);
     }
   }
 
@@ -112,6 +138,9 @@ public record RunOptions(
     values.put("batch", String.valueOf(data.batch()));
     values.put("learning rate", String.valueOf(optimization.learningRate()));
     values.put("warm-up steps", String.valueOf(optimization.schedule(totalSteps).warmupSteps()));
+    if (optimization.warmup().shape() != LearningRateSchedule.Warmup.LINEAR) {
+      values.put("warm-up", optimization.warmup().shape().toString());
+    }
     values.put("decay", optimization.decay().toString());
     values.put("weight decay", String.valueOf(optimization.weightDecay()));
     values.put("clip", String.valueOf(optimization.clip()));

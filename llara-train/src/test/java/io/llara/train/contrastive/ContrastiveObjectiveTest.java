@@ -31,6 +31,7 @@ import io.llara.train.lora.Dropout;
 import io.llara.train.lora.LoraOptions;
 import io.llara.train.model.TrainedModel;
 import io.llara.train.optim.LearningRateSchedule.Decay;
+import io.llara.train.optim.LearningRateSchedule.Warmup;
 import io.llara.train.run.Examples;
 import io.llara.train.run.RunOptions;
 import io.llara.train.run.Workers;
@@ -44,6 +45,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.OptionalLong;
 import java.util.Random;
 import java.util.stream.Collectors;
@@ -59,6 +61,9 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 class ContrastiveObjectiveTest {
+  private static final RunOptions.Warmup NO_WARMUP =
+      new RunOptions.Warmup(OptionalLong.of(0), OptionalDouble.empty(), Warmup.LINEAR);
+
   private static final int MAX_TOKENS = 96;
   private static final GroupSampler SAMPLER = new GroupSampler(2, FewNegatives.REPEAT, 3);
 
@@ -117,10 +122,10 @@ class ContrastiveObjectiveTest {
         new WorldSettings(communicator.rank(), communicator.size(), 0, "localhost", 1);
     RunOptions options =
         new RunOptions(
-            new RunOptions.Model(model, Optional.empty(), false, Optional.empty()),
+            new RunOptions.Model(
+                model, Optional.empty(), false, Optional.empty(), Optional.empty()),
             new RunOptions.Data(List.of(data), BadLines.REFUSE, batch, 8, 0, 1),
-            new RunOptions.Optimization(
-                OptionalLong.of(9), 1, 1, OptionalLong.empty(), Decay.CONSTANT, 0, 0),
+            new RunOptions.Optimization(OptionalLong.of(9), 1, 1, NO_WARMUP, Decay.CONSTANT, 0, 0),
             new RunOptions.Output(dir, 1, 1, 1, TrainingListener.NONE),
             new RunOptions.Compute(1, ComputeType.FLOAT32, false, Optional.of(world)),
             3);

@@ -1,9 +1,11 @@
 package io.llara.train.pretrain;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import com.google.gson.JsonObject;
 import io.llara.Encoder;
+import io.llara.LlaraException;
 import io.llara.Mode;
 import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.LlaraJson;
@@ -29,6 +31,7 @@ import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.OptionalInt;
 import java.util.Set;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.BeforeAll;
@@ -63,6 +66,52 @@ class TrainedDirectoryTest {
   private Path lora(Path model) {
     return TrainingRuns.complete(Runs.lora(model, data, dir.resolve("out")).learningRate(1e-2))
         .model();
+  }
+
+  /**
+   * Prompts that are neither recipe's: the model's own are kept, those asked for go before them.
+   */
+  @Test
+  void aTemplateOfOnesOwnIsTrained() {
+    PromptTemplate own =
+        PromptTemplate.builder("own")
+            .prefix("a ")
+            .selfSuffix(" is")
+            .nextSuffix(" then")
+            .eos()
+            .build();
+    Path model = TrainingRuns.model(dir, true);
+    new LlaraJson(own, true, OptionalInt.empty(), OptionalInt.empty()).write(model);
+    Path kept = TrainingRuns.complete(Runs.full(model, data, dir.resolve("kept")).steps(2)).model();
+    Path asked =
+        TrainingRuns.complete(Runs.full(tied, data, dir.resolve("asked")).steps(2).template(own))
+            .model();
+    Path known =
+        TrainingRuns.complete(
+                Runs.full(model, data, dir.resolve("known"))
+                    .steps(2)
+                    .template(PromptTemplate.PAPER))
+            .model();
+
+    for (Path out : List.of(kept, asked)) {
+      assertThat(LlaraJson.read(out.resolve(LlaraJson.FILE_NAME)).template()).isEqualTo(own);
+      assertThat(RunDirectory.readSettings(out).orElseThrow())
+          .containsEntry("template", own.toJson());
+    }
+    assertThat(TrainingRuns.metrics(kept)).isEqualTo(TrainingRuns.metrics(asked)).hasSize(2);
+    assertThat(LlaraJson.read(known.resolve(LlaraJson.FILE_NAME)).template())
+        .isEqualTo(PromptTemplate.PAPER);
+    assertThatThrownBy(
+            () -> TrainingRuns.complete(Runs.full(model, data, asked).steps(2).template(apart())))
+        .isInstanceOf(LlaraException.class)
+        .hasMessageContaining("the template 'apart' cannot be adapted");
+    assertThatThrownBy(() -> Runs.full(model, data, asked).recipe(Recipe.LM).template(own).build())
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageContaining("no prompts to set");
+  }
+
+  private static PromptTemplate apart() {
+    return PromptTemplate.builder("apart").selfPrefix("a:").nextPrefix("b:").eos().build();
   }
 
   private static Path model(boolean isTied) {
