@@ -48,9 +48,26 @@ public interface Encoder extends AutoCloseable {
     return builder(dir).build();
   }
 
+  /**
+   * Opens the model on the class path, of the artifact {@code llara-mini} or another {@link
+   * BundledModel}, with the default settings. Its weights are held in memory; while they are read,
+   * its files lie in the system's temporary folder.
+   *
+   * @throws ModelLoadException if there is no such model, more than one, or it is damaged or of a
+   *     later format than this library reads
+   */
+  static Encoder loadDefault() {
+    return builder().build();
+  }
+
   /** Returns a builder for an encoder of the checkpoint in a directory. */
   static EncoderBuilder builder(Path dir) {
-    return new EncoderBuilder(dir);
+    return new EncoderBuilder(requireNonNull(dir, "dir"));
+  }
+
+  /** Returns a builder for an encoder of the model on the class path, as {@link #loadDefault}. */
+  static EncoderBuilder builder() {
+    return new EncoderBuilder(null);
   }
 
   /**

@@ -24,7 +24,7 @@ public final class EncoderBuilder {
    */
   private static final int DEFAULT_MAX_TOKENS = 512;
 
-  private final Path dir;
+  private final @Nullable Path dir;
   private final EngineBuilder engine = EncodingEngine.builder();
   private @Nullable PromptTemplate template;
   private @Nullable String unknownTemplate;
@@ -38,8 +38,13 @@ public final class EncoderBuilder {
   private ProgressListener progress = (done, total) -> {};
   private @Nullable EncoderListener listener;
 
-  EncoderBuilder(Path dir) {
-    this.dir = requireNonNull(dir, "dir");
+  /**
+   * Creates one with the defaults.
+   *
+   * @param dir the model's directory; null for the model on the class path
+   */
+  EncoderBuilder(@Nullable Path dir) {
+    this.dir = dir;
   }
 
   /**
@@ -180,20 +185,29 @@ public final class EncoderBuilder {
    */
   public Encoder build() {
     requireValid();
-    CheckpointDirectory checkpoint = CheckpointDirectory.open(dir);
+    if (dir != null) {
+      return build(dir);
+    }
+    // Its files are deleted as soon as it is loaded.
+    engine.copyWeights(true);
+    return BundledModels.with(BundledModels.find(), this::build);
+  }
+
+  private Encoder build(Path model) {
+    CheckpointDirectory checkpoint = CheckpointDirectory.open(model);
     LlamaConfig config = checkpoint.config();
     @Nullable LlaraJson trained = checkpoint.llaraJson().orElse(null);
-    int length = resolveDimension(config, trained);
+    int length = resolveDimension(config, trained, model);
     OptionalInt trainedQuery = trained == null ? OptionalInt.empty() : trained.maxQueryTokens();
     OptionalInt trainedPassage = trained == null ? OptionalInt.empty() : trained.maxPassageTokens();
     int query = resolveMaxTokens("query", queryMaxTokens, config, trainedQuery, trainedPassage);
     int passage =
         resolveMaxTokens("passage", passageMaxTokens, config, trainedPassage, trainedQuery);
     int longest = Math.max(query, passage);
-    Tokenizer tokenizer = Tokenizer.load(dir);
+    Tokenizer tokenizer = Tokenizer.load(model);
     try {
-      requireFits(tokenizer, config);
-      PromptTemplate resolved = resolveTemplate(trained, tokenizer);
+      requireFits(tokenizer, config, model);
+      PromptTemplate resolved = resolveTemplate(trained, tokenizer, model);
       PromptBuilder prompts = PromptBuilder.create(resolved, tokenizer);
       TextModes kinds = resolveModes(trained);
       requireRoom("maxTokens", longest, prompts.minimumTokens(), resolved);
@@ -239,7 +253,7 @@ public final class EncoderBuilder {
     }
   }
 
-  private int resolveDimension(LlamaConfig config, @Nullable LlaraJson trained) {
+  private int resolveDimension(LlamaConfig config, @Nullable LlaraJson trained, Path model) {
     int hidden = config.hiddenSize();
     if (dimension != null && dimension > hidden) {
       throw new IllegalArgumentException(
@@ -249,7 +263,7 @@ public final class EncoderBuilder {
     if (usual > hidden) {
       throw new ModelLoadException(
           "%s: embeddings are to have %d components; the model's hidden states have %d"
-              .formatted(dir, usual, hidden));
+              .formatted(model, usual, hidden));
     }
     return dimension == null ? usual : dimension;
   }
@@ -295,15 +309,16 @@ public final class EncoderBuilder {
     return trained == null ? TextModes.N2S : trained.modes();
   }
 
-  private void requireFits(Tokenizer tokenizer, LlamaConfig config) {
+  private static void requireFits(Tokenizer tokenizer, LlamaConfig config, Path model) {
     if (tokenizer.vocabularySize() > config.vocabularySize()) {
       throw new ModelLoadException(
           "%s: the tokenizer has ids up to %d, the model's vocabulary ends at %d; do they belong together?"
-              .formatted(dir, tokenizer.vocabularySize() - 1, config.vocabularySize() - 1));
+              .formatted(model, tokenizer.vocabularySize() - 1, config.vocabularySize() - 1));
     }
   }
 
-  private PromptTemplate resolveTemplate(@Nullable LlaraJson trained, Tokenizer tokenizer) {
+  private PromptTemplate resolveTemplate(
+      @Nullable LlaraJson trained, Tokenizer tokenizer, Path model) {
     if (template != null) {
       return template;
     }
@@ -316,7 +331,7 @@ public final class EncoderBuilder {
     throw new ModelLoadException(
         "%s: does not say what its prompts are: it has neither %s nor modules.json, and its tokenizer no LLaRA markers; name a template (%s), or describe one in %s"
             .formatted(
-                dir,
+                model,
                 LlaraJson.FILE_NAME,
                 String.join(", ", PromptTemplate.names()),
                 LlaraJson.FILE_NAME));

@@ -1,7 +1,9 @@
 package io.llara.checkpoint;
 
 import io.llara.ModelLoadException;
+import io.llara.UnsupportedModelException;
 import io.llara.io.Messages;
+import io.llara.io.StrictJson;
 import java.io.File;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -9,6 +11,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.regex.Pattern;
+import java.util.stream.Stream;
 
 /**
  * A model in the directory layout of the Hugging Face hub: {@code config.json}, weights in {@code
@@ -28,13 +31,15 @@ public final class CheckpointDirectory {
 
   private final Path path;
   private final LlamaConfig config;
-  private final Map<String, TensorEntry> tensors;
+  private final Optional<Quantization> quantization;
+  private final WeightFiles.Found weights;
   private final Optional<LlaraJson> llaraJson;
 
   private CheckpointDirectory(Path path) {
     this.path = path;
     this.config = LlamaConfig.read(path.resolve(CONFIG));
-    this.tensors = WeightFiles.read(path, config);
+    this.quantization = Quantization.read(StrictJson.modelFile(path.resolve(CONFIG)));
+    this.weights = WeightFiles.read(path, config, quantization);
     Path settings = path.resolve(LlaraJson.FILE_NAME);
     this.llaraJson =
         Files.exists(settings)
@@ -88,10 +93,40 @@ public final class CheckpointDirectory {
    * Returns all weights by canonical name ({@code embed_tokens.weight}, {@code
    * layers.0.self_attn.q_proj.weight}, …, {@code norm.weight}, {@code lm_head.weight}); see {@link
    * LlamaTensors}. {@code lm_head.weight} may be absent; with tied embeddings it always is, even if
-   * the files hold a copy. Unmodifiable.
+   * the files hold a copy. A matrix that is quantised is there with its integers as they are
+   * stored, and has {@link #scales}. Unmodifiable.
    */
   public Map<String, TensorEntry> tensors() {
-    return tensors;
+    return weights.tensors();
+  }
+
+  /** Returns the scales of a weight, by canonical name, if it is quantised. */
+  public Optional<TensorEntry> scales(String name) {
+    return Optional.ofNullable(weights.scales().get(name));
+  }
+
+  /** Returns how matrices are quantised, if they are. */
+  public Optional<Quantization> quantization() {
+    return quantization;
+  }
+
+  /** Returns the floating type that matrices are stored in or, if quantised, their scales. */
+  public StorageType weightType() {
+    return scales(LlamaTensors.EMBEDDING).orElseGet(() -> tensor(LlamaTensors.EMBEDDING)).type();
+  }
+
+  /**
+   * Fails if the checkpoint is quantised.
+   *
+   * @param what what cannot be done, such as "tokens are added"
+   * @throws io.llara.UnsupportedModelException naming the file that says it
+   */
+  public void requireNotQuantized(String what) {
+    if (quantization.isPresent()) {
+      throw new UnsupportedModelException(
+          "%s: the weights are quantised to %d bits; %s before that"
+              .formatted(path.resolve(CONFIG), quantization.get().bits(), what));
+    }
   }
 
   /**
@@ -100,7 +135,7 @@ public final class CheckpointDirectory {
    * @throws ModelLoadException if the checkpoint has none of that name
    */
   public TensorEntry tensor(String name) {
-    TensorEntry entry = tensors.get(name);
+    TensorEntry entry = tensors().get(name);
     if (entry == null) {
       throw new ModelLoadException(
           "%s: tensor %s is missing from the checkpoint".formatted(path, Messages.quote(name)));
@@ -110,7 +145,11 @@ public final class CheckpointDirectory {
 
   /** Returns the files that hold the weights, in no particular order, each once. */
   public List<Path> weightFiles() {
-    return tensors.values().stream().map(TensorEntry::file).distinct().toList();
+    return Stream.of(weights.tensors(), weights.scales())
+        .flatMap(entries -> entries.values().stream())
+        .map(TensorEntry::file)
+        .distinct()
+        .toList();
   }
 
   /**

@@ -114,14 +114,6 @@ final class LlamaConfigReader {
     if (json.bool("mlp_bias").orElse(false)) {
       throw json.unsupported("mlp_bias", "true", "false");
     }
-    if (json.has("quantization_config")) {
-      throw json.unsupported(
-          "quantization_config",
-          "a quantised checkpoint (%s)"
-              .formatted(
-                  json.section("quantization_config").orElseThrow().describe("quant_method")),
-          "weights stored as F32, F16 or BF16");
-    }
     if (json.has("auto_map")) {
       throw json.unsupported(
           "auto_map", json.describe("auto_map"), "models without Python code of their own");

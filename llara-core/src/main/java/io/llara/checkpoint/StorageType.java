@@ -68,6 +68,20 @@ public enum StorageType {
     };
   }
 
+  /**
+   * Returns the value of this type of weights that is nearest to a float, ties to even.
+   *
+   * @throws IllegalStateException if this is not a type of weights
+   */
+  public float rounded(float value) {
+    return switch (this) {
+      case F32 -> value;
+      case F16 -> HalfFloats.fromF16(HalfFloats.toF16(value));
+      case BF16 -> HalfFloats.fromBf16(HalfFloats.toBf16(value));
+      default -> throw new IllegalStateException(this + " is not a type of weights");
+    };
+  }
+
   static Optional<StorageType> named(String name) {
     return Arrays.stream(values()).filter(type -> type.name().equals(name)).findFirst();
   }

@@ -14,7 +14,9 @@ import java.util.Collections;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.Optional;
 import java.util.regex.Pattern;
+import org.jspecify.annotations.Nullable;
 
 /** Finds the tensors of a checkpoint, gives them their canonical names, checks the set. */
 public final class WeightFiles {
@@ -25,15 +27,24 @@ public final class WeightFiles {
   private static final Pattern SHARD_NAME = Pattern.compile("\\w[\\w .+=-]{0,200}\\.safetensors");
 
   private final Path dir;
+  private final Optional<Quantization> quantization;
   private final Map<String, TensorEntry> found = new LinkedHashMap<>();
+  private final Map<String, TensorEntry> scales = new LinkedHashMap<>();
 
-  private WeightFiles(Path dir) {
+  private WeightFiles(Path dir, Optional<Quantization> quantization) {
     this.dir = dir;
+    this.quantization = quantization;
   }
 
-  /** Returns the weights of a checkpoint by canonical name. */
-  static Map<String, TensorEntry> read(Path dir, LlamaConfig config) {
-    WeightFiles files = new WeightFiles(dir);
+  /**
+   * Weights and the scales of those that are quantised, by the weights' canonical names; both
+   * unmodifiable.
+   */
+  record Found(Map<String, TensorEntry> tensors, Map<String, TensorEntry> scales) {}
+
+  /** Returns the weights of a checkpoint. */
+  static Found read(Path dir, LlamaConfig config, Optional<Quantization> quantization) {
+    WeightFiles files = new WeightFiles(dir, quantization);
     if (Files.exists(dir.resolve(SINGLE_FILE))) {
       files.addFile(dir.resolve(SINGLE_FILE));
     } else if (Files.exists(dir.resolve(INDEX_FILE))) {
@@ -41,7 +52,7 @@ public final class WeightFiles {
     } else {
       throw files.noWeights();
     }
-    return files.checked(config);
+    return new Found(files.checked(config), Collections.unmodifiableMap(files.scales));
   }
 
   /** Fails unless the tensor has the shape and a type to compute with. */
@@ -115,24 +126,65 @@ public final class WeightFiles {
     LlamaTensors.required(config)
         .forEach(
             (name, shape) -> {
-              TensorEntry entry = found.remove(name);
+              TensorEntry entry = take(name, shape);
               if (entry == null) {
                 throw new ModelLoadException(
                     "%s: tensor %s of shape %s is missing from the weights"
                         .formatted(dir, Messages.quote(name), Arrays.toString(shape)));
               }
-              check(entry, name, shape);
               tensors.put(name, entry);
             });
-    TensorEntry head = found.remove(LlamaTensors.HEAD);
+    TensorEntry head = take(LlamaTensors.HEAD, LlamaTensors.headShape(config));
     if (head != null) {
-      check(head, LlamaTensors.HEAD, LlamaTensors.headShape(config));
       if (!config.tieWordEmbeddings()) {
         tensors.put(LlamaTensors.HEAD, head);
       }
     }
     refuseRest(config);
     return Collections.unmodifiableMap(tensors);
+  }
+
+  /** Takes a weight of this name out of what was found, with its scales if it is quantised. */
+  private @Nullable TensorEntry take(String name, long[] shape) {
+    TensorEntry scale = found.remove(name + "_scale");
+    if (scale == null || quantization.isEmpty() || shape.length != 2) {
+      TensorEntry entry = found.remove(name);
+      if (entry != null) {
+        check(entry, name, shape);
+      }
+      return entry;
+    }
+    int group = quantization.get().group(shape[1]);
+    if (!quantization.get().fits(shape)) {
+      throw new UnsupportedModelException(
+          "%s: tensor %s has rows of %d; expected a multiple of 8 and of the groups of %d"
+              .formatted(scale.file(), Messages.quote(name), shape[1], group));
+    }
+    check(scale, name + "_scale", new long[] {shape[0], shape[1] / group});
+    boolean packed = quantization.get().bits() == 4;
+    String stored = packed ? name + "_packed" : name;
+    TensorEntry integers = found.remove(stored);
+    if (integers == null) {
+      throw new ModelLoadException(
+          "%s: tensor %s is missing beside its scales"
+              .formatted(scale.file(), Messages.quote(stored)));
+    }
+    StorageType type = packed ? StorageType.I32 : StorageType.I8;
+    long[] expected = packed ? new long[] {shape[0], shape[1] / Quantization.PER_INT} : shape;
+    if (integers.type() != type || !integers.hasShape(expected)) {
+      throw new ModelLoadException(
+          "%s: tensor %s is %s of shape %s; expected %s of shape %s"
+              .formatted(
+                  integers.file(),
+                  Messages.quote(stored),
+                  integers.type(),
+                  Arrays.toString(integers.shape()),
+                  type,
+                  Arrays.toString(expected)));
+    }
+    found.remove(name + "_shape"); // It repeats what config.json implies.
+    scales.put(name, scale.withName(name + "_scale"));
+    return integers.withName(name);
   }
 
   /** A weight that would be ignored means another model than the one its author made. */

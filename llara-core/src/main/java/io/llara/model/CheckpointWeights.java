@@ -5,6 +5,7 @@ import io.llara.checkpoint.LoraAdapter;
 import io.llara.checkpoint.TensorEntry;
 import io.llara.tensor.TensorScope;
 import java.util.Map;
+import java.util.Optional;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -44,7 +45,11 @@ public final class CheckpointWeights implements WeightSource, AutoCloseable {
     TensorEntry entry = entry(name);
     LoraAdapter.Pair pair = pairs.get(name);
     if (pair != null) {
-      return merge(entry, pair, type);
+      return merge(name, pair, type);
+    }
+    Optional<TensorEntry> scales = scales(name);
+    if (scales.isPresent()) {
+      return stored.dequantize(entry, scales.get(), type);
     }
     ScalarType storedType = StoredTensors.scalarType(entry.type());
     if (storedType == type) {
@@ -57,7 +62,13 @@ public final class CheckpointWeights implements WeightSource, AutoCloseable {
 
   @Override
   public ScalarType storedType(String name, ScalarType preferred) {
-    return pairs.containsKey(name) ? preferred : StoredTensors.scalarType(entry(name).type());
+    return pairs.containsKey(name) || scales(name).isPresent()
+        ? preferred
+        : StoredTensors.scalarType(entry(name).type());
+  }
+
+  private Optional<TensorEntry> scales(String name) {
+    return replacements.containsKey(name) ? Optional.empty() : checkpoint.scales(name);
   }
 
   private TensorEntry entry(String name) {
@@ -66,13 +77,21 @@ public final class CheckpointWeights implements WeightSource, AutoCloseable {
   }
 
   /** {@code W + scale · B A}, summed in float32 so that the merge costs one rounding. */
-  private Tensor merge(TensorEntry entry, LoraAdapter.Pair pair, ScalarType type) {
+  private Tensor merge(String name, LoraAdapter.Pair pair, ScalarType type) {
     try (TensorScope scope = new TensorScope()) {
-      Tensor base = borrow(entry).to(ScalarType.Float);
+      Tensor base = base(name);
       Tensor a = borrow(pair.a()).to(ScalarType.Float);
       Tensor b = borrow(pair.b()).to(ScalarType.Float);
       return scope.own(base.addmm(b, a, new Scalar(1.0), new Scalar(pair.scale())).to(type));
     }
+  }
+
+  /** Reads a weight in float32 into the innermost scope. */
+  private Tensor base(String name) {
+    TensorEntry entry = entry(name);
+    return scales(name)
+        .map(scales -> TensorScope.adopt(stored.dequantize(entry, scales, ScalarType.Float)))
+        .orElseGet(() -> borrow(entry).to(ScalarType.Float));
   }
 
   /** Reads a tensor into the innermost scope. */

@@ -238,8 +238,6 @@ class LlamaConfigTest {
         "\"auto_map\": {\"AutoModel\": \"modeling_x.X\"};key 'auto_map' is an object, which is not",
         "\"layer_types\": [\"full_attention\", \"sliding_attention\"];with 'sliding_attention'",
         "\"mlp_bias\": true;key 'mlp_bias' is true, which is not supported",
-        "\"quantization_config\": {\"quant_method\": \"gptq\"};(the string 'gptq')",
-        "\"quantization_config\": {};key 'quantization_config' is a quantised checkpoint",
         "\"partial_rotary_factor\": 0.25;key 'partial_rotary_factor' is 0.25"
       })
   void refusesWhatTheForwardPassDoesNotDo(String entry, String message) {

@@ -48,6 +48,7 @@ import picocli.CommandLine.UnmatchedArgumentException;
       InitCommand.class,
       AddMarkersCommand.class,
       MergeCommand.class,
+      QuantizeCommand.class,
       CollectCommand.class,
       PretrainCommand.class,
       FinetuneCommand.class,

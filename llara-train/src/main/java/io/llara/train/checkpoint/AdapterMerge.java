@@ -2,7 +2,6 @@ package io.llara.train.checkpoint;
 
 import io.llara.LlaraException;
 import io.llara.checkpoint.CheckpointDirectory;
-import io.llara.checkpoint.LlamaTensors;
 import io.llara.checkpoint.LoraAdapter;
 import io.llara.io.AtomicFiles;
 import io.llara.model.CheckpointWeights;
@@ -43,7 +42,7 @@ public final class AdapterMerge {
                   name ->
                       TensorScope.adopt(
                           weights.load(name, ScalarType.Float, WeightSource.Use.PASSING)),
-                  checkpoint.tensor(LlamaTensors.EMBEDDING).type(),
+                  checkpoint.weightType(),
                   Optional.empty()));
     }
   }

@@ -7,9 +7,9 @@ import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.LlamaTensors;
 import io.llara.checkpoint.LlaraJson;
 import io.llara.checkpoint.PythonFiles;
+import io.llara.checkpoint.Quantization;
 import io.llara.checkpoint.SafetensorsWriter;
 import io.llara.checkpoint.StorageType;
-import io.llara.checkpoint.TensorEntry;
 import io.llara.checkpoint.WeightFiles;
 import io.llara.io.AtomicFiles;
 import io.llara.io.TemporaryPath;
@@ -17,7 +17,6 @@ import io.llara.model.StoredTensors;
 import io.llara.tensor.Libtorch;
 import io.llara.tensor.TensorScope;
 import java.io.IOException;
-import java.nio.channels.WritableByteChannel;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -25,6 +24,7 @@ import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -100,9 +100,9 @@ public final class ModelDirectory {
       StorageType type,
       Optional<LlaraJson> settings) {
     Libtorch.load();
-    ScalarType stored = StoredTensors.scalarType(type);
     JsonObject config = ModelFiles.json(source.path().resolve(CheckpointDirectory.CONFIG));
     ModelFiles.nameType(config, type);
+    config.remove(Quantization.KEY); // What is written is in a floating type.
     if (source.config().tieWordEmbeddings() || source.tensors().containsKey(LlamaTensors.HEAD)) {
       ModelFiles.nameModelWithHead(config, source.config());
     }
@@ -117,39 +117,36 @@ public final class ModelDirectory {
               PythonFiles.write(dir, json);
             });
     SafetensorsWriter writer = new SafetensorsWriter();
-    for (TensorEntry entry : source.tensors().values()) {
+    Map<String, long[]> shapes = LlamaTensors.all(source.config());
+    for (String name : source.tensors().keySet()) {
+      long[] shape = shapes.get(name);
       writer.add(
-          LlamaTensors.storedName(entry.name()),
+          LlamaTensors.storedName(name),
           type,
-          entry.shape(),
-          out -> writeWeight(entry, weights, type, stored, out));
+          shape,
+          out -> {
+            try (TensorScope scope = new TensorScope()) {
+              StoredTensors.content(checked(name, shape, weights.weight(name), type), type)
+                  .writeTo(out);
+            }
+          });
     }
     writer.write(dir.resolve(WeightFiles.SINGLE_FILE));
     CheckpointDirectory.open(dir);
   }
 
-  private static void writeWeight(
-      TensorEntry like,
-      Weights weights,
-      StorageType type,
-      ScalarType stored,
-      WritableByteChannel out)
-      throws IOException {
-    try (TensorScope scope = new TensorScope()) {
-      Tensor weight = weights.weight(like.name());
-      if (!like.hasShape(weight.shape())) {
-        throw new IllegalArgumentException(
-            "the weight %s has shape %s; the model it is for has %s"
-                .formatted(
-                    like.name(), Arrays.toString(weight.shape()), Arrays.toString(like.shape())));
-      }
-      if (!isFinite(weight.detach(), stored)) {
-        throw new LlaraException(
-            "the weight %s has values that are not finite in %s; nothing was written"
-                .formatted(like.name(), type));
-      }
-      StoredTensors.content(weight, type).writeTo(out);
+  private static Tensor checked(String name, long[] shape, Tensor weight, StorageType type) {
+    if (!Arrays.equals(weight.shape(), shape)) {
+      throw new IllegalArgumentException(
+          "the weight %s has shape %s; the model it is for has %s"
+              .formatted(name, Arrays.toString(weight.shape()), Arrays.toString(shape)));
     }
+    if (!isFinite(weight.detach(), StoredTensors.scalarType(type))) {
+      throw new LlaraException(
+          "the weight %s has values that are not finite in %s; nothing was written"
+              .formatted(name, type));
+    }
+    return weight;
   }
 
   /** The least and the largest value tell it, without a second tensor: a NaN is both. */

@@ -100,6 +100,7 @@ public final class VocabularyGrowth {
     AtomicFiles.requireFree(out);
     Libtorch.load();
     CheckpointDirectory checkpoint = CheckpointDirectory.open(model);
+    checkpoint.requireNotQuantized("tokens are added");
     VocabularyGrowth growth = new VocabularyGrowth(checkpoint, MarkerTokens.missingIn(model), seed);
     AtomicFiles.writeDirectory(out, growth::fill);
     return growth.markers.added();

@@ -5,7 +5,6 @@ import io.llara.LlaraException;
 import io.llara.UnsupportedModelException;
 import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.LlamaConfig;
-import io.llara.checkpoint.LlamaTensors;
 import io.llara.checkpoint.LlaraJson;
 import io.llara.checkpoint.LoraAdapter;
 import io.llara.prompt.PromptBuilder;
@@ -154,8 +153,7 @@ public final class BaseModel implements AutoCloseable {
    */
   public void write(TrainedModel model, Path dir, Optional<LlaraJson> trainedWith) {
     try (MergedWeights weights = model.weights()) {
-      ModelDirectory.write(
-          path(), dir, weights, checkpoint.tensor(LlamaTensors.EMBEDDING).type(), trainedWith);
+      ModelDirectory.write(path(), dir, weights, checkpoint.weightType(), trainedWith);
     }
   }
 

@@ -5,10 +5,15 @@ import static org.assertj.core.api.Assertions.assertThat;
 import com.google.gson.JsonArray;
 import com.google.gson.JsonObject;
 import com.google.gson.JsonParser;
+import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.SafetensorsFile;
 import io.llara.checkpoint.SafetensorsWriter;
 import io.llara.checkpoint.StorageType;
 import io.llara.checkpoint.TensorEntry;
+import io.llara.model.CheckpointWeights;
+import io.llara.model.WeightSource;
+import io.llara.tensor.TensorScope;
+import io.llara.tensor.Tensors;
 import io.llara.testing.Directories;
 import io.llara.testing.MarkedStories;
 import io.llara.testing.Stories;
@@ -22,6 +27,7 @@ import java.util.Map;
 import java.util.Random;
 import java.util.function.Consumer;
 import java.util.stream.Stream;
+import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /** Copies of the small pretrained LLaMA for the tests of this package, and what they look at. */
 final class TestModels {
@@ -127,6 +133,15 @@ final class TestModels {
           System.arraycopy(values, 0, more, 0, values.length);
           return more;
         });
+  }
+
+  /** Returns a weight as a model computes with it in float32. */
+  static float[] floats(CheckpointDirectory checkpoint, String name) {
+    try (CheckpointWeights weights = new CheckpointWeights(checkpoint, null, true);
+        TensorScope scope = new TensorScope()) {
+      return Tensors.toFloats(
+          TensorScope.adopt(weights.load(name, ScalarType.Float, WeightSource.Use.PASSING)));
+    }
   }
 
   /** Returns all tensors of the weight files of a directory, by the names they have there. */

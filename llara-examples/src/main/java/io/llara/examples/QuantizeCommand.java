@@ -1,0 +1,67 @@
+package io.llara.examples;
+
+import io.llara.checkpoint.Quantization;
+import io.llara.train.checkpoint.ModelQuantizer;
+import java.nio.file.Path;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+
+/** A model in, the same with smaller weights out. */
+@Command(
+    name = "quantize",
+    description = {
+      "Makes a smaller copy of a model: matrices as integers of four or eight bits.",
+      "",
+      "The files are those of the compressed-tensors format. They are computed with in the type of",
+      "--dtype, as other models are.",
+      ""
+    })
+final class QuantizeCommand extends Subcommand {
+  @Option(
+      names = "--model",
+      required = true,
+      paramLabel = "DIR",
+      description = "The model: a Hugging Face directory, which is not changed.")
+  private Path model = Path.of("");
+
+  @Mixin private NewDirectoryOption out = new NewDirectoryOption();
+
+  @Option(
+      names = "--bits",
+      paramLabel = "4|8",
+      defaultValue = "8",
+      description = "The bits of a weight (default: ${DEFAULT-VALUE}).")
+  private int bits = 8;
+
+  @Option(
+      names = "--group",
+      paramLabel = "N",
+      defaultValue = "32",
+      description =
+          "How many neighbours in a row share a scale; 0 for whole rows (default: ${DEFAULT-VALUE}).")
+  private int group = 32;
+
+  @Option(
+      names = "--shard-mb",
+      paramLabel = "N",
+      defaultValue = "5000",
+      description = "The largest file of weights, in megabytes (default: ${DEFAULT-VALUE}).")
+  private int shardMegabytes = 5000;
+
+  @Override
+  public Integer call() {
+    if (shardMegabytes < 1) {
+      throw usageError("--shard-mb is " + shardMegabytes + "; expected 1 or more");
+    }
+    Quantization quantization;
+    try {
+      quantization = new Quantization(bits, group);
+    } catch (IllegalArgumentException e) {
+      throw usageError("--bits and --group: " + e.getMessage());
+    }
+    ModelQuantizer.write(model, out.value(), quantization, shardMegabytes * 1_000_000L);
+    streams().result("%s: %s in %d bits".formatted(out.value(), model, bits));
+    return Llara.OK;
+  }
+}

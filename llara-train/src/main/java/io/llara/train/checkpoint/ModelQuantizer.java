@@ -1,0 +1,264 @@
+package io.llara.train.checkpoint;
+
+import com.google.gson.JsonObject;
+import io.llara.LlaraException;
+import io.llara.checkpoint.CheckpointDirectory;
+import io.llara.checkpoint.LlamaTensors;
+import io.llara.checkpoint.PythonFiles;
+import io.llara.checkpoint.Quantization;
+import io.llara.checkpoint.SafetensorsWriter;
+import io.llara.checkpoint.StorageType;
+import io.llara.checkpoint.WeightFiles;
+import io.llara.io.AtomicFiles;
+import io.llara.io.ByteChannels;
+import io.llara.model.CheckpointWeights;
+import io.llara.model.StoredTensors;
+import io.llara.model.WeightSource;
+import io.llara.tensor.Libtorch;
+import io.llara.tensor.TensorScope;
+import io.llara.tensor.Tensors;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.channels.WritableByteChannel;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import java.util.stream.IntStream;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+
+/**
+ * Makes a smaller copy of a model: its matrices as integers of four or eight bits, with one scale
+ * for each group of neighbours in a row (see {@link Quantization} for the files).
+ *
+ * <p>Of each group, the scale is chosen that leaves the least sum of squared errors: shrinking the
+ * range cuts the largest weight a little and makes all others finer. No data is needed.
+ */
+public final class ModelQuantizer {
+  /** The scales that are tried, as parts of the one that fits the largest weight. */
+  private static final int TRIED = 24;
+
+  private static final double LEAST_PART = 0.7;
+
+  private final CheckpointDirectory checkpoint;
+  private final Quantization quantization;
+  private final CheckpointWeights weights;
+
+  private ModelQuantizer(
+      CheckpointDirectory checkpoint, Quantization quantization, CheckpointWeights weights) {
+    this.checkpoint = checkpoint;
+    this.quantization = quantization;
+    this.weights = weights;
+  }
+
+  /** One matrix, quantised. */
+  private record Quantized(byte[] integers, float[] scales) {}
+
+  /**
+   * Writes a quantised copy of a model. It appears under its name complete and on disk, or not at
+   * all. Vectors (the norms' weights, biases) stay in a floating type, and so do matrices whose
+   * rows are not whole groups.
+   *
+   * @param model a Hugging Face model directory, in a floating type
+   * @param out a directory that does not exist or is empty
+   * @param shardBytes the size that a file of weights should not pass; a single tensor may
+   * @throws LlaraException if the model cannot be read, is quantised already or has weights that
+   *     are not finite, or the directory is not new or empty or cannot be written
+   */
+  public static void write(Path model, Path out, Quantization quantization, long shardBytes) {
+    AtomicFiles.requireFree(out);
+    Libtorch.load();
+    CheckpointDirectory checkpoint = CheckpointDirectory.open(model);
+    checkpoint.requireNotQuantized("it cannot be quantised again: use the model as it was");
+    try (CheckpointWeights weights = new CheckpointWeights(checkpoint, null, true)) {
+      ModelQuantizer quantizer = new ModelQuantizer(checkpoint, quantization, weights);
+      AtomicFiles.writeDirectory(out, dir -> quantizer.fill(dir, shardBytes));
+    }
+  }
+
+  private void fill(Path dir, long shardBytes) {
+    Path source = checkpoint.path();
+    JsonObject config = ModelFiles.json(source.resolve(CheckpointDirectory.CONFIG));
+    Map<String, long[]> shapes = LlamaTensors.all(checkpoint.config());
+    List<String> floating =
+        checkpoint.tensors().keySet().stream()
+            .filter(name -> shapes.get(name).length == 2 && !quantization.fits(shapes.get(name)))
+            .map(name -> LlamaTensors.storedName(name).replaceFirst("\\.weight$", ""))
+            .toList();
+    config.add(Quantization.KEY, quantization.toJson(floating));
+    if (checkpoint.config().tieWordEmbeddings()
+        || checkpoint.tensors().containsKey(LlamaTensors.HEAD)) {
+      ModelFiles.nameModelWithHead(config, checkpoint.config());
+    }
+    AtomicFiles.writeJson(dir.resolve(CheckpointDirectory.CONFIG), config);
+    ModelFiles.copyTokenizer(source, dir);
+    ModelFiles.copy(source, dir, List.of(ModelFiles.GENERATION));
+    checkpoint
+        .llaraJson()
+        .ifPresent(
+            json -> {
+              json.write(dir);
+              PythonFiles.write(dir, json);
+            });
+    writeWeights(dir, shapes, shardBytes);
+    CheckpointDirectory.open(dir);
+  }
+
+  /** Tensors in the order of a forward pass, as many in a file as it may hold. */
+  private void writeWeights(Path dir, Map<String, long[]> shapes, long shardBytes) {
+    List<List<String>> shards = new ArrayList<>();
+    long room = 0;
+    for (String name : checkpoint.tensors().keySet()) {
+      long bytes = storedBytes(shapes.get(name));
+      if (shards.isEmpty() || bytes > room) {
+        shards.add(new ArrayList<>());
+        room = shardBytes;
+      }
+      room -= bytes;
+      shards.get(shards.size() - 1).add(name);
+    }
+    if (shards.size() == 1) {
+      writeShard(dir.resolve(WeightFiles.SINGLE_FILE), shards.get(0), shapes, new JsonObject());
+      return;
+    }
+    JsonObject files = new JsonObject();
+    for (int i = 0; i < shards.size(); i++) {
+      String name = "model-%05d-of-%05d.safetensors".formatted(i + 1, shards.size());
+      writeShard(dir.resolve(name), shards.get(i), shapes, files);
+    }
+    JsonObject index = new JsonObject();
+    index.add("metadata", new JsonObject());
+    index.add("weight_map", files);
+    AtomicFiles.writeJson(dir.resolve(WeightFiles.INDEX_FILE), index);
+  }
+
+  private long storedBytes(long[] shape) {
+    long elements = Arrays.stream(shape).reduce(1, Math::multiplyExact);
+    int floating = checkpoint.weightType().bytes();
+    return quantization.fits(shape)
+        ? elements * quantization.bits() / 8 + elements / quantization.group(shape[1]) * floating
+        : elements * floating;
+  }
+
+  private void writeShard(
+      Path file, List<String> names, Map<String, long[]> shapes, JsonObject files) {
+    SafetensorsWriter writer = new SafetensorsWriter();
+    StorageType floating = checkpoint.weightType();
+    for (String name : names) {
+      long[] shape = shapes.get(name);
+      String stored = LlamaTensors.storedName(name);
+      if (!quantization.fits(shape)) {
+        writer.add(stored, floating, shape, out -> writeFloats(name, floating, out));
+        files.addProperty(stored, file.getFileName().toString());
+        continue;
+      }
+      int group = quantization.group(shape[1]);
+      boolean packed = quantization.bits() == 4;
+      Quantized quantized = quantize(name, (int) shape[1], group);
+      String integers = packed ? stored + "_packed" : stored;
+      writer.add(
+          integers,
+          packed ? StorageType.I32 : StorageType.I8,
+          packed ? new long[] {shape[0], shape[1] / 8} : shape,
+          out -> ByteChannels.writeFully(out, ByteBuffer.wrap(quantized.integers())));
+      files.addProperty(integers, file.getFileName().toString());
+      writer.add(
+          stored + "_scale", floating, new long[] {shape[0], shape[1] / group}, quantized.scales());
+      files.addProperty(stored + "_scale", file.getFileName().toString());
+      if (packed) {
+        writer.add(
+            stored + "_shape", StorageType.I64, new long[] {2}, out -> writeShape(shape, out));
+        files.addProperty(stored + "_shape", file.getFileName().toString());
+      }
+    }
+    writer.write(file);
+  }
+
+  private void writeFloats(String name, StorageType type, WritableByteChannel out)
+      throws IOException {
+    try (TensorScope scope = new TensorScope()) {
+      StoredTensors.content(load(name), type).writeTo(out);
+    }
+  }
+
+  private static void writeShape(long[] shape, WritableByteChannel out) throws IOException {
+    ByteBuffer bytes = ByteBuffer.allocate(2 * Long.BYTES).order(ByteOrder.LITTLE_ENDIAN);
+    ByteChannels.writeFully(out, bytes.putLong(shape[0]).putLong(shape[1]).flip());
+  }
+
+  private Tensor load(String name) {
+    return TensorScope.adopt(weights.load(name, ScalarType.Float, WeightSource.Use.PASSING));
+  }
+
+  private Quantized quantize(String name, int width, int group) {
+    float[] values;
+    try (TensorScope scope = new TensorScope()) {
+      values = Tensors.toFloats(load(name));
+    }
+    int groups = values.length / group;
+    float[] scales = new float[groups];
+    byte[] integers = new byte[Math.toIntExact((long) values.length * quantization.bits() / 8)];
+    int rows = values.length / width;
+    int groupsPerRow = width / group;
+    // Rows: two groups never share a byte of two threads.
+    IntStream.range(0, rows)
+        .parallel()
+        .forEach(
+            row -> {
+              for (int i = row * groupsPerRow; i < (row + 1) * groupsPerRow; i++) {
+                scales[i] = quantizeGroup(name, values, i * group, group, integers);
+              }
+            });
+    return new Quantized(integers, scales);
+  }
+
+  /** Quantises a group and returns its scale. */
+  private float quantizeGroup(String name, float[] values, int begin, int size, byte[] integers) {
+    int most = (1 << quantization.bits() - 1) - 1;
+    float largest = 0;
+    for (int i = begin; i < begin + size; i++) {
+      largest = Math.max(largest, Math.abs(values[i]));
+    }
+    if (!Float.isFinite(largest)) {
+      throw new LlaraException(
+          "%s: tensor %s has values that are not finite".formatted(checkpoint.path(), name));
+    }
+    float best = 0;
+    double least = Double.POSITIVE_INFINITY;
+    for (int tried = 0; tried < TRIED && largest > 0; tried++) {
+      double part = 1 - (1 - LEAST_PART) * tried / (TRIED - 1);
+      float scale = stored((float) (largest / most * part));
+      double error = 0;
+      for (int i = begin; i < begin + size; i++) {
+        double difference = values[i] - scale * (double) rounded(values[i] / scale, most);
+        error += difference * difference;
+      }
+      if (error < least) {
+        least = error;
+        best = scale;
+      }
+    }
+    for (int i = begin; i < begin + size; i++) {
+      int integer = best == 0 ? 0 : rounded(values[i] / best, most);
+      if (quantization.bits() == 8) {
+        integers[i] = (byte) integer;
+      } else {
+        integers[i / 2] |= (byte) (integer + 8 << i % 2 * 4);
+      }
+    }
+    return best;
+  }
+
+  /** Rounded to the nearest integer in range; there is one more below zero than above. */
+  private static int rounded(float value, int most) {
+    return Math.max(-most - 1, Math.min(most, Math.round(value)));
+  }
+
+  /** Returns the scale as the file will have it. */
+  private float stored(float scale) {
+    return checkpoint.weightType().rounded(scale);
+  }
+}
