@@ -143,6 +143,8 @@ final class FinetuneCommand extends Subcommand {
       description = "Peak learning rate (default: 1e-4 with LoRA, 1e-5 with --full; llara: 3e-4).")
   private Optional<Double> learningRate = Optional.empty();
 
+  @Mixin private LossOptions losses = new LossOptions();
+
   @Mixin private TrainingOptions training = new TrainingOptions();
 
   @Mixin private RefreshOptions refresh = new RefreshOptions();
@@ -173,6 +175,7 @@ final class FinetuneCommand extends Subcommand {
     batch.ifPresent(builder::batch);
     passageTokens.ifPresent(builder::passageMaxTokens);
     learningRate.ifPresent(builder::learningRate);
+    losses.applyTo(builder);
     refresh.refresh(modes, negatives, training).ifPresent(builder::refresh);
     world.ifPresent(builder::world);
     return builder;

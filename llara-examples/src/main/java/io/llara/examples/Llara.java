@@ -51,6 +51,7 @@ import picocli.CommandLine.UnmatchedArgumentException;
       QuantizeCommand.class,
       CollectCommand.class,
       PretrainCommand.class,
+      TeachCommand.class,
       FinetuneCommand.class,
       MineCommand.class,
       EvaluateCommand.class,

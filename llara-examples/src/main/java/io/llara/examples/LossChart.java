@@ -76,6 +76,10 @@ final class LossChart {
     AR("ar_loss", "next token", 0x0072B2),
     SELF("self_loss", "EBAE (own text)", 0xD55E00),
     NEXT("next_loss", "EBAR (next text)", 0x009E73),
+    INFO_NCE("infonce_loss", "InfoNCE", 0x0072B2),
+    SIMILARITY("similarity_loss", "KL of similarities", 0xD55E00),
+    SCORE("score_loss", "KL of scores", 0x009E73),
+    COSINE("cosine_loss", "1 - cosine to the teacher", 0xE69F00),
     ACCURACY("accuracy", "positive passage first", 0xCC79A7);
 
     private final String key;

@@ -32,7 +32,8 @@ class ArchitectureTest {
     "io.llara.train.mining",
     "io.llara.train.preset",
     "io.llara.train.pretrain",
-    "io.llara.train.run"
+    "io.llara.train.run",
+    "io.llara.train.teacher"
   };
 
   @Test
@@ -49,7 +50,7 @@ class ArchitectureTest {
         .layer("objectives")
         .definedBy("io.llara.train.contrastive..", "io.llara.train.pretrain..")
         .layer("tools")
-        .definedBy("io.llara.train.mining..")
+        .definedBy("io.llara.train.mining..", "io.llara.train.teacher..")
         .layer("loop")
         .definedBy("io.llara.train.run..")
         .layer("model")

@@ -9,6 +9,7 @@ import io.llara.train.model.TrainedModel;
 import io.llara.train.optim.AdamW;
 import io.llara.train.run.TrainingSteps;
 import java.util.List;
+import java.util.OptionalInt;
 import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Tensor;
 
@@ -48,7 +49,8 @@ public final class ContrastiveSteps extends TrainingSteps {
     super(model, optimizer);
     this.loss = loss;
     this.cache = new GradCache(model, workers().lanes(), false, subBatch);
-    this.objective = new ContrastiveObjective(loss, cache, workers());
+    this.objective =
+        new ContrastiveObjective(ContrastiveLoss.of(loss), cache, workers(), OptionalInt.empty());
   }
 
   /**
@@ -66,7 +68,10 @@ public final class ContrastiveSteps extends TrainingSteps {
     List<List<Prompt>> groups = Lists.partition(passages, passages.size() / queries.size());
     List<PairExample> batch =
         IntStream.range(0, queries.size())
-            .mapToObj(i -> new PairExample(queries.get(i), groups.get(i), "given prompts"))
+            .mapToObj(
+                i ->
+                    new PairExample(
+                        queries.get(i), groups.get(i), SoftTargets.NONE, "given prompts"))
             .toList();
     double mean = run(objective, batch).getOrDefault("loss", Double.NaN);
     try (TensorScope scope = new TensorScope()) {

@@ -23,6 +23,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.function.Consumer;
 
 /**
@@ -99,7 +100,7 @@ public final class ContrastiveTrainer implements Trainer {
   /** The options, checked and with every default filled in; {@link Builder} says what they mean. */
   record Options(
       RunOptions run,
-      InfoNce loss,
+      ContrastiveLoss loss,
       GroupSampler groups,
       Prompts prompts,
       int subBatch,
@@ -113,8 +114,8 @@ public final class ContrastiveTrainer implements Trainer {
       Map<String, String> values = new LinkedHashMap<>();
       values.put("objective", "InfoNCE");
       values.put("template", BaseModel.spelled(template));
-      values.put("temperature", String.valueOf(loss.temperature()));
-      values.put("normalize", String.valueOf(loss.normalized()));
+      values.put("temperature", String.valueOf(loss.infoNce().temperature()));
+      values.put("normalize", String.valueOf(loss.infoNce().normalized()));
       values.put("negatives", String.valueOf(groups.negatives()));
       values.put("few negatives", groups.few().toString());
       values.put("query max tokens", String.valueOf(prompts.queryMaxTokens()));
@@ -122,6 +123,7 @@ public final class ContrastiveTrainer implements Trainer {
       values.put("modes", prompts.modes().spelled());
       values.put("sub-batch", String.valueOf(subBatch));
       values.put("refresh", refresh.map(Refresh::spelled).orElse("none"));
+      loss.addDeciding(values);
       return values;
     }
   }
@@ -142,8 +144,8 @@ public final class ContrastiveTrainer implements Trainer {
     int maxTokens =
         Math.max(options.prompts().queryMaxTokens(), options.prompts().passageMaxTokens());
     try (BaseModel base = new BaseModel(options.run(), maxTokens)) {
-      ContrastiveData data = new ContrastiveData(options, base);
-      try (Examples<TrainingPair, PairExample> examples = data.examples();
+      try (ContrastiveData data = new ContrastiveData(options, base);
+          Examples<TrainingPair, PairExample> examples = data.examples();
           RunDirectory directory =
               RunDirectory.claim(
                   options.run(), options.deciding(data.template()), examples::count)) {
@@ -153,9 +155,9 @@ public final class ContrastiveTrainer implements Trainer {
         }
         try (Workers workers = Workers.start(options.run().compute());
             TrainedModel model = base.load(Optional.of(data.template()), false);
+            ContrastiveObjective objective = objective(model, workers, data.teacherDimension());
             TrainingLoop<PairExample> loop =
-                new TrainingLoop<>(
-                    directory, model, examples, objective(model, workers), workers)) {
+                new TrainingLoop<>(directory, model, examples, objective, workers)) {
           // On a lane: they have nothing else to do between steps.
           Consumer<Path> writeModel =
               dir -> workers.lanes().run(() -> base.write(model, dir, data.trainedWith()));
@@ -172,12 +174,14 @@ public final class ContrastiveTrainer implements Trainer {
     }
   }
 
-  private ContrastiveObjective objective(TrainedModel model, Workers workers) {
+  private ContrastiveObjective objective(
+      TrainedModel model, Workers workers, OptionalInt teacherDimension) {
     return new ContrastiveObjective(
         options.loss(),
         new GradCache(
             model, workers.lanes(), options.run().compute().recompute(), options.subBatch()),
-        workers);
+        workers,
+        teacherDimension);
   }
 
   private void write(BaseModel base, TrainedModel model, ContrastiveData data) {
@@ -213,6 +217,9 @@ public final class ContrastiveTrainer implements Trainer {
     private TextModes modes = TextModes.N2S;
     private int subBatch;
     private Optional<Refresh> refresh = Optional.empty();
+    private double infoNceWeight = 1;
+    private Distillation distillation = Distillation.NONE;
+    private Matryoshka matryoshka = Matryoshka.NONE;
 
     private Builder(Path model, List<Path> pairs, Path out) {
       super(model, pairs, out, DEFAULT_BATCH, false);
@@ -320,6 +327,27 @@ public final class ContrastiveTrainer implements Trainer {
       return this;
     }
 
+    /** Adds losses of what a teacher says; none by default. */
+    public Builder distillation(Distillation distillation) {
+      this.distillation = distillation;
+      return this;
+    }
+
+    /** Sets the weight of InfoNCE beside a distillation; 1 by default, 0 for a teacher alone. */
+    public Builder infoNceWeight(double weight) {
+      this.infoNceWeight = weight;
+      return this;
+    }
+
+    /**
+     * Sets which prefixes of the embedding are to be usable by themselves; by default the whole
+     * alone.
+     */
+    public Builder matryoshka(Matryoshka matryoshka) {
+      this.matryoshka = matryoshka;
+      return this;
+    }
+
     @Override
     public ContrastiveTrainer build() {
       List<String> problems = new ArrayList<>();
@@ -332,6 +360,18 @@ public final class ContrastiveTrainer implements Trainer {
       require(problems, queryMaxTokens >= 2, "the most tokens of a query must be at least 2");
       require(problems, passageMaxTokens >= 2, "the most tokens of a passage must be at least 2");
       require(problems, subBatch >= 0, "the sub-batch must be 0 texts or more");
+      require(
+          problems,
+          infoNceWeight >= 0 && Double.isFinite(infoNceWeight),
+          "the weight of InfoNCE is " + infoNceWeight);
+      require(
+          problems,
+          infoNceWeight != 0 || !distillation.equals(Distillation.NONE),
+          "the weight of InfoNCE is 0, and there is no teacher");
+      require(
+          problems,
+          distillation.scores() == 0 || refresh.isEmpty(),
+          "negatives that are refreshed have no scores of a teacher");
       RunOptions run = options(1e-5, 1e-4, problems);
       if (run.data().batch() == 1 && negatives == 0) {
         throw new IllegalArgumentException(
@@ -340,7 +380,8 @@ public final class ContrastiveTrainer implements Trainer {
       return new ContrastiveTrainer(
           new Options(
               run,
-              new InfoNce(temperature, normalize),
+              new ContrastiveLoss(
+                  new InfoNce(temperature, normalize), infoNceWeight, distillation, matryoshka),
               new GroupSampler(negatives, fewNegatives, run.seed()),
               new Options.Prompts(modes, queryMaxTokens, passageMaxTokens),
               subBatch,

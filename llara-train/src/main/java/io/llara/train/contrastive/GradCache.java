@@ -64,6 +64,11 @@ final class GradCache {
         subBatch == 0 ? Integer.MAX_VALUE : Math.multiplyExact(subBatch, lanes.count());
   }
 
+  /** Returns the length of the embeddings. */
+  int hiddenSize() {
+    return model.config().hiddenSize();
+  }
+
   /** Returns how many contributors the gradients of so many texts have. */
   int contributors(int texts) {
     return Ints.max(1, (int) Math.ceil((double) texts / textsAtOnce)) * lanes.count();
@@ -101,7 +106,7 @@ final class GradCache {
   }
 
   private Tensor matrix(List<Prompt> prompts) {
-    return torch.zeros(prompts.size(), model.config().hiddenSize());
+    return torch.zeros(prompts.size(), hiddenSize());
   }
 
   /**

@@ -3,6 +3,7 @@ package io.llara.train.contrastive;
 import io.llara.Internal;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
+import java.util.Optional;
 import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.ScalarTypeOptional;
@@ -43,22 +44,47 @@ public record InfoNce(double temperature, boolean normalized) {
    * What comes out for some queries.
    *
    * @param loss the sum of their losses
+   * @param kl the sum of their divergences from a teacher's similarities
+   * @param scoreKl the sum of their divergences from a teacher's scores
    * @param hits how many have their positive above every other passage
    */
-  record Sums(double loss, long hits) {
-    static final Sums ZERO = new Sums(0, 0);
+  record Sums(double loss, double kl, double scoreKl, long hits) {
+    static final Sums ZERO = new Sums(0, 0, 0, 0);
 
     Sums plus(Sums other) {
-      return new Sums(loss + other.loss, hits + other.hits);
+      return new Sums(loss + other.loss, kl + other.kl, scoreKl + other.scoreKl, hits + other.hits);
     }
   }
 
   /**
-   * Where positives stand among the passages: that of query {@code i} is {@code first + i · group}.
+   * What scores are to be.
+   *
+   * @param first the place of the first query's positive among the passages; that of query {@code
+   *     i} is {@code first + i · group}
+   * @param similarities what a teacher's similarities make of all passages
+   * @param scores what a teacher's scores make of each query's own
    */
-  record Targets(int first, int group) {
+  record Targets(
+      int first, int group, Optional<SoftLabels> similarities, Optional<SoftLabels> scores) {
+    Targets(int first, int group) {
+      this(first, group, Optional.empty(), Optional.empty());
+    }
+
     int of(int query) {
       return first + query * group;
+    }
+  }
+
+  /**
+   * The derivatives of the whole loss by the sums.
+   *
+   * @param loss by the sum of losses
+   * @param kl by the sum of divergences from similarities
+   * @param scoreKl by the sum of divergences from scores
+   */
+  record Scale(double loss, double kl, double scoreKl) {
+    Scale times(double factor) {
+      return new Scale(loss * factor, kl * factor, scoreKl * factor);
     }
   }
 
@@ -71,8 +97,8 @@ public record InfoNce(double temperature, boolean normalized) {
    */
   record Differentiated(Sums sums, Tensor queryGradient, Tensor passageGradient) {}
 
-  /** Where the gradients by embeddings go, and what the scores' own is multiplied with. */
-  private record Backward(Tensor queries, Tensor passages, double scale) {}
+  /** Where the gradients by embeddings go, and what the scores' own are multiplied with. */
+  private record Backward(Tensor queries, Tensor passages, Scale scale) {}
 
   /**
    * Computes the losses of queries.
@@ -91,14 +117,14 @@ public record InfoNce(double temperature, boolean normalized) {
    *
    * @param queries {@code [queries, hidden]}, float32, not normalised
    * @param passages {@code [passages, hidden]}, float32, not normalised
-   * @param scale the derivative of the loss by the sum
+   * @param scale what the gradients by the sums are multiplied with
    */
-  Differentiated differentiate(Tensor queries, Tensor passages, Targets targets, double scale) {
+  Differentiated differentiate(Tensor queries, Tensor passages, Targets targets, Scale scale) {
     try (TensorScope scope = new TensorScope()) {
       Tensor q = embeddings(queries);
       Tensor p = embeddings(passages);
       Backward backward =
-          new Backward(torch.empty_like(q), torch.zeros_like(p), scale / temperature);
+          new Backward(torch.empty_like(q), torch.zeros_like(p), scale.times(1 / temperature));
       Sums sums = losses(q, p, targets, backward);
       throughNorm(queries, q, backward.queries());
       throughNorm(passages, p, backward.passages());
@@ -136,35 +162,48 @@ public record InfoNce(double temperature, boolean normalized) {
     for (int from = 0; from < count; from += atOnce) {
       try (TensorScope scope = new TensorScope()) {
         int some = Math.min(atOnce, count - from);
-        int[] places = IntStream.range(from, from + some).map(targets::of).toArray();
-        sums = sums.plus(losses(q.narrow(0, from, some), p, places, from, backward));
+        sums = sums.plus(losses(q.narrow(0, from, some), p, targets, from, backward));
       }
     }
     return sums;
   }
 
-  private Sums losses(Tensor q, Tensor p, int[] places, long from, @Nullable Backward backward) {
+  private Sums losses(Tensor q, Tensor p, Targets targets, int from, @Nullable Backward backward) {
+    int count = Math.toIntExact(q.size(0));
+    int[] places = IntStream.range(from, from + count).map(targets::of).toArray();
     Tensor scores = scores(q, p);
     Tensor index = Tensors.ofInts(places).unsqueeze(1);
     // Against the positive's score, so that a small loss is not a difference of large numbers.
     scores.sub_(scores.gather(1, index));
     float[] losses = Tensors.toFloats(scores.logsumexp(new long[] {1}, false));
     float[] notBelow = Tensors.toFloats(scores.ge(new Scalar(0.0)).sum(1));
-    Sums sums =
-        new Sums(
-            IntStream.range(0, losses.length).mapToDouble(i -> losses[i]).sum(),
-            IntStream.range(0, losses.length).filter(i -> notBelow[i] == 1).count());
+    Tensor gradient = null;
     if (backward != null) {
-      Tensor gradient = torch.softmax(scores, 1);
+      gradient = torch.softmax(scores, 1);
       // Its row sums to 0; the positive's part is not the small rest of a number near 1.
       gradient.scatter_(1, index, new Scalar(0.0));
       Tensor others = gradient.sum(new long[] {1}, true, new ScalarTypeOptional());
       gradient.scatter_(1, index, others.neg());
-      gradient.mul_(new Scalar(backward.scale()));
-      backward.queries().narrow(0, from, places.length).copy_(gradient.mm(p));
+      gradient.mul_(new Scalar(backward.scale().loss()));
+    }
+    Scale scale = backward == null ? new Scale(0, 0, 0) : backward.scale();
+    double kl = 0;
+    if (targets.similarities().isPresent()) {
+      kl = targets.similarities().get().divergence(scores, from, index, gradient, scale.kl());
+    }
+    double scoreKl = 0;
+    if (targets.scores().isPresent()) {
+      scoreKl = targets.scores().get().divergence(scores, from, index, gradient, scale.scoreKl());
+    }
+    if (backward != null && gradient != null) {
+      backward.queries().narrow(0, from, count).copy_(gradient.mm(p));
       backward.passages().addmm_(gradient.t(), q);
     }
-    return sums;
+    return new Sums(
+        IntStream.range(0, count).mapToDouble(i -> losses[i]).sum(),
+        kl,
+        scoreKl,
+        IntStream.range(0, count).filter(i -> notBelow[i] == 1).count());
   }
 
   /** Takes the gradient by embeddings of length 1 back to what they were before, in place. */

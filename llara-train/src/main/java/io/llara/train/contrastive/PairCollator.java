@@ -47,18 +47,19 @@ public record PairCollator(
   }
 
   /**
-   * Returns the prompts of a query and of its passages, positives first.
+   * Returns the prompts of a query and of its passages, positives first, with what a teacher says.
    *
    * @throws LlaraException if a text cannot be tokenised or gives no token; names where it was read
    * @throws IllegalStateException if the builder has no tokenizer, or it is closed
    */
-  public PairExample example(TrainingPair pair) {
+  PairExample example(TrainingPair pair, SoftTargets teacher) {
     try {
       return new PairExample(
           prompts.build(pair.query(), modes.query(), queryMaxTokens),
           pair.passages().stream()
               .map(passage -> prompts.build(passage, modes.passage(), passageMaxTokens))
               .toList(),
+          teacher,
           pair.origin());
     } catch (TokenizationException e) {
       throw new TokenizationException(pair.origin() + ": " + e.getMessage(), e);

@@ -11,9 +11,10 @@ import java.util.stream.Stream;
  *
  * @param query the query
  * @param passages the positive passage first, then the negatives
+ * @param teacher what a teacher says of them
  * @param origin where it was read, for messages
  */
-public record PairExample(Prompt query, List<Prompt> passages, String origin)
+record PairExample(Prompt query, List<Prompt> passages, SoftTargets teacher, String origin)
     implements TrainingExample {
   /** Copies the list. */
   public PairExample {

@@ -9,6 +9,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.Consumer;
 import java.util.stream.Collectors;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -89,7 +90,16 @@ public final class Dataset<T> {
    * @throws LlaraException if a file does not exist or is not a regular file; all such are named
    */
   public static Dataset<TrainingPair> ofPairs(List<Path> files, int minNegatives) {
-    return of(files, new PairFormat(minNegatives));
+    return of(files, new PairFormat(minNegatives, false));
+  }
+
+  /**
+   * Returns queries with passages and a teacher's score of each, as {@link #ofPairs(List, int)}. A
+   * line also has {@code pos_scores} and {@code neg_scores}, as many numbers as there are passages;
+   * one without is a bad one.
+   */
+  public static Dataset<TrainingPair> ofScoredPairs(List<Path> files, int minNegatives) {
+    return of(files, new PairFormat(minNegatives, true));
   }
 
   private static <T> Dataset<T> of(List<Path> files, LineFormat<T> format) {
@@ -105,6 +115,16 @@ public final class Dataset<T> {
       throw new LlaraException(wrong + "; expected JSONL files to train on");
     }
     return new Dataset<>(files, format, BadLines.REFUSE, 0, false);
+  }
+
+  /**
+   * Returns the same with one more condition: a line with an example that a check throws a {@link
+   * LlaraException} for cannot be used.
+   *
+   * @param check looks at each example; thread-safe if the dataset is to be
+   */
+  public Dataset<T> checked(Consumer<T> check) {
+    return new Dataset<>(files, format.checked(check), badLines, fraction, heldOutWanted);
   }
 
   /** Returns the same with another fate of lines that cannot be used; at first they are refused. */

@@ -4,6 +4,7 @@ import io.llara.LlaraException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
+import java.util.stream.IntStream;
 
 /**
  * Draws one positive and some negatives of a pair.
@@ -56,17 +57,23 @@ public record GroupSampler(int negatives, FewNegatives few, long seed) {
               .formatted(pair.origin(), available.size(), negatives, minNegatives()));
     }
     Random random = ShuffleBuffer.random(seed, position);
-    String positive = pair.positives().get(random.nextInt(pair.positives().size()));
-    List<String> pool = new ArrayList<>();
+    List<Integer> drawn = new ArrayList<>();
+    drawn.add(random.nextInt(pair.positives().size()));
+    List<Integer> pool = new ArrayList<>();
     do {
-      pool.addAll(available);
+      IntStream.range(0, available.size()).forEach(pool::add);
     } while (pool.size() < negatives);
-    List<String> drawn = new ArrayList<>();
     for (int i = 0; i < negatives; i++) {
       int last = pool.size() - 1;
-      drawn.add(pool.set(random.nextInt(pool.size()), pool.get(last)));
+      drawn.add(pair.positives().size() + pool.set(random.nextInt(pool.size()), pool.get(last)));
       pool.remove(last);
     }
-    return new TrainingPair(pair.query(), List.of(positive), drawn, pair.origin());
+    List<String> passages = drawn.stream().map(pair.passages()::get).toList();
+    return new TrainingPair(
+        pair.query(),
+        passages.subList(0, 1),
+        passages.subList(1, passages.size()),
+        pair.scores().isEmpty() ? List.of() : drawn.stream().map(pair.scores()::get).toList(),
+        pair.origin());
   }
 }

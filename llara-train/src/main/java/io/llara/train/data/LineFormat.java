@@ -2,6 +2,7 @@ package io.llara.train.data;
 
 import io.llara.io.JsonSection;
 import java.util.List;
+import java.util.function.Consumer;
 import java.util.function.Supplier;
 
 /**
@@ -32,5 +33,33 @@ interface LineFormat<T> {
   /** Returns why lines gave no example. */
   default String shortBecause() {
     return "too short";
+  }
+
+  /** Returns the same with a check of each example, which throws as {@link #read}. */
+  default LineFormat<T> checked(Consumer<T> check) {
+    LineFormat<T> unchecked = this;
+    return new LineFormat<>() {
+      @Override
+      public Line<T> read(JsonSection json) {
+        Line<T> line = unchecked.read(json);
+        return new Line<>(
+            line.splitKey(),
+            () -> {
+              List<T> examples = line.examples().get();
+              examples.forEach(check);
+              return examples;
+            });
+      }
+
+      @Override
+      public String noun() {
+        return unchecked.noun();
+      }
+
+      @Override
+      public String shortBecause() {
+        return unchecked.shortBecause();
+      }
+    };
   }
 }

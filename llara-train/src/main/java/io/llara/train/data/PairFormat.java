@@ -1,10 +1,15 @@
 package io.llara.train.data;
 
 import io.llara.io.JsonSection;
+import java.util.ArrayList;
 import java.util.List;
 
-/** Lines of queries with passages; see {@link Dataset#ofPairs}. */
-record PairFormat(int minNegatives) implements LineFormat<TrainingPair> {
+/**
+ * Lines of queries with passages; see {@link Dataset#ofPairs}.
+ *
+ * @param scored whether each passage must have a teacher's score
+ */
+record PairFormat(int minNegatives, boolean scored) implements LineFormat<TrainingPair> {
   private static final String POSITIVES = "pos";
   private static final String NEGATIVES = "neg";
 
@@ -25,7 +30,12 @@ record PairFormat(int minNegatives) implements LineFormat<TrainingPair> {
     }
     // Null is what tools write for a list that is not there.
     List<String> negatives = json.texts(NEGATIVES).orElse(List.of());
-    TrainingPair pair = new TrainingPair(query, positives, negatives, json.place());
+    List<Double> scores = new ArrayList<>();
+    if (scored) {
+      scores.addAll(scores(json, POSITIVES, positives.size()));
+      scores.addAll(scores(json, NEGATIVES, negatives.size()));
+    }
+    TrainingPair pair = new TrainingPair(query, positives, negatives, scores, json.place());
     return new Line<>(
         query,
         () -> {
@@ -37,6 +47,18 @@ record PairFormat(int minNegatives) implements LineFormat<TrainingPair> {
           }
           return List.of(pair);
         });
+  }
+
+  private static List<Double> scores(JsonSection json, String passages, int count) {
+    String key = passages + "_scores";
+    List<Double> scores = json.numbers(key).orElse(List.of());
+    if (scores.size() != count) {
+      throw json.invalid(
+          key,
+          json.has(key) ? "a list of %d numbers".formatted(scores.size()) : "missing",
+          "a teacher's score of each of the %d passages in '%s'".formatted(count, passages));
+    }
+    return scores;
   }
 
   @Override

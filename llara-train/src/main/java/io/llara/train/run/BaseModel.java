@@ -77,6 +77,11 @@ public final class BaseModel implements AutoCloseable {
     }
   }
 
+  /** Returns the configuration. */
+  public LlamaConfig config() {
+    return checkpoint.config();
+  }
+
   /** Returns the tokenizer; it stays this object's. */
   public Tokenizer tokenizer() {
     return tokenizer;

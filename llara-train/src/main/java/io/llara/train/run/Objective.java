@@ -2,6 +2,7 @@ package io.llara.train.run;
 
 import io.llara.Internal;
 import io.llara.train.autograd.GradientAccumulator;
+import io.llara.train.autograd.Parameter;
 import java.util.List;
 import java.util.Map;
 
@@ -14,6 +15,14 @@ import java.util.Map;
  */
 @Internal
 public interface Objective<E> {
+
+  /**
+   * Returns parameters of the loss's own: they train with the model's and are saved in checkpoints,
+   * but are not part of the model.
+   */
+  default List<Parameter> parameters() {
+    return List.of();
+  }
 
   /** Returns the names of the loss's terms, {@code loss} first. */
   List<String> termNames();

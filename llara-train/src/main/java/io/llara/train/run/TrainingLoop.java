@@ -19,6 +19,7 @@ import io.llara.train.model.TrainedModel;
 import io.llara.train.optim.AdamW;
 import io.llara.train.optim.GradientClipping;
 import io.llara.train.optim.LearningRateSchedule;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -87,7 +88,9 @@ public final class TrainingLoop<E extends TrainingExample> implements AutoClosea
     this.workers = workers;
     this.communicator = workers.communicator();
     this.listener = options.output().listener();
-    this.parameters = model.parameters();
+    // Gradients of the loss's own are final last: in front, as those of an embedding matrix.
+    this.parameters = new ArrayList<>(objective.parameters());
+    parameters.addAll(model.parameters());
     this.schedule = options.optimization().schedule(directory.steps());
     this.optimizer = new AdamW(parameters, options.optimization().adamW(), workers.lanes());
     this.buckets =

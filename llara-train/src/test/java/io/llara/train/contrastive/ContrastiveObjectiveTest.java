@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.within;
 
 import com.google.common.collect.Lists;
 import io.llara.ComputeType;
+import io.llara.Similarity;
 import io.llara.TextModes;
 import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.prompt.PromptBuilder;
@@ -46,6 +47,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
+import java.util.OptionalInt;
 import java.util.OptionalLong;
 import java.util.Random;
 import java.util.stream.Collectors;
@@ -110,10 +112,51 @@ class ContrastiveObjectiveTest {
 
   private static final int HELD_OUT = 11;
 
+  private static final int TEACHER = 12;
+
+  private static final ContrastiveLoss ALONE = ContrastiveLoss.of(new InfoNce(0.1, true));
+
+  /** All terms there are. */
+  private static final ContrastiveLoss TAUGHT =
+      new ContrastiveLoss(
+          new InfoNce(0.1, true),
+          0.5,
+          Distillation.of(List.of(Path.of("unread")))
+              .withWeights(3, 0.25)
+              .withTemperature(0.3)
+              .withScores(0.75),
+          new Matryoshka(List.of(new Matryoshka.Prefix(8, 2), new Matryoshka.Prefix(32, 0.5))));
+
+  /** Any numbers, the same for the same text. */
+  private static SoftTargets teacher(TrainingPair pair) {
+    List<float[]> vectors = new ArrayList<>();
+    vectors.add(vector("query " + pair.query()));
+    pair.passages().forEach(text -> vectors.add(vector(text)));
+    return new SoftTargets(
+        vectors, pair.passages().stream().map(text -> text.hashCode() % 1000 / 500.0).toList());
+  }
+
+  private static float[] vector(String text) {
+    float[] vector = Numbers.random(TEACHER, text.hashCode());
+    double length = Math.sqrt(Similarity.dot(vector, vector));
+    for (int i = 0; i < TEACHER; i++) {
+      vector[i] = (float) (vector[i] / length);
+    }
+    return vector;
+  }
+
+  private static PairExample example(TrainingPair pair, long position) {
+    TrainingPair drawn = SAMPLER.sample(pair, position);
+    return collator().example(drawn, teacher(drawn));
+  }
+
   private static ContrastiveObjective objective(
-      TrainedModel trained, Workers workers, int subBatch) {
+      ContrastiveLoss loss, TrainedModel trained, Workers workers, int subBatch) {
     return new ContrastiveObjective(
-        new InfoNce(0.1, true), new GradCache(trained, workers.lanes(), false, subBatch), workers);
+        loss,
+        new GradCache(trained, workers.lanes(), false, subBatch),
+        workers,
+        loss.distillation().vectors().isEmpty() ? OptionalInt.empty() : OptionalInt.of(TEACHER));
   }
 
   private static Examples<TrainingPair, PairExample> examples(
@@ -130,10 +173,7 @@ class ContrastiveObjectiveTest {
             new RunOptions.Compute(1, ComputeType.FLOAT32, false, Optional.of(world)),
             3);
     return new Examples<>(
-        Dataset.ofPairs(List.of(data)),
-        options,
-        batch,
-        (pair, position) -> collator().example(SAMPLER.sample(pair, position)));
+        Dataset.ofPairs(List.of(data)), options, batch, ContrastiveObjectiveTest::example);
   }
 
   /** An objective and what it needs, in one process of a group. */
@@ -146,21 +186,33 @@ class ContrastiveObjectiveTest {
     final GradientBuckets buckets;
     final GradientAccumulator gradients;
     final ContrastiveObjective objective;
+    final List<Parameter> parameters = new ArrayList<>();
     List<PairExample> batch = List.of();
 
     Process(Communicator communicator, int batch, int laneCount, int subBatch, double dropout) {
+      this(communicator, batch, laneCount, subBatch, dropout, ALONE);
+    }
+
+    Process(
+        Communicator communicator,
+        int batch,
+        int laneCount,
+        int subBatch,
+        double dropout,
+        ContrastiveLoss loss) {
       this.communicator = communicator;
       workers = new Workers(new Lanes(laneCount), communicator);
       trained = load(dropout);
       examples = examples(communicator, batch);
       heldOut = heldOut(communicator, batch);
-      List<Parameter> parameters = trained.parameters();
+      objective = ContrastiveObjectiveTest.objective(loss, trained, workers, subBatch);
+      parameters.addAll(objective.parameters());
+      parameters.addAll(trained.parameters());
       buckets =
           new GradientBuckets(
               communicator, parameters.stream().mapToLong(Parameter::elements).toArray(), 1 << 16);
       gradients =
           new GradientAccumulator(parameters, (gradient, index) -> buckets.ready(index, gradient));
-      objective = ContrastiveObjectiveTest.objective(trained, workers, subBatch);
     }
 
     private static TrainedModel load(double dropout) {
@@ -183,7 +235,7 @@ class ContrastiveObjectiveTest {
       try (ShuffleBuffer<TrainingPair> some =
           new ShuffleBuffer<>(Dataset.ofPairs(List.of(data)), 1, 0, 1)) {
         for (int i = 0; i < HELD_OUT; i++) {
-          heldOut.add(collator().example(SAMPLER.sample(some.next(), i)));
+          heldOut.add(example(some.next(), i));
         }
       }
       List<List<PairExample>> all = Lists.partition(heldOut, batch);
@@ -206,10 +258,25 @@ class ContrastiveObjectiveTest {
         Map<String, float[]> byName = new LinkedHashMap<>();
         List<Tensor> totals = gradients.totals();
         for (int i = 0; i < totals.size(); i++) {
-          byName.put(trained.parameters().get(i).name(), Tensors.toFloats(totals.get(i)));
+          byName.put(parameters.get(i).name(), Tensors.toFloats(totals.get(i)));
         }
         return new Step(terms, byName);
       }
+    }
+
+    /** The loss of the last batch with one number of a parameter changed. */
+    double lossWith(Parameter parameter, int element, double change) {
+      float[] values = Tensors.toFloats(parameter.master());
+      float before = values[element];
+      double[] sums;
+      try (TensorScope scope = new TensorScope()) {
+        values[element] = (float) (before + change);
+        parameter.set(Tensors.ofFloats(values, parameter.master().shape()));
+        sums = objective.evaluate(List.of(batch));
+        values[element] = before;
+        parameter.set(Tensors.ofFloats(values, parameter.master().shape()));
+      }
+      return objective.terms(sums, objective.counts(batch)).get("loss");
     }
 
     Map<String, Double> evaluate() {
@@ -226,6 +293,7 @@ class ContrastiveObjectiveTest {
       buckets.close();
       gradients.close();
       examples.close();
+      objective.close();
       trained.close();
       workers.lanes().close();
     }
@@ -238,12 +306,20 @@ class ContrastiveObjectiveTest {
   }
 
   @ParameterizedTest
-  @CsvSource({"2, 1, 0, 6", "2, 2, 2, 6", "3, 1, 3, 6"})
+  @CsvSource({
+    "2, 1, 0, 6, false",
+    "2, 2, 2, 6, false",
+    "3, 1, 3, 6, false",
+    "1, 3, 1, 6, true",
+    "2, 2, 2, 6, true",
+    "3, 1, 0, 6, true"
+  })
   void processesShareNegativesAndMakeTheGradientOfOneBatch(
-      int ranks, int lanes, int subBatch, int batch) throws Exception {
+      int ranks, int lanes, int subBatch, int batch, boolean taught) throws Exception {
+    ContrastiveLoss loss = taught ? TAUGHT : ALONE;
     List<Step> expected;
     Map<String, Double> evaluation;
-    try (Process whole = alone(batch, 1, 0, 0)) {
+    try (Process whole = new Process(Communicator.alone(), batch, 1, 0, 0, loss)) {
       expected = List.of(whole.step(1), whole.step(2));
       evaluation = whole.evaluate();
     }
@@ -251,21 +327,81 @@ class ContrastiveObjectiveTest {
         Group.run(
             ranks,
             communicator -> {
-              try (Process part = new Process(communicator, batch, lanes, subBatch, 0)) {
+              try (Process part = new Process(communicator, batch, lanes, subBatch, 0, loss)) {
                 List<Step> steps = List.of(part.step(1), part.step(2));
                 Map<String, Double> terms = part.evaluate();
-                assertThat(terms.get("loss")).isCloseTo(evaluation.get("loss"), within(1e-5));
-                assertThat(terms.get("accuracy")).isEqualTo(evaluation.get("accuracy"));
+                assertTermsClose(terms, evaluation);
                 return steps;
               }
             });
     for (List<Step> part : parts) {
       for (int i = 0; i < expected.size(); i++) {
-        assertThat(part.get(i).terms().get("loss"))
-            .isCloseTo(expected.get(i).terms().get("loss"), within(1e-5));
-        assertThat(part.get(i).terms().get("accuracy"))
-            .isEqualTo(expected.get(i).terms().get("accuracy"));
+        assertTermsClose(part.get(i).terms(), expected.get(i).terms());
         Numbers.assertGradientClose(part.get(i).gradients(), expected.get(i).gradients(), 1e-5);
+      }
+    }
+  }
+
+  private static void assertTermsClose(Map<String, Double> found, Map<String, Double> expected) {
+    assertThat(found.keySet()).containsExactlyElementsOf(expected.keySet());
+    expected.forEach(
+        (name, value) ->
+            assertThat(found.get(name))
+                .as(name)
+                .isCloseTo(value, within(name.startsWith("accuracy") ? 0 : 1e-5)));
+  }
+
+  @Test
+  void theLossIsTheWeightedSumOfItsTerms() {
+    try (Process process = new Process(Communicator.alone(), 4, 1, 0, 0, TAUGHT)) {
+      Map<String, Double> terms = process.step(1).terms();
+      assertThat(terms.keySet())
+          .containsExactly(
+              "loss",
+              "infonce_loss",
+              "similarity_loss",
+              "score_loss",
+              "cosine_loss",
+              "accuracy",
+              "accuracy_32",
+              "accuracy_8")
+          .containsExactlyElementsOf(process.objective.termNames());
+      assertThat(terms.get("loss"))
+          .isCloseTo(
+              0.5 * terms.get("infonce_loss")
+                  + 0.25 * terms.get("similarity_loss")
+                  + 0.75 * terms.get("score_loss")
+                  + 3 * terms.get("cosine_loss"),
+              within(1e-6));
+      assertThat(terms.get("infonce_loss")).isPositive();
+    }
+  }
+
+  /** The gradient of everything together, against central differences of the reported loss. */
+  @Test
+  void theGradientIsThatOfTheLoss() {
+    try (Process process = new Process(Communicator.alone(), 4, 1, 0, 0, TAUGHT);
+        NoGradGuard noGrad = new NoGradGuard()) {
+      Step step = process.step(1);
+      for (String name :
+          List.of("teacher_projection.weight", "norm.weight", "layers.0.mlp.up_proj.weight")) {
+        Parameter parameter =
+            process.parameters.stream()
+                .filter(one -> one.name().equals(name))
+                .findFirst()
+                .orElseThrow();
+        float[] gradient = step.gradients().get(name);
+        int largest = 0;
+        for (int i = 0; i < gradient.length; i++) {
+          largest = Math.abs(gradient[i]) > Math.abs(gradient[largest]) ? i : largest;
+        }
+        double change = 0.01;
+        double difference =
+            process.lossWith(parameter, largest, change)
+                - process.lossWith(parameter, largest, -change);
+        assertThat(difference / (2 * change))
+            .as(name)
+            .isCloseTo(gradient[largest], within(0.01 * Math.abs(gradient[largest])));
       }
     }
   }
@@ -293,7 +429,7 @@ class ContrastiveObjectiveTest {
       Step third = first.step(3);
       resumed.examples.skip(8);
       Step again = resumed.step(3);
-      assertThat(resumed.batch).isEqualTo(first.batch).isNotEmpty();
+      assertThat(resumed.batch).isNotEmpty().usingRecursiveComparison().isEqualTo(first.batch);
       assertThat(resumed.examples.position()).isEqualTo(12);
       assertThat(again.terms()).isEqualTo(third.terms());
       again

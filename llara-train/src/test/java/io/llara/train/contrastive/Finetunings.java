@@ -5,10 +5,14 @@ import com.google.common.io.MoreFiles;
 import com.google.gson.JsonArray;
 import com.google.gson.JsonObject;
 import io.llara.ComputeType;
+import io.llara.Encoder;
+import io.llara.Mode;
 import io.llara.train.data.Dataset;
 import io.llara.train.data.DatasetReader;
 import io.llara.train.data.TrainingPair;
 import io.llara.train.lora.LoraOptions;
+import io.llara.train.teacher.TeacherTexts;
+import io.llara.train.testing.Numbers;
 import io.llara.train.testing.TrainingRuns;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -60,6 +64,31 @@ final class Finetunings {
     JsonArray array = new JsonArray();
     texts.forEach(array::add);
     return array;
+  }
+
+  /** The length of the vectors of {@link #teach}. */
+  static final int TEACHER_DIMENSION = 6;
+
+  /** Returns where the teacher's vectors of pairs are. */
+  static Path teacher(Path data) {
+    return data.resolveSibling(data.getFileName() + ".teacher.safetensors");
+  }
+
+  /** Writes vectors of all texts of pairs, any that depend on the text. */
+  static void teach(Path data, Path out) {
+    Encoder teacher =
+        new Encoder() {
+          @Override
+          public float[] encode(String text, Mode mode) {
+            return Numbers.random(TEACHER_DIMENSION, text.hashCode() + mode.ordinal());
+          }
+
+          @Override
+          public int dimension() {
+            return TEACHER_DIMENSION;
+          }
+        };
+    TeacherTexts.read(List.of(data)).write(teacher, "random", out);
   }
 
   /** Returns a run of few and small steps over all parameters on one lane. */

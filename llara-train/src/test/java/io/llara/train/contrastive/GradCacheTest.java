@@ -104,7 +104,7 @@ class GradCacheTest {
                   embeddings.narrow(0, 0, queries),
                   embeddings.narrow(0, queries, passages),
                   new Targets(0, PAIRS.group()),
-                  1.0 / queries);
+                  new InfoNce.Scale(1.0 / queries, 0, 0));
           gradient.narrow(0, 0, queries).copy_(result.queryGradient());
           gradient.narrow(0, queries, passages).copy_(result.passageGradient());
           sum[0] = result.sums().loss();

@@ -36,7 +36,8 @@ class InfoNceTest {
         TensorScope scope = new TensorScope()) {
       Tensor q = Tensors.ofFloats(queries, queries.length / HIDDEN, HIDDEN);
       Tensor p = Tensors.ofFloats(passages, passages.length / HIDDEN, HIDDEN);
-      InfoNce.Differentiated result = loss.differentiate(q, p, targets, scale);
+      InfoNce.Differentiated result =
+          loss.differentiate(q, p, targets, new InfoNce.Scale(scale, 0, 0));
       assertThat(loss.losses(q, p, targets)).isEqualTo(result.sums());
       return new Result(
           result.sums(),

@@ -75,7 +75,8 @@ class PairCollatorTest {
       PairExample example =
           collator.example(
               new TrainingPair(
-                  "Where is the dog?", List.of("In the park."), List.of("A cat."), "f:3"));
+                  "Where is the dog?", List.of("In the park."), List.of("A cat."), "f:3"),
+              SoftTargets.NONE);
       assertThat(example.query()).isEqualTo(builder.build("Where is the dog?", Mode.NEXT, 100));
       assertThat(example.passages())
           .containsExactly(
@@ -96,7 +97,9 @@ class PairCollatorTest {
               example.passages().get(1));
 
       assertThatThrownBy(
-              () -> collator.example(new TrainingPair("q", List.of(" "), List.of(), "f:7")))
+              () ->
+                  collator.example(
+                      new TrainingPair("q", List.of(" "), List.of(), "f:7"), SoftTargets.NONE))
           .isInstanceOf(LlaraException.class)
           .hasMessageStartingWith("f:7: ");
     }
