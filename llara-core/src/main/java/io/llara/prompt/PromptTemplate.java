@@ -8,6 +8,7 @@ import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /**
@@ -156,6 +157,31 @@ public record PromptTemplate(String name, Affix self, Affix next, Pooling poolin
       }
       return suffix.subList(begin, suffix.size());
     }
+  }
+
+  /**
+   * Returns the prompt of a text as one string, without a tokenizer: for other engines, and to look
+   * at. Tokens stand in it by name. What the tokenizer itself puts before a text is not in it, and
+   * an engine that tokenises the whole as one piece may get other ids than {@link PromptBuilder},
+   * which does so only where the template is {@linkplain #joined joined}, and then for prefix and
+   * text.
+   *
+   * @param eos the name of the end-of-sequence token, such as {@code </s>}; does not matter where
+   *     the template has none
+   */
+  public String render(String text, Mode mode, String eos) {
+    Affix affix = mode == Mode.SELF ? self : next;
+    return spelled(affix.prefix(), eos) + text + spelled(affix.suffix(), eos);
+  }
+
+  private static String spelled(List<Part> parts, String eos) {
+    return parts.stream()
+        .map(
+            part ->
+                part instanceof Text text
+                    ? text.text()
+                    : part instanceof Token token ? token.token() : eos)
+        .collect(Collectors.joining());
   }
 
   /** Returns the recipe called {@code name}, or none. */

@@ -3,6 +3,7 @@ package io.llara.prompt;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import io.llara.Mode;
 import io.llara.ModelLoadException;
 import io.llara.prompt.PromptTemplate.Affix;
 import io.llara.prompt.PromptTemplate.Eos;
@@ -50,6 +51,17 @@ class PromptTemplateTest {
     assertThat(PromptTemplate.byName("llara-paper")).contains(PromptTemplate.PAPER);
     assertThat(PromptTemplate.byName("Llama2Vec")).isEmpty();
     assertThat(PromptTemplate.names()).containsExactly("llama2vec", "llara-paper");
+  }
+
+  @Test
+  void rendersAsText() {
+    assertThat(PromptTemplate.LLAMA2VEC.render("T", Mode.NEXT, "</s>"))
+        .isEqualTo(
+            "\"T\", predict the following passage within eight words:"
+                + " <s9><s10><s11><s12><s13><s14><s15><s16>");
+    assertThat(PromptTemplate.PAPER.render("T", Mode.SELF, "<|end|>"))
+        .isEqualTo("TThe original sentence:<|end|>");
+    assertThat(PromptTemplate.builder("bare").build().render("", Mode.SELF, "</s>")).isEmpty();
   }
 
   @Test
