@@ -3,6 +3,8 @@ package io.llara.examples;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import io.llara.testing.Directories;
+import io.llara.testing.Stories;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -119,6 +121,39 @@ class VerifyCommandTest {
     assertThat(run.code()).isEqualTo(2);
     assertThat(run.err().lines()).hasSize(1);
     assertThat(run.err()).contains("config.json");
+  }
+
+  /**
+   * Made by benchmarks/scripts/golden.py: {@code golden.py MODEL OUT "Lily ran." "a naïve 日本 cat"}.
+   */
+  @Test
+  void passesOnACheckpointOfOnesOwn() throws IOException {
+    Path golden = Directories.copy(Path.of("src/test/resources/golden-stories"), folder);
+    Directories.copy(Stories.dir(), folder.resolve("checkpoint"));
+    CommandRun run = CommandRun.of("verify", "-v", golden.toString());
+    assertThat(run.err()).isEmpty();
+    assertThat(run.code()).isZero();
+    assertThat(last(run)).isEqualTo("verified 12 cases, 0 failed, 0 not covered");
+    assertThat(run.out())
+        .contains("texts", "visibility", "next_embedding_raw", "last_logits", "joint-batch: pass");
+
+    Path json = folder.resolve("encode.json");
+    String right = Files.readString(json);
+    Files.writeString(
+        json, right.replace("\"texts\": [\"Lily ran.\"]", "\"texts\": [\"Lily run.\"]"));
+    CommandRun wrong = CommandRun.of("verify", folder.toString());
+    assertThat(wrong.out()).contains("plain-text0: FAIL  texts  (not equal)");
+    assertThat(last(wrong)).isEqualTo("verified 12 cases, 4 failed, 0 not covered");
+    assertThat(wrong.code()).isEqualTo(1);
+
+    Files.writeString(json, right.replace("\"checkpoint\": \"", "\"checkpoint\": \"../"));
+    LlaraTest.assertRefused(
+        CommandRun.of("verify", folder.toString()),
+        "the checkpoint '../checkpoint' is not in the folder");
+    Files.writeString(json, right.replace("\"llara-paper\"", "\"other\""));
+    CommandRun other = CommandRun.of("verify", folder.toString());
+    assertThat(other.err()).contains("template is 'other'; known are llama2vec");
+    assertThat(other.code()).isEqualTo(2);
   }
 
   static String last(CommandRun run) {

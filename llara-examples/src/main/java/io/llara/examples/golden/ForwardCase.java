@@ -12,21 +12,25 @@ import io.llara.engine.EncodingEngine;
 import io.llara.model.RotaryEmbedding;
 import io.llara.prompt.Prompt;
 import io.llara.prompt.PromptBuilder;
+import io.llara.prompt.Reserve;
 import io.llara.prompt.TokenRange;
+import io.llara.tokenize.Tokenizer;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import java.util.function.Function;
+import java.util.function.Supplier;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
 /**
  * A case of {@code encode.json}, {@code lora.json} or {@code gqa.json}: sequences, singly or as a
- * padded batch. Compared is what the case has: ids, positions and pooled columns of our prompts,
- * who may see whom, the hidden states, the embeddings, the logits of the last position and the
- * rotary frequencies.
+ * padded batch. Compared is what the case has: the ids that the checkpoint's tokenizer makes of
+ * texts, ids, positions and pooled columns of our prompts, who may see whom, the hidden states, the
+ * embeddings, the logits of the last position and the rotary frequencies.
  *
  * @param checkpoint the directory of the checkpoint
  * @param adapter the directory of a LoRA adapter that is merged into it
@@ -35,15 +39,16 @@ record ForwardCase(GoldenFile file, GoldenJson json, Path checkpoint, Optional<P
     implements GoldenCase.Replay {
 
   static GoldenCase.Replay encode(GoldenFile file, GoldenJson json) {
-    return new ForwardCase(file, json, file.beside("llama-mha"), Optional.empty());
+    return new ForwardCase(file, json, file.checkpoint("llama-mha"), Optional.empty());
   }
 
   static GoldenCase.Replay lora(GoldenFile file, GoldenJson json) {
-    return new ForwardCase(file, json, file.beside("llama-mha"), Optional.of(file.beside("lora")));
+    return new ForwardCase(
+        file, json, file.checkpoint("llama-mha"), Optional.of(file.beside("lora")));
   }
 
   static GoldenCase.Replay gqa(GoldenFile file, GoldenJson json) {
-    return new ForwardCase(file, json, file.beside("llama-gqa"), Optional.empty());
+    return new ForwardCase(file, json, file.checkpoint("llama-gqa"), Optional.empty());
   }
 
   @Override
@@ -51,6 +56,9 @@ record ForwardCase(GoldenFile file, GoldenJson json, Path checkpoint, Optional<P
     PaddedRows rows = PaddedRows.read(json);
     List<Prompt> prompts = prompts(rows);
     Comparison comparison = Comparison.ofForward(engines.computeType());
+    if (json.has("texts") && !comparison.equal("texts", sameTexts(rows, engines))) {
+      return comparison;
+    }
     if (hasTexts() && !comparison.equal("input_ids", rows.sameTokens(prompts))) {
       // The rest would compare different things.
       return comparison;
@@ -106,15 +114,43 @@ record ForwardCase(GoldenFile file, GoldenJson json, Path checkpoint, Optional<P
 
   private Prompt prompt(int[] text, int[] tokens) {
     PromptBuilder builder = hasSuffixes() ? builder() : builderAround(text, tokens);
+    return prompt(mode -> builder.fromIds(text, mode), () -> builder.jointFromIds(text));
+  }
+
+  private Prompt prompt(Function<Mode, Prompt> single, Supplier<Prompt> joint) {
     String kind = json.string("prompt");
     return switch (kind) {
-      case "SELF" -> builder.fromIds(text, Mode.SELF);
-      case "NEXT" -> builder.fromIds(text, Mode.NEXT);
-      case "JOINT" -> builder.jointFromIds(text);
+      case "SELF" -> single.apply(Mode.SELF);
+      case "NEXT" -> single.apply(Mode.NEXT);
+      case "JOINT" -> joint.get();
       default ->
           throw new LlaraException(
               "%s: prompt is '%s'; expected SELF, NEXT or JOINT".formatted(json.where(), kind));
     };
+  }
+
+  /** Returns whether our tokenizer and template make the rows of the texts. */
+  private boolean sameTexts(PaddedRows rows, ReplayEngines engines) {
+    Tokenizer tokenizer = engines.tokenizer(checkpoint);
+    List<String> texts = json.strings("texts");
+    if (!hasTexts()) {
+      return rows.sameTokens(
+          texts.stream()
+              .map(text -> Ints.concat(tokenizer.bosIds(), tokenizer.encodeText(text)))
+              .map(Prompt::plain)
+              .toList());
+    }
+    PromptBuilder builder =
+        PromptBuilder.create(file.template(), tokenizer).withReserve(Reserve.BOTH_SUFFIXES);
+    int most = Integer.MAX_VALUE;
+    return rows.sameTokens(
+        texts.stream()
+            .map(
+                text ->
+                    prompt(
+                        mode -> builder.build(text, mode, most),
+                        () -> builder.buildJoint(text, most)))
+            .toList());
   }
 
   private PromptBuilder builder() {

@@ -2,9 +2,12 @@ package io.llara.examples.golden;
 
 import com.google.common.base.Supplier;
 import com.google.common.base.Suppliers;
+import com.google.gson.JsonObject;
 import io.llara.LlaraException;
 import io.llara.checkpoint.SafetensorsFile;
 import io.llara.checkpoint.TensorEntry;
+import io.llara.io.StrictJson;
+import io.llara.prompt.PromptTemplate;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -35,6 +38,39 @@ final class GoldenFile {
   /** Returns the path of something beside this file, such as a checkpoint. */
   Path beside(String name) {
     return path.resolveSibling(name);
+  }
+
+  /**
+   * Returns the directory of the checkpoint: beside this file, with the name that it gives.
+   *
+   * @param usual the name where it gives none
+   */
+  Path checkpoint(String usual) {
+    return inFolder(json.optionalString("checkpoint").orElse(usual), "checkpoint");
+  }
+
+  /** Returns the template of the prompts: a known one by name, or one in its JSON form. */
+  PromptTemplate template() {
+    if (json.json().get("template") instanceof JsonObject object) {
+      return PromptTemplate.fromJson(StrictJson.compact(object));
+    }
+    String name = json.string("template");
+    return PromptTemplate.byName(name)
+        .orElseThrow(
+            () ->
+                new LlaraException(
+                    "%s: template is '%s'; known are %s"
+                        .formatted(json.where(), name, String.join(", ", PromptTemplate.names()))));
+  }
+
+  /** A name, not a path: a folder from elsewhere does not get to point outside of itself. */
+  private Path inFolder(String name, String what) {
+    Path file = beside(name);
+    if (!Path.of(name).equals(file.getFileName()) || !Files.exists(file)) {
+      throw new LlaraException(
+          "%s: the %s '%s' is not in the folder".formatted(json.where(), what, name));
+    }
+    return file;
   }
 
   /** Returns a case of this file. */
@@ -84,13 +120,6 @@ final class GoldenFile {
 
   /** Opens the float64 tensors. Only the header is read now. */
   private SafetensorsFile openTensors() {
-    String name = json.string("tensor_file_f64");
-    Path file = beside(name);
-    // A name, not a path: a folder from elsewhere does not get to point outside of itself.
-    if (!Path.of(name).equals(file.getFileName()) || !Files.isRegularFile(file)) {
-      throw new LlaraException(
-          "%s: the tensor file '%s' is not in the folder".formatted(json.where(), name));
-    }
-    return SafetensorsFile.open(file);
+    return SafetensorsFile.open(inFolder(json.string("tensor_file_f64"), "tensor file"));
   }
 }

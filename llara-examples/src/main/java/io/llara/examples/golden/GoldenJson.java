@@ -79,6 +79,10 @@ record GoldenJson(String where, JsonObject json) {
         : List.of(get(key, "an array of rows of integers", int[][].class));
   }
 
+  List<String> strings(String key) {
+    return List.of(get(key, "an array of strings", String[].class));
+  }
+
   /** Returns a matrix of strings by rows. */
   String[][] stringRows(String key) {
     return get(key, "an array of rows of strings", String[][].class);

@@ -8,6 +8,7 @@ import io.llara.engine.EncodingEngine;
 import io.llara.io.AtomicFiles;
 import io.llara.io.StrictJson;
 import io.llara.io.TemporaryPath;
+import io.llara.tokenize.Tokenizer;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -24,6 +25,7 @@ public final class ReplayEngines implements AutoCloseable {
 
   private final ComputeType computeType;
   private final Map<List<Object>, EncodingEngine> engines = new LinkedHashMap<>();
+  private final Map<Path, Tokenizer> tokenizers = new LinkedHashMap<>();
 
   /**
    * Creates an empty collection.
@@ -67,6 +69,11 @@ public final class ReplayEngines implements AutoCloseable {
         });
   }
 
+  /** Returns the tokenizer of a checkpoint. */
+  Tokenizer tokenizer(Path checkpoint) {
+    return tokenizers.computeIfAbsent(checkpoint, Tokenizer::load);
+  }
+
   /** Reads a configuration with some keys replaced, through the one reader there is. */
   private static LlamaConfig overridden(Path checkpoint, JsonObject keys) {
     JsonObject merged = StrictJson.modelFile(checkpoint.resolve("config.json")).json();
@@ -81,5 +88,7 @@ public final class ReplayEngines implements AutoCloseable {
   public void close() {
     engines.values().forEach(EncodingEngine::close);
     engines.clear();
+    tokenizers.values().forEach(Tokenizer::close);
+    tokenizers.clear();
   }
 }
