@@ -1,7 +1,5 @@
 package io.llara.examples;
 
-import static java.util.Objects.requireNonNull;
-
 import com.google.common.base.Ascii;
 import com.google.common.collect.Iterables;
 import io.llara.Encoder;
@@ -27,7 +25,6 @@ import java.util.Locale;
 import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Collectors;
-import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -37,7 +34,8 @@ import picocli.CommandLine.Option;
 @Command(
     name = "evaluate",
     description = {
-      "Measures how well a model retrieves on a test collection in BEIR format.",
+      "Measures how well a model retrieves on a test collection: a folder in BEIR format, or files"
+          + " as those of MS MARCO.",
       "",
       "Prints a table of the means over the judged queries: nDCG, MAP, recall, MRR and precision,"
           + " equal to those of trec_eval -c. A query without results counts as 0. With"
@@ -60,21 +58,7 @@ final class EvaluateCommand extends Subcommand {
   @Mixin private RetrievalOptions options = new RetrievalOptions();
   @Mixin private ProgressOptions progress = new ProgressOptions();
 
-  @Option(
-      names = "--beir",
-      paramLabel = "DIR",
-      required = true,
-      description =
-          "The collection: a folder with corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv; plain or"
-              + " gzipped (.gz).")
-  private @Nullable Path beir;
-
-  @Option(
-      names = "--split",
-      paramLabel = "NAME",
-      defaultValue = BeirEvaluator.DEFAULT_SPLIT,
-      description = "The split whose judgements are used (default: ${DEFAULT-VALUE}).")
-  private String split = BeirEvaluator.DEFAULT_SPLIT;
+  @Mixin private CollectionOptions collection = new CollectionOptions();
 
   @Option(
       names = "--searcher",
@@ -114,6 +98,14 @@ final class EvaluateCommand extends Subcommand {
   private boolean skipOwnId;
 
   @Option(
+      names = "--relevance-level",
+      paramLabel = "N",
+      description =
+          "The least grade of a relevant document, as trec_eval's -l, for all measures but nDCG"
+              + " (default: ${DEFAULT-VALUE}).")
+  private int relevanceLevel = Metric.DEFAULT_RELEVANCE_LEVEL;
+
+  @Option(
       names = "--json",
       paramLabel = "FILE",
       description =
@@ -133,9 +125,9 @@ final class EvaluateCommand extends Subcommand {
   public Integer call() {
     Set<Kind> kinds = kinds();
     checkOutputs(kinds);
-    BeirDataset dataset = BeirDataset.open(requireNonNull(beir), split);
+    BeirDataset dataset = collection.open(BeirEvaluator.DEFAULT_SPLIT);
     BeirEvaluator evaluator =
-        new BeirEvaluator(dataset, cutoffs, BeirEvaluator.DEFAULT_DEPTH, skipOwnId);
+        new BeirEvaluator(dataset, cutoffs, BeirEvaluator.DEFAULT_DEPTH, skipOwnId, relevanceLevel);
     dataset
         .findings()
         .warnings()
@@ -156,20 +148,7 @@ final class EvaluateCommand extends Subcommand {
 
   /** Fails before hours of work rather than after them. */
   private void checkOutputs(Set<Kind> kinds) {
-    Path folder = requireNonNull(beir);
-    Outputs outputs =
-        options
-            .addTo(new Outputs())
-            .reads(
-                "--beir",
-                Stream.of(
-                        "corpus.jsonl",
-                        "queries.jsonl",
-                        "corpus.jsonl.gz",
-                        "queries.jsonl.gz",
-                        "qrels")
-                    .map(folder::resolve)
-                    .toList());
+    Outputs outputs = collection.addTo(options.addTo(new Outputs()));
     if (json != null) {
       outputs.writes("--json", json);
     }
@@ -267,10 +246,9 @@ final class EvaluateCommand extends Subcommand {
   private void show(BeirDataset dataset, List<Evaluation> evaluations) {
     try (Results results = new Results(streams().out())) {
       results.line(
-          "%s, %s: %d queries, %d documents"
+          "%s: %d queries, %d documents"
               .formatted(
-                  dataset.name(),
-                  split,
+                  collection.title(dataset, BeirEvaluator.DEFAULT_SPLIT),
                   dataset.qrels().queryIds().size(),
                   dataset.summary().documents()));
       results.line("");

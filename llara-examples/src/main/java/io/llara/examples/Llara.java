@@ -30,7 +30,7 @@ import picocli.CommandLine.UnmatchedArgumentException;
 
 /**
  * The launcher: {@code llara encode | search | verify | import | init | add-markers | merge |
- * collect | pretrain | finetune | mine | evaluate | doctor}.
+ * collect | pairs | pretrain | finetune | mine | evaluate | doctor}.
  *
  * <p>Exit codes: 0 ok, 1 a check or a training run failed, 2 bad usage or input, reported in one
  * line on standard error.
@@ -50,6 +50,7 @@ import picocli.CommandLine.UnmatchedArgumentException;
       MergeCommand.class,
       QuantizeCommand.class,
       CollectCommand.class,
+      PairsCommand.class,
       PretrainCommand.class,
       TeachCommand.class,
       FinetuneCommand.class,

@@ -68,8 +68,9 @@ final class MineCommand extends Subcommand {
       names = "--corpus",
       paramLabel = "FILE",
       description =
-          "The collection to take negatives from, in BEIR format: one JSON object per line with"
-              + " _id, title and text; plain or gzipped (default: the passages of the pairs).")
+          "The collection to take negatives from: JSON lines with _id, title and text, as"
+              + " corpus.jsonl of BEIR, or collection.tsv of MS MARCO or psgs_w100.tsv of DPR; plain"
+              + " or gzipped (default: the passages of the pairs).")
   private Optional<Path> corpus = Optional.empty();
 
   @Option(names = "--bm25", description = "Search by BM25 (k1 0.9, b 0.4, English analysis).")

@@ -43,7 +43,8 @@ final class PretrainCommand extends Subcommand {
       paramLabel = "FILE",
       description =
           "JSON lines, plain or gzipped: {\"text\": …} documents, or {\"input\": …,"
-              + " \"output_summarize\": …, \"output_predict\": …} pairs.")
+              + " \"output_summarize\": …, \"output_predict\": …} pairs; or DPR's psgs_w100.tsv; or"
+              + " folders of .jsonl and .tsv files, which may end in .gz.")
   private List<Path> data = new ArrayList<>();
 
   @Option(

@@ -48,8 +48,9 @@ final class SearchCommand extends Subcommand {
       names = "--corpus",
       paramLabel = "FILE",
       description =
-          "The collection in BEIR format: one JSON object per line with _id, title and text; plain or"
-              + " gzipped (default: a hundred bundled texts).")
+          "The collection: JSON lines with _id, title and text, as corpus.jsonl of BEIR, or"
+              + " collection.tsv of MS MARCO or psgs_w100.tsv of DPR; plain or gzipped (default: a"
+              + " hundred bundled texts).")
   private @Nullable Path corpusFile;
 
   @Option(

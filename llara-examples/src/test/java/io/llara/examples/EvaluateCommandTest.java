@@ -82,6 +82,42 @@ class EvaluateCommandTest {
   }
 
   @Test
+  void takesTheFilesOfMsMarcoAndALevel() throws IOException {
+    write("collection.tsv", "a\tLlamas live high up.\nc\tA lighthouse.\nd\tDough must rest.\n");
+    write("queries.tsv", "q1\twhere do llamas live\nq2\tresting dough\n");
+    write("qrels.trec", "q1\t0\ta\t2\nq2 0 d 1\n");
+    Path json = parent.resolve("report.json");
+    CommandRun run =
+        CommandRun.of(
+            "evaluate",
+            "--corpus=" + beir.resolve("collection.tsv"),
+            "--queries=" + beir.resolve("queries.tsv"),
+            "--qrels=" + beir.resolve("qrels.trec"),
+            "--bm25-only",
+            "--cutoffs=10",
+            "--relevance-level=2",
+            "--json=" + json);
+    assertThat(run.err()).isEmpty();
+    assertThat(run.code()).isZero();
+    assertThat(run.out())
+        .isEqualTo(
+            """
+            qrels.trec: 2 queries, 3 documents
+
+                           bm25
+            ndcg@10      1.0000
+            map          0.5000
+            recall@10    0.5000
+            mrr@10       0.5000
+            p@10         0.0500
+            """);
+    JsonObject report = JsonParser.parseString(Files.readString(json)).getAsJsonObject();
+    assertThat(report.get("relevance_level").getAsInt()).isEqualTo(2);
+    assertThat(CommandRun.of("evaluate", "--qrels=x").err())
+        .contains("give --beir DIR, or --corpus FILE, --queries FILE and --qrels FILE");
+  }
+
+  @Test
   void modelComesFirstEverywhere() throws IOException {
     Path json = parent.resolve("report.json");
     Path runFile = parent.resolve("found.txt");
@@ -230,7 +266,7 @@ class EvaluateCommandTest {
     write("corpus.jsonl", CORPUS + "{\"_id\": \"f\", \"text\": \"x\"");
     refused("corpus.jsonl:5: ", "--bm25-only");
     write("corpus.jsonl", CORPUS);
-    write("qrels/test.tsv", "q1 0 a 1\n");
+    write("qrels/test.tsv", "q1 a 1\n");
     refused("test.tsv:1: has 1 fields", "--bm25-only");
     LlaraTest.assertRefused(
         CommandRun.of("evaluate", "--bm25-only", "--beir=nowhere"), "nowhere: is not a directory");

@@ -4,7 +4,6 @@ import static java.util.Objects.requireNonNull;
 
 import com.google.common.collect.AbstractIterator;
 import io.llara.LlaraException;
-import io.llara.io.JsonSection;
 import io.llara.io.LineReader;
 import java.io.IOException;
 import java.io.InputStream;
@@ -27,9 +26,11 @@ import java.util.stream.StreamSupport;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A collection in BEIR format: one JSON object a line with {@code _id}, {@code title} (optional)
- * and {@code text}; plain or gzipped, UTF-8. It is read as often as it is asked for and never lies
- * in memory as a whole. Documents without any text are left out.
+ * A collection in a file, plain or gzipped, UTF-8: in BEIR format, one JSON object a line with
+ * {@code _id}, {@code title} (optional) and {@code text}; as MS MARCO has it, id and text separated
+ * by a tab; or as DPR has it, tab-separated under the header {@code id text title}. It is read as
+ * often as it is asked for and never lies in memory as a whole. Documents without any text are left
+ * out.
  */
 public final class Corpus {
   private final String name;
@@ -73,7 +74,7 @@ public final class Corpus {
 
   /** Returns the collection in a file. */
   public static Corpus of(Path file) {
-    LineReader.requireFile(file, "a file of one JSON object a line");
+    LineReader.requireFile(file, "a file of documents, one a line");
     return new Corpus(file.toString(), () -> Files.newInputStream(file));
   }
 
@@ -98,9 +99,12 @@ public final class Corpus {
     return read(
         (lines, document) -> {
           if (!ids.addNew(document.id())) {
-            throw lines.reader.error(
-                "repeats the id '%s' of line %d"
-                    .formatted(document.id(), firstLine(document.id())));
+            throw lines
+                .reader
+                .lines()
+                .error(
+                    "repeats the id '%s' of line %d"
+                        .formatted(document.id(), firstLine(document.id())));
           }
           visitor.accept(document);
         });
@@ -112,7 +116,7 @@ public final class Corpus {
       do {
         document = requireNonNull(lines.next());
       } while (!document.id().equals(id));
-      return lines.reader.number();
+      return lines.reader.lines().number();
     }
   }
 
@@ -177,16 +181,12 @@ public final class Corpus {
 
   /** One pass over the documents. */
   private final class Lines extends AbstractIterator<Document> implements AutoCloseable {
-    final LineReader reader = new LineReader(name, source::open);
+    final DocumentReader reader = new DocumentReader(new LineReader(name, source::open));
 
     @Override
     protected @Nullable Document computeNext() {
-      if (!reader.advanceToText()) {
-        return endOfData();
-      }
-      JsonSection json = reader.json();
-      return new Document(
-          json.requiredText("_id"), json.string("title").orElse(""), json.requiredOrNull("text"));
+      Document document = reader.next();
+      return document == null ? endOfData() : document;
     }
 
     @Override

@@ -1,7 +1,7 @@
 package io.llara.retrieval;
 
 /**
- * A document of a collection in BEIR format.
+ * A document of a collection.
  *
  * @param id its id
  * @param title its title, maybe empty

@@ -30,6 +30,7 @@ class ArchitectureTest {
     "io.llara.train.data",
     "io.llara.train.lora",
     "io.llara.train.mining",
+    "io.llara.train.pairs",
     "io.llara.train.preset",
     "io.llara.train.pretrain",
     "io.llara.train.run",
@@ -50,7 +51,7 @@ class ArchitectureTest {
         .layer("objectives")
         .definedBy("io.llara.train.contrastive..", "io.llara.train.pretrain..")
         .layer("tools")
-        .definedBy("io.llara.train.mining..", "io.llara.train.teacher..")
+        .definedBy("io.llara.train.mining..", "io.llara.train.pairs..", "io.llara.train.teacher..")
         .layer("loop")
         .definedBy("io.llara.train.run..")
         .layer("model")

@@ -1,12 +1,9 @@
 package io.llara.retrieval.eval;
 
 import io.llara.LlaraException;
-import io.llara.io.JsonSection;
-import io.llara.io.LineReader;
-import io.llara.io.Messages;
 import io.llara.retrieval.Corpus;
-import java.io.IOException;
-import java.nio.file.Files;
+import io.llara.retrieval.Document;
+import io.llara.retrieval.DocumentReader;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -16,14 +13,12 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
-import java.util.function.Supplier;
 import java.util.stream.Collectors;
-import java.util.stream.Stream;
 
 /**
- * A test collection in BEIR format (Thakur et al., arXiv 2104.08663): a folder with {@code
+ * A test collection: a folder in BEIR format (Thakur et al., arXiv 2104.08663), with {@code
  * corpus.jsonl}, {@code queries.jsonl} and {@code qrels/SPLIT.tsv}, each of which may be gzipped
- * and then ends in {@code .gz}.
+ * and then ends in {@code .gz}; or {@linkplain CollectionFiles three files} of other forms.
  *
  * <p>Documents with neither title nor text are left out. A judged query that is unknown or has no
  * text cannot be searched for, and counts as one for which nothing was found; a judged document
@@ -32,7 +27,7 @@ import java.util.stream.Stream;
  *
  * <p>Queries and judgements lie in memory, the documents do not. Immutable.
  *
- * @param name the folder's name
+ * @param name what it is called, such as the folder's name
  * @param corpus the documents
  * @param summary what was found when the documents were read
  * @param qrels the judgements of the split
@@ -46,11 +41,6 @@ public record BeirDataset(
     Qrels qrels,
     Map<String, String> queries,
     Findings findings) {
-  private static final String CORPUS = "corpus.jsonl";
-  private static final String QUERIES = "queries.jsonl";
-  private static final String ZIPPED = ".gz";
-  private static final String FORM = "expected a folder in BEIR format";
-
   /** How many ids a warning names. */
   private static final int NAMED = 20;
 
@@ -118,14 +108,20 @@ public record BeirDataset(
    *     if a document's or a query's id is repeated, or if nothing is left to search or to find
    */
   public static BeirDataset open(Path directory, String split) {
-    if (!Files.isDirectory(directory)) {
-      throw new LlaraException(
-          "%s: is not a directory; expected one with %s, %s and qrels"
-              .formatted(directory, CORPUS, QUERIES));
-    }
-    Path judged = directory.resolve("qrels");
-    Path qrelsFile = find(judged, split + ".tsv", () -> "its splits are: " + splits(judged));
-    Path queriesFile = find(directory, QUERIES, () -> FORM);
+    CollectionFiles files = CollectionFiles.ofBeir(directory, split);
+    Path folder = directory.toAbsolutePath().normalize();
+    return open((folder.getFileName() == null ? folder : folder.getFileName()).toString(), files);
+  }
+
+  /**
+   * Opens the collection in some files, as {@link #open(Path, String)}.
+   *
+   * @param name what it is called
+   */
+  public static BeirDataset open(String name, CollectionFiles files) {
+    Path qrelsFile = files.qrels();
+    Path queriesFile = files.queries();
+    Path corpusFile = files.corpus();
     Qrels qrels = Qrels.read(qrelsFile);
     if (qrels.queryIds().isEmpty()) {
       throw new LlaraException(qrelsFile + ": contains no judgements");
@@ -149,7 +145,6 @@ public record BeirDataset(
           "%s: has a text for none of the %d queries that %s judges"
               .formatted(queriesFile, qrels.queryIds().size(), qrelsFile));
     }
-    Path corpusFile = find(directory, CORPUS, () -> FORM);
     Corpus corpus = Corpus.of(corpusFile);
     Set<String> unknownDocuments = new LinkedHashSet<>(qrels.documentIds());
     Corpus.Summary summary =
@@ -159,62 +154,24 @@ public record BeirDataset(
     }
     Findings findings =
         new Findings(summary.blankIds(), blank, List.copyOf(unknownDocuments), unknown);
-    Path folder = directory.toAbsolutePath().normalize();
-    return new BeirDataset(
-        (folder.getFileName() == null ? folder : folder.getFileName()).toString(),
-        corpus,
-        summary,
-        qrels,
-        searched,
-        findings);
+    return new BeirDataset(name, corpus, summary, qrels, searched, findings);
   }
 
   /** Returns the texts of queries by their ids, in the order of the file; some may be blank. */
   private static Map<String, String> readQueries(Path file) {
     Map<String, String> texts = new LinkedHashMap<>();
     Map<String, Long> numbers = new HashMap<>();
-    try (LineReader lines = LineReader.open(file, "a file of one JSON object a line")) {
-      while (lines.advanceToText()) {
-        JsonSection json = lines.json();
-        String id = json.requiredText("_id");
-        texts.put(id, json.requiredOrNull("text"));
-        Long before = numbers.putIfAbsent(id, lines.number());
+    try (DocumentReader queries = DocumentReader.open(file)) {
+      for (Document query = queries.next(); query != null; query = queries.next()) {
+        texts.put(query.id(), query.text());
+        Long before = numbers.putIfAbsent(query.id(), queries.lines().number());
         if (before != null) {
-          throw lines.error("repeats the id '%s' of line %d".formatted(id, before));
+          throw queries
+              .lines()
+              .error("repeats the id '%s' of line %d".formatted(query.id(), before));
         }
       }
     }
     return texts;
-  }
-
-  private static String splits(Path folder) {
-    if (!Files.isDirectory(folder)) {
-      return "none (there is no such folder)";
-    }
-    try (Stream<Path> files = Files.list(folder)) {
-      String splits =
-          files
-              .map(file -> file.getFileName().toString())
-              .filter(name -> name.endsWith(".tsv") || name.endsWith(".tsv" + ZIPPED))
-              .map(name -> name.substring(0, name.indexOf(".tsv")))
-              .sorted()
-              .distinct()
-              .collect(Collectors.joining(", "));
-      return splits.isEmpty() ? "none" : splits;
-    } catch (IOException e) {
-      throw new LlaraException("%s: cannot be listed: %s".formatted(folder, Messages.reason(e)), e);
-    }
-  }
-
-  private static Path find(Path directory, String name, Supplier<String> hint) {
-    return Stream.of(name, name + ZIPPED)
-        .map(directory::resolve)
-        .filter(Files::isRegularFile)
-        .findFirst()
-        .orElseThrow(
-            () ->
-                new LlaraException(
-                    "%s: has neither %s nor %s%s; %s"
-                        .formatted(directory, name, name, ZIPPED, hint.get())));
   }
 }

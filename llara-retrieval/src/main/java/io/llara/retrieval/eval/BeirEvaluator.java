@@ -49,9 +49,10 @@ import java.util.Set;
  * @param skipOwnId whether the document with the query's own id is left out of what is found, as
  *     BEIR's own evaluation does. Right where the queries are documents (ArguAna, Quora), wrong
  *     where both happen to be numbered from 1
+ * @param relevanceLevel the least grade of a relevant document, for all measures but nDCG
  */
 public record BeirEvaluator(
-    BeirDataset dataset, List<Integer> cutoffs, int depth, boolean skipOwnId) {
+    BeirDataset dataset, List<Integer> cutoffs, int depth, boolean skipOwnId, int relevanceLevel) {
   /** The split whose judgements are usual. */
   public static final String DEFAULT_SPLIT = "test";
 
@@ -81,17 +82,22 @@ public record BeirEvaluator(
     if (depth < 1) {
       throw new IllegalArgumentException("the depth is " + depth + "; expected 1 or more");
     }
+    if (relevanceLevel < 1) {
+      throw new IllegalArgumentException(
+          "the relevance level is " + relevanceLevel + "; expected 1 or more");
+    }
     depth = Math.max(depth, Collections.max(cutoffs));
   }
 
   /** Returns an evaluator with the usual settings. */
   public static BeirEvaluator of(BeirDataset dataset) {
-    return new BeirEvaluator(dataset, DEFAULT_CUTOFFS, DEFAULT_DEPTH, false);
+    return new BeirEvaluator(
+        dataset, DEFAULT_CUTOFFS, DEFAULT_DEPTH, false, Metric.DEFAULT_RELEVANCE_LEVEL);
   }
 
   /** Returns what is measured. */
   public List<Metric> metrics() {
-    return Metric.all(cutoffs);
+    return Metric.all(cutoffs).stream().map(metric -> metric.atLevel(relevanceLevel)).toList();
   }
 
   /**
@@ -169,6 +175,9 @@ public record BeirEvaluator(
     }
     JsonObject report = new JsonObject();
     report.addProperty("dataset", dataset.name());
+    if (relevanceLevel != Metric.DEFAULT_RELEVANCE_LEVEL) {
+      report.addProperty("relevance_level", relevanceLevel);
+    }
     report.add("runs", runs);
     AtomicFiles.writeJson(file, report);
   }

@@ -11,11 +11,11 @@ import java.util.Map;
  * those of NIST's trec_eval 9 with its option {@code -c}:
  *
  * <ul>
- *   <li>A document with a grade of 1 or more is relevant; one without a grade is not, nor is one
- *       with a negative grade.
+ *   <li>A document with a grade of 1 or more, or of {@code relevanceLevel} or more (trec_eval's
+ *       {@code -l}), is relevant; one without a grade is not, nor is one with a negative grade.
  *   <li>nDCG ({@code ndcg_cut}): the gain of a document is its grade, divided by {@code log2(rank +
  *       1)}; negative grades gain nothing; the ideal ranking has all judged documents by falling
- *       grade.
+ *       grade. The relevance level does not matter here.
  *   <li>MAP ({@code map}) sums the precision at each relevant document that was found, however far
  *       down, and divides by the number of all relevant ones.
  *   <li>Recall ({@code recall}) and precision ({@code P}) at a cutoff; the latter divides by the
@@ -27,8 +27,12 @@ import java.util.Map;
  *
  * @param measure what is measured
  * @param cutoff how many documents are looked at; 0 for {@link Measure#MAP}, which looks at all
+ * @param relevanceLevel the least grade of a relevant document; 1 for {@link Measure#NDCG}
  */
-public record Metric(Measure measure, int cutoff) {
+public record Metric(Measure measure, int cutoff, int relevanceLevel) {
+  /** The relevance level that is usual. */
+  public static final int DEFAULT_RELEVANCE_LEVEL = 1;
+
   private static final double LOG_2 = Math.log(2);
 
   /** What is measured. */
@@ -51,13 +55,23 @@ public record Metric(Measure measure, int cutoff) {
     }
   }
 
-  /** Checks the cutoff. */
+  /** Checks cutoff and level. */
   public Metric {
+    if (relevanceLevel < 1 || measure == Measure.NDCG && relevanceLevel > 1) {
+      throw new IllegalArgumentException(
+          "the relevance level of %s is %d; expected %s"
+              .formatted(measure, relevanceLevel, measure == Measure.NDCG ? "1" : "1 or more"));
+    }
     if (measure == Measure.MAP ? cutoff != 0 : cutoff < 1) {
       throw new IllegalArgumentException(
           "the cutoff of %s is %d; expected %s"
               .formatted(measure, cutoff, measure == Measure.MAP ? "0" : "1 or more"));
     }
+  }
+
+  /** Describes a measure at the usual relevance level. */
+  public Metric(Measure measure, int cutoff) {
+    this(measure, cutoff, DEFAULT_RELEVANCE_LEVEL);
   }
 
   /** Returns nDCG at a cutoff. */
@@ -94,6 +108,15 @@ public record Metric(Measure measure, int cutoff) {
     cutoffs.forEach(k -> metrics.add(mrr(k)));
     cutoffs.forEach(k -> metrics.add(precision(k)));
     return List.copyOf(metrics);
+  }
+
+  /**
+   * Returns the same at another relevance level; nDCG is the same at each.
+   *
+   * @throws IllegalArgumentException if the level is below 1
+   */
+  public Metric atLevel(int level) {
+    return measure == Measure.NDCG ? this : new Metric(measure, cutoff, level);
   }
 
   /** Returns the name in tables and files: {@code ndcg@10}, {@code map}. */
@@ -141,7 +164,7 @@ public record Metric(Measure measure, int cutoff) {
     return sum;
   }
 
-  private static double averagePrecision(int[] found, int[] judged) {
+  private double averagePrecision(int[] found, int[] judged) {
     double sum = 0;
     int relevant = 0;
     for (int i = 0; i < found.length; i++) {
@@ -172,11 +195,11 @@ public record Metric(Measure measure, int cutoff) {
     return 0;
   }
 
-  private static int relevant(int[] grades, int cutoff) {
-    return (int) Arrays.stream(grades).limit(cutoff).filter(Metric::isRelevant).count();
+  private int relevant(int[] grades, int cutoff) {
+    return (int) Arrays.stream(grades).limit(cutoff).filter(this::isRelevant).count();
   }
 
-  private static boolean isRelevant(int grade) {
-    return grade > 0;
+  private boolean isRelevant(int grade) {
+    return grade >= relevanceLevel;
   }
 }

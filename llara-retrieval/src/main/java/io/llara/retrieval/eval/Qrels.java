@@ -4,18 +4,21 @@ import io.llara.LlaraException;
 import io.llara.io.LineReader;
 import java.nio.file.Path;
 import java.util.Collections;
-import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.Map;
 import java.util.Set;
+import java.util.function.BiConsumer;
 
 /**
  * Relevance judgements: the grade of a document for a query. A document with a grade of 1 or more
- * is relevant; one that was not judged has none and counts as 0. Immutable.
+ * is relevant, unless a measure is told to begin at a higher one; one that was not judged has none
+ * and counts as 0. Immutable.
  */
 public final class Qrels {
-  private static final String FORM = "query-id, corpus-id and score, separated by tabs";
+  private static final String BEIR = "query-id, corpus-id and score, separated by tabs";
+  private static final String TREC = "query-id, 0, document-id and grade";
+  private static final String FORMS = BEIR + " under a header of these names, or " + TREC;
 
   private final Map<String, Map<String, Integer>> grades;
 
@@ -35,55 +38,105 @@ public final class Qrels {
   }
 
   /**
-   * Reads judgements in BEIR's form: tab-separated values, plain or gzipped, with the header {@code
-   * query-id corpus-id score}. A judgement that is repeated says nothing new.
+   * Reads judgements, plain or gzipped, in one of two forms: BEIR's, tab-separated values with the
+   * header {@code query-id corpus-id score}, or that of TREC and MS MARCO, {@code query-id 0
+   * document-id grade} separated by white space, without a header. A judgement that is repeated
+   * says nothing new.
    *
    * @throws LlaraException naming file and line if a line is something else, or contradicts an
    *     earlier one
    */
   public static Qrels read(Path file) {
     Map<String, Map<String, Integer>> grades = new LinkedHashMap<>();
-    Map<String, Map<String, Long>> lineNumbers = new HashMap<>();
-    try (LineReader lines = LineReader.open(file, "judgements: " + FORM)) {
+    read(
+        file,
+        (lines, judgement) -> {
+          Integer other =
+              grades
+                  .computeIfAbsent(judgement.query(), query -> new LinkedHashMap<>(2))
+                  .putIfAbsent(judgement.document(), judgement.grade());
+          if (other != null && other != judgement.grade()) {
+            throw lines.error(
+                "judges document '%s' for query '%s' as %d; line %d judges it as %d"
+                    .formatted(
+                        judgement.document(),
+                        judgement.query(),
+                        judgement.grade(),
+                        line(file, judgement.query(), judgement.document()),
+                        other));
+          }
+        });
+    return new Qrels(grades);
+  }
+
+  /**
+   * Returns the number of the first line of a file that judges a document for a query, or 0.
+   *
+   * @throws LlaraException as {@link #read}
+   */
+  public static long line(Path file, String query, String document) {
+    long[] found = {0};
+    read(
+        file,
+        (lines, judgement) -> {
+          if (found[0] == 0
+              && judgement.query().equals(query)
+              && judgement.document().equals(document)) {
+            found[0] = lines.number();
+          }
+        });
+    return found[0];
+  }
+
+  /** A line. */
+  private record Judgement(String query, String document, int grade) {}
+
+  private static void read(Path file, BiConsumer<LineReader, Judgement> receiver) {
+    try (LineReader lines = LineReader.open(file, "judgements: " + BEIR)) {
       if (!lines.advanceToText()) {
-        throw new LlaraException(
-            "%s: is empty; expected the header query-id, corpus-id, score".formatted(file));
+        throw new LlaraException("%s: is empty; expected judgements: %s".formatted(file, FORMS));
       }
-      String[] header = fields(lines);
-      if (isWholeNumber(header[2])) {
+      if (isTrec(lines.line())) {
+        do {
+          String[] fields = fields(lines, "\\s+", 4, TREC);
+          receiver.accept(lines, judgement(lines, fields[0], fields[2], fields[3]));
+        } while (lines.advanceToText());
+        return;
+      }
+      if (isWholeNumber(fields(lines, "\t", 3, FORMS)[2])) {
         throw lines.error(
             "is a judgement; expected the header query-id, corpus-id, score before the first one");
       }
       while (lines.advanceToText()) {
-        String[] fields = fields(lines);
-        if (!isWholeNumber(fields[2])) {
-          throw lines.error("has the score '%s'; expected a whole number".formatted(fields[2]));
-        }
-        int grade = Integer.parseInt(fields[2]);
-        Map<String, Integer> judged =
-            grades.computeIfAbsent(fields[0], query -> new LinkedHashMap<>());
-        Map<String, Long> numbers = lineNumbers.computeIfAbsent(fields[0], q -> new HashMap<>());
-        Long before = numbers.putIfAbsent(fields[1], lines.number());
-        Integer other = judged.putIfAbsent(fields[1], grade);
-        if (other != null && other != grade) {
-          throw lines.error(
-              "judges document '%s' for query '%s' as %d; line %d judges it as %d"
-                  .formatted(fields[1], fields[0], grade, before, other));
-        }
+        String[] fields = fields(lines, "\t", 3, BEIR);
+        receiver.accept(lines, judgement(lines, fields[0], fields[1], fields[2]));
       }
     }
-    return new Qrels(grades);
   }
 
-  private static String[] fields(LineReader lines) {
-    String[] fields = lines.line().split("\t", -1);
-    if (fields.length != 3) {
-      throw lines.error("has %d fields; expected %s".formatted(fields.length, FORM));
+  private static boolean isTrec(String line) {
+    String[] fields = line.strip().split("\\s+");
+    return fields.length == 4 && isWholeNumber(fields[3]) && line.split("\t", -1).length != 3;
+  }
+
+  private static Judgement judgement(
+      LineReader lines, String query, String document, String grade) {
+    if (!isWholeNumber(grade)) {
+      throw lines.error("has the score '%s'; expected a whole number".formatted(grade));
+    }
+    return new Judgement(query, document, Integer.parseInt(grade));
+  }
+
+  private static String[] fields(LineReader lines, String separator, int count, String expected) {
+    String line = lines.line();
+    String[] fields = (separator.equals("\t") ? line : line.strip()).split(separator, -1);
+    if (fields.length != count) {
+      throw lines.error("has %d fields; expected %s".formatted(fields.length, expected));
     }
     for (int i = 0; i < fields.length; i++) {
       fields[i] = fields[i].strip();
       if (fields[i].isEmpty()) {
-        throw lines.error("has an empty field; expected " + FORM);
+        throw lines.error("has an empty field; expected " + expected);
       }
     }
     return fields;

@@ -86,30 +86,106 @@ public record Run(String name, Map<String, Ranking> rankings) {
     Map<String, List<ScoredDocument>> found = new LinkedHashMap<>();
     Map<String, Map<String, Long>> numbers = new HashMap<>();
     String name = "";
-    try (LineReader lines = LineReader.open(file, "a run: " + FORM)) {
+    try (LineReader lines = open(file)) {
       while (lines.advanceToText()) {
-        String[] fields = lines.line().strip().split("\\s+");
-        if (fields.length != 6) {
-          throw lines.error("has %d fields; expected %s".formatted(fields.length, FORM));
-        }
-        Long before =
-            numbers
-                .computeIfAbsent(fields[0], query -> new HashMap<>())
-                .putIfAbsent(fields[2], lines.number());
-        if (before != null) {
-          throw lines.error(
-              "lists document '%s' for query '%s' again; it is already on line %d"
-                  .formatted(fields[2], fields[0], before));
-        }
-        found
-            .computeIfAbsent(fields[0], query -> new ArrayList<>())
-            .add(new ScoredDocument(fields[2], score(lines, fields[4])));
+        String[] fields = fields(lines);
+        add(
+            found.computeIfAbsent(fields[0], query -> new ArrayList<>()),
+            numbers.computeIfAbsent(fields[0], query -> new HashMap<>()),
+            lines,
+            fields);
         name = fields[5];
       }
     }
     Map<String, Ranking> rankings = new LinkedHashMap<>();
     found.forEach((query, documents) -> rankings.put(query, new Ranking(documents)));
     return new Run(name, rankings);
+  }
+
+  /** What was found for one query of a run file. */
+  @FunctionalInterface
+  public interface Receiver {
+    /**
+     * Takes what was found for a query.
+     *
+     * @param line the number of its first line
+     */
+    void accept(String query, Ranking ranking, long line);
+  }
+
+  /**
+   * Reads a run file one query at a time, as {@link #read}: it may be larger than memory. The lines
+   * of a query are expected to follow one another; where they do not, the query comes more than
+   * once.
+   *
+   * @throws LlaraException as {@link #read}
+   */
+  public static void stream(Path file, Receiver receiver) {
+    List<ScoredDocument> documents = new ArrayList<>();
+    Map<String, Long> numbers = new HashMap<>();
+    String query = "";
+    long first = 0;
+    try (LineReader lines = open(file)) {
+      while (lines.advanceToText()) {
+        String[] fields = fields(lines);
+        if (!fields[0].equals(query)) {
+          if (first > 0) {
+            receiver.accept(query, new Ranking(documents), first);
+          }
+          query = fields[0];
+          first = lines.number();
+          documents.clear();
+          numbers.clear();
+        }
+        add(documents, numbers, lines, fields);
+      }
+    }
+    if (first > 0) {
+      receiver.accept(query, new Ranking(documents), first);
+    }
+  }
+
+  /**
+   * Returns the number of the first line of a run file that lists a document for a query, or 0.
+   *
+   * @throws LlaraException as {@link #read}
+   */
+  public static long line(Path file, String query, String document) {
+    try (LineReader lines = open(file)) {
+      while (lines.advanceToText()) {
+        String[] fields = fields(lines);
+        if (fields[0].equals(query) && fields[2].equals(document)) {
+          return lines.number();
+        }
+      }
+    }
+    return 0;
+  }
+
+  private static LineReader open(Path file) {
+    return LineReader.open(file, "a run: " + FORM);
+  }
+
+  private static String[] fields(LineReader lines) {
+    String[] fields = lines.line().strip().split("\\s+");
+    if (fields.length != 6) {
+      throw lines.error("has %d fields; expected %s".formatted(fields.length, FORM));
+    }
+    return fields;
+  }
+
+  private static void add(
+      List<ScoredDocument> documents,
+      Map<String, Long> numbers,
+      LineReader lines,
+      String[] fields) {
+    Long before = numbers.putIfAbsent(fields[2], lines.number());
+    if (before != null) {
+      throw lines.error(
+          "lists document '%s' for query '%s' again; it is already on line %d"
+              .formatted(fields[2], fields[0], before));
+    }
+    documents.add(new ScoredDocument(fields[2], score(lines, fields[4])));
   }
 
   private static float score(LineReader lines, String field) {

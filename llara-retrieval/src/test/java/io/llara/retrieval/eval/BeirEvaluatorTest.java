@@ -171,11 +171,11 @@ class BeirEvaluatorTest {
 
   @Test
   void retrievesAsManyAsAskedAndMayLeaveTheQueryOut() {
-    BeirEvaluator one = new BeirEvaluator(dataset(), List.of(1), 1, false);
+    BeirEvaluator one = new BeirEvaluator(dataset(), List.of(1), 1, false, 1);
     assertThat(ids(one.evaluate("bm25", BM25), "q1")).containsExactly("d1");
-    BeirEvaluator three = new BeirEvaluator(dataset(), List.of(1, 3), 1, false);
+    BeirEvaluator three = new BeirEvaluator(dataset(), List.of(1, 3), 1, false, 1);
     assertThat(ids(three.evaluate("bm25", BM25), "q1")).containsExactly("d1", "d4", "q1");
-    BeirEvaluator without = new BeirEvaluator(dataset(), List.of(3), 1, true);
+    BeirEvaluator without = new BeirEvaluator(dataset(), List.of(3), 1, true, 1);
     assertThat(ids(without.evaluate("bm25", BM25), "q1")).containsExactly("d1", "d4");
     assertThat(ids(without.evaluate("model", EmbeddingSearch.of(encoder)), "q1"))
         .hasSize(3)
@@ -231,7 +231,7 @@ class BeirEvaluatorTest {
     for (List<Integer> cutoffs : List.of(List.<Integer>of(), List.of(3, 0), List.of(3, 3))) {
       assertThatThrownBy(() -> evaluator(cutoffs)).isInstanceOf(IllegalArgumentException.class);
     }
-    assertThatThrownBy(() -> new BeirEvaluator(dataset(), List.of(1), 0, false))
+    assertThatThrownBy(() -> new BeirEvaluator(dataset(), List.of(1), 0, false, 1))
         .isInstanceOf(IllegalArgumentException.class);
   }
 
@@ -240,7 +240,7 @@ class BeirEvaluatorTest {
   }
 
   private BeirEvaluator evaluator(List<Integer> cutoffs) {
-    return new BeirEvaluator(dataset(), cutoffs, BeirEvaluator.DEFAULT_DEPTH, false);
+    return new BeirEvaluator(dataset(), cutoffs, BeirEvaluator.DEFAULT_DEPTH, false, 1);
   }
 
   @Test

@@ -31,6 +31,22 @@ class MetricTest {
     assertThat(of(Metric.precision(10), ranking)).isEqualTo(0.2);
   }
 
+  /** As trec_eval's -l: grades below the level count as 0 for all measures but nDCG. */
+  @Test
+  void theRelevanceLevelMovesAllButNdcg() {
+    Ranking ranking = ranking("b", "c", "x", "e", "a");
+    assertThat(of(Metric.mrr(10), ranking)).isEqualTo(0.5);
+    assertThat(of(Metric.mrr(10).atLevel(2), ranking)).isEqualTo(0.25);
+    assertThat(of(Metric.mrr(10).atLevel(3), ranking)).isEqualTo(0.2);
+    assertThat(of(Metric.mrr(10).atLevel(4), ranking)).isZero();
+    assertThat(of(Metric.recall(4).atLevel(2), ranking)).isEqualTo(0.5);
+    assertThat(of(Metric.precision(5).atLevel(2), ranking)).isEqualTo(0.4);
+    assertThat(of(Metric.map().atLevel(2), ranking))
+        .isCloseTo((1 / 4.0 + 2 / 5.0) / 2, within(1e-12));
+    assertThat(Metric.ndcg(10).atLevel(2)).isEqualTo(Metric.ndcg(10));
+    assertThatThrownBy(() -> Metric.mrr(10).atLevel(0)).hasMessageContaining("1 or more");
+  }
+
   @Test
   void thePerfectRankingHasOne() {
     Ranking ranking = ranking("a", "e", "c");

@@ -37,6 +37,23 @@ class QrelsTest {
     assertThat(Qrels.read(zipped).grades("q2")).isEqualTo(qrels.grades("q2"));
   }
 
+  @Test
+  void readsTheFourColumnsOfTrec() throws IOException {
+    Path file = write("q2\t0\td1\t2\nq1 Q0  d9 0\n\n q2 0 d0 -1\r\nq2 0 d1 2\n");
+    Qrels qrels = Qrels.read(file);
+    assertThat(qrels.queryIds()).containsExactly("q2", "q1");
+    assertThat(qrels.grades("q2")).containsEntry("d1", 2).containsEntry("d0", -1).hasSize(2);
+    assertThat(qrels.grades("q1")).containsEntry("d9", 0);
+    assertThat(Qrels.line(file, "q2", "d0")).isEqualTo(4);
+    assertThat(Qrels.line(file, "q1", "d0")).isZero();
+    assertThatThrownBy(() -> Qrels.read(write("q1 0 d1 1\nq1 0 d2\n")))
+        .isInstanceOf(LlaraException.class)
+        .hasMessageContaining(":2: has 3 fields; expected query-id, 0, document-id and grade");
+    assertThatThrownBy(() -> Qrels.read(write("q1 0 d1 1\nq1 0 d1 2\n")))
+        .hasMessageContaining(
+            ":2: judges document 'd1' for query 'q1' as 2; line 1 judges it as 1");
+  }
+
   @ParameterizedTest
   @CsvSource(
       delimiter = '|',

@@ -7,6 +7,7 @@ import io.llara.LlaraException;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -55,6 +56,25 @@ class RunTest {
     assertThat(run.ranking("q1").documents())
         .containsExactly(new ScoredDocument("d2", 1), new ScoredDocument("d1", 0.5f));
     assertThat(run.ranking("q2")).isEqualTo(Ranking.EMPTY);
+  }
+
+  @Test
+  void streamsAQueryAtATime() throws IOException {
+    Path file =
+        Files.writeString(
+            folder.resolve("run"),
+            "q1 Q0 d1 1 1 r\nq1 Q0 d2 2 3 r\n\nq2 Q0 d1 1 1 r\nq1 Q0 d3 1 1 r\n");
+    List<String> found = new ArrayList<>();
+    Run.stream(
+        file,
+        (query, ranking, line) ->
+            found.add(
+                query + ranking.documents().stream().map(ScoredDocument::id).toList() + line));
+    assertThat(found).containsExactly("q1[d2, d1]1", "q2[d1]4", "q1[d3]5");
+    assertThat(Run.line(file, "q1", "d3")).isEqualTo(5);
+    Path repeated = Files.writeString(folder.resolve("run"), "q Q0 d 1 1 r\nq Q0 d 2 1 r\n");
+    assertThatThrownBy(() -> Run.stream(repeated, (query, ranking, line) -> {}))
+        .hasMessageContaining(":2: lists document 'd' for query 'q' again");
   }
 
   @ParameterizedTest

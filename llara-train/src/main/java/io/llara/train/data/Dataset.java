@@ -3,6 +3,9 @@ package io.llara.train.data;
 import com.google.common.collect.ImmutableList;
 import com.google.common.hash.Hashing;
 import io.llara.LlaraException;
+import io.llara.io.Messages;
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -11,6 +14,7 @@ import java.util.List;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Consumer;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -100,6 +104,39 @@ public final class Dataset<T> {
    */
   public static Dataset<TrainingPair> ofScoredPairs(List<Path> files, int minNegatives) {
     return of(files, new PairFormat(minNegatives, true));
+  }
+
+  /**
+   * Returns files, with each folder among them replaced by the files in it, at any depth and in the
+   * order of their paths, whose names end in {@code .jsonl} or {@code .tsv}, and perhaps {@code
+   * .gz}. Hidden ones are left out.
+   *
+   * @throws LlaraException if a folder has none, or cannot be listed
+   */
+  public static List<Path> filesIn(List<Path> paths) {
+    return paths.stream()
+        .flatMap(path -> Files.isDirectory(path) ? inFolder(path).stream() : Stream.of(path))
+        .toList();
+  }
+
+  private static List<Path> inFolder(Path folder) {
+    try (Stream<Path> all = Files.walk(folder)) {
+      List<Path> files =
+          all.filter(Files::isRegularFile)
+              .filter(file -> file.getFileName().toString().matches("[^.].*\\.(jsonl|tsv)(\\.gz)?"))
+              .sorted()
+              .toList();
+      if (files.isEmpty()) {
+        throw new LlaraException(
+            folder + ": contains no file whose name ends in .jsonl, .jsonl.gz, .tsv or .tsv.gz");
+      }
+      return files;
+    } catch (IOException e) {
+      throw new LlaraException("%s: cannot be listed: %s".formatted(folder, Messages.reason(e)), e);
+    } catch (UncheckedIOException e) {
+      throw new LlaraException(
+          "%s: cannot be listed: %s".formatted(folder, Messages.reason(e.getCause())), e);
+    }
   }
 
   private static <T> Dataset<T> of(List<Path> files, LineFormat<T> format) {

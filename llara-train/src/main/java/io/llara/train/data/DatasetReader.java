@@ -1,8 +1,8 @@
 package io.llara.train.data;
 
 import io.llara.LlaraException;
-import io.llara.io.JsonSection;
 import io.llara.io.LineReader;
+import io.llara.retrieval.DocumentReader;
 import java.util.Iterator;
 import java.util.List;
 import java.util.NoSuchElementException;
@@ -50,7 +50,9 @@ public final class DatasetReader<T> implements Iterator<T>, AutoCloseable {
       }
       lines++;
       try {
-        read(line.json());
+        if (line.number() > 1 || !DocumentReader.isDprHeader(line.line())) {
+          read(line);
+        }
       } catch (LlaraException e) {
         badLines++;
         dataset.bad(e);
@@ -59,8 +61,8 @@ public final class DatasetReader<T> implements Iterator<T>, AutoCloseable {
     return true;
   }
 
-  private void read(JsonSection json) {
-    LineFormat.Line<T> line = dataset.format().read(json);
+  private void read(LineReader from) {
+    LineFormat.Line<T> line = dataset.format().read(from);
     if (!dataset.holds(line.splitKey())) {
       otherPart++;
       return;

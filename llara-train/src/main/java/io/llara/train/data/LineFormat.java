@@ -1,6 +1,6 @@
 package io.llara.train.data;
 
-import io.llara.io.JsonSection;
+import io.llara.io.LineReader;
 import java.util.List;
 import java.util.function.Consumer;
 import java.util.function.Supplier;
@@ -25,7 +25,7 @@ interface LineFormat<T> {
    *
    * @throws io.llara.LlaraException if it cannot be used; names it
    */
-  Line<T> read(JsonSection json);
+  Line<T> read(LineReader line);
 
   /** Returns what messages call an example. */
   String noun();
@@ -40,12 +40,12 @@ interface LineFormat<T> {
     LineFormat<T> unchecked = this;
     return new LineFormat<>() {
       @Override
-      public Line<T> read(JsonSection json) {
-        Line<T> line = unchecked.read(json);
+      public Line<T> read(LineReader line) {
+        Line<T> read = unchecked.read(line);
         return new Line<>(
-            line.splitKey(),
+            read.splitKey(),
             () -> {
-              List<T> examples = line.examples().get();
+              List<T> examples = read.examples().get();
               examples.forEach(check);
               return examples;
             });

@@ -1,6 +1,7 @@
 package io.llara.train.data;
 
 import io.llara.io.JsonSection;
+import io.llara.io.LineReader;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -21,7 +22,8 @@ record PairFormat(int minNegatives, boolean scored) implements LineFormat<Traini
   }
 
   @Override
-  public Line<TrainingPair> read(JsonSection json) {
+  public Line<TrainingPair> read(LineReader line) {
+    JsonSection json = line.json();
     String query = json.requiredText("query");
     List<String> positives =
         json.texts(POSITIVES).orElseThrow(() -> json.missing(POSITIVES, "a list of passages"));

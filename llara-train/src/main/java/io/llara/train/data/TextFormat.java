@@ -3,13 +3,16 @@ package io.llara.train.data;
 import io.llara.LlaraException;
 import io.llara.TokenizationException;
 import io.llara.io.JsonSection;
+import io.llara.io.LineReader;
+import io.llara.retrieval.Document;
+import io.llara.retrieval.DocumentReader;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 
 /**
- * How lines of text become examples for adaptation. A line is a JSON object of one of two forms;
- * files may mix them, other keys are passed over:
+ * How lines of text become examples for adaptation. A line is a JSON object of one of two forms, or
+ * a row of a table; files may mix them, other keys are passed over:
  *
  * <ul>
  *   <li>{@code {"input": …, "output_summarize": …, "output_predict": …}}, as the released code has
@@ -19,6 +22,8 @@ import java.util.Optional;
  *       passages of whole sentences up to a budget of tokens. Passage k with passage k + 1 makes
  *       one example: SELF must predict the words of the one, NEXT those of the other. The last
  *       passage has no next and only serves as one.
+ *   <li>Id, text and title, separated by tabs and quoted as CSV is, under the header {@code id text
+ *       title}, as DPR has Wikipedia ({@code psgs_w100.tsv}): a document.
  * </ul>
  *
  * <p>A document is held out by a hash of its id, or of its text if it has none. A pair counts as a
@@ -40,7 +45,24 @@ public record TextFormat(
   private static final String TEXT = "text";
 
   @Override
-  public Line<TrainingText> read(JsonSection json) {
+  public Line<TrainingText> read(LineReader line) {
+    String whole = line.line();
+    // In JSON a tab may stand between tokens.
+    return whole.indexOf('\t') >= 0 && !whole.stripLeading().startsWith("{")
+        ? ofTable(line)
+        : ofJson(line.json());
+  }
+
+  private Line<TrainingText> ofTable(LineReader line) {
+    Document document = DocumentReader.ofDpr(line);
+    if (document.text().isBlank()) {
+      throw line.error("has no text");
+    }
+    String place = line.place();
+    return new Line<>(document.id(), () -> ofDocument(document.text(), place));
+  }
+
+  private Line<TrainingText> ofJson(JsonSection json) {
     boolean pair = json.mentions(INPUT);
     if (pair && json.mentions(TEXT)) {
       throw json.invalid(TEXT, "there beside 'input'", "one of them: they are two forms");

@@ -19,7 +19,7 @@ public enum Sampling {
   RANDOM;
 
   /** Returns {@code count} elements of a list in its order, or all if there are no more. */
-  <T> List<T> choose(List<T> ranked, int count, long seed) {
+  public <T> List<T> choose(List<T> ranked, int count, long seed) {
     if (ranked.size() <= count) {
       return ranked;
     }
@@ -37,8 +37,8 @@ public enum Sampling {
     return chosen;
   }
 
-  /** Returns the seed of one pair's draw. */
-  static long seed(long seed, List<HashCode> texts) {
+  /** Returns the seed of one pair's draw: it depends on a seed and on digests of some texts. */
+  public static long seed(long seed, List<HashCode> texts) {
     Hasher hasher = Hashing.murmur3_128().newHasher().putLong(seed);
     for (HashCode text : texts) {
       ByteBuffer bytes = ByteBuffer.wrap(text.asBytes());

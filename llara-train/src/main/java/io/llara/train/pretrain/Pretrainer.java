@@ -107,7 +107,8 @@ public final class Pretrainer implements Trainer {
    * Begins to describe a run.
    *
    * @param model the checkpoint to begin with
-   * @param data JSONL files, see {@link io.llara.train.data.TextFormat}
+   * @param data files, see {@link io.llara.train.data.TextFormat}, and folders of such, see {@link
+   *     io.llara.train.data.Dataset#filesIn}
    * @param out the directory of the run; made if it does not exist
    */
   public static Builder builder(Path model, List<Path> data, Path out) {

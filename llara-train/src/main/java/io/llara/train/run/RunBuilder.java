@@ -6,6 +6,7 @@ import io.llara.prompt.PromptTemplate;
 import io.llara.train.Trainer;
 import io.llara.train.TrainingListener;
 import io.llara.train.data.BadLines;
+import io.llara.train.data.Dataset;
 import io.llara.train.distributed.WorldSettings;
 import io.llara.train.lora.LoraOptions;
 import io.llara.train.optim.LearningRateSchedule;
@@ -363,7 +364,8 @@ public abstract class RunBuilder<B extends RunBuilder<B>> {
     }
     return new RunOptions(
         new RunOptions.Model(model, lora, trainMarkers, adapter, template),
-        new RunOptions.Data(data, badLines, batch, shuffleBuffer, heldOut, evaluationTexts),
+        new RunOptions.Data(
+            Dataset.filesIn(data), badLines, batch, shuffleBuffer, heldOut, evaluationTexts),
         new RunOptions.Optimization(
             steps,
             epochs,

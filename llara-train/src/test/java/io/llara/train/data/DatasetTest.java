@@ -277,6 +277,52 @@ class DatasetTest {
   }
 
   @Test
+  void foldersStandForTheFilesInThem() throws IOException {
+    Files.createDirectories(dir.resolve("wiki/b"));
+    Path first = DataFiles.write(dir.resolve("wiki/a.jsonl.gz"), DataFiles.pair("1", "", ""));
+    Path second = DataFiles.write(dir.resolve("wiki/b/c.jsonl"), DataFiles.pair("2", "", ""));
+    Path other = DataFiles.write(dir.resolve("other.txt"), DataFiles.pair("3", "", ""));
+    DataFiles.write(dir.resolve("wiki/.hidden.jsonl"), "x");
+    DataFiles.write(dir.resolve("wiki/readme.txt"), "x");
+
+    List<Path> files = Dataset.filesIn(List.of(dir.resolve("wiki"), other));
+
+    assertThat(files).containsExactly(first, second, other);
+    assertThat(DataFiles.texts(DataFiles.readAll(DataFiles.texts(files.toArray(Path[]::new)))))
+        .containsExactly("1", "2", "3");
+    Path empty = Files.createDirectory(dir.resolve("empty"));
+    assertThatThrownBy(() -> Dataset.filesIn(List.of(empty)))
+        .isInstanceOf(LlaraException.class)
+        .hasMessageStartingWith(empty + ": contains no file whose name ends in .jsonl");
+  }
+
+  @Test
+  void readsTheTableOfDpr() throws IOException {
+    Path file =
+        DataFiles.write(
+            dir.resolve("psgs_w100.tsv"),
+            "id\ttext\ttitle",
+            "1\t\"Aaron \"\"the\"\" prophet.\"\tAaron",
+            "2\tIn order.\t\"A title\"",
+            "3\ttorn");
+    Dataset<TrainingText> texts =
+        Dataset.ofTexts(
+            List.of(file),
+            new TextFormat(
+                Optional.of(new PassageSplitter(String::length, 1000)), Optional.empty(), true));
+    assertThatThrownBy(() -> DataFiles.readAll(texts))
+        .isInstanceOf(LlaraException.class)
+        .hasMessage(file + ":4: has 2 fields; expected id, text and title, separated by tabs");
+    try (DatasetReader<TrainingText> reader = texts.badLines(BadLines.SKIP).open()) {
+      assertThat(reader.next())
+          .isEqualTo(new TrainingText("Aaron \"the\" prophet.", "", "", file + ":2 passage 1"));
+      assertThat(reader.next().text()).isEqualTo("In order.");
+      assertThat(reader.hasNext()).isFalse();
+      assertThat(reader.statistics()).isEqualTo(new DataStatistics(4, 2, 1, 0, 0));
+    }
+  }
+
+  @Test
   void aFileThatIsGoneLaterIsNamed() throws IOException {
     Path file = DataFiles.write(dir.resolve("a.jsonl"), PAIR);
     Dataset<TrainingText> source = source(file);

@@ -30,7 +30,7 @@ class TextFormatTest {
   private static Line<TrainingText> parse(byte[] bytes) {
     try (LineReader lines = new LineReader("here", () -> new ByteArrayInputStream(bytes))) {
       lines.advance();
-      return FORMAT.read(lines.json());
+      return FORMAT.read(lines);
     }
   }
 
