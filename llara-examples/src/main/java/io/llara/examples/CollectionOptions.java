@@ -5,6 +5,7 @@ import static java.util.Objects.requireNonNull;
 import io.llara.retrieval.eval.BeirDataset;
 import io.llara.retrieval.eval.CollectionFiles;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.Stream;
@@ -22,11 +23,14 @@ final class CollectionOptions {
 
   @Option(
       names = "--beir",
+      arity = "1..*",
       paramLabel = "DIR",
       description =
-          "The collection: a folder with corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv; plain or"
-              + " gzipped (.gz).")
-  private @Nullable Path beir;
+          "The collection: a folder with corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv, plain or"
+              + " gzipped (.gz), or with folders corpus, queries and qrels of one such file each"
+              + " (NanoBEIR; no Parquet). evaluate takes several, and folders of collections, which"
+              + " count as one in the mean.")
+  private List<Path> beir = new ArrayList<>();
 
   @Option(
       names = "--split",
@@ -69,13 +73,16 @@ final class CollectionOptions {
 
   /** Returns the files of a collection, once the options fit together. */
   CollectionFiles files(String usualSplit) {
+    if (beir.size() > 1) {
+      throw Subcommand.usageError(command, "--beir takes one folder here");
+    }
     List<String> three = Subcommand.given(command, CORPUS, QUERIES, QRELS);
-    if (beir != null) {
+    if (!beir.isEmpty()) {
       if (!three.isEmpty()) {
         throw Subcommand.usageError(
             command, "--beir and %s exclude each other".formatted(String.join(", ", three)));
       }
-      return CollectionFiles.ofBeir(beir, split.orElse(usualSplit));
+      return CollectionFiles.ofBeir(beir.get(0), split(usualSplit));
     }
     if (three.size() < 3) {
       throw Subcommand.usageError(
@@ -86,6 +93,16 @@ final class CollectionOptions {
     }
     return new CollectionFiles(
         requireNonNull(corpus), requireNonNull(queries), requireNonNull(qrels));
+  }
+
+  /** Returns the folders that are named. */
+  List<Path> folders() {
+    return beir;
+  }
+
+  /** Returns the split that is asked for, or else the usual one. */
+  String split(String usual) {
+    return split.orElse(usual);
   }
 
   /** Returns the file of passages, if it is named. */
@@ -101,24 +118,36 @@ final class CollectionOptions {
   /** Opens the collection. */
   BeirDataset open(String usualSplit) {
     CollectionFiles files = files(usualSplit);
-    return beir != null
-        ? BeirDataset.open(beir, split.orElse(usualSplit))
+    return !beir.isEmpty()
+        ? BeirDataset.open(beir.get(0), split(usualSplit))
         : BeirDataset.open(files.qrels().getFileName().toString(), files);
   }
 
   /** Returns what the results are headed with. */
   String title(BeirDataset dataset, String usualSplit) {
-    return beir == null ? dataset.name() : dataset.name() + ", " + split.orElse(usualSplit);
+    return beir.isEmpty() ? dataset.name() : dataset.name() + ", " + split(usualSplit);
   }
 
   /** Adds the files that are read. */
   Outputs addTo(Outputs outputs) {
-    Stream.of("corpus.jsonl", "queries.jsonl", "corpus.jsonl.gz", "queries.jsonl.gz", "qrels")
-        .forEach(name -> add(outputs, "--beir", beir == null ? null : beir.resolve(name)));
+    beir.forEach(folder -> addTo(outputs, folder));
     add(outputs, CORPUS, corpus);
     add(outputs, QUERIES, queries);
     add(outputs, QRELS, qrels);
     return outputs;
+  }
+
+  /** Adds the files of a folder in BEIR format. */
+  static void addTo(Outputs outputs, Path folder) {
+    Stream.of(
+            "corpus.jsonl",
+            "queries.jsonl",
+            "corpus.jsonl.gz",
+            "queries.jsonl.gz",
+            "corpus",
+            "queries",
+            "qrels")
+        .forEach(name -> add(outputs, "--beir", folder.resolve(name)));
   }
 
   private static void add(Outputs outputs, String option, @Nullable Path path) {

@@ -10,6 +10,7 @@ import io.llara.train.run.RunBuilder;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.Locale;
 import java.util.Optional;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -102,7 +103,8 @@ final class TrainingLaunch {
     switch (result.outcome()) {
       case COMPLETED -> {
         drawLosses(streams, out);
-        streams.result("%s: %d steps%s".formatted(out, result.step(), shown.reached()));
+        streams.result(
+            "%s: %d steps%s%s".formatted(out, result.step(), shown.reached(), best(result)));
       }
       case STOPPED ->
           streams.note(
@@ -114,10 +116,26 @@ final class TrainingLaunch {
           drawLosses(streams, out);
         }
         streams.result(
-            "%s: was already complete after %d steps; nothing was done"
-                .formatted(out, result.step()));
+            "%s: was already complete after %d steps; nothing was done%s"
+                .formatted(out, result.step(), best(result)));
       }
     }
+  }
+
+  /** Says which model is the best, and which one lies where. */
+  private static String best(TrainingResult result) {
+    return result
+        .best()
+        .map(
+            best ->
+                String.format(
+                    Locale.ROOT,
+                    "; best nDCG@10 %.4f after step %d: %s (%s has the model of the last step)",
+                    best.ndcg(),
+                    best.step(),
+                    best.model(),
+                    result.model()))
+        .orElse("");
   }
 
   private static void drawLosses(Streams streams, Path out) {

@@ -3,6 +3,7 @@ package io.llara.examples;
 import io.llara.ComputeType;
 import io.llara.checkpoint.LlaraJson;
 import io.llara.prompt.PromptTemplate;
+import io.llara.retrieval.eval.BeirEvaluator;
 import io.llara.train.data.BadLines;
 import io.llara.train.lora.LoraOptions;
 import io.llara.train.optim.LearningRateSchedule;
@@ -10,6 +11,7 @@ import io.llara.train.preset.Preset;
 import io.llara.train.run.RunBuilder;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import picocli.CommandLine.Mixin;
@@ -36,8 +38,8 @@ final class TrainingOptions {
       paramLabel = "NAME|FILE",
       description =
           "The prompt template: llama2vec, llara-paper, or a llara.json with one of your own"
-              + " (default: the model's; in pretrain the recipe's, unless the model's is one of your"
-              + " own).")
+              + " (default: the model's; in pretrain the recipe's, unless the model's is one of"
+              + " your own).")
   private Optional<String> template = Optional.empty();
 
   @Option(
@@ -134,6 +136,22 @@ final class TrainingOptions {
   private int shuffleBuffer = RunBuilder.DEFAULT_SHUFFLE_BUFFER;
 
   @Option(
+      names = "--weights",
+      paramLabel = "W",
+      split = ",",
+      description =
+          "How often each line of a file is drawn in an epoch, one number for each file: 2 is"
+              + " twice, 0.5 every other line (default: 1 each).")
+  private List<Double> weights = new ArrayList<>();
+
+  @Option(
+      names = "--one-source-batches",
+      description =
+          "Draw each batch from one of the files; each file gets its share of them. Files are read"
+              + " once in advance.")
+  private boolean oneSourceBatches;
+
+  @Option(
       names = "--hold-out",
       paramLabel = "F",
       description =
@@ -146,6 +164,22 @@ final class TrainingOptions {
       paramLabel = "N",
       description = "Steps from one evaluation to the next (default: ${DEFAULT-VALUE}).")
   private long evaluateEvery = RunBuilder.DEFAULT_EVALUATE_EVERY;
+
+  @Option(
+      names = "--evaluate-beir",
+      arity = "1..*",
+      paramLabel = "DIR",
+      description =
+          "Test collections in BEIR format that the model is evaluated on as often, by exact"
+              + " search; the one with the best mean nDCG@10 is kept in OUT/best.")
+  private List<Path> beir = new ArrayList<>();
+
+  @Option(
+      names = "--evaluate-split",
+      paramLabel = "NAME",
+      defaultValue = BeirEvaluator.DEFAULT_SPLIT,
+      description = "The split of these whose judgements are used (default: ${DEFAULT-VALUE}).")
+  private String beirSplit = BeirEvaluator.DEFAULT_SPLIT;
 
   @Option(
       names = "--save-every",
@@ -209,8 +243,11 @@ final class TrainingOptions {
         .clip(clip)
         .badLines(skipBadLines ? BadLines.SKIP : BadLines.REFUSE)
         .shuffleBuffer(shuffleBuffer)
+        .fileWeights(weights)
+        .oneSourceBatches(oneSourceBatches)
         .heldOut(holdOut)
         .evaluateEvery(evaluateEvery)
+        .evaluateRetrieval(beir, beirSplit)
         .saveEvery(saveEvery)
         .seed(seed.value())
         .computeType(computeType)

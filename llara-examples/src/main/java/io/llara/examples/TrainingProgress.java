@@ -1,5 +1,6 @@
 package io.llara.examples;
 
+import io.llara.train.RetrievalReport;
 import io.llara.train.RunInfo;
 import io.llara.train.StepReport;
 import io.llara.train.TrainingListener;
@@ -111,6 +112,24 @@ final class TrainingProgress implements TrainingListener, AutoCloseable {
   @Override
   public void refreshed(long step, Path pairs) {
     say("continuing with " + pairs);
+  }
+
+  @Override
+  public void evaluatingRetrieval(long step) {
+    say("after step %d: searching test collections".formatted(step));
+  }
+
+  @Override
+  public void evaluatedRetrieval(RetrievalReport report) {
+    String each = report.collections().size() == 1 ? "" : " (" + terms(report.collections()) + ")";
+    say(
+        String.format(
+            Locale.ROOT,
+            "after step %d: nDCG@10 %.4f%s%s",
+            report.step(),
+            report.ndcg(),
+            each,
+            report.best() ? ", the best so far: kept" : ""));
   }
 
   @Override

@@ -118,6 +118,69 @@ class EvaluateCommandTest {
   }
 
   @Test
+  void severalCollectionsHaveARowEachAndAMean() throws IOException {
+    Path suite = parent.resolve("suite");
+    for (String name : List.of("cqadupstack/android", "cqadupstack/english", "small")) {
+      Path folder = suite.resolve(name);
+      Files.createDirectories(folder.resolve("qrels"));
+      for (String file : List.of("corpus.jsonl", "queries.jsonl")) {
+        Files.copy(beir.resolve(file), folder.resolve(file));
+      }
+      // Of the second query only, in one of them, the wrong document.
+      Files.writeString(
+          folder.resolve("qrels/test.tsv"),
+          name.endsWith("english") ? QRELS.replace("q2\td\t1", "q2\ta\t1") : QRELS);
+    }
+    Path json = parent.resolve("report.json");
+    Path runFile = parent.resolve("found.txt");
+    CommandRun run =
+        CommandRun.of(
+            "evaluate",
+            "--suite=" + suite,
+            "--bm25-only",
+            "--cutoffs=1,10",
+            "--json=" + json,
+            "--run=" + runFile);
+    assertThat(run.code()).as(run.err()).isZero();
+    assertThat(run.out())
+        .isEqualTo(
+            """
+            bm25                  ndcg@10     map recall@10  mrr@10
+            cqadupstack/android    1.0000  1.0000    1.0000  1.0000
+            cqadupstack/english    0.5000  0.5000    0.5000  0.5000
+            cqadupstack, mean      0.7500  0.7500    0.7500  0.7500
+            small                  1.0000  1.0000    1.0000  1.0000
+            mean of 2              0.8750  0.8750    0.8750  0.8750
+
+            split test; the mean counts each collection once
+            """);
+    JsonObject report = JsonParser.parseString(Files.readString(json)).getAsJsonObject();
+    assertThat(report.keySet()).containsExactly("collections", "means");
+    assertThat(report.getAsJsonArray("collections")).hasSize(3);
+    JsonObject mean = report.getAsJsonArray("means").get(0).getAsJsonObject();
+    assertThat(mean.get("name").getAsString()).isEqualTo("bm25");
+    assertThat(mean.getAsJsonObject("metrics").get("ndcg@10").getAsDouble()).isEqualTo(0.875);
+    assertThat(parent.resolve("found.cqadupstack-english.txt")).exists();
+    assertThat(parent.resolve("found.small.txt")).exists();
+
+    CommandRun model =
+        CommandRun.of(
+            "evaluate",
+            "--beir",
+            suite.resolve("small").toString(),
+            suite.resolve("cqadupstack").toString(),
+            "--bm25",
+            "--no-cache");
+    assertThat(model.code()).as(model.err()).isZero();
+    assertThat(model.lines().stream().filter(line -> line.startsWith("mean of 2"))).hasSize(2);
+    LlaraTest.assertRefused(
+        CommandRun.of("evaluate", "--suite=" + suite, "--beir=" + beir),
+        "--suite is instead of --beir");
+    LlaraTest.assertRefused(
+        CommandRun.of("evaluate", "--suite=" + parent.resolve("none")), "none: cannot be listed");
+  }
+
+  @Test
   void modelComesFirstEverywhere() throws IOException {
     Path json = parent.resolve("report.json");
     Path runFile = parent.resolve("found.txt");
@@ -164,7 +227,8 @@ class EvaluateCommandTest {
         .contains("ndcg@10, model - hybrid: ")
         .contains("hnsw: recall@100 against exact search 1.0000")
         .endsWith(
-            "hybrid: model and bm25, reciprocal rank fusion (constant 60), weights 0.50 and 0.50\n");
+            "hybrid: model and bm25, reciprocal rank fusion (constant 60), weights 0.50 and"
+                + " 0.50\n");
     assertThat(Run.read(parent.resolve("found.hybrid.txt")).name()).isEqualTo("hybrid");
 
     CommandRun weighted =

@@ -127,6 +127,44 @@ class FinetuneCommandTest {
   }
 
   @Test
+  void theBestModelIsSaidAndKept() throws IOException {
+    Path beir = Files.createDirectories(dir.resolve("parks/qrels")).getParent();
+    Files.writeString(
+        beir.resolve("corpus.jsonl"),
+        "{\"_id\": \"a\", \"text\": \"the cat is in the park\"}\n"
+            + "{\"_id\": \"b\", \"text\": \"a red ball\"}\n");
+    Files.writeString(
+        beir.resolve("queries.jsonl"), "{\"_id\": \"q\", \"text\": \"where is the cat\"}\n");
+    Files.writeString(beir.resolve("qrels/dev.tsv"), "query-id\tcorpus-id\tscore\nq\ta\t1\n");
+    Path out = dir.resolve("out");
+    String[] options = {
+      "--steps=3",
+      "--batch=2",
+      "--evaluate-beir=" + beir,
+      "--evaluate-split=dev",
+      "--evaluate-every=2"
+    };
+    CommandRun run = finetune(out, options);
+    assertThat(run.code()).as(run.err()).isZero();
+    assertThat(run.err())
+        .contains("after step 2: searching test collections")
+        .containsPattern("after step 2: nDCG@10 [01]\\.\\d{4}, the best so far: kept")
+        .containsPattern("after step 3: nDCG@10 [01]\\.\\d{4}");
+    assertThat(run.out().strip())
+        .matches(
+            ".*; best nDCG@10 [01]\\.\\d{4} after step [23]: \\Q%s\\E \\(\\Q%s\\E has the model of the last step\\)"
+                .formatted(out.resolve("best"), out));
+    CommandRun encode =
+        CommandRun.withInput(
+            "A llama.\n", "encode", "--model=" + out.resolve("best"), "--mode=self", "-");
+    assertThat(encode.code()).as(encode.err()).isZero();
+    assertThat(finetune(out, options).out()).contains("nothing was done; best nDCG@10");
+    LlaraTest.assertRefused(
+        finetune(dir.resolve("no"), "--evaluate-beir=" + dir.resolve("none")),
+        "none: is not a directory");
+  }
+
+  @Test
   void negativesAreMinedAnew() throws IOException {
     Path out = dir.resolve("out");
     Path corpus = dir.resolve("corpus.jsonl");

@@ -27,6 +27,16 @@ public interface TrainingListener {
   default void evaluated(long step, Map<String, Double> terms) {}
 
   /**
+   * Test collections are about to be searched; it may take long.
+   *
+   * @param step the step after which
+   */
+  default void evaluatingRetrieval(long step) {}
+
+  /** Test collections were searched. */
+  default void evaluatedRetrieval(RetrievalReport report) {}
+
+  /**
    * A refresh of the negatives begins; it may take long.
    *
    * @param step the step after which

@@ -18,7 +18,7 @@ import java.util.stream.Collectors;
 /**
  * A test collection: a folder in BEIR format (Thakur et al., arXiv 2104.08663), with {@code
  * corpus.jsonl}, {@code queries.jsonl} and {@code qrels/SPLIT.tsv}, each of which may be gzipped
- * and then ends in {@code .gz}; or {@linkplain CollectionFiles three files} of other forms.
+ * and then ends in {@code .gz}; or {@linkplain CollectionFiles other files}.
  *
  * <p>Documents with neither title nor text are left out. A judged query that is unknown or has no
  * text cannot be searched for, and counts as one for which nothing was found; a judged document
@@ -109,8 +109,13 @@ public record BeirDataset(
    */
   public static BeirDataset open(Path directory, String split) {
     CollectionFiles files = CollectionFiles.ofBeir(directory, split);
+    return open(name(directory), files);
+  }
+
+  /** Returns the name of a folder, as its collection has it. */
+  static String name(Path directory) {
     Path folder = directory.toAbsolutePath().normalize();
-    return open((folder.getFileName() == null ? folder : folder.getFileName()).toString(), files);
+    return (folder.getFileName() == null ? folder : folder.getFileName()).toString();
   }
 
   /**

@@ -162,23 +162,29 @@ public record BeirEvaluator(
    * @throws LlaraException if it cannot be written
    */
   public void writeJson(Path file, List<Evaluation> evaluations) {
-    JsonArray runs = new JsonArray();
-    for (Evaluation evaluation : evaluations) {
-      JsonObject means = new JsonObject();
-      evaluation
-          .metrics()
-          .forEach(metric -> means.addProperty(metric.label(), evaluation.mean(metric)));
-      JsonObject run = new JsonObject();
-      run.addProperty("name", evaluation.name());
-      run.add("metrics", means);
-      runs.add(run);
-    }
+    Map<String, Map<Metric, Double>> means = new LinkedHashMap<>();
+    evaluations.forEach(evaluation -> means.put(evaluation.name(), evaluation.means()));
     JsonObject report = new JsonObject();
     report.addProperty("dataset", dataset.name());
     if (relevanceLevel != Metric.DEFAULT_RELEVANCE_LEVEL) {
       report.addProperty("relevance_level", relevanceLevel);
     }
-    report.add("runs", runs);
+    report.add("runs", json(means));
     AtomicFiles.writeJson(file, report);
+  }
+
+  /** Returns means, by the name of what searched, as JSON. */
+  static JsonArray json(Map<String, Map<Metric, Double>> means) {
+    JsonArray runs = new JsonArray();
+    means.forEach(
+        (name, values) -> {
+          JsonObject metrics = new JsonObject();
+          values.forEach((metric, value) -> metrics.addProperty(metric.label(), value));
+          JsonObject run = new JsonObject();
+          run.addProperty("name", name);
+          run.add("metrics", metrics);
+          runs.add(run);
+        });
+    return runs;
   }
 }

@@ -67,6 +67,13 @@ public final class Evaluation {
     return measured;
   }
 
+  /** Returns the means of all that was measured, in its order. */
+  public Map<Metric, Double> means() {
+    Map<Metric, Double> means = new LinkedHashMap<>();
+    values.keySet().forEach(metric -> means.put(metric, mean(metric)));
+    return means;
+  }
+
   /**
    * Returns a metric's mean over all judged queries; 0 if there are none.
    *

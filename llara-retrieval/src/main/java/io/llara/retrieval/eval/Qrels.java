@@ -1,6 +1,7 @@
 package io.llara.retrieval.eval;
 
 import io.llara.LlaraException;
+import io.llara.io.JsonSection;
 import io.llara.io.LineReader;
 import java.nio.file.Path;
 import java.util.Collections;
@@ -16,6 +17,7 @@ import java.util.function.BiConsumer;
  * and counts as 0. Immutable.
  */
 public final class Qrels {
+  private static final String QUERY = "query-id";
   private static final String BEIR = "query-id, corpus-id and score, separated by tabs";
   private static final String TREC = "query-id, 0, document-id and grade";
   private static final String FORMS = BEIR + " under a header of these names, or " + TREC;
@@ -38,8 +40,9 @@ public final class Qrels {
   }
 
   /**
-   * Reads judgements, plain or gzipped, in one of two forms: BEIR's, tab-separated values with the
-   * header {@code query-id corpus-id score}, or that of TREC and MS MARCO, {@code query-id 0
+   * Reads judgements, plain or gzipped, in one of these forms: BEIR's, tab-separated values with
+   * the header {@code query-id corpus-id score}; the same without scores, which then are 1, as in
+   * NanoBEIR; JSON objects with these keys; or that of TREC and MS MARCO, {@code query-id 0
    * document-id grade} separated by white space, without a header. A judgement that is repeated
    * says nothing new.
    *
@@ -96,11 +99,30 @@ public final class Qrels {
       if (!lines.advanceToText()) {
         throw new LlaraException("%s: is empty; expected judgements: %s".formatted(file, FORMS));
       }
+      if (lines.line().startsWith("{")) {
+        do {
+          JsonSection json = lines.json();
+          receiver.accept(
+              lines,
+              new Judgement(
+                  json.requiredText(QUERY),
+                  json.requiredText("corpus-id"),
+                  json.optionalInt("score").orElse(1)));
+        } while (lines.advanceToText());
+        return;
+      }
       if (isTrec(lines.line())) {
         do {
           String[] fields = fields(lines, "\\s+", 4, TREC);
           receiver.accept(lines, judgement(lines, fields[0], fields[2], fields[3]));
         } while (lines.advanceToText());
+        return;
+      }
+      if (lines.line().split("\t", -1).length == 2 && lines.line().startsWith(QUERY)) {
+        while (lines.advanceToText()) {
+          String[] fields = fields(lines, "\t", 2, "query-id and corpus-id");
+          receiver.accept(lines, new Judgement(fields[0], fields[1], 1));
+        }
         return;
       }
       if (isWholeNumber(fields(lines, "\t", 3, FORMS)[2])) {

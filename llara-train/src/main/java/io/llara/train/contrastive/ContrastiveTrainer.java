@@ -11,6 +11,7 @@ import io.llara.train.model.AdapterDirectory;
 import io.llara.train.model.TrainedModel;
 import io.llara.train.run.BaseModel;
 import io.llara.train.run.Examples;
+import io.llara.train.run.RetrievalEvaluations;
 import io.llara.train.run.RunBuilder;
 import io.llara.train.run.RunDirectory;
 import io.llara.train.run.RunOptions;
@@ -144,6 +145,8 @@ public final class ContrastiveTrainer implements Trainer {
     int maxTokens =
         Math.max(options.prompts().queryMaxTokens(), options.prompts().passageMaxTokens());
     try (BaseModel base = new BaseModel(options.run(), maxTokens)) {
+      RetrievalEvaluations.Collections collections =
+          RetrievalEvaluations.Collections.open(options.run());
       try (ContrastiveData data = new ContrastiveData(options, base);
           Examples<TrainingPair, PairExample> examples = data.examples();
           RunDirectory directory =
@@ -161,14 +164,20 @@ public final class ContrastiveTrainer implements Trainer {
           // On a lane: they have nothing else to do between steps.
           Consumer<Path> writeModel =
               dir -> workers.lanes().run(() -> base.write(model, dir, data.trainedWith()));
-          StepHook hook =
-              options.refresh().isEmpty()
-                  ? StepHook.NONE
-                  : new Refreshes(options, data, examples, workers.communicator(), writeModel);
+          List<StepHook> hooks = new ArrayList<>();
+          hooks.add(
+              new RetrievalEvaluations(
+                  options.run(),
+                  collections,
+                  workers.communicator(),
+                  dir -> workers.lanes().run(() -> write(base, model, data, dir))));
+          if (options.refresh().isPresent()) {
+            hooks.add(new Refreshes(options, data, examples, workers.communicator(), writeModel));
+          }
           return loop.run(
-              hook,
+              hooks,
               () -> stopRequested || Thread.currentThread().isInterrupted(),
-              () -> write(base, model, data));
+              () -> write(base, model, data, options.run().output().directory()));
         }
       }
     }
@@ -184,8 +193,7 @@ public final class ContrastiveTrainer implements Trainer {
         teacherDimension);
   }
 
-  private void write(BaseModel base, TrainedModel model, ContrastiveData data) {
-    Path out = options.run().output().directory();
+  private void write(BaseModel base, TrainedModel model, ContrastiveData data, Path out) {
     base.write(model, out, data.trainedWith());
     RunOptions.Model trained = options.run().model();
     Path adapter = out.resolve(ADAPTER_FOLDER);
@@ -373,6 +381,11 @@ public final class ContrastiveTrainer implements Trainer {
           distillation.scores() == 0 || refresh.isEmpty(),
           "negatives that are refreshed have no scores of a teacher");
       RunOptions run = options(1e-5, 1e-4, problems);
+      if (refresh.isPresent() && !run.data().mixture().equals(RunOptions.Mixture.EVEN)) {
+        throw new IllegalArgumentException(
+            "refreshed negatives are one file; weights of files and batches of one source need"
+                + " several");
+      }
       if (run.data().batch() == 1 && negatives == 0) {
         throw new IllegalArgumentException(
             "a batch of 1 query with 0 negatives: its positive passage is the only one");

@@ -1,5 +1,6 @@
 package io.llara.train.data;
 
+import com.google.common.base.Suppliers;
 import com.google.common.collect.ImmutableList;
 import com.google.common.hash.Hashing;
 import io.llara.LlaraException;
@@ -13,7 +14,9 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Consumer;
+import java.util.function.Supplier;
 import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -37,25 +40,33 @@ import org.slf4j.LoggerFactory;
 public final class Dataset<T> {
   private static final Logger LOG = LoggerFactory.getLogger(Dataset.class);
   private static final int LOGGED_LINES = 10;
+  private static final int MAX_WEIGHT = 1000;
 
   private final ImmutableList<Path> files;
   private final LineFormat<T> format;
   private final BadLines badLines;
-  private final double fraction;
-  private final boolean heldOutWanted;
+  private final Split split;
+
+  /** One for each file; empty if all are 1. */
+  private final ImmutableList<Double> weights;
+
   private final AtomicInteger logged = new AtomicInteger();
+  private final Supplier<List<Long>> examplesByFile = Suppliers.memoize(this::countByFile);
+
+  /** Which lines belong to this part. */
+  private record Split(double fraction, boolean heldOutWanted) {}
 
   private Dataset(
       List<Path> files,
       LineFormat<T> format,
       BadLines badLines,
-      double fraction,
-      boolean heldOutWanted) {
+      Split split,
+      List<Double> weights) {
     this.files = ImmutableList.copyOf(files);
     this.format = format;
     this.badLines = badLines;
-    this.fraction = fraction;
-    this.heldOutWanted = heldOutWanted;
+    this.split = split;
+    this.weights = ImmutableList.copyOf(weights);
   }
 
   /**
@@ -151,7 +162,7 @@ public final class Dataset<T> {
     if (!wrong.isEmpty()) {
       throw new LlaraException(wrong + "; expected JSONL files to train on");
     }
-    return new Dataset<>(files, format, BadLines.REFUSE, 0, false);
+    return new Dataset<>(files, format, BadLines.REFUSE, new Split(0, false), List.of());
   }
 
   /**
@@ -161,12 +172,12 @@ public final class Dataset<T> {
    * @param check looks at each example; thread-safe if the dataset is to be
    */
   public Dataset<T> checked(Consumer<T> check) {
-    return new Dataset<>(files, format.checked(check), badLines, fraction, heldOutWanted);
+    return new Dataset<>(files, format.checked(check), badLines, split, weights);
   }
 
   /** Returns the same with another fate of lines that cannot be used; at first they are refused. */
   public Dataset<T> badLines(BadLines lines) {
-    return new Dataset<>(files, format, lines, fraction, heldOutWanted);
+    return new Dataset<>(files, format, lines, split, weights);
   }
 
   /**
@@ -185,7 +196,72 @@ public final class Dataset<T> {
     if (heldOutFraction == 0 && wanted) {
       throw new IllegalArgumentException("the held-out part is wanted, but its fraction is 0");
     }
-    return new Dataset<>(files, format, badLines, heldOutFraction, wanted);
+    return new Dataset<>(files, format, badLines, new Split(heldOutFraction, wanted), weights);
+  }
+
+  /**
+   * Returns the same with weights: how often each line of a file is drawn in an epoch. With 2 it is
+   * twice; with 0.5 every other line, in the next epoch the other half. {@link #open} and {@link
+   * #count} read each line once all the same.
+   *
+   * @param ofFiles one for each file, more than 0; none for 1 each
+   * @throws IllegalArgumentException if they are not as many as the files, or one is out of range
+   */
+  public Dataset<T> weighted(List<Double> ofFiles) {
+    if (!ofFiles.isEmpty() && ofFiles.size() != files.size()) {
+      throw new IllegalArgumentException(
+          "%d weights for %d files; expected one for each".formatted(ofFiles.size(), files.size()));
+    }
+    ofFiles.forEach(
+        weight -> {
+          if (!(weight > 0 && weight <= MAX_WEIGHT)) {
+            throw new IllegalArgumentException(
+                "the weight of a file is %s; expected more than 0, and %d at most"
+                    .formatted(weight, MAX_WEIGHT));
+          }
+        });
+    return new Dataset<>(files, format, badLines, split, ofFiles);
+  }
+
+  /** Returns one of the files alone, drawn from once an epoch. */
+  Dataset<T> only(int file) {
+    return new Dataset<>(List.of(files.get(file)), format, badLines, split, List.of());
+  }
+
+  boolean isWeighted() {
+    return weights.stream().anyMatch(weight -> weight != 1);
+  }
+
+  /** Returns whether each epoch has the same lines. */
+  boolean epochsAreAlike() {
+    return weights.stream().allMatch(weight -> weight == Math.rint(weight));
+  }
+
+  double weight(int file) {
+    return weights.isEmpty() ? 1 : weights.get(file);
+  }
+
+  /** Returns how many examples each file has. Reads everything the first time. */
+  List<Long> examplesByFile() {
+    return examplesByFile.get();
+  }
+
+  private List<Long> countByFile() {
+    return IntStream.range(0, files.size())
+        .mapToObj(file -> only(file).count().examples())
+        .toList();
+  }
+
+  /**
+   * Returns how many examples an epoch has, about as many where a weight is a fraction. Reads
+   * everything the first time.
+   */
+  public long examplesPerEpoch() {
+    double examples = 0;
+    for (int file = 0; file < files.size(); file++) {
+      examples += examplesByFile().get(file) * weight(file);
+    }
+    return Math.round(examples);
   }
 
   /** Begins a pass over the files; the caller closes it. */
@@ -231,7 +307,8 @@ public final class Dataset<T> {
     }
     if (found.otherPart() > 0) {
       reasons.add(
-          found.otherPart() + (heldOutWanted ? " for training, none held out" : " held out"));
+          found.otherPart()
+              + (split.heldOutWanted() ? " for training, none held out" : " held out"));
     }
     return new LlaraException(
         "%s in %d %s: %s"
@@ -252,11 +329,11 @@ public final class Dataset<T> {
 
   /** Returns whether the held-out split gives a line to this part. */
   boolean holds(String splitKey) {
-    if (fraction == 0) {
+    if (split.fraction() == 0) {
       return true;
     }
     long hash = Hashing.murmur3_128().hashString(splitKey, StandardCharsets.UTF_8).asLong();
-    return ((hash >>> 11) * 0x1p-53 < fraction) == heldOutWanted;
+    return ((hash >>> 11) * 0x1p-53 < split.fraction()) == split.heldOutWanted();
   }
 
   /** Refuses a line that cannot be used, or logs it; logs of all passes count together. */

@@ -41,25 +41,44 @@ final class LineIndex implements AutoCloseable {
    *
    * @param name what messages call it
    * @param plain where its text is
+   * @param weight how often each line is drawn in an epoch
    * @param offsets the first byte of each line
    */
-  private record Text(String name, Path plain, ImmutableLongArray offsets) {}
+  private record Text(String name, Path plain, double weight, ImmutableLongArray offsets) {
+    /** So that the lines that are left out of an epoch lie apart: the golden ratio's fraction. */
+    private static final double STRIDE = 0.6180339887498949;
+
+    /**
+     * Returns how often a line is drawn in an epoch: all in all its weight times the number of
+     * epochs, up to one.
+     */
+    int draws(int line, long epoch) {
+      double phase = (line + 1) * STRIDE % 1;
+      return (int) (drawn(epoch + 1, phase) - drawn(epoch, phase));
+    }
+
+    private double drawn(long epochs, double phase) {
+      return Math.floor(epochs * weight + phase);
+    }
+  }
 
   /**
    * Reads the files.
    *
    * @throws LlaraException if one cannot be read, or they have more than 2<sup>31</sup> - 1 lines
    */
-  LineIndex(List<Path> files) {
+  LineIndex(Dataset<?> dataset) {
     try {
-      files.forEach(this::add);
+      for (int i = 0; i < dataset.files().size(); i++) {
+        add(dataset.files().get(i), dataset.weight(i));
+      }
     } catch (RuntimeException e) {
       close();
       throw e;
     }
   }
 
-  private void add(Path file) {
+  private void add(Path file, double weight) {
     ImmutableLongArray.Builder offsets = ImmutableLongArray.builder();
     long end = lines;
     try (LineReader reader = new LineReader(file)) {
@@ -73,7 +92,7 @@ final class LineIndex implements AutoCloseable {
           "%s: line %d of the data; %d at most can be drawn from"
               .formatted(file, end, Integer.MAX_VALUE));
     }
-    texts.put(lines, new Text(file.toString(), plain(file), offsets.build()));
+    texts.put(lines, new Text(file.toString(), plain(file), weight, offsets.build()));
     lines = (int) end;
   }
 
@@ -95,9 +114,21 @@ final class LineIndex implements AutoCloseable {
     }
   }
 
-  /** Returns all lines in a random order, which depends on the generator alone. */
-  LineSource shuffled(Random random) {
-    int[] order = IntStream.range(0, lines).toArray();
+  /**
+   * Returns the lines of an epoch, each as often as its file's weight says, in a random order,
+   * which depends on the generator alone.
+   */
+  LineSource shuffled(Random random, long epoch) {
+    IntStream.Builder drawn = IntStream.builder();
+    texts.forEach(
+        (first, text) -> {
+          for (int line = 0; line < text.offsets().length(); line++) {
+            for (int i = text.draws(line, epoch); i > 0; i--) {
+              drawn.add(first + line);
+            }
+          }
+        });
+    int[] order = drawn.build().toArray();
     Collections.shuffle(Ints.asList(order), random);
     return new LineSource() {
       private int next;

@@ -18,15 +18,16 @@ import org.jspecify.annotations.Nullable;
  * line, and a gzipped file is unpacked into a temporary one meanwhile. A buffer is kept full from
  * them, and what is handed out is drawn from it at random. So the passages of one document are
  * spread over about as many examples as the buffer holds. A buffer of one keeps the order of files
- * and lines. Every epoch hands out each example once. The order is a function of the dataset, the
- * size of the buffer, the seed and the epoch, and the same on every machine: processes that share a
- * run each make the whole order and take their own part of every {@linkplain #nextBatch batch}.
+ * and lines. Every epoch hands out each example once, or as often as {@link Dataset#weighted} says.
+ * The order is a function of the dataset, the size of the buffer, the seed and the epoch, and the
+ * same on every machine: processes that share a run each make the whole order and take their own
+ * part of every {@linkplain #nextBatch batch}.
  *
  * <p>Not thread-safe.
  *
  * @param <T> the examples
  */
-public final class ShuffleBuffer<T> implements Iterator<T>, AutoCloseable {
+public final class ShuffleBuffer<T> implements Iterator<T>, BatchSource<T> {
   private final Dataset<T> dataset;
   private final int size;
   private final long seed;
@@ -58,13 +59,18 @@ public final class ShuffleBuffer<T> implements Iterator<T>, AutoCloseable {
    * @param size how many examples are held to draw from, at least 1
    * @param seed decides the order
    * @param epochs how many passes, at least 1
-   * @throws IllegalArgumentException if {@code size} or {@code epochs} is below 1
+   * @throws IllegalArgumentException if {@code size} or {@code epochs} is below 1, or {@code size}
+   *     is 1 and the dataset has weights
    */
   public ShuffleBuffer(Dataset<T> dataset, int size, long seed, long epochs) {
     if (size < 1 || epochs < 1) {
       throw new IllegalArgumentException(
           "the shuffle buffer holds %d for %d epochs; both must be at least 1"
               .formatted(size, epochs));
+    }
+    if (size == 1 && dataset.isWeighted()) {
+      throw new IllegalArgumentException(
+          "files with weights are drawn from; a shuffle buffer of 1 keeps their order");
     }
     this.dataset = dataset;
     this.size = size;
@@ -134,9 +140,9 @@ public final class ShuffleBuffer<T> implements Iterator<T>, AutoCloseable {
 
   private LineSource shuffledLines() {
     if (index == null) {
-      index = new LineIndex(dataset.files());
+      index = new LineIndex(dataset);
     }
-    return index.shuffled(random);
+    return index.shuffled(random, epoch);
   }
 
   /**
@@ -147,6 +153,7 @@ public final class ShuffleBuffer<T> implements Iterator<T>, AutoCloseable {
    * @throws LlaraException as {@link #next}
    * @throws IllegalStateException if this is closed
    */
+  @Override
   public List<T> nextBatch(int count) {
     if (count < 1) {
       throw new IllegalArgumentException("a batch of " + count + "; it needs at least 1");
@@ -164,12 +171,14 @@ public final class ShuffleBuffer<T> implements Iterator<T>, AutoCloseable {
    *
    * <p>Reads the files on the way and tokenises the sentences of documents, since only that tells
    * how many passages they have; no prompt or target is tokenised. Whole epochs are read once, to
-   * count them, and then jumped over: it never takes longer than two passes.
+   * count them, and then jumped over: it never takes longer than two passes, unless a file's weight
+   * is a fraction, so that epochs differ.
    *
    * @throws IllegalArgumentException if {@code count} is negative
    * @throws LlaraException if there are not as many left, or as {@link #next}
    * @throws IllegalStateException if this is closed
    */
+  @Override
   public void skip(long count) {
     if (count < 0) {
       throw new IllegalArgumentException(count + " cannot be skipped");
@@ -181,7 +190,7 @@ public final class ShuffleBuffer<T> implements Iterator<T>, AutoCloseable {
             "%s: %d %ss cannot be skipped: %d epochs have only %d; has the data changed?"
                 .formatted(dataset, count, dataset.format().noun(), epochs, position));
       }
-      if (reader == null && perEpoch > 0 && left >= perEpoch) {
+      if (reader == null && perEpoch > 0 && left >= perEpoch && dataset.epochsAreAlike()) {
         long passes = Math.min(left / perEpoch, epochs - epoch);
         epoch += passes;
         position += passes * perEpoch;
@@ -194,6 +203,7 @@ public final class ShuffleBuffer<T> implements Iterator<T>, AutoCloseable {
   }
 
   /** Returns how many have been handed out or skipped. */
+  @Override
   public long position() {
     return position;
   }

@@ -9,6 +9,7 @@ import io.llara.train.data.TrainingText;
 import io.llara.train.model.TrainedModel;
 import io.llara.train.run.BaseModel;
 import io.llara.train.run.Examples;
+import io.llara.train.run.RetrievalEvaluations;
 import io.llara.train.run.RunBuilder;
 import io.llara.train.run.RunDirectory;
 import io.llara.train.run.RunOptions;
@@ -119,6 +120,8 @@ public final class Pretrainer implements Trainer {
   public TrainingResult run() {
     try (BaseModel base = new BaseModel(options.run(), options.texts().maxTokens())) {
       AdaptationData data = new AdaptationData(options, base);
+      RetrievalEvaluations.Collections collections =
+          RetrievalEvaluations.Collections.open(options.run());
       try (Examples<TrainingText, TextExample> examples = data.examples();
           RunDirectory directory =
               RunDirectory.claim(
@@ -132,8 +135,15 @@ public final class Pretrainer implements Trainer {
             TrainingLoop<TextExample> loop =
                 new TrainingLoop<>(
                     directory, model, examples, objective(model, workers), workers)) {
+          StepHook retrieval =
+              new RetrievalEvaluations(
+                  options.run(),
+                  collections,
+                  workers.communicator(),
+                  // On a lane: they have nothing else to do between steps.
+                  dir -> workers.lanes().run(() -> base.write(model, dir, data.trainedWith())));
           return loop.run(
-              StepHook.NONE,
+              List.of(retrieval),
               () -> stopRequested || Thread.currentThread().isInterrupted(),
               () -> base.write(model, directory.path(), data.trainedWith()));
         }
@@ -260,6 +270,9 @@ public final class Pretrainer implements Trainer {
       RunOptions run = options(lm ? 5e-4 : 1e-5, lm ? 5e-4 : 1e-4, problems);
       if (lm && run.model().template().isPresent()) {
         throw new IllegalArgumentException("plain language modelling has no prompts to set");
+      }
+      if (lm && !run.output().retrieval().folders().isEmpty()) {
+        throw new IllegalArgumentException("a model of plain language modelling cannot retrieve");
       }
       return new Pretrainer(
           new Options(

@@ -4,7 +4,9 @@ import com.google.common.base.Suppliers;
 import com.google.common.collect.Lists;
 import io.llara.Internal;
 import io.llara.LlaraException;
+import io.llara.train.data.BatchSource;
 import io.llara.train.data.Dataset;
+import io.llara.train.data.OneSourceBatches;
 import io.llara.train.data.ShuffleBuffer;
 import java.util.ArrayList;
 import java.util.List;
@@ -25,7 +27,7 @@ public final class Examples<T, E> implements AutoCloseable {
   private final Preparation<T, E> preparation;
   private final Dataset<T> training;
   private final Supplier<List<List<E>>> heldOut;
-  private ShuffleBuffer<T> shuffled;
+  private BatchSource<T> shuffled;
 
   /** Makes examples. */
   @FunctionalInterface
@@ -49,14 +51,18 @@ public final class Examples<T, E> implements AutoCloseable {
       Dataset<T> data, RunOptions options, int heldOutBatch, Preparation<T, E> preparation) {
     this.options = options;
     this.preparation = preparation;
-    this.training = data.heldOut(options.data().heldOut(), false);
+    this.training =
+        data.heldOut(options.data().heldOut(), false).weighted(options.data().mixture().weights());
     this.heldOut = Suppliers.memoize(() -> heldOut(data, heldOutBatch));
     training.requireExamples();
     this.shuffled = shuffled(training);
   }
 
-  private ShuffleBuffer<T> shuffled(Dataset<T> data) {
-    return new ShuffleBuffer<>(data, options.data().shuffleBuffer(), options.seed());
+  private BatchSource<T> shuffled(Dataset<T> data) {
+    int buffer = options.data().shuffleBuffer();
+    return options.data().mixture().oneSource()
+        ? new OneSourceBatches<>(data, buffer, options.seed(), options.data().batch())
+        : new ShuffleBuffer<>(data, buffer, options.seed());
   }
 
   /**
@@ -92,7 +98,7 @@ public final class Examples<T, E> implements AutoCloseable {
 
   /** Reads the data through and counts the examples of an epoch. */
   public long count() {
-    return training.count().examples();
+    return training.examplesPerEpoch();
   }
 
   /** Returns the data that the run begins with. */

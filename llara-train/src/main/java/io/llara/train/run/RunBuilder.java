@@ -3,6 +3,7 @@ package io.llara.train.run;
 import io.llara.ComputeType;
 import io.llara.Internal;
 import io.llara.prompt.PromptTemplate;
+import io.llara.retrieval.eval.BeirEvaluator;
 import io.llara.train.Trainer;
 import io.llara.train.TrainingListener;
 import io.llara.train.data.BadLines;
@@ -57,10 +58,14 @@ public abstract class RunBuilder<B extends RunBuilder<B>> {
   private double weightDecay;
   private double clip = DEFAULT_CLIP;
   private int shuffleBuffer = DEFAULT_SHUFFLE_BUFFER;
+  private List<Double> weights = List.of();
+  private boolean oneSourceBatches;
   private BadLines badLines = BadLines.REFUSE;
   private double heldOut;
   private long evaluateEvery = DEFAULT_EVALUATE_EVERY;
   private int evaluationTexts = 256;
+  private RunOptions.Retrieval retrieval =
+      new RunOptions.Retrieval(List.of(), BeirEvaluator.DEFAULT_SPLIT);
   private long saveEvery = DEFAULT_SAVE_EVERY;
   private int keep = 2;
   private long seed = DEFAULT_SEED;
@@ -212,6 +217,24 @@ public abstract class RunBuilder<B extends RunBuilder<B>> {
     return self();
   }
 
+  /**
+   * Sets how often each line of a file is drawn in an epoch, file by file; once by default. See
+   * {@link io.llara.train.data.Dataset#weighted}.
+   */
+  public B fileWeights(List<Double> ofFiles) {
+    this.weights = List.copyOf(ofFiles);
+    return self();
+  }
+
+  /**
+   * Sets whether all examples of a batch, over all processes, come from one file; by default they
+   * come from all. See {@link io.llara.train.data.OneSourceBatches}.
+   */
+  public B oneSourceBatches(boolean oneSource) {
+    this.oneSourceBatches = oneSource;
+    return self();
+  }
+
   /** Sets what happens to lines that cannot be used; {@link BadLines#REFUSE} by default. */
   public B badLines(BadLines badLines) {
     this.badLines = badLines;
@@ -221,6 +244,21 @@ public abstract class RunBuilder<B extends RunBuilder<B>> {
   /** Sets the share of the data that is held out and evaluated; 0 by default. */
   public B heldOut(double fraction) {
     this.heldOut = fraction;
+    return self();
+  }
+
+  /**
+   * Sets test collections that the model is evaluated on as it trains, every {@link #evaluateEvery}
+   * steps and after the last; none by default. The model that has the best nDCG@10, the mean over
+   * them as {@link io.llara.retrieval.eval.BeirSuite} has it, is kept in {@code best} below the
+   * directory of the run, which gets the model of the last step as always. A collection that
+   * chooses the model is no test of it any more: take a development split.
+   *
+   * @param folders in BEIR format, or folders of such, which count as one
+   * @param split whose judgements are read
+   */
+  public B evaluateRetrieval(List<Path> folders, String split) {
+    this.retrieval = new RunOptions.Retrieval(List.copyOf(folders), split);
     return self();
   }
 
@@ -353,6 +391,14 @@ public abstract class RunBuilder<B extends RunBuilder<B>> {
         "the weight decay is " + weightDecay);
     require(problems, clip >= 0 && Double.isFinite(clip), "the clipping norm is " + clip);
     require(problems, shuffleBuffer >= 1, "the shuffle buffer must hold at least 1 text");
+    require(
+        problems,
+        weights.stream().allMatch(weight -> weight > 0 && weight <= 1000),
+        "the weights of files must be more than 0, and 1000 at most: " + weights);
+    require(
+        problems,
+        weights.isEmpty() || shuffleBuffer > 1,
+        "a shuffle buffer of 1 keeps the order of the files; weights need a larger one");
     require(problems, heldOut >= 0 && heldOut < 1, "the held-out share must be in [0, 1)");
     require(problems, evaluateEvery >= 1, "evaluations must be at least 1 step apart");
     require(problems, evaluationTexts >= 1, "evaluation needs at least 1 text");
@@ -362,10 +408,21 @@ public abstract class RunBuilder<B extends RunBuilder<B>> {
     if (!problems.isEmpty()) {
       throw new IllegalArgumentException(String.join("; ", problems));
     }
+    List<Path> files = Dataset.filesIn(data);
+    if (!weights.isEmpty() && weights.size() != files.size()) {
+      throw new IllegalArgumentException(
+          "%d weights for %d files".formatted(weights.size(), files.size()));
+    }
     return new RunOptions(
         new RunOptions.Model(model, lora, trainMarkers, adapter, template),
         new RunOptions.Data(
-            Dataset.filesIn(data), badLines, batch, shuffleBuffer, heldOut, evaluationTexts),
+            files,
+            badLines,
+            batch,
+            shuffleBuffer,
+            heldOut,
+            evaluationTexts,
+            new RunOptions.Mixture(weights, oneSourceBatches)),
         new RunOptions.Optimization(
             steps,
             epochs,
@@ -374,7 +431,7 @@ public abstract class RunBuilder<B extends RunBuilder<B>> {
             decay,
             weightDecay,
             clip),
-        new RunOptions.Output(out, saveEvery, keep, evaluateEvery, listener),
+        new RunOptions.Output(out, saveEvery, keep, evaluateEvery, retrieval, listener),
         new RunOptions.Compute(lanes, computeType, recompute, world),
         seed);
   }

@@ -271,7 +271,11 @@ public final class RunDirectory implements AutoCloseable {
       return Optional.empty();
     }
     return Optional.of(
-        new TrainingResult(TrainingResult.Outcome.ALREADY_COMPLETE, manifest.steps(), path()));
+        new TrainingResult(
+            TrainingResult.Outcome.ALREADY_COMPLETE,
+            manifest.steps(),
+            path(),
+            RetrievalEvaluations.best(path())));
   }
 
   /** Notes that the run is complete. */

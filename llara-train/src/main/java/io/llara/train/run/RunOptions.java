@@ -60,7 +60,19 @@ public record RunOptions(
       int batch,
       int shuffleBuffer,
       double heldOut,
-      int evaluationTexts) {}
+      int evaluationTexts,
+      Mixture mixture) {}
+
+  /**
+   * How several files are mixed.
+   *
+   * @param weights how often the lines of each file are drawn in an epoch; none for once each
+   * @param oneSource whether a batch comes from one file
+   */
+  public record Mixture(List<Double> weights, boolean oneSource) {
+    /** All lines once, in one order. */
+    public static final Mixture EVEN = new Mixture(List.of(), false);
+  }
 
   /** How it trains. */
   public record Optimization(
@@ -105,7 +117,15 @@ public record RunOptions(
 
   /** What it writes, and who follows it. */
   public record Output(
-      Path directory, long saveEvery, int keep, long evaluateEvery, TrainingListener listener) {}
+      Path directory,
+      long saveEvery,
+      int keep,
+      long evaluateEvery,
+      Retrieval retrieval,
+      TrainingListener listener) {}
+
+  /** What is searched to evaluate the model. */
+  public record Retrieval(List<Path> folders, String split) {}
 
   /** What it computes with. */
   public record Compute(
@@ -146,6 +166,12 @@ public record RunOptions(
     values.put("clip", String.valueOf(optimization.clip()));
     values.put(
         "shuffle buffer", data.shuffleBuffer() + (data.shuffleBuffer() == 1 ? "" : ", all lines"));
+    if (!data.mixture().weights().isEmpty()) {
+      values.put("weights of files", data.mixture().weights().toString());
+    }
+    if (data.mixture().oneSource()) {
+      values.put("batches", "of one source");
+    }
     values.put("bad lines", data.badLines().toString());
     values.put("held out", String.valueOf(data.heldOut()));
     values.put("seed", String.valueOf(seed));

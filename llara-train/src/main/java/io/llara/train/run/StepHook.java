@@ -10,18 +10,18 @@ import java.util.function.BooleanSupplier;
  */
 @Internal
 public interface StepHook {
-  /** A hook that is never due. */
-  StepHook NONE = new StepHook() {};
-
   /**
    * Takes up earlier work when a run begins or goes on.
    *
    * @param step the last step that was made
    */
-  default void resume(long step) {}
+  void resume(long step);
 
   /** Returns whether there is work after a step and before the next; the same in each process. */
-  default boolean isDue(long step) {
+  boolean isDue(long step);
+
+  /** Returns whether there is work after the last step, too. */
+  default boolean isDueAtEnd() {
     return false;
   }
 
@@ -31,7 +31,5 @@ public interface StepHook {
    * @param stopRequested whether to give it up; any process can give up for all
    * @return whether it is done; the same in each process
    */
-  default boolean run(long step, BooleanSupplier stopRequested) {
-    return true;
-  }
+  boolean run(long step, BooleanSupplier stopRequested);
 }

@@ -106,14 +106,15 @@ public final class TrainingLoop<E extends TrainingExample> implements AutoClosea
   /**
    * Makes the steps that are left.
    *
-   * @param hook what is done between steps
+   * @param hooks what is done between steps
    * @param stopRequested polled before each step, by this thread; any process can stop all
    * @param writeModel writes the trained model; called by the first process when all steps are made
    * @throws TrainingException if the loss or the gradient is not finite
    */
-  public TrainingResult run(StepHook hook, BooleanSupplier stopRequested, Runnable writeModel) {
+  public TrainingResult run(
+      List<StepHook> hooks, BooleanSupplier stopRequested, Runnable writeModel) {
     List<String> skipped = resume();
-    hook.resume(step);
+    hooks.forEach(hook -> hook.resume(step));
     if (workers.isFirst()) {
       writer.run(this::cutBackRecords);
     }
@@ -128,7 +129,7 @@ public final class TrainingLoop<E extends TrainingExample> implements AutoClosea
     boolean complete;
     try (NoGradGuard noGrad = new NoGradGuard();
         Records records = writer.call(Records::new)) {
-      complete = train(hook, stopRequested, records);
+      complete = train(hooks, stopRequested, records);
     }
     if (complete && workers.isFirst()) {
       writer.run(
@@ -141,11 +142,12 @@ public final class TrainingLoop<E extends TrainingExample> implements AutoClosea
     return new TrainingResult(
         complete ? TrainingResult.Outcome.COMPLETED : TrainingResult.Outcome.STOPPED,
         step,
-        directory.path());
+        directory.path(),
+        RetrievalEvaluations.best(directory.path()));
   }
 
   /** Returns whether all steps are made; otherwise a checkpoint was saved. */
-  private boolean train(StepHook hook, BooleanSupplier stopRequested, Records records) {
+  private boolean train(List<StepHook> hooks, BooleanSupplier stopRequested, Records records) {
     if (step == 0) {
       evaluate(records);
     }
@@ -154,12 +156,14 @@ public final class TrainingLoop<E extends TrainingExample> implements AutoClosea
         save(records);
         return false;
       }
-      if (hook.isDue(step)) {
-        if (step != savedStep) {
-          save(records);
-        }
-        if (!hook.run(step, stopRequested)) {
-          return false;
+      for (StepHook hook : hooks) {
+        if (hook.isDue(step)) {
+          if (step != savedStep) {
+            save(records);
+          }
+          if (!hook.run(step, stopRequested)) {
+            return false;
+          }
         }
       }
       long begin = System.nanoTime();
@@ -190,6 +194,12 @@ public final class TrainingLoop<E extends TrainingExample> implements AutoClosea
       }
       if (isDue(options.output().saveEvery())) {
         save(records);
+      }
+    }
+    for (StepHook hook : hooks) {
+      if (hook.isDueAtEnd()
+          && (communicator.any(stopRequested.getAsBoolean()) || !hook.run(step, stopRequested))) {
+        return false;
       }
     }
     return true;

@@ -167,9 +167,11 @@ class ContrastiveObjectiveTest {
         new RunOptions(
             new RunOptions.Model(
                 model, Optional.empty(), false, Optional.empty(), Optional.empty()),
-            new RunOptions.Data(List.of(data), BadLines.REFUSE, batch, 8, 0, 1),
+            new RunOptions.Data(
+                List.of(data), BadLines.REFUSE, batch, 8, 0, 1, RunOptions.Mixture.EVEN),
             new RunOptions.Optimization(OptionalLong.of(9), 1, 1, NO_WARMUP, Decay.CONSTANT, 0, 0),
-            new RunOptions.Output(dir, 1, 1, 1, TrainingListener.NONE),
+            new RunOptions.Output(
+                dir, 1, 1, 1, new RunOptions.Retrieval(List.of(), "test"), TrainingListener.NONE),
             new RunOptions.Compute(1, ComputeType.FLOAT32, false, Optional.of(world)),
             3);
     return new Examples<>(

@@ -96,7 +96,7 @@ class FinetuningPresetTest {
     assertThat(options.run().model().lora())
         .contains(new LoraOptions(64, 16, 0.1, LoraOptions.ALL_TARGETS));
     assertThat(options.run().data().batch()).isEqualTo(8);
-    assertThat(options.loss()).isEqualTo(new InfoNce(0.01, true));
+    assertThat(options.loss()).isEqualTo(ContrastiveLoss.of(new InfoNce(0.01, true)));
     assertThat(options.groups().negatives()).isEqualTo(15);
     assertThat(options.prompts().queryMaxTokens()).isEqualTo(64);
     assertThat(options.prompts().passageMaxTokens()).isEqualTo(160);

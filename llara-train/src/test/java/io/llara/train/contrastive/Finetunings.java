@@ -93,7 +93,12 @@ final class Finetunings {
 
   /** Returns a run of few and small steps over all parameters on one lane. */
   static ContrastiveTrainer.Builder full(Path model, Path data, Path out) {
-    return ContrastiveTrainer.builder(model, List.of(data), out)
+    return configured(ContrastiveTrainer.builder(model, List.of(data), out));
+  }
+
+  /** Makes a run one of few and small steps over all parameters on one lane. */
+  static ContrastiveTrainer.Builder configured(ContrastiveTrainer.Builder builder) {
+    return builder
         .fullParameters()
         .steps(9)
         .batch(4)

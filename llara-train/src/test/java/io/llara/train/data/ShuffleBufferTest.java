@@ -10,10 +10,13 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.NoSuchElementException;
 import java.util.Set;
 import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import net.jqwik.api.ForAll;
 import net.jqwik.api.Property;
@@ -167,6 +170,80 @@ class ShuffleBufferTest {
       assertThat(batches.epoch()).isEqualTo(3);
       assertThatThrownBy(() -> batches.nextBatch(0)).isInstanceOf(IllegalArgumentException.class);
     }
+  }
+
+  @Test
+  void weightsSayHowOftenALineIsDrawn() throws IOException {
+    Dataset<TrainingText> files =
+        DataFiles.texts(write("once", 6), write("twice", 4), write("half", 7), write("seldom", 3))
+            .weighted(List.of(1.0, 2.0, 0.5, 0.25));
+    assertThat(files.examplesPerEpoch()).isEqualTo(Math.round(6 + 8 + 3.5 + 0.75));
+    try (ShuffleBuffer<TrainingText> texts = new ShuffleBuffer<>(files, 5, 3)) {
+      Map<String, Integer> drawn = new HashMap<>();
+      for (int epochs = 1; epochs <= 8; epochs++) {
+        Map<String, Integer> inEpoch = new HashMap<>();
+        while (texts.epoch() < epochs) {
+          inEpoch.merge(texts.next().text(), 1, Integer::sum);
+        }
+        inEpoch.forEach((text, times) -> drawn.merge(text, times, Integer::sum));
+        for (int i = 0; i < 4; i++) {
+          assertThat(inEpoch).containsEntry("twice " + i, 2);
+        }
+        for (int i = 0; i < 7; i++) {
+          assertThat(drawn.getOrDefault("half " + i, 0)).isBetween(epochs / 2, (epochs + 1) / 2);
+        }
+      }
+      for (int i = 0; i < 3; i++) {
+        assertThat(drawn).containsEntry("seldom " + i, 2);
+      }
+      assertThat(drawn).containsEntry("once 5", 8).containsEntry("half 6", 4).hasSize(20);
+    }
+  }
+
+  private Path write(String name, int texts) throws IOException {
+    Path file = dir.resolve(name + ".jsonl");
+    DataFiles.write(
+        file,
+        IntStream.range(0, texts)
+            .mapToObj(i -> DataFiles.pair(name + " " + i, "self", "next"))
+            .toArray(String[]::new));
+    return file;
+  }
+
+  @Property(tries = 50)
+  void skippingWithWeightsIsAsIfTheyHadBeenTaken(
+      @ForAll @IntRange(min = 1, max = 8) int quarters, @ForAll @IntRange(max = 90) int skipped)
+      throws IOException {
+    Path own = Directories.temporary();
+    Dataset<TrainingText> files =
+        DataFiles.texts(
+                DataFiles.pairs(own.resolve("a.jsonl"), 6),
+                DataFiles.pairs(own.resolve("b.jsonl"), 5))
+            .weighted(List.of(1.0, quarters / 4.0));
+    try (ShuffleBuffer<TrainingText> whole = new ShuffleBuffer<>(files, 4, 9);
+        ShuffleBuffer<TrainingText> resumed = new ShuffleBuffer<>(files, 4, 9)) {
+      take(whole, skipped);
+      resumed.skip(skipped);
+      assertThat(resumed.epoch()).isEqualTo(whole.epoch());
+      assertThat(take(resumed, 25)).isEqualTo(take(whole, 25));
+    } finally {
+      Directories.delete(own);
+    }
+  }
+
+  @Test
+  void weightsAreChecked() throws IOException {
+    Dataset<TrainingText> source = source(3);
+    assertThatThrownBy(() -> source.weighted(List.of(1.0, 2.0)))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage("2 weights for 1 files; expected one for each");
+    for (double wrong : new double[] {0, -1, Double.NaN, 1001}) {
+      assertThatThrownBy(() -> source.weighted(List.of(wrong)))
+          .isInstanceOf(IllegalArgumentException.class)
+          .hasMessageContaining("the weight of a file is " + wrong);
+    }
+    assertThatThrownBy(() -> new ShuffleBuffer<>(source.weighted(List.of(2.0)), 1, 1))
+        .isInstanceOf(IllegalArgumentException.class);
   }
 
   @Test

@@ -1,0 +1,93 @@
+package io.llara.train.run;
+
+import com.google.common.base.Throwables;
+import com.google.common.util.concurrent.Uninterruptibles;
+import io.llara.Internal;
+import io.llara.LlaraException;
+import io.llara.train.distributed.Communicator;
+import java.time.Duration;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.FutureTask;
+import java.util.concurrent.TimeoutException;
+import java.util.function.BooleanSupplier;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * Work of the first process alone, on a thread of its own. All processes ask each other meanwhile
+ * whether it is done, so that none waits longer in one call than a communicator allows, however
+ * long it takes.
+ */
+@Internal
+public final class FirstProcess {
+  private static final Logger LOG = LoggerFactory.getLogger(FirstProcess.class);
+
+  /** How often the processes ask. */
+  private static final Duration APART = Duration.ofMillis(200);
+
+  private FirstProcess() {}
+
+  /**
+   * Waits until the first process has done something; called by all of them.
+   *
+   * @param work is interrupted when the run is to stop; it should throw then, soon
+   * @param stopRequested whether to give it up; any process can give up for all
+   * @param name of the work, for its thread and for messages: {@code refresh after step 3}
+   * @return whether it was done; the same in each process
+   * @throws LlaraException if it failed; in the first process what the work threw
+   */
+  public static boolean run(
+      Communicator communicator, Runnable work, BooleanSupplier stopRequested, String name) {
+    // In the other processes it never runs.
+    FutureTask<Boolean> task = new FutureTask<>(work, true);
+    Thread thread = new Thread(task, "llara-" + name);
+    thread.setDaemon(true);
+    boolean stopping = false;
+    try {
+      if (communicator.rank() == 0) {
+        thread.start();
+      }
+      while (true) {
+        double[] sums =
+            communicator.allReduce(stopRequested.getAsBoolean() ? 1 : 0, task.isDone() ? 1 : 0);
+        if (sums[1] > 0) {
+          break;
+        }
+        if (sums[0] > 0 && !stopping) {
+          stopping = true;
+          thread.interrupt();
+        }
+        await(task);
+      }
+    } finally {
+      // What it uses is about to be closed.
+      thread.interrupt();
+      Uninterruptibles.joinUninterruptibly(thread);
+    }
+    Throwable failure = await(task);
+    if (!communicator.any(failure != null)) {
+      return true;
+    }
+    if (stopping) {
+      LOG.debug("given up: {}", name, failure);
+      return false;
+    }
+    if (failure != null) {
+      Throwables.throwIfUnchecked(failure);
+    }
+    throw new LlaraException(name + " failed; process 0 says why");
+  }
+
+  /** Waits for a moment and returns why the work failed, if it did. */
+  private static @Nullable Throwable await(FutureTask<Boolean> task) {
+    try {
+      Uninterruptibles.getUninterruptibly(task, APART);
+      return null;
+    } catch (TimeoutException e) {
+      return null;
+    } catch (ExecutionException e) {
+      return e.getCause();
+    }
+  }
+}
