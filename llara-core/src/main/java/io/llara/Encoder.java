@@ -35,6 +35,8 @@ import java.util.stream.Stream;
  * <p>A fake for a test implements {@link #encode} and {@link #dimension}; all else has a default.
  */
 public interface Encoder extends AutoCloseable {
+  /** The most that {@link #window} may be. */
+  int LARGEST_WINDOW = 1024;
 
   /**
    * Opens a checkpoint with the default settings.
@@ -271,6 +273,16 @@ public interface Encoder extends AutoCloseable {
 
   /** Returns how many threads run forward passes; by default 1. */
   default int lanes() {
+    return 1;
+  }
+
+  /**
+   * Returns how many texts of a stream {@link #encodeAll(Stream, Mode, EmbeddingSink) encodeAll}
+   * batches among themselves: a stream that goes on at a multiple of it gives the same vectors, to
+   * the last bit, as one that began at the first text. A power of two of at most {@value
+   * #LARGEST_WINDOW}; by default 1.
+   */
+  default int window() {
     return 1;
   }
 

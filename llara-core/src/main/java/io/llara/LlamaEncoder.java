@@ -31,14 +31,10 @@ import org.jspecify.annotations.Nullable;
 final class LlamaEncoder implements Encoder {
   /**
    * Texts of one window are sorted by length. Two windows are under way: while the lanes run one,
-   * this thread tokenises the next. Windows double, so that lanes begin early.
+   * this thread tokenises the next. All have the same number of texts, a power of two, so that a
+   * stream that goes on at a multiple of it meets the same windows.
    */
-  private static final int LARGEST_WINDOW = 4096;
-
-  private static final int FIRST_WINDOW_PER_LANE = 128;
-
-  /** A window of long texts has fewer of them. */
-  private static final long TOKENS_PER_TEXT = 64;
+  private static final int WINDOW_PER_LANE = 128;
 
   private final Tokenizer tokenizer;
   private final PromptBuilder prompts;
@@ -186,29 +182,28 @@ final class LlamaEncoder implements Encoder {
     long total = spliterator.getExactSizeIfKnown();
     Iterator<String> source = Spliterators.iterator(spliterator);
     Deque<Window> underWay = new ArrayDeque<>();
-    int limit = Math.min(FIRST_WINDOW_PER_LANE * engine.lanes(), LARGEST_WINDOW);
+    int window = window();
     long read = 0;
     long done = 0;
     long blanks = 0;
     try {
       while (source.hasNext() || !underWay.isEmpty()) {
         while (underWay.size() < 2 && source.hasNext()) {
-          Window window = submit(source, read, limit, mode, blank);
-          underWay.add(window);
-          read += window.texts().size();
-          limit = Math.min(2 * limit, LARGEST_WINDOW);
+          Window next = submit(source, read, window, mode, blank);
+          underWay.add(next);
+          read += next.texts().size();
         }
-        Window window = underWay.element();
+        Window first = underWay.element();
         int computed = 0;
-        for (Work<?> work : Work.inRunningOrder(window.works())) {
+        for (Work<?> work : Work.inRunningOrder(first.works())) {
           work.await();
           computed++;
           settings.progress().progress(done + computed, total);
         }
         underWay.remove();
-        report(window);
-        Iterator<Work<PooledVectors>> works = window.works().iterator();
-        for (String text : window.texts()) {
+        report(first);
+        Iterator<Work<PooledVectors>> works = first.works().iterator();
+        for (String text : first.texts()) {
           if (Thread.interrupted()) {
             throw new InterruptedException();
           }
@@ -255,9 +250,8 @@ final class LlamaEncoder implements Encoder {
       Iterator<String> source, long first, int limit, Mode mode, BlankTexts blank) {
     List<String> windowTexts = new ArrayList<>();
     List<Prompt> windowPrompts = new ArrayList<>();
-    long rows = 0;
     long tokenize = 0;
-    while (source.hasNext() && windowTexts.size() < limit && rows < limit * TOKENS_PER_TEXT) {
+    while (source.hasNext() && windowTexts.size() < limit) {
       String text = source.next();
       String name = "text " + (first + windowTexts.size());
       if (text == null) {
@@ -271,7 +265,6 @@ final class LlamaEncoder implements Encoder {
       Prompt prompt = named(name, () -> prompt(text, mode));
       tokenize += System.nanoTime() - begin;
       windowPrompts.add(prompt);
-      rows += prompt.length();
     }
     return new Window(windowTexts, engine.submit(windowPrompts), tokenize);
   }
@@ -428,6 +421,11 @@ final class LlamaEncoder implements Encoder {
   @Override
   public int lanes() {
     return engine.lanes();
+  }
+
+  @Override
+  public int window() {
+    return Math.min(LARGEST_WINDOW, Integer.highestOneBit(WINDOW_PER_LANE * engine.lanes()));
   }
 
   @Override

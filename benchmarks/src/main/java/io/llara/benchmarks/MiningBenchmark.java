@@ -5,7 +5,7 @@ import io.llara.retrieval.ExactSearch;
 import io.llara.retrieval.Hits;
 import io.llara.retrieval.InMemoryVectors;
 import io.llara.retrieval.StoredVectors;
-import io.llara.retrieval.VectorCache;
+import io.llara.retrieval.VectorStorage;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -110,17 +110,11 @@ public class MiningBenchmark {
       return vector;
     }
 
-    private StoredVectors store(Random random) throws IOException {
-      VectorCache cache = new VectorCache(folder);
-      VectorCache.Entry entry =
-          new VectorCache.Entry(VectorCache.key(List.of("mining")), passages, dimension);
-      try (VectorCache.Writer writer = cache.write(entry)) {
-        for (int i = 0; i < passages; i++) {
-          writer.add(unitVector(random));
-        }
-        writer.commit();
-      }
-      return cache.open(entry).orElseThrow();
+    private StoredVectors store(Random random) {
+      Path file = folder.resolve("passages.vectors");
+      StoredVectors.write(
+          file, new InMemoryVectors(unitVectors(passages, random)), VectorStorage.FLOAT32);
+      return StoredVectors.open(file);
     }
 
     /** A speed counts only for results that are right. */

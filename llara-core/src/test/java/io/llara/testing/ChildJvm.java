@@ -19,18 +19,9 @@ public final class ChildJvm {
   /** Runs a main class with JVM options; fails unless it exits with 0. Returns what it printed. */
   public static String run(List<String> options, Class<?> main, String... arguments)
       throws IOException, InterruptedException {
-    List<String> command = new ArrayList<>();
-    command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
-    command.addAll(options);
-    command.addAll(List.of("-cp", classPath(), main.getName()));
-    command.addAll(List.of(arguments));
     Path output = Files.createTempFile("llara-child", ".txt");
     try {
-      Process process =
-          new ProcessBuilder(command)
-              .redirectErrorStream(true)
-              .redirectOutput(output.toFile())
-              .start();
+      Process process = start(output, options, main, arguments);
       try {
         assertThat(process.waitFor(PATIENCE_SECONDS, TimeUnit.SECONDS))
             .as("ended in time")
@@ -44,6 +35,20 @@ public final class ChildJvm {
     } finally {
       Files.delete(output);
     }
+  }
+
+  /** Starts a main class with JVM options; what it prints goes to a file. */
+  public static Process start(Path output, List<String> options, Class<?> main, String... arguments)
+      throws IOException {
+    List<String> command = new ArrayList<>();
+    command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+    command.addAll(options);
+    command.addAll(List.of("-cp", classPath(), main.getName()));
+    command.addAll(List.of(arguments));
+    return new ProcessBuilder(command)
+        .redirectErrorStream(true)
+        .redirectOutput(output.toFile())
+        .start();
   }
 
   /**

@@ -1,12 +1,24 @@
 package io.llara.examples;
 
 import io.llara.retrieval.CorpusVectors.CachePlace;
+import io.llara.retrieval.VectorStorage;
 import java.nio.file.Path;
 import java.util.Optional;
+import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
 
-/** Where a command caches vectors. */
+/** Where a command's vectors are. */
 final class CacheOptions {
+  static final String STORAGES = "float32|float16|int8";
+
+  static final String STORAGE_DESCRIPTION =
+      "How the vectors of passages are stored: in 4 or 2 bytes a value, or 1 and a scale for each"
+          + " vector (default: ${DEFAULT-VALUE}).";
+
+  @Spec(Spec.Target.MIXEE)
+  private CommandSpec command = CommandSpec.create();
+
   @Option(
       names = "--cache",
       paramLabel = "DIR",
@@ -16,11 +28,33 @@ final class CacheOptions {
   @Option(names = "--no-cache", description = "Neither read nor write the cache.")
   private boolean none;
 
+  @Option(
+      names = "--storage",
+      paramLabel = STORAGES,
+      defaultValue = "float32",
+      description = STORAGE_DESCRIPTION)
+  private VectorStorage storage = VectorStorage.FLOAT32;
+
+  @Option(
+      names = "--vectors",
+      paramLabel = "FILE",
+      description =
+          "The vectors of the passages, as encode-corpus or merge-vectors wrote them, in place of the"
+              + " cache.")
+  private Optional<Path> vectors = Optional.empty();
+
   /** Returns where a model's vectors are cached, if they are. */
   Optional<CachePlace> place(Path model, Optional<Path> adapter) {
-    return none
-        ? Optional.empty()
-        : Optional.of(CachePlace.of(directory.orElseGet(CacheOptions::ofUser), model, adapter));
+    Subcommand.requireOneAtMost(command, "--no-cache", "--vectors");
+    Subcommand.requireOneAtMost(command, "--no-cache", "--storage");
+    Subcommand.requireOneAtMost(command, "--storage", "--vectors");
+    if (none) {
+      return Optional.empty();
+    }
+    CachePlace place =
+        CachePlace.of(directory.orElseGet(CacheOptions::ofUser), model, adapter)
+            .withStorage(storage);
+    return Optional.of(vectors.map(place::withPassages).orElse(place));
   }
 
   /** Returns this program's directory in the user's cache; it need not exist. */

@@ -3,6 +3,7 @@ package io.llara.examples;
 import io.llara.EncoderBuilder;
 import io.llara.TextModes;
 import io.llara.retrieval.Corpus;
+import io.llara.retrieval.HnswOptions;
 import io.llara.train.contrastive.MiningRefresher;
 import io.llara.train.contrastive.Refresh;
 import io.llara.train.mining.HardNegativeMiner;
@@ -61,6 +62,11 @@ final class RefreshOptions {
           "A new negative's score is at most the positive's less R times it (default: no bound).")
   private Optional<Double> margin = Optional.empty();
 
+  @Option(
+      names = "--refresh-hnsw",
+      description = "Find new negatives along graphs (HNSW) instead of among all passages.")
+  private boolean hnsw;
+
   /**
    * Returns the refresh that the options ask for, if any.
    *
@@ -81,7 +87,11 @@ final class RefreshOptions {
         .ifPresent(window -> miner.ranks(window[0], window[1]));
     margin.ifPresent(miner::relativeMargin);
     MiningRefresher refresher =
-        new MiningRefresher(miner.build(), modes, encoder -> configure(encoder, training));
+        new MiningRefresher(
+            miner.build(),
+            modes,
+            encoder -> configure(encoder, training),
+            hnsw ? Optional.of(HnswOptions.DEFAULT) : Optional.empty());
     Refresh refresh = Refresh.every(every.get(), refresher);
     refresh = from.map(refresh::from).orElse(refresh);
     return Optional.of(times.map(refresh::times).orElse(refresh));
@@ -98,6 +108,7 @@ final class RefreshOptions {
             command,
             "--corpus",
             "--refresh-from",
+            "--refresh-hnsw",
             "--refresh-ranks",
             "--refresh-relative-margin",
             "--refreshes");

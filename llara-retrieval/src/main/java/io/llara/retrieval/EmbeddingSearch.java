@@ -3,6 +3,7 @@ package io.llara.retrieval;
 import io.llara.Encoder;
 import io.llara.Mode;
 import io.llara.retrieval.CorpusVectors.CachePlace;
+import io.llara.retrieval.CorpusVectors.Encoding;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Optional;
@@ -57,12 +58,11 @@ public record EmbeddingSearch(
 
   @Override
   public Searcher open(TextSet texts, SearchListener listener) {
-    listener.encoding("passages", texts.count());
-    StoredVectors vectors = encodePassages(texts, listener);
+    StoredVectors vectors = collection(texts, listener);
     try {
       Searcher searcher =
           hnsw.isPresent()
-              ? HnswIndex.build(vectors, hnsw.get(), encoder.lanes())
+              ? HnswIndex.open(vectors, hnsw.get(), encoder.lanes(), listener::note)
               : new ExactSearch(vectors, encoder.lanes());
       return new EmbeddingSearcher(this, vectors, searcher, listener);
     } catch (RuntimeException | Error e) {
@@ -72,17 +72,33 @@ public record EmbeddingSearch(
   }
 
   StoredVectors encodeQueries(TextSet texts, SearchListener listener) {
-    return encode(texts, encoder.forQueries(), queries, listener);
+    return encode(
+        texts,
+        encoder.forQueries(),
+        queries,
+        cache.map(place -> place.withStorage(VectorStorage.FLOAT32)),
+        listener);
   }
 
   StoredVectors encodePassages(TextSet texts, SearchListener listener) {
-    return encode(texts, encoder.forPassages(), passages, listener);
+    return encode(texts, encoder.forPassages(), passages, cache, listener);
   }
 
-  private StoredVectors encode(TextSet texts, Encoder kind, Mode mode, SearchListener listener) {
-    return cache.isPresent()
-        ? CorpusVectors.open(texts, kind, mode, cache.get(), listener::note)
+  private static StoredVectors encode(
+      TextSet texts, Encoder kind, Mode mode, Optional<CachePlace> place, SearchListener listener) {
+    return place.isPresent()
+        ? CorpusVectors.open(texts, kind, mode, place.get(), listener::note)
         : CorpusVectors.open(texts, kind, mode);
+  }
+
+  /** Returns the vectors of the collection, from a file of their own if one was named. */
+  private StoredVectors collection(TextSet texts, SearchListener listener) {
+    if (cache.isPresent() && cache.get().passages().isPresent()) {
+      Encoding encoding = new Encoding(encoder.forPassages(), passages, cache.get().model());
+      return CorpusVectors.open(cache.get().passages().get(), texts, encoding);
+    }
+    listener.encoding("passages", texts.count());
+    return encodePassages(texts, listener);
   }
 
   @Override

@@ -17,6 +17,11 @@ final class EmbeddingSearcher implements Searcher {
   /** On so many queries the recall of an approximate search is measured. */
   private static final int SAMPLED_QUERIES = 100;
 
+  /** About how many bytes a hit takes while it is searched for. */
+  private static final int HIT_BYTES = 100;
+
+  private static final int MOST_QUERIES = 1 << 17;
+
   private final EmbeddingSearch method;
   private final StoredVectors passages;
   private final Searcher vectors;
@@ -38,6 +43,14 @@ final class EmbeddingSearcher implements Searcher {
   @Override
   public List<Hits> search(List<Query> queries, int k) {
     return vectors.search(prepare(queries), k);
+  }
+
+  /** As many as have room on a quarter of the heap, with their vectors and hits. */
+  @Override
+  public int batch(int k) {
+    long each = 2L * Float.BYTES * passages.dimension() + (long) HIT_BYTES * k;
+    long room = Runtime.getRuntime().maxMemory() / 4;
+    return (int) Math.max(1, Math.min(MOST_QUERIES, room / each));
   }
 
   /** Returns the queries with vectors: those that have none get that of their text. */

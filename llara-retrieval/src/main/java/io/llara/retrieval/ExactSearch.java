@@ -27,17 +27,18 @@ import org.bytedeco.pytorch.global.torch;
  * is the same, to the last bit, in every run, on every machine, with any number of threads and any
  * sizes of blocks.
  *
- * <p>How it works: a block of passages is cut into tiles. A thread multiplies a thousand queries
- * with a tile, in float32, and picks each query's candidates while the products are in its cache.
- * When a block ends, the candidates are scored again in float64, and the best are kept. A float32
- * product of two vectors of {@code d} values is off by at most {@code γ ‖x‖ ‖y‖}, with {@code γ = d
- * u / (1 − d u)} and {@code u = 2⁻²⁴}, in whatever order it is summed (Higham, Accuracy and
- * Stability of Numerical Algorithms, section 3.1). A passage is a candidate unless its product is
- * farther than that below the k-th best so far, so that none of the best is lost, whichever thread
- * multiplies what when.
+ * <p>How it works: a block of passages is cut into tiles. A thread multiplies the queries with a
+ * tile, a thousand at a time, in float32, and picks each query's candidates while the products are
+ * in its cache. When a block ends, the candidates are scored again in float64, and the best are
+ * kept. A float32 product of two vectors of {@code d} values is off by at most {@code γ ‖x‖ ‖y‖},
+ * with {@code γ = d u / (1 − d u)} and {@code u = 2⁻²⁴}, in whatever order it is summed (Higham,
+ * Accuracy and Stability of Numerical Algorithms, section 3.1). A passage is a candidate unless its
+ * product is farther than that below the k-th best so far, so that none of the best is lost,
+ * whichever thread multiplies what when.
  *
- * <p>The vectors are read block by block, so that they may lie on disk, once for each thousand
- * queries. The set must live as long as the search; closing leaves it open.
+ * <p>The vectors are read block by block, so that they may lie on disk, once for as many queries as
+ * a quarter of the heap has room for: 14,000 with a hundred hits each on a heap of 512 MB. The set
+ * must live as long as the search; closing leaves it open.
  */
 public final class ExactSearch implements Searcher {
   /** How many queries are multiplied with a tile, and its passages: enough for full speed. */
@@ -45,11 +46,16 @@ public final class ExactSearch implements Searcher {
 
   private static final int TILE = 1024;
 
+  /** So many queries at most are scored again at once: their vectors are in float64 then. */
+  private static final int RESCORED = 256;
+
   /** Fewer passages are no tile of their own, even if threads are idle. */
   private static final int LEAST_TILE = 128;
 
-  /** How many hits are kept at once, of all queries. */
-  private static final int MOST_HITS = 1 << 22;
+  /** About how many bytes of heap a query takes, and each of its hits. */
+  private static final int QUERY_BYTES = 2560;
+
+  private static final int HIT_BYTES = 72;
 
   /** The fewer blocks, the fewer second looks; but not all sets are views of files. */
   private static final long BLOCK_BYTES = 512L << 20;
@@ -150,7 +156,7 @@ public final class ExactSearch implements Searcher {
         (int)
             Math.min(Math.max(1, blockBytes / ((long) dimension * Float.BYTES)), passages.count());
     queries.forEachBlock(
-        Math.max(1, Math.min(QUERIES, MOST_HITS / limit)),
+        atOnce(limit),
         (first, count, vectors) -> {
           try (Pass pass = new Pass(first, count, vectors, limit)) {
             passages.forEachBlock(blockRows, pass::look);
@@ -159,6 +165,15 @@ public final class ExactSearch implements Searcher {
             }
           }
         });
+  }
+
+  /** Returns for how many queries the vectors are read once. */
+  private int atOnce(int limit) {
+    long room = Runtime.getRuntime().maxMemory() / 4;
+    long fitting = room / (QUERY_BYTES + (long) HIT_BYTES * limit);
+    // Their vectors are one block.
+    long largest = Integer.MAX_VALUE / ((long) dimension * Float.BYTES);
+    return (int) Math.max(1, Math.min(fitting, largest));
   }
 
   @Override
@@ -221,7 +236,7 @@ public final class ExactSearch implements Searcher {
         rankings[i] = new Ranking(i, length);
       }
       this.queryMatrix = new FloatPointer(vectors);
-      Arrays.setAll(scratches, thread -> new Scratch(count));
+      Arrays.setAll(scratches, thread -> new Scratch(Math.min(count, QUERIES)));
     }
 
     /** Looks at the next passages. */
@@ -236,7 +251,8 @@ public final class ExactSearch implements Searcher {
       try (FloatPointer memory = new FloatPointer(vectors)) {
         Block block = new Block(begin, rows, tileRows, vectors, memory);
         threads.run(block.tiles(), (thread, tile) -> multiply(block, tile, scratches[thread]));
-        int parts = Math.min(rankings.length, 2 * threads.count());
+        int most = IntMath.divide(rankings.length, RESCORED, RoundingMode.CEILING);
+        int parts = Math.min(rankings.length, Math.max(most, 2 * threads.count()));
         threads.run(
             parts,
             (thread, part) ->
@@ -250,18 +266,19 @@ public final class ExactSearch implements Searcher {
 
     private void multiply(Block block, int tile, Scratch scratch) {
       int rows = block.rows(tile);
-      double longest;
       try (TensorScope scope = new TensorScope()) {
-        long offset = (long) tile * block.tileRows() * dimension;
-        Tensor vectors = matrix(block.pointer(), offset, rows);
-        longest = longest(block, tile, vectors);
-        torch.mm_out(
-            torch.from_blob(scratch.products, rankings.length, rows),
-            matrix(queryMatrix, 0, rankings.length),
-            vectors.t());
-      }
-      for (Ranking ranking : rankings) {
-        ranking.pick(block, tile, longest, scratch);
+        Tensor vectors = matrix(block.pointer(), (long) tile * block.tileRows() * dimension, rows);
+        double longest = longest(block, tile, vectors);
+        for (int begin = 0; begin < rankings.length; begin += QUERIES) {
+          int count = Math.min(QUERIES, rankings.length - begin);
+          torch.mm_out(
+              torch.from_blob(scratch.products, count, rows),
+              matrix(queryMatrix, (long) begin * dimension, count),
+              vectors.t());
+          for (int i = 0; i < count; i++) {
+            rankings[begin + i].pick(block, tile, longest, scratch);
+          }
+        }
       }
     }
 
@@ -361,7 +378,7 @@ public final class ExactSearch implements Searcher {
         int rows = block.rows(tile);
         double tileMargin = error * length * longest + dimension * (double) Float.MIN_NORMAL;
         float least = Math.nextDown((float) (floor - tileMargin));
-        scratch.productsBuffer.get(query * rows, scratch.row, 0, rows);
+        scratch.productsBuffer.get(query % QUERIES * rows, scratch.row, 0, rows);
         int count = 0;
         for (int i = 0; i < rows; i++) {
           if (scratch.row[i] >= least) {
@@ -427,7 +444,7 @@ public final class ExactSearch implements Searcher {
     }
   }
 
-  private static LlaraException unusable(String set, long index, float[] vector) {
+  static LlaraException unusable(String set, long index, float[] vector) {
     for (int i = 0; i < vector.length; i++) {
       if (!Float.isFinite(vector[i])) {
         return new LlaraException(

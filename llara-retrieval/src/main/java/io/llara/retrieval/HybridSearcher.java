@@ -40,6 +40,12 @@ public final class HybridSearcher implements Searcher {
     return search(queries, Math.max(k, DEPTH), k);
   }
 
+  @Override
+  public int batch(int k) {
+    int depth = Math.max(k, DEPTH);
+    return Math.min(first.batch(depth), second.batch(depth));
+  }
+
   private List<Hits> search(List<Query> queries, int depth, int k) {
     List<Hits> some = first.search(queries, depth);
     List<Hits> others = second.search(queries, depth);

@@ -137,6 +137,17 @@ final class SearchThreads implements AutoCloseable {
     return results;
   }
 
+  /**
+   * Fails if the threads are closed.
+   *
+   * @throws IllegalStateException if they are
+   */
+  void requireOpen() {
+    if (executor.isShutdown()) {
+      throw new IllegalStateException("the search is closed");
+    }
+  }
+
   @Override
   public void close() {
     executor.shutdown();

@@ -36,6 +36,16 @@ public interface Searcher extends AutoCloseable {
    */
   List<Hits> search(List<Query> queries, int k);
 
+  /**
+   * Returns how many queries whoever has more should search for at a time: a search may read all of
+   * the collection once, however many there are.
+   *
+   * @param k as for {@link #search(List, int)}
+   */
+  default int batch(int k) {
+    return 4096;
+  }
+
   /** Returns the best documents for one query. */
   default Hits search(Query query, int k) {
     return search(List.of(query), k).get(0);

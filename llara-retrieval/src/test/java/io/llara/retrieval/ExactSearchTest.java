@@ -17,6 +17,7 @@ import java.util.Collections;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Random;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.IntStream;
 import java.util.stream.LongStream;
 import net.jqwik.api.ForAll;
@@ -81,6 +82,36 @@ class ExactSearchTest {
       assertThat(search.search(queries.stream().map(Query::of).toList(), 20)).isEqualTo(first);
       assertThat(search.search(Query.of(queries.get(7)), 20)).isEqualTo(first.get(7));
     }
+  }
+
+  /** Several matrix products of queries, one reading. */
+  @Test
+  void readsTheVectorsOnceForManyQueries() {
+    InMemoryVectors passages = new InMemoryVectors(RandomVectors.normal(50, 5, 4));
+    AtomicInteger readings = new AtomicInteger();
+    VectorSet counting =
+        new VectorSet() {
+          @Override
+          public long count() {
+            return 50;
+          }
+
+          @Override
+          public int dimension() {
+            return 5;
+          }
+
+          @Override
+          public void forEachBlock(int rows, BlockReceiver receiver) {
+            readings.incrementAndGet();
+            passages.forEachBlock(rows, receiver);
+          }
+        };
+    try (ExactSearch search = new ExactSearch(counting, 2)) {
+      assertThat(search.search(new InMemoryVectors(RandomVectors.normal(5_000, 5, 3)), 3))
+          .hasSize(5_000);
+    }
+    assertThat(readings).hasValue(1);
   }
 
   /** What a query's hits are does not depend on which queries it is asked with. */
@@ -374,17 +405,10 @@ class ExactSearchTest {
     }
   }
 
-  private StoredVectors stored(List<float[]> vectors) throws IOException {
-    VectorCache cache = new VectorCache(folder);
-    VectorCache.Entry entry =
-        new VectorCache.Entry(VectorCache.key(List.of()), vectors.size(), vectors.get(0).length);
-    try (VectorCache.Writer writer = cache.write(entry)) {
-      for (float[] vector : vectors) {
-        writer.add(vector);
-      }
-      writer.commit();
-    }
-    return cache.open(entry).orElseThrow();
+  private StoredVectors stored(List<float[]> vectors) {
+    Path file = folder.resolve("a.vectors");
+    StoredVectors.write(file, new InMemoryVectors(vectors), VectorStorage.FLOAT32);
+    return StoredVectors.open(file);
   }
 
   private static void assertIsBest(Hits hits, float[] query, List<float[]> passages, int k) {

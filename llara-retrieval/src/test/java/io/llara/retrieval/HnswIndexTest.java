@@ -6,32 +6,33 @@ import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException
 import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
 
 import io.llara.LlaraException;
+import io.llara.testing.Leaks;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.stream.LongStream;
 import java.util.stream.Stream;
-import org.apache.lucene.analysis.core.KeywordAnalyzer;
-import org.apache.lucene.document.Document;
-import org.apache.lucene.index.IndexWriter;
-import org.apache.lucene.index.IndexWriterConfig;
-import org.apache.lucene.store.FSDirectory;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 
 class HnswIndexTest {
   @TempDir private Path folder;
+
+  private final List<String> notes = new ArrayList<>();
 
   @Test
   void findsNearlyAllOfTheBest() {
     InMemoryVectors passages = new InMemoryVectors(RandomVectors.clustered(4_000, 48, 40, 1));
     List<Query> queries = queries(RandomVectors.clustered(60, 48, 40, 2));
     List<Hits> exact = exact(queries, passages, 100);
-    Path dir = folder.resolve("index");
-    HnswIndex.build(dir, passages, HnswOptions.DEFAULT);
-    try (HnswIndex index = HnswIndex.open(dir)) {
+    try (StoredVectors stored = store("index", passages);
+        HnswIndex index = HnswIndex.open(stored, HnswOptions.DEFAULT)) {
       assertThat(index.count()).isEqualTo(4_000);
       assertThat(index.dimension()).isEqualTo(48);
       assertThat(index.options()).isEqualTo(HnswOptions.DEFAULT);
@@ -46,14 +47,13 @@ class HnswIndexTest {
     InMemoryVectors passages = new InMemoryVectors(RandomVectors.normal(2_000, 40, 3));
     List<Query> queries = queries(RandomVectors.normal(30, 40, 4));
     List<Hits> exact = exact(queries, passages, 10);
-    Path dir = folder.resolve("index");
-    HnswIndex.build(dir, passages, new HnswOptions(2, 2, 1));
-    try (HnswIndex index = HnswIndex.open(dir)) {
+    try (StoredVectors stored = store("index", passages);
+        HnswIndex index = HnswIndex.open(stored, new HnswOptions(2, 2, 1))) {
       assertThat(index.recall(queries, exact, 10)).isLessThan(0.7);
     }
   }
 
-  /** A graph of one segment, and one that was merged from several. */
+  /** One graph, and several. */
   @Test
   void scoresAndOrderAreThoseOfExactSearch() {
     // Not of length 1, with every vector twice.
@@ -64,11 +64,14 @@ class HnswIndexTest {
     List<Query> queries = queries(RandomVectors.normal(20, 12, 6));
     List<Hits> exact = exact(queries, passages, 600);
     for (int segment : new int[] {1_000, 70}) {
-      Path dir = folder.resolve("segments-of-" + segment);
       // As many candidates as vectors: nothing is missed.
-      HnswIndex.build(dir, passages, new HnswOptions(8, 100, 600), segment);
-      try (HnswIndex index = HnswIndex.open(dir)) {
+      HnswOptions all = new HnswOptions(8, 100, 600);
+      try (StoredVectors stored = store("segments-of-" + segment, passages);
+          HnswIndex index = HnswIndex.open(stored, all, 2, segment, notes::add)) {
         assertThat(index.search(queries, 1_000)).isEqualTo(exact);
+        // One query alone is looked for in all segments at once, or one after another.
+        assertThat(index.search(queries.get(3), 1_000)).isEqualTo(exact.get(3));
+        assertThat(index.search(queries.get(3).requireVector(), 1_000)).isEqualTo(exact.get(3));
         assertThat(index.recall(queries, exact, 600)).isEqualTo(1);
         Hits best = index.search(queries, 6).get(0);
         assertThat(best.indices()).isEqualTo(exact.get(0).indices().subArray(0, 6));
@@ -77,20 +80,106 @@ class HnswIndexTest {
   }
 
   @Test
-  void buildingAgainMakesTheSameGraph() {
+  void anyNumberOfThreadsBuildsTheSameGraphs() throws IOException {
     InMemoryVectors passages = new InMemoryVectors(RandomVectors.clustered(1_500, 16, 20, 7));
     List<Query> queries = queries(RandomVectors.clustered(40, 16, 20, 8));
     HnswOptions few = new HnswOptions(4, 10, 10);
     List<List<Hits>> found = new ArrayList<>();
-    for (String name : List.of("a", "b")) {
-      HnswIndex.build(folder.resolve(name), passages, few, 400);
-      try (HnswIndex index = HnswIndex.open(folder.resolve(name))) {
+    for (int threads : new int[] {1, 3}) {
+      try (StoredVectors stored = store("of-" + threads, passages);
+          HnswIndex index = HnswIndex.open(stored, few, threads, 400, notes::add)) {
         found.add(index.search(queries, 10));
       }
     }
     assertThat(found.get(1)).isEqualTo(found.get(0));
     // So few candidates miss some: what is equal is the graph, not just the truth.
     assertThat(found.get(0)).isNotEqualTo(exact(queries, passages, 10));
+    for (int i = 0; i < 4; i++) {
+      assertThat(folder.resolve("of-3.m4-ef10.hnsw/segment-0000" + i))
+          .hasSameBinaryContentAs(folder.resolve("of-1.m4-ef10.hnsw/segment-0000" + i));
+    }
+  }
+
+  @Test
+  void graphsAreKeptBesideTheirVectorsAndBuiltAgainForOthers() throws IOException {
+    InMemoryVectors passages = new InMemoryVectors(RandomVectors.clustered(900, 16, 20, 7));
+    Path first = folder.resolve("index.m16-ef200.hnsw/segment-00000");
+    try (StoredVectors stored = store("index", passages)) {
+      HnswIndex.open(stored, HnswOptions.DEFAULT).close();
+      Object built = Files.getLastModifiedTime(first);
+      // How much is looked at decides nothing about the graph.
+      HnswIndex.open(stored, new HnswOptions(16, 200, 50)).close();
+      assertThat(Files.getLastModifiedTime(first)).isEqualTo(built);
+      HnswIndex.open(stored, new HnswOptions(8, 100, 50)).close();
+      assertThat(names(folder))
+          .containsExactly("index", "index.m16-ef200.hnsw", "index.m8-ef100.hnsw");
+    }
+    byte[] good = Files.readAllBytes(first);
+    InMemoryVectors others = new InMemoryVectors(RandomVectors.clustered(900, 16, 20, 8));
+    List<Query> queries = queries(RandomVectors.clustered(10, 16, 20, 9));
+    try (StoredVectors stored = store("index", others);
+        HnswIndex index = HnswIndex.open(stored, HnswOptions.DEFAULT, 1, notes::add)) {
+      assertThat(notes).hasSize(1);
+      assertThat(notes.get(0))
+          .contains("will be built again", "segment-00000", "it is a graph of other vectors");
+      assertThat(index.search(queries, 100)).isEqualTo(exact(queries, others, 100));
+    }
+    notes.clear();
+    try (StoredVectors stored = store("index", passages)) {
+      for (byte[] bad : List.of(Arrays.copyOf(good, 5_000), new byte[0])) {
+        Files.write(first, bad);
+        HnswIndex.open(stored, HnswOptions.DEFAULT, 1, notes::add).close();
+        assertThat(first).hasBinaryContent(good);
+      }
+      assertThat(notes).hasSize(2);
+    }
+  }
+
+  @Test
+  void aDamagedGraphIsNoticedWhenItIsRead() throws IOException {
+    InMemoryVectors passages = new InMemoryVectors(RandomVectors.clustered(900, 16, 20, 7));
+    try (StoredVectors stored = store("index", passages)) {
+      HnswIndex.open(stored, HnswOptions.DEFAULT).close();
+      Path first = folder.resolve("index.m16-ef200.hnsw/segment-00000");
+      byte[] bytes = Files.readAllBytes(first);
+      bytes[5_000] ^= 1;
+      Files.write(first, bytes);
+      try (HnswIndex index = HnswIndex.open(stored, HnswOptions.DEFAULT)) {
+        assertThatExceptionOfType(LlaraException.class)
+            .isThrownBy(() -> index.search(new float[16], 10))
+            .withMessageContaining("segment-00000: is damaged: the checksum of block 0");
+      }
+    }
+  }
+
+  @Test
+  void whereNoGraphsCanBeKeptATemporaryFolderDoes() throws IOException {
+    InMemoryVectors passages = new InMemoryVectors(RandomVectors.normal(100, 8, 7));
+    try (StoredVectors stored = store("index", passages)) {
+      // In its way, a file that is no graph and no folder.
+      Files.writeString(HnswIndex.beside(folder.resolve("index"), HnswOptions.DEFAULT), "");
+      Files.setPosixFilePermissions(
+          folder, java.nio.file.attribute.PosixFilePermissions.fromString("r-xr-xr-x"));
+      try (HnswIndex index = HnswIndex.open(stored, HnswOptions.DEFAULT, 1, notes::add)) {
+        assertThat(index.search(new float[8], 100).size()).isEqualTo(100);
+      } finally {
+        Files.setPosixFilePermissions(
+            folder, java.nio.file.attribute.PosixFilePermissions.fromString("rwxr-xr-x"));
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void walksVectorsOfAnyStorage(VectorStorage storage) {
+    InMemoryVectors passages = new InMemoryVectors(RandomVectors.clustered(2_000, 48, 40, 1));
+    List<Query> queries = queries(RandomVectors.clustered(30, 48, 40, 2));
+    Path file = folder.resolve("a.vectors");
+    StoredVectors.write(file, passages, storage);
+    try (StoredVectors stored = StoredVectors.open(file);
+        HnswIndex index = HnswIndex.open(stored, HnswOptions.DEFAULT, 2, 900, notes::add)) {
+      assertThat(index.recall(queries, exact(queries, stored, 100), 100)).isBetween(0.97, 1.0);
+    }
   }
 
   @Test
@@ -98,26 +187,19 @@ class HnswIndexTest {
     for (int dimension : new int[] {4_096, 8_192}) {
       InMemoryVectors passages = new InMemoryVectors(RandomVectors.normal(60, dimension, 9));
       List<Query> queries = queries(RandomVectors.normal(3, dimension, 10));
-      Path dir = folder.resolve("index-" + dimension);
-      HnswIndex.build(dir, passages, HnswOptions.DEFAULT);
-      try (HnswIndex index = HnswIndex.open(dir)) {
+      try (StoredVectors stored = store("index-" + dimension, passages);
+          HnswIndex index = HnswIndex.open(stored, HnswOptions.DEFAULT)) {
         assertThat(index.dimension()).isEqualTo(dimension);
         assertThat(index.search(queries, 10)).isEqualTo(exact(queries, passages, 10));
       }
     }
-    InMemoryVectors tooWide = new InMemoryVectors(List.of(new float[8_193]));
-    assertThatIllegalArgumentException()
-        .isThrownBy(() -> HnswIndex.build(folder.resolve("x"), tooWide, HnswOptions.DEFAULT))
-        .withMessageContaining("8193")
-        .withMessageContaining("8192");
   }
 
   @Test
   void noVectorsAreAnIndexToo() {
     InMemoryVectors none = new InMemoryVectors(List.of());
-    Path dir = folder.resolve("index");
-    HnswIndex.build(dir, none, HnswOptions.DEFAULT);
-    try (HnswIndex index = HnswIndex.open(dir)) {
+    try (StoredVectors stored = store("index", none);
+        HnswIndex index = HnswIndex.open(stored, HnswOptions.DEFAULT)) {
       assertThat(index.count()).isZero();
       assertThat(index.search(new float[] {1, 2}, 3).size()).isZero();
     }
@@ -127,9 +209,8 @@ class HnswIndexTest {
   void equalVectorsAreFoundInTheirOrder() {
     InMemoryVectors same =
         new InMemoryVectors(java.util.Collections.nCopies(50, new float[] {0.6f, 0.8f}));
-    Path dir = folder.resolve("index");
-    HnswIndex.build(dir, same, HnswOptions.DEFAULT);
-    try (HnswIndex index = HnswIndex.open(dir)) {
+    try (StoredVectors stored = store("index", same);
+        HnswIndex index = HnswIndex.open(stored, HnswOptions.DEFAULT)) {
       assertThat(index.search(new float[] {1, 1}, 20).indices().toArray())
           .containsExactly(LongStream.range(0, 20).toArray());
     }
@@ -139,87 +220,44 @@ class HnswIndexTest {
   void whatFailsLeavesNothing() throws IOException {
     List<float[]> vectors = RandomVectors.normal(600, 4, 11);
     vectors.get(431)[2] = Float.NaN;
-    Path dir = folder.resolve("index");
-    assertThatExceptionOfType(LlaraException.class)
-        .isThrownBy(
-            () -> HnswIndex.build(dir, new InMemoryVectors(vectors), HnswOptions.DEFAULT, 100))
-        .withMessage("vector 431: value 2 is NaN; expected finite ones");
-    assertThat(names(folder)).isEmpty();
-  }
-
-  @Test
-  void anInterruptLeavesNothing() throws IOException {
-    InMemoryVectors vectors = new InMemoryVectors(RandomVectors.normal(600, 4, 12));
-    VectorSet interrupting =
-        new VectorSet() {
-          @Override
-          public long count() {
-            return vectors.count();
-          }
-
-          @Override
-          public int dimension() {
-            return vectors.dimension();
-          }
-
-          @Override
-          public void forEachBlock(int rows, BlockReceiver receiver) {
-            vectors.forEachBlock(
-                rows,
-                (first, here, block) -> {
-                  if (first > 0) {
-                    Thread.currentThread().interrupt();
-                  }
-                  receiver.accept(first, here, block);
-                });
-          }
-        };
-    Path dir = folder.resolve("index");
-    try {
+    try (StoredVectors stored = store("index", new InMemoryVectors(vectors))) {
       assertThatExceptionOfType(LlaraException.class)
-          .isThrownBy(() -> HnswIndex.build(dir, interrupting, HnswOptions.DEFAULT, 100))
-          .withMessageContaining("interrupted");
-    } finally {
-      assertThat(Thread.interrupted()).isTrue();
+          .isThrownBy(() -> HnswIndex.open(stored, HnswOptions.DEFAULT, 2, 100, notes::add))
+          .withMessage("vector 431 of the passages: value 2 is NaN; expected finite ones");
     }
-    assertThat(names(folder)).isEmpty();
-    HnswIndex.build(dir, vectors, HnswOptions.DEFAULT);
-    HnswIndex.open(dir).close();
+    assertThat(names(folder)).containsExactly("index");
   }
 
   @Test
-  void opensOnlyWhatWasBuilt() throws IOException {
-    InMemoryVectors vectors = new InMemoryVectors(RandomVectors.normal(30, 4, 13));
-    assertNotOpened(folder.resolve("nowhere"), "is not a folder");
-    assertNotOpened(Files.createDirectory(folder.resolve("empty")), "holds no index");
-    Path other = folder.resolve("other");
-    try (FSDirectory directory = FSDirectory.open(other);
-        IndexWriter writer =
-            new IndexWriter(directory, new IndexWriterConfig(new KeywordAnalyzer()))) {
-      writer.addDocument(new Document());
+  void anInterruptEndsTheBuildingAndLeavesNothing() throws Exception {
+    // Minutes of work.
+    InMemoryVectors vectors = new InMemoryVectors(RandomVectors.normal(60_000, 64, 12));
+    try (StoredVectors stored = store("index", vectors)) {
+      AtomicReference<Throwable> failure = new AtomicReference<>();
+      Thread builder =
+          new Thread(
+              () -> {
+                try {
+                  HnswIndex.open(stored, HnswOptions.DEFAULT, 1, 60_000, notes::add).close();
+                } catch (LlaraException e) {
+                  failure.set(e);
+                }
+              });
+      builder.start();
+      Thread.sleep(300);
+      builder.interrupt();
+      builder.join(20_000);
+      assertThat(builder.isAlive()).isFalse();
+      assertThat(failure.get()).hasMessage("interrupted while graphs were built");
     }
-    assertNotOpened(other, "llara.format");
-    assertThatExceptionOfType(LlaraException.class)
-        .isThrownBy(() -> HnswIndex.build(other, vectors, HnswOptions.DEFAULT))
-        .withMessageContaining("not empty");
-
-    Path dir = folder.resolve("index");
-    HnswIndex.build(dir, vectors, HnswOptions.DEFAULT);
-    for (String name : names(dir)) {
-      byte[] content = Files.readAllBytes(dir.resolve(name));
-      Files.write(dir.resolve(name), java.util.Arrays.copyOf(content, content.length / 2));
-      assertNotOpened(dir, "index");
-      Files.write(dir.resolve(name), content);
-    }
-    HnswIndex.open(dir).close();
+    assertThat(names(folder)).containsExactly("index");
   }
 
   @Test
   void wrongUseIsRefused() {
     InMemoryVectors vectors = new InMemoryVectors(RandomVectors.normal(30, 4, 14));
-    Path dir = folder.resolve("index");
-    HnswIndex.build(dir, vectors, HnswOptions.DEFAULT);
-    HnswIndex index = HnswIndex.open(dir);
+    StoredVectors stored = store("index", vectors);
+    HnswIndex index = HnswIndex.open(stored, HnswOptions.DEFAULT);
     float[] query = {1, 2, 3, 4};
     assertThatIllegalArgumentException().isThrownBy(() -> index.search(query, 0));
     assertThatIllegalArgumentException()
@@ -240,10 +278,29 @@ class HnswIndexTest {
     index.close();
     assertThatIllegalStateException().isThrownBy(() -> index.search(query, 1));
     assertThatIllegalStateException().isThrownBy(() -> index.search(one, 1));
+    stored.close();
     assertThatIllegalArgumentException().isThrownBy(() -> new HnswOptions(1, 10, 10));
     assertThatIllegalArgumentException().isThrownBy(() -> new HnswOptions(16, 15, 10));
     assertThatIllegalArgumentException().isThrownBy(() -> new HnswOptions(16, 3_201, 10));
     assertThatIllegalArgumentException().isThrownBy(() -> new HnswOptions(16, 100, 0));
+  }
+
+  @Test
+  void nothingNativeIsLeft() throws Throwable {
+    InMemoryVectors vectors = new InMemoryVectors(RandomVectors.normal(300, 8, 14));
+    Leaks.assertNone(
+        () -> {
+          StoredVectors.write(folder.resolve("a"), vectors, VectorStorage.INT8);
+          try (StoredVectors stored = StoredVectors.open(folder.resolve("a"));
+              HnswIndex index = HnswIndex.open(stored, HnswOptions.DEFAULT)) {
+            index.search(new float[8], 10);
+          }
+        });
+  }
+
+  private StoredVectors store(String name, VectorSet vectors) {
+    StoredVectors.write(folder.resolve(name), vectors, VectorStorage.FLOAT32);
+    return StoredVectors.open(folder.resolve(name));
   }
 
   private static List<Query> queries(List<float[]> vectors) {
@@ -254,13 +311,6 @@ class HnswIndexTest {
     try (ExactSearch search = new ExactSearch(passages, 1)) {
       return search.search(queries, k);
     }
-  }
-
-  private static void assertNotOpened(Path dir, String message) {
-    assertThatExceptionOfType(LlaraException.class)
-        .isThrownBy(() -> HnswIndex.open(dir))
-        .withMessageContaining(dir.getFileName().toString())
-        .withMessageContaining(message);
   }
 
   private static List<String> names(Path dir) throws IOException {

@@ -62,9 +62,6 @@ public record BeirEvaluator(
   /** How many documents are retrieved for a query by default, at least. */
   public static final int DEFAULT_DEPTH = 100;
 
-  /** So many queries are searched for at once. */
-  private static final int BATCH = 4096;
-
   /**
    * Checks the settings. The depth becomes the largest cutoff if it is less.
    *
@@ -128,9 +125,10 @@ public record BeirEvaluator(
   public Evaluation evaluate(String name, Searcher searcher) {
     List<Hits> hits = new ArrayList<>();
     List<Query> queries = dataset.queries().values().stream().map(Query::of).toList();
-    for (List<Query> batch : Lists.partition(queries, BATCH)) {
-      // Where the query itself is left out, there is one more to retrieve.
-      hits.addAll(searcher.search(batch, skipOwnId ? depth + 1 : depth));
+    // Where the query itself is left out, there is one more to retrieve.
+    int wanted = skipOwnId ? depth + 1 : depth;
+    for (List<Query> batch : Lists.partition(queries, searcher.batch(wanted))) {
+      hits.addAll(searcher.search(batch, wanted));
     }
     Map<Long, Document> documents = dataset.corpus().documents(hits);
     Map<String, Ranking> rankings = new LinkedHashMap<>();

@@ -82,15 +82,21 @@ final class RefreshedPairs {
     }
   }
 
-  /** Makes the folder, and removes what an earlier attempt left there. */
+  /** Returns where processes write their shares of the work. */
+  Path shares() {
+    return NegativeRefresher.shares(mined());
+  }
+
+  /** Makes the folders, and removes what an earlier attempt left there. */
   void prepare() {
-    try {
-      Files.createDirectories(dir);
-    } catch (IOException e) {
-      throw new LlaraException("%s: cannot be created: %s".formatted(dir, e), e);
-    }
     // The record first: without it nothing looks whole.
-    List.of(dir.resolve(RECORD), pairs(), mined(), model()).forEach(RefreshedPairs::delete);
+    List.of(dir.resolve(RECORD), pairs(), mined(), model(), shares())
+        .forEach(RefreshedPairs::delete);
+    try {
+      Files.createDirectories(shares());
+    } catch (IOException e) {
+      throw new LlaraException("%s: cannot be created: %s".formatted(shares(), e), e);
+    }
   }
 
   /**
@@ -152,9 +158,10 @@ final class RefreshedPairs {
     return StrictJson.compact(json) + "\n";
   }
 
-  /** Deletes the model, if it is there. */
-  void removeModel() {
+  /** Deletes the model and the shares, if they are there. */
+  void removeInputs() {
     delete(model());
+    delete(shares());
   }
 
   private static void delete(Path path) {

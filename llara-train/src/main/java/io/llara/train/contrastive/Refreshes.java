@@ -1,6 +1,7 @@
 package io.llara.train.contrastive;
 
 import io.llara.LlaraException;
+import io.llara.retrieval.Shard;
 import io.llara.train.TrainingListener;
 import io.llara.train.data.Dataset;
 import io.llara.train.data.TrainingPair;
@@ -13,7 +14,10 @@ import java.nio.file.Path;
 import java.util.function.BooleanSupplier;
 import java.util.function.Consumer;
 
-/** The refreshes of one run. The first process has the negatives mined; the others wait. */
+/**
+ * The refreshes of one run: the first process writes the model, each does a share of the work, and
+ * the first mines.
+ */
 final class Refreshes implements StepHook {
   private final Refresh refresh;
   private final RunOptions.Output output;
@@ -76,8 +80,7 @@ final class Refreshes implements StepHook {
     if (!communicator.any(first && pairs.areWhole())) {
       TrainingListener listener = output.listener();
       listener.refreshing(step);
-      if (!FirstProcess.run(
-          communicator, () -> mine(pairs), stopRequested, "refresh after step " + step)) {
+      if (!mine(pairs, stopRequested, "refresh after step " + step)) {
         return false;
       }
       listener.refreshed(step, pairs.pairs());
@@ -86,15 +89,29 @@ final class Refreshes implements StepHook {
     return true;
   }
 
-  /** Writes the model, has the negatives mined, and takes over the pairs. */
-  private void mine(RefreshedPairs pairs) {
-    pairs.prepare();
+  /** Has the negatives mined and takes over the pairs; returns false if that was given up. */
+  private boolean mine(RefreshedPairs pairs, BooleanSupplier stopRequested, String name) {
+    NegativeRefresher refresher = refresh.refresher();
+    Shard share = new Shard(communicator.rank() + 1, communicator.size());
+    Runnable write =
+        () -> {
+          pairs.prepare();
+          writeModel.accept(pairs.model());
+        };
+    Runnable encode = () -> refresher.share(pairs.model(), current, share, pairs.shares());
+    Runnable mine =
+        () -> {
+          refresher.refresh(pairs.model(), current, pairs.mined());
+          pairs.take(current, data.minNegatives());
+        };
     try {
-      writeModel.accept(pairs.model());
-      refresh.refresher().refresh(pairs.model(), current, pairs.mined());
-      pairs.take(current, data.minNegatives());
+      return FirstProcess.run(communicator, write, stopRequested, name)
+          && (share.of() == 1 || FirstProcess.all(communicator, encode, stopRequested, name))
+          && FirstProcess.run(communicator, mine, stopRequested, name);
     } finally {
-      pairs.removeModel();
+      if (communicator.rank() == 0) {
+        pairs.removeInputs();
+      }
     }
   }
 }

@@ -37,9 +37,7 @@ import org.jspecify.annotations.Nullable;
 
 /** One run of a {@link HardNegativeMiner}: counts what happens on the way. For one thread. */
 final class Mining {
-  /** Pairs that are searched for at once: a search may go over the whole collection each time. */
-  private static final int BATCH_PAIRS = 4096;
-
+  /** Pairs of so many characters are searched for at once, if the search does not want fewer. */
   private static final long BATCH_CHARACTERS = 1 << 24;
 
   private final HardNegativeMiner miner;
@@ -119,11 +117,12 @@ final class Mining {
         search.open(TextSet.of(passages.corpus(), passages.summary()), miner.listener)) {
       progress(Stage.INDEX, passages.count(), passages.count());
       progress(Stage.SEARCH, 0, pairs.statistics().examples());
+      int most = searcher.batch(Math.min(miner.rules.to(), passages.count()));
       pairs.forEach(
           pair -> {
             batch.add(pair);
             batchCharacters += characters(pair);
-            if (batch.size() == BATCH_PAIRS || batchCharacters > BATCH_CHARACTERS) {
+            if (batch.size() == most || batchCharacters > BATCH_CHARACTERS) {
               mineBatch(searcher);
             }
           });

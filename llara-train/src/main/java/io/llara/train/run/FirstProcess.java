@@ -15,7 +15,7 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Work of the first process alone, on a thread of its own. All processes ask each other meanwhile
+ * Work of the first process alone, or of all at the same time, on a thread of its own. All processes ask each other meanwhile
  * whether it is done, so that none waits longer in one call than a communicator allows, however
  * long it takes.
  */
@@ -39,26 +39,38 @@ public final class FirstProcess {
    */
   public static boolean run(
       Communicator communicator, Runnable work, BooleanSupplier stopRequested, String name) {
-    // In the other processes it never runs.
+    return all(communicator, communicator.rank() == 0 ? work : () -> {}, stopRequested, name);
+  }
+
+  /**
+   * Waits until all processes have done something, as {@link #run}. When it fails in one, the work
+   * of the others is interrupted.
+   */
+  public static boolean all(
+      Communicator communicator, Runnable work, BooleanSupplier stopRequested, String name) {
     FutureTask<Boolean> task = new FutureTask<>(work, true);
     Thread thread = new Thread(task, "llara-" + name);
     thread.setDaemon(true);
     boolean stopping = false;
+    boolean elsewhere = false;
+    Throwable failed = null;
     try {
-      if (communicator.rank() == 0) {
-        thread.start();
-      }
+      thread.start();
       while (true) {
         double[] sums =
-            communicator.allReduce(stopRequested.getAsBoolean() ? 1 : 0, task.isDone() ? 1 : 0);
-        if (sums[1] > 0) {
+            communicator.allReduce(
+                stopRequested.getAsBoolean() ? 1 : 0,
+                task.isDone() ? 1 : 0,
+                failed != null ? 1 : 0);
+        if (sums[1] == communicator.size()) {
           break;
         }
-        if (sums[0] > 0 && !stopping) {
-          stopping = true;
+        if ((sums[0] > 0 || sums[2] > 0) && !stopping && !elsewhere) {
+          stopping = sums[0] > 0;
+          elsewhere = sums[2] > 0 && failed == null;
           thread.interrupt();
         }
-        await(task);
+        failed = await(task);
       }
     } finally {
       // What it uses is about to be closed.
@@ -73,10 +85,10 @@ public final class FirstProcess {
       LOG.debug("given up: {}", name, failure);
       return false;
     }
-    if (failure != null) {
+    if (failure != null && !elsewhere) {
       Throwables.throwIfUnchecked(failure);
     }
-    throw new LlaraException(name + " failed; process 0 says why");
+    throw new LlaraException(name + " failed; another process says why");
   }
 
   /** Waits for a moment and returns why the work failed, if it did. */

@@ -5,15 +5,27 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.llara.ComputeType;
 import io.llara.TextModes;
 import io.llara.retrieval.Corpus;
+import io.llara.retrieval.HnswOptions;
+import io.llara.retrieval.Shard;
+import io.llara.retrieval.StoredVectors;
 import io.llara.train.data.Dataset;
 import io.llara.train.data.TrainingPair;
+import io.llara.train.distributed.WorldSettings;
 import io.llara.train.mining.HardNegativeMiner;
 import io.llara.train.mining.Sampling;
 import io.llara.train.testing.NativeThreads;
 import io.llara.train.testing.TrainingRuns;
+import java.net.ServerSocket;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.Callable;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -39,7 +51,10 @@ class MiningRefresherTest {
 
   private static MiningRefresher refresher(HardNegativeMiner.Builder miner, TextModes modes) {
     return new MiningRefresher(
-        miner.build(), modes, encoder -> encoder.threads(1).computeType(ComputeType.FLOAT32));
+        miner.build(),
+        modes,
+        encoder -> encoder.threads(1).computeType(ComputeType.FLOAT32),
+        Optional.empty());
   }
 
   private static List<TrainingPair> read(Path file) {
@@ -105,6 +120,83 @@ class MiningRefresherTest {
             pair ->
                 assertThat(pair.negatives())
                     .allSatisfy(text -> assertThat(text).startsWith("tree number ")));
+  }
+
+  /** What several processes encode is what one would, and each encodes a part of it. */
+  @Test
+  void processesShareTheEncoding() throws Exception {
+    Path corpus =
+        TrainingRuns.write(
+            dir.resolve("corpus.jsonl"),
+            IntStream.range(0, 1_040)
+                .mapToObj(i -> "{\"_id\": \"%d\", \"text\": \"tree %d\"}".formatted(i, i))
+                .toList());
+    MiningRefresher mining = refresher(miner().corpus(Corpus.of(corpus)), TextModes.N2S);
+    Path alone = dir.resolve("alone");
+    TrainingRuns.complete(before(alone, mining));
+    Path together = dir.resolve("together");
+    Map<Integer, Long> encoded = new ConcurrentHashMap<>();
+    NegativeRefresher recording =
+        new NegativeRefresher() {
+          @Override
+          public void share(
+              Path model, Dataset<TrainingPair> pairs, Shard share, Path folder) {
+            mining.share(model, pairs, share, folder);
+            Path file = folder.resolve(share.number() + "-of-2.vectors");
+            try (StoredVectors vectors = StoredVectors.open(file)) {
+              encoded.put(share.number(), vectors.count());
+            }
+          }
+
+          @Override
+          public void refresh(Path model, Dataset<TrainingPair> pairs, Path out) {
+            assertThat(encoded).isEqualTo(Map.of(1, 1_024L, 2, 16L));
+            mining.refresh(model, pairs, out);
+          }
+        };
+    int port;
+    try (ServerSocket socket = new ServerSocket(0)) {
+      port = socket.getLocalPort();
+    }
+    ExecutorService ranks = Executors.newFixedThreadPool(2);
+    try {
+      List<Callable<Object>> tasks = new ArrayList<>();
+      for (int i = 0; i < 2; i++) {
+        WorldSettings world = new WorldSettings(i, 2, i, "127.0.0.1", port);
+        tasks.add(() -> TrainingRuns.complete(before(together, recording).world(world)));
+      }
+      for (Future<Object> rank : ranks.invokeAll(tasks)) {
+        rank.get();
+      }
+    } finally {
+      ranks.shutdownNow();
+    }
+    assertThat(together.resolve("refresh/step-00000000/pairs.jsonl"))
+        .hasSameBinaryContentAs(alone.resolve("refresh/step-00000000/pairs.jsonl"));
+    assertThat(together.resolve("refresh/step-00000000").toFile().list())
+        .contains("pairs.jsonl")
+        .doesNotContain("model", "shares");
+  }
+
+  private ContrastiveTrainer.Builder before(Path out, NegativeRefresher refresher) {
+    return Finetunings.full(model, data, out)
+        .steps(4)
+        .refresh(Refresh.every(10, refresher).from(0));
+  }
+
+  @Test
+  void graphsAreSearchedIfAskedFor() {
+    Path out = dir.resolve("out");
+    MiningRefresher exact = refresher(miner(), TextModes.N2S);
+    MiningRefresher graphs =
+        new MiningRefresher(
+            exact.miner(), TextModes.N2S, exact.encoder(), Optional.of(HnswOptions.DEFAULT));
+    TrainingRuns.complete(before(out, graphs));
+    // Of so few passages a graph misses none.
+    TrainingRuns.complete(before(dir.resolve("exact"), exact));
+    assertThat(out.resolve("refresh/step-00000000/pairs.jsonl"))
+        .hasSameBinaryContentAs(dir.resolve("exact/refresh/step-00000000/pairs.jsonl"));
+    assertThat(graphs.description()).startsWith(exact.description()).contains("HnswOptions");
   }
 
   @Test
