@@ -265,7 +265,7 @@ class CorpusVectorsTest {
   @Test
   @Tag("nightly")
   void tenKillsCostLessThanTwoPercent() throws Exception {
-    long total = 128_000;
+    long total = 160_000;
     assertThat(encodeWithKills(total, 10)).isLessThan(total / 50);
   }
 
