@@ -1,5 +1,5 @@
 // The operations of a LLaMA layer that surround its matrix products, for x86 processors: root mean square norm, rotary
-// embedding, the gate of SwiGLU, and attention. Bound by io.llara.kernels.NativeKernels, which says what arguments mean;
+// embedding, the gate of SwiGLU, and attention; and their gradients. Bound by io.llara.kernels.NativeKernels, which says what arguments mean;
 // its caller FusedKernels has checked them. Lengths and strides are counted in elements, scratch memory in bytes.
 //
 // Each operation reads its rows once and writes them once; attention keeps a few rows of scores in the cache. That is
@@ -116,6 +116,10 @@ inline void storeSome(typename T::Stored* to, Floats x, int count) {
 // How a register is filled from memory: wholly, or in part.
 template <class T>
 struct Whole {
+  template <class Other>
+  static Whole<Other> as() {
+    return {};
+  }
   static Floats load(const typename T::Stored* from) { return T::load(from); }
   static void store(typename T::Stored* to, Floats x) { T::store(to, x); }
 };
@@ -123,6 +127,10 @@ struct Whole {
 template <class T>
 struct Some {
   int count;
+  template <class Other>
+  Some<Other> as() const {
+    return {count};
+  }
   Floats load(const typename T::Stored* from) const { return loadSome<T>(from, count); }
   void store(typename T::Stored* to, Floats x) const { storeSome<T>(to, x, count); }
 };
@@ -155,27 +163,72 @@ inline Floats exponential(Floats x) {
   return p * (Floats)power;
 }
 
+// Adds up body(index, access), two factors of a product, over count elements. Four sums at once: one alone would wait for
+// each addition.
+template <class T, class Body>
+inline float sumOfProducts(int64 count, Body body) {
+  Floats sums[4] = {};
+  int64 i = 0;
+  for (; i + 4 * kLanes <= count; i += 4 * kLanes) {
+    for (int part = 0; part < 4; part++) {
+      auto [a, b] = body(i + part * kLanes, Whole<T>{});
+      sums[part] = multiplyAdd(a, b, sums[part]);
+    }
+  }
+  forEach<T>(count - i, [&](int64 rest, auto access) {
+    auto [a, b] = body(i + rest, access);
+    sums[0] = multiplyAdd(a, b, sums[0]);
+  });
+  return sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
+}
+
+struct Factors {
+  Floats a;
+  Floats b;
+};
+
+template <class T>
+float inverseRootMeanSquare(const typename T::Stored* x, int64 width, float eps) {
+  float squares = sumOfProducts<T>(width, [&](int64 at, auto access) {
+    Floats v = access.load(x + at);
+    return Factors{v, v};
+  });
+  return 1.0f / __builtin_elementwise_sqrt(squares / (float)width + eps);
+}
+
 template <class T>
 void rmsNorm(const typename T::Stored* x, const typename T::Stored* weight, typename T::Stored* out, int64 rows,
              int64 width, float eps) {
   for (int64 row = 0; row < rows; row++, x += width, out += width) {
-    // Four sums at once: one alone would wait for each addition.
-    Floats squares[4] = {};
-    int64 i = 0;
-    for (; i + 4 * kLanes <= width; i += 4 * kLanes) {
-      for (int part = 0; part < 4; part++) {
-        Floats v = T::load(x + i + part * kLanes);
-        squares[part] = multiplyAdd(v, v, squares[part]);
-      }
-    }
-    forEach<T>(width - i, [&](int64 rest, auto access) {
-      Floats v = access.load(x + i + rest);
-      squares[0] = multiplyAdd(v, v, squares[0]);
-    });
-    float mean = sum((squares[0] + squares[1]) + (squares[2] + squares[3])) / (float)width;
-    Floats scale = splat(1.0f / __builtin_elementwise_sqrt(mean + eps));
+    Floats scale = splat(inverseRootMeanSquare<T>(x, width, eps));
     forEach<T>(width, [&](int64 at, auto access) {
       access.store(out + at, access.load(x + at) * scale * access.load(weight + at));
+    });
+  }
+}
+
+// With g = weight · outGradient and s the inverse of the root mean square: s · g − x · s³ · mean(g · x), and for the
+// weight the sum of outGradient · x · s over the rows, in float32; not computed if null.
+template <class T>
+void rmsNormBackward(const typename T::Stored* x, const typename T::Stored* weight,
+                     const typename T::Stored* outGradient, typename T::Stored* gradient, float* weightGradient,
+                     int64 rows, int64 width, float eps) {
+  for (int64 row = 0; row < rows; row++, x += width, outGradient += width, gradient += width) {
+    float scale = inverseRootMeanSquare<T>(x, width, eps);
+    float along = sumOfProducts<T>(width, [&](int64 at, auto access) {
+      return Factors{access.load(outGradient + at) * access.load(weight + at), access.load(x + at)};
+    });
+    Floats s = splat(scale);
+    Floats back = splat(-scale * scale * scale * (along / (float)width));
+    forEach<T>(width, [&](int64 at, auto access) {
+      Floats v = access.load(x + at);
+      Floats g = access.load(outGradient + at);
+      access.store(gradient + at, multiplyAdd(back, v, g * access.load(weight + at) * s));
+      if (weightGradient) {
+        // The rows of float32 are as many elements; `access` knows how many are left.
+        auto floats = access.template as<Float32>();
+        floats.store(weightGradient + at, multiplyAdd(g, v * s, floats.load(weightGradient + at)));
+      }
     });
   }
 }
@@ -199,10 +252,24 @@ void rotary(const typename T::Stored* x, const typename T::Stored* cos, const ty
 }
 
 template <class T>
-void gate(typename T::Stored* open, const typename T::Stored* up, int64 count) {
+void gate(const typename T::Stored* open, const typename T::Stored* up, typename T::Stored* out, int64 count) {
   forEach<T>(count, [&](int64 at, auto access) {
     Floats g = access.load(open + at);
-    access.store(open + at, g / (exponential(-g) + 1.0f) * access.load(up + at));
+    access.store(out + at, g / (exponential(-g) + 1.0f) * access.load(up + at));
+  });
+}
+
+// With σ the logistic function: silu(g) = g σ(g), and its derivative σ(g) + silu(g) (1 − σ(g)).
+template <class T>
+void gateBackward(const typename T::Stored* open, const typename T::Stored* up, const typename T::Stored* outGradient,
+                  typename T::Stored* openGradient, typename T::Stored* upGradient, int64 count) {
+  forEach<T>(count, [&](int64 at, auto access) {
+    Floats g = access.load(open + at);
+    Floats gradient = access.load(outGradient + at);
+    Floats logistic = 1.0f / (exponential(-g) + 1.0f);
+    Floats silu = g * logistic;
+    access.store(openGradient + at, gradient * access.load(up + at) * multiplyAdd(silu, 1.0f - logistic, logistic));
+    access.store(upGradient + at, gradient * silu);
   });
 }
 
@@ -326,6 +393,85 @@ inline void withVectors(int64 vectors, Body body) {
   body(Count<N>{});
 }
 
+// Packs the transpose of a matrix, panels over its rows: [width][kPanel] each, with zeros to fill up the last register.
+//
+// `rows` says where each of `count` rows is.
+template <class T>
+void packColumns(const typename T::Stored* from, int64 stride, const int64* rows, int64 count, int64 width,
+                 typename Products<T>::Type::Packed* packed) {
+  using P = typename Products<T>::Type;
+  int64 padded = roundUp(count, kLanes);
+  for (int64 row = 0; row < padded; row += kLanes) {
+    int64 begin = row / kPanel * kPanel;
+    int64 panelWidth = least(kPanel, padded - begin);
+    typename P::Packed* to = packed + begin * width + (row - begin) * P::kStep;
+    for (int64 i = 0; i < width; i += kLanes * P::kStep) {
+      Words block[kLanes];
+      for (int64 j = 0; j < kLanes; j++) {
+        block[j] = row + j < count ? P::steps(from + rows[row + j] * stride + i, width - i) : Words{};
+      }
+      transpose(block);
+      for (int64 j = 0; j < least(kLanes, (width - i) / P::kStep); j++, to += panelWidth * P::kStep) {
+        storeBits(to, block[j]);
+      }
+    }
+  }
+}
+
+// Packs a matrix, panels over its columns: as many rows as registers have room for, [padded rows][kPanel].
+template <class T>
+void packRows(const typename T::Stored* from, int64 stride, const int64* rows, int64 count, int64 width,
+              typename Products<T>::Type::Packed* packed) {
+  using P = typename Products<T>::Type;
+  int64 padded = roundUp(count, kLanes);
+  int64 paddedWidth = roundUp(width, kLanes);
+  for (int64 begin = 0; begin < paddedWidth; begin += kPanel) {
+    int64 end = least(begin + kPanel, paddedWidth);
+    typename P::Packed* to = packed + begin * padded;
+    for (int64 row = 0; row < count; row += P::kStep) {
+      const typename T::Stored* parts[P::kStep];
+      int64 counts[P::kStep];
+      for (int64 part = 0; part < P::kStep; part++) {
+        bool there = row + part < count;
+        parts[part] = from + (there ? rows[row + part] * stride : 0);
+        counts[part] = there ? width : 0;
+      }
+      for (int64 at = begin; at < end; at += kLanes, to += kLanes * P::kStep) {
+        storeBits(to, P::columns(parts, counts, at));
+      }
+    }
+  }
+}
+
+// What makes a share of a score, exp(scale · score + shift) · factor, for each query row; kept for the gradient, or null.
+struct Normaliser {
+  float* shifts;
+  float* factors;
+};
+
+inline Ints laneNumbers() {
+  static constexpr auto numbers = [] {
+    struct {
+      int32 at[kLanes];
+    } n{};
+    for (int i = 0; i < kLanes; i++) n.at[i] = i;
+    return n;
+  }();
+  return loadBits<Ints>(numbers.at);
+}
+
+// Takes arrays out of memory, or counts how much they need.
+struct Scratch {
+  int64 end;
+
+  template <class E>
+  E* take(int64 count) {
+    E* begin = (E*)end;
+    end += roundUp(count * sizeof(E), 64);
+    return begin;
+  }
+};
+
 // One key head of one span, packed, and what its queries need for a few rows.
 template <class T>
 struct Head {
@@ -349,70 +495,27 @@ struct Head {
   static constexpr bool kNarrows = sizeof(Packed) != sizeof(float);
 
   Head(int64 scratch, int64 keys, int64 width)
-      : width(width), keys(keys), paddedWidth(roundUp(width, kLanes)), paddedKeys(roundUp(keys, kLanes)), end(scratch) {
-    rows = take<int64>(keys);
-    packedKeys = take<Packed>(width * paddedKeys);
-    packedValues = take<Packed>(paddedKeys * paddedWidth);
-    queries = take<Packed>(kConverts ? kTileRows * paddedWidth : 0);
-    scores = take<float>(kTileRows * paddedKeys);
-    shares = kNarrows ? take<Packed>(kTileRows * paddedKeys) : (Packed*)scores;
+      : width(width), keys(keys), paddedWidth(roundUp(width, kLanes)), paddedKeys(roundUp(keys, kLanes)) {
+    Scratch memory{scratch};
+    rows = memory.take<int64>(keys);
+    packedKeys = memory.take<Packed>(width * paddedKeys);
+    packedValues = memory.take<Packed>(paddedKeys * paddedWidth);
+    queries = memory.take<Packed>(kConverts ? kTileRows * paddedWidth : 0);
+    scores = memory.take<float>(kTileRows * paddedKeys);
+    shares = kNarrows ? memory.take<Packed>(kTileRows * paddedKeys) : (Packed*)scores;
+    end = memory.end;
   }
 
   static int64 scratchBytes(int64 keys, int64 width) { return Head(0, keys, width).end; }
 
-  template <class E>
-  E* take(int64 count) {
-    E* begin = (E*)end;
-    end += roundUp(count * sizeof(E), 64);
-    return begin;
-  }
-
   void pack(const Stored* k, const Stored* v, int64 stride) {
-    packKeys(k, stride);
-    packValues(v, stride);
-  }
-
-  // With zeros to fill up the last register.
-  void packKeys(const Stored* k, int64 stride) {
-    for (int64 key = 0; key < paddedKeys; key += kLanes) {
-      int64 begin = key / kPanel * kPanel;
-      int64 panelWidth = least(kPanel, paddedKeys - begin);
-      Packed* to = packedKeys + begin * width + (key - begin) * P::kStep;
-      for (int64 i = 0; i < width; i += kLanes * P::kStep) {
-        Words block[kLanes];
-        for (int64 j = 0; j < kLanes; j++) {
-          block[j] = key + j < keys ? P::steps(k + rows[key + j] * stride + i, width - i) : Words{};
-        }
-        transpose(block);
-        for (int64 j = 0; j < least(kLanes, (width - i) / P::kStep); j++, to += panelWidth * P::kStep) {
-          storeBits(to, block[j]);
-        }
-      }
-    }
-  }
-
-  void packValues(const Stored* v, int64 stride) {
-    for (int64 begin = 0; begin < paddedWidth; begin += kPanel) {
-      int64 end = least(begin + kPanel, paddedWidth);
-      Packed* to = packedValues + begin * paddedKeys;
-      for (int64 key = 0; key < keys; key += P::kStep) {
-        const Stored* from[P::kStep];
-        int64 counts[P::kStep];
-        for (int64 part = 0; part < P::kStep; part++) {
-          bool there = key + part < keys;
-          from[part] = v + (there ? rows[key + part] * stride : 0);
-          counts[part] = there ? width : 0;
-        }
-        for (int64 at = begin; at < end; at += kLanes, to += kLanes * P::kStep) {
-          storeBits(to, P::columns(from, counts, at));
-        }
-      }
-    }
+    packColumns<T>(k, stride, rows, keys, width, packedKeys);
+    packRows<T>(v, stride, rows, keys, width, packedValues);
   }
 
   // R query rows; row r sees the first firstVisible + r · causal keys.
   template <int R>
-  void attend(const Stored* q, int64 queryStride, Stored* out, int64 outStride, int64 firstVisible, bool causal,
+  void attend(const Stored* q, int64 queryStride, Stored* out, Normaliser normaliser, int64 firstVisible, bool causal,
               float scale) {
     const Packed* left;
     int64 leftStride;
@@ -444,7 +547,12 @@ struct Head {
     }
     float inverse[R];
     for (int row = 0; row < R; row++) {
-      inverse[row] = 1 / softmax(row, firstVisible + (causal ? row : 0), columns, scale);
+      auto [shift, total] = softmax(row, firstVisible + (causal ? row : 0), columns, scale);
+      inverse[row] = 1 / total;
+      if (normaliser.shifts) {
+        normaliser.shifts[row] = shift;
+        normaliser.factors[row] = inverse[row];
+      }
     }
     for (int64 begin = 0; begin < paddedWidth; begin += kPanel) {
       withVectors(least(kPanel, paddedWidth - begin) / kLanes, [&](auto vectors) {
@@ -457,9 +565,9 @@ struct Head {
             int64 at = begin + column * kLanes;
             Floats mixed = sums[row][column] * inverse[row];
             if (at + kLanes <= width) {
-              T::store(out + row * outStride + at, mixed);
+              T::store(out + row * queryStride + at, mixed);
             } else {
-              storeSome<T>(out + row * outStride + at, mixed, (int)(width - at));
+              storeSome<T>(out + row * queryStride + at, mixed, (int)(width - at));
             }
           }
         }
@@ -467,19 +575,17 @@ struct Head {
     }
   }
 
-  // Replaces a row of scores by shares not yet divided by their sum, zero where nothing is seen; returns the sum.
-  float softmax(int row, int64 visible, int64 columns, float scale) {
-    static constexpr auto indices = [] {
-      struct {
-        int32 at[kLanes];
-      } n{};
-      for (int i = 0; i < kLanes; i++) n.at[i] = i;
-      return n;
-    }();
+  // Replaces a row of scores by shares not yet divided by their sum, exp(scale · score + shift), zero where nothing is
+  // seen.
+  struct Shares {
+    float shift;
+    float total;
+  };
+  Shares softmax(int row, int64 visible, int64 columns, float scale) {
     float* score = scores + row * paddedKeys;
     Packed* share = shares + row * paddedKeys;
     int64 whole = visible / kLanes * kLanes;
-    auto seen = loadBits<Ints>(indices.at) < (int32)(visible - whole);
+    auto seen = laneNumbers() < (int32)(visible - whole);
     Floats most = splat(-__builtin_inff());
     for (int64 i = 0; i < whole; i += kLanes) {
       Floats s = loadBits<Floats>(score + i);
@@ -490,34 +596,35 @@ struct Head {
       most = (seen & (s > most)) ? s : most;
     }
     // Scores are scaled here, where it is one operation with the subtraction.
-    Floats shift = splat(-largest(most) * scale);
+    float shift = -largest(most) * scale;
+    Floats shifts = splat(shift);
     Floats factor = splat(scale);
     Floats total = {};
     for (int64 i = 0; i < whole; i += kLanes) {
-      Floats e = exponential(multiplyAdd(loadBits<Floats>(score + i), factor, shift));
+      Floats e = exponential(multiplyAdd(loadBits<Floats>(score + i), factor, shifts));
       total += e;
       P::narrow(share + i, e);
     }
     if (whole < visible) {
-      Floats e = exponential(multiplyAdd(loadBits<Floats>(score + whole), factor, shift));
+      Floats e = exponential(multiplyAdd(loadBits<Floats>(score + whole), factor, shifts));
       e = seen ? e : Floats{};
       total += e;
       P::narrow(share + whole, e);
       whole += kLanes;
     }
     for (int64 i = whole; i < columns; i += kLanes) P::narrow(share + i, Floats{});
-    return sum(total);
+    return {shift, sum(total)};
   }
 
   template <int R = kTileRows>
-  void attendRows(int64 rows, const Stored* q, int64 queryStride, Stored* out, int64 outStride, int64 firstVisible,
-                  bool causal, float scale) {
+  void attendRows(int64 rows, const Stored* q, int64 queryStride, Stored* out, Normaliser normaliser,
+                  int64 firstVisible, bool causal, float scale) {
     if constexpr (R > 1) {
       if (rows < R) {
-        return attendRows<R - 1>(rows, q, queryStride, out, outStride, firstVisible, causal, scale);
+        return attendRows<R - 1>(rows, q, queryStride, out, normaliser, firstVisible, causal, scale);
       }
     }
-    attend<R>(q, queryStride, out, outStride, firstVisible, causal, scale);
+    attend<R>(q, queryStride, out, normaliser, firstVisible, causal, scale);
   }
 };
 
@@ -528,44 +635,286 @@ void zero(typename T::Stored* rows, int64 count, int64 stride, int64 width) {
   }
 }
 
-// The key heads kvBegin … kvEnd and their queries.
+// Spans as they are encoded; see NativeKernels.attention.
+struct Span {
+  int64 queryBegin;
+  int64 queryEnd;
+  bool causal;
+  int64 keys;
+  int64 rangeCount;
+  const int64* ranges;
+
+  static Span next(const int64*& encoded) {
+    Span span{encoded[0], encoded[1], encoded[2] != 0, encoded[3], encoded[4], encoded + 5};
+    encoded += 5 + 2 * span.rangeCount;
+    return span;
+  }
+
+  void listKeys(int64* rows) const {
+    for (int64 range = 0; range < rangeCount; range++) {
+      for (int64 row = ranges[2 * range]; row < ranges[2 * range + 1]; row++) *rows++ = row;
+    }
+  }
+
+  int64 visible(int64 query) const { return causal ? keys - (queryEnd - 1 - query) : keys; }
+};
+
+// The shape of a call; queries and keys lie as [rows, heads, width].
+struct AttentionShape {
+  int64 rows;
+  int64 heads;
+  int64 kvHeads;
+  int64 width;
+  float scale;
+
+  int64 queryStride() const { return heads * width; }
+  int64 keyStride() const { return kvHeads * width; }
+  int64 groups() const { return heads / kvHeads; }
+};
+
+// The key heads kvBegin … kvEnd and their queries. Normalisers are kept if there is a place for them: shifts, then
+// factors, [heads, rows] each.
 template <class T>
 void attention(const typename T::Stored* q, const typename T::Stored* k, const typename T::Stored* v,
-               typename T::Stored* out, int64 rows, int64 heads, int64 kvHeads, int64 kvBegin, int64 kvEnd, int64 width,
-               const int64* spans, int64 spanCount, int64 scratch, float scale) {
-  int64 queryStride = heads * width;
-  int64 keyStride = kvHeads * width;
-  int64 groups = heads / kvHeads;
+               typename T::Stored* out, float* normalisers, const AttentionShape& shape, int64 kvBegin, int64 kvEnd,
+               const int64* spans, int64 spanCount, int64 scratch) {
+  int64 width = shape.width;
+  int64 queryStride = shape.queryStride();
+  int64 groups = shape.groups();
   typename T::Stored* own = out + kvBegin * groups * width;
   int64 ownWidth = (kvEnd - kvBegin) * groups * width;
   int64 covered = 0;
   for (int64 i = 0; i < spanCount; i++) {
-    int64 queryBegin = *spans++;
-    int64 queryEnd = *spans++;
-    bool causal = *spans++ != 0;
-    int64 keys = *spans++;
-    int64 rangeCount = *spans++;
-    const int64* ranges = spans;
-    spans += 2 * rangeCount;
-    zero<T>(own + covered * queryStride, queryBegin - covered, queryStride, ownWidth);
-    covered = queryEnd;
-    Head<T> head(scratch, keys, width);
-    int64 count = 0;
-    for (int64 range = 0; range < rangeCount; range++) {
-      for (int64 row = ranges[2 * range]; row < ranges[2 * range + 1]; row++) head.rows[count++] = row;
-    }
+    Span span = Span::next(spans);
+    zero<T>(own + covered * queryStride, span.queryBegin - covered, queryStride, ownWidth);
+    covered = span.queryEnd;
+    Head<T> head(scratch, span.keys, width);
+    span.listKeys(head.rows);
     for (int64 kvHead = kvBegin; kvHead < kvEnd; kvHead++) {
-      head.pack(k + kvHead * width, v + kvHead * width, keyStride);
+      head.pack(k + kvHead * width, v + kvHead * width, shape.keyStride());
       for (int64 h = kvHead * groups; h < (kvHead + 1) * groups; h++) {
-        for (int64 begin = queryBegin; begin < queryEnd; begin += kTileRows) {
-          int64 visible = causal ? keys - (queryEnd - 1 - begin) : keys;
-          head.attendRows(least(kTileRows, queryEnd - begin), q + begin * queryStride + h * width, queryStride,
-                          out + begin * queryStride + h * width, queryStride, visible, causal, scale);
+        for (int64 begin = span.queryBegin; begin < span.queryEnd; begin += kTileRows) {
+          int64 at = begin * queryStride + h * width;
+          float* shifts = normalisers ? normalisers + h * shape.rows + begin : nullptr;
+          Normaliser normaliser{shifts, shifts ? shifts + shape.heads * shape.rows : nullptr};
+          head.attendRows(least(kTileRows, span.queryEnd - begin), q + at, queryStride, out + at, normaliser,
+                          span.visible(begin), span.causal, shape.scale);
         }
       }
     }
   }
-  zero<T>(own + covered * queryStride, rows - covered, queryStride, ownWidth);
+  zero<T>(own + covered * queryStride, shape.rows - covered, queryStride, ownWidth);
+}
+
+// The gradient of one key head of one span, a panel of queries at a time. Scores stand as [keys, queries] here: what
+// normalises them is then a register for some queries, and shares and their gradients are the left factors of the
+// gradients of values and keys. With O the output and P the shares of a query,
+//   dV = Pᵀ dO,  dS = P ∘ (dO Vᵀ − rowsum(dO ∘ O)) · scale,  dQ = dS K,  dK = dSᵀ Q
+// (FlashAttention, arXiv 2205.14135, appendix B).
+template <class T>
+struct HeadGradient {
+  using P = typename Products<T>::Type;
+  using Stored = typename T::Stored;
+  using Packed = typename P::Packed;
+
+  int64 width;
+  int64 keys;
+  int64 paddedWidth;
+  int64 paddedKeys;
+  int64* rows;               // where the keys are, [keys]
+  int64* queryRows;          // 0, 1, …, [kPanel]
+  Packed* keyRows;           // left factors, [paddedKeys][paddedWidth]
+  Packed* valueRows;         // the same
+  Packed* packedKeys;        // panels over the width
+  Packed* queryColumns;      // one panel over the queries
+  Packed* gradientColumns;   // of the output, the same
+  Packed* packedQueries;     // panels over the width
+  Packed* packedGradients;   // the same
+  Packed* shares;            // [paddedKeys][kPanel]
+  Packed* scoreGradients;    // the same
+  float* scoreFloats;        // before they were narrowed
+  Packed* scoreColumns;      // gradients of scores, [kPanel][paddedKeys]
+  float* along;              // rowsum(dO ∘ O), [kPanel]
+  int64 end;
+
+  HeadGradient(int64 scratch, int64 keys, int64 width)
+      : width(width), keys(keys), paddedWidth(roundUp(width, kLanes)), paddedKeys(roundUp(keys, kLanes)) {
+    Scratch memory{scratch};
+    rows = memory.take<int64>(keys);
+    queryRows = memory.take<int64>(kPanel);
+    keyRows = memory.take<Packed>(paddedKeys * paddedWidth);
+    valueRows = memory.take<Packed>(paddedKeys * paddedWidth);
+    packedKeys = memory.take<Packed>(paddedKeys * paddedWidth);
+    queryColumns = memory.take<Packed>(kPanel * width);
+    gradientColumns = memory.take<Packed>(kPanel * width);
+    packedQueries = memory.take<Packed>(kPanel * paddedWidth);
+    packedGradients = memory.take<Packed>(kPanel * paddedWidth);
+    shares = memory.take<Packed>(paddedKeys * kPanel);
+    scoreGradients = memory.take<Packed>(paddedKeys * kPanel);
+    scoreFloats = memory.take<float>(paddedKeys * kPanel);
+    scoreColumns = memory.take<Packed>(kPanel * paddedKeys);
+    along = memory.take<float>(kPanel);
+    end = memory.end;
+  }
+
+  static int64 scratchBytes(int64 keys, int64 width) { return HeadGradient(0, keys, width).end; }
+
+  void pack(const Stored* k, const Stored* v, int64 stride) {
+    for (int64 key = 0; key < keys; key++) {
+      forEach<T>(width, [&](int64 at, auto access) {
+        P::narrow(keyRows + key * paddedWidth + at, access.load(k + rows[key] * stride + at));
+        P::narrow(valueRows + key * paddedWidth + at, access.load(v + rows[key] * stride + at));
+      });
+    }
+    packRows<T>(k, stride, rows, keys, width, packedKeys);
+    for (int64 i = 0; i < kPanel; i++) queryRows[i] = i;
+  }
+
+  // `queries` ≤ kPanel query rows of one head; the first sees firstVisible keys, others one more each if causal.
+  // Gradients of keys and values are added to, [·, stride] in float32.
+  void differentiate(const Stored* q, const Stored* out, const Stored* outGradient, Stored* queryGradient,
+                     int64 queryStride, int64 queries, Normaliser normaliser, int64 firstVisible, bool causal,
+                     float scale, float* keyGradient, float* valueGradient, int64 keyStride) {
+    packColumns<T>(q, queryStride, queryRows, queries, width, queryColumns);
+    packColumns<T>(outGradient, queryStride, queryRows, queries, width, gradientColumns);
+    packRows<T>(q, queryStride, queryRows, queries, width, packedQueries);
+    packRows<T>(outGradient, queryStride, queryRows, queries, width, packedGradients);
+    for (int64 row = 0; row < queries; row++) {
+      along[row] = sumOfProducts<T>(width, [&](int64 at, auto access) {
+        return Factors{access.load(out + row * queryStride + at), access.load(outGradient + row * queryStride + at)};
+      });
+    }
+    int64 visible = firstVisible + (causal ? queries - 1 : 0);
+    withVectors(roundUp(queries, kLanes) / kLanes, [&](auto vectors) {
+      constexpr int C = decltype(vectors)::value;
+      Floats shifts[C], factors[C], sums[C];
+      Ints firstKeys[C];  // which a query does not see
+      for (int column = 0; column < C; column++) {
+        int64 at = column * kLanes;
+        shifts[column] = loadBits<Floats>(normaliser.shifts + at, queries - at);
+        // Zero for queries that are not there.
+        factors[column] = loadBits<Floats>(normaliser.factors + at, queries - at);
+        sums[column] = loadBits<Floats>(along + at, queries - at);
+        firstKeys[column] = (int32)firstVisible + (causal ? laneNumbers() + (int32)at : Ints{});
+      }
+      forTiles(visible, [&](int64 key, auto tileRows) {
+        constexpr int R = decltype(tileRows)::value;
+        Floats scores[R][C];
+        Floats shareGradients[R][C];
+        tile<P, R, C>(keyRows + key * paddedWidth, paddedWidth, queryColumns, C * kLanes, width, scores);
+        tile<P, R, C>(valueRows + key * paddedWidth, paddedWidth, gradientColumns, C * kLanes, width, shareGradients);
+        for (int row = 0; row < R; row++) {
+          for (int column = 0; column < C; column++) {
+            int64 at = (key + row) * kPanel + column * kLanes;
+            Floats share = exponential(multiplyAdd(scores[row][column], splat(scale), shifts[column]));
+            share = (int32)(key + row) < firstKeys[column] ? share * factors[column] : Floats{};
+            Floats gradient = share * (shareGradients[row][column] - sums[column]) * scale;
+            P::narrow(shares + at, share);
+            P::narrow(scoreGradients + at, gradient);
+            storeBits(scoreFloats + at, gradient);
+          }
+        }
+      });
+      for (int64 key = visible; key < roundUp(visible, kLanes); key++) {
+        for (int column = 0; column < C; column++) storeBits(scoreFloats + key * kPanel + column * kLanes, Floats{});
+      }
+      for (int64 key = 0; key < visible; key += kLanes) {
+        for (int column = 0; column < C; column++) {
+          Words block[kLanes];
+          for (int i = 0; i < kLanes; i++) block[i] = loadBits<Words>(scoreFloats + (key + i) * kPanel + column * kLanes);
+          transpose(block);
+          for (int i = 0; i < kLanes; i++) {
+            P::narrow(scoreColumns + (column * kLanes + i) * paddedKeys + key, (Floats)block[i]);
+          }
+        }
+      }
+    });
+    addProducts(shares, packedGradients, queries, visible, valueGradient, keyStride);
+    addProducts(scoreGradients, packedQueries, queries, visible, keyGradient, keyStride);
+    products(scoreColumns, paddedKeys, packedKeys, paddedKeys, visible, queries,
+             [&](int64 row, int64 at, Floats x, int64 count) {
+               Stored* to = queryGradient + row * queryStride + at;
+               count < kLanes ? storeSome<T>(to, x, (int)count) : T::store(to, x);
+             });
+  }
+
+ private:
+  // Calls body(row, R) for the tiles of so many rows.
+  template <class Body>
+  static void forTiles(int64 count, Body body) {
+    int64 row = 0;
+    for (; row + kTileRows <= count; row += kTileRows) body(row, Count<kTileRows>{});
+    for (; row < count; row++) body(row, Count<1>{});
+  }
+
+  // left [rows, inner] · right [inner, width]; calls body(row, column, register, elements of it that count).
+  template <class Body>
+  void products(const Packed* left, int64 leftStride, const Packed* right, int64 paddedInner, int64 inner,
+                int64 rowCount, Body body) {
+    for (int64 begin = 0; begin < paddedWidth; begin += kPanel) {
+      withVectors(least(kPanel, paddedWidth - begin) / kLanes, [&](auto vectors) {
+        constexpr int C = decltype(vectors)::value;
+        forTiles(rowCount, [&](int64 first, auto tileRows) {
+          constexpr int R = decltype(tileRows)::value;
+          Floats sums[R][C];
+          tile<P, R, C>(left + first * leftStride, leftStride, right + begin * paddedInner, C * kLanes,
+                        roundUp(inner, P::kStep), sums);
+          for (int row = 0; row < R; row++) {
+            for (int column = 0; column < C; column++) {
+              int64 at = begin + column * kLanes;
+              if (at < width) body(first + row, at, sums[row][column], least(kLanes, width - at));
+            }
+          }
+        });
+      });
+    }
+  }
+
+  // Adds to the gradients of the visible keys what the queries of a panel give them.
+  void addProducts(const Packed* left, const Packed* right, int64 queries, int64 visible, float* sums, int64 stride) {
+    products(left, kPanel, right, roundUp(queries, kLanes), queries, visible,
+             [&](int64 key, int64 at, Floats x, int64 count) {
+               float* to = sums + rows[key] * stride + at;
+               if (count < kLanes) {
+                 storeSome<Float32>(to, loadSome<Float32>(to, (int)count) + x, (int)count);
+               } else {
+                 storeBits(to, loadBits<Floats>(to) + x);
+               }
+             });
+  }
+};
+
+// Gradients of keys and values are added to float32; those of queries are written, zero for rows that no span covers.
+template <class T>
+void attentionBackward(const typename T::Stored* q, const typename T::Stored* k, const typename T::Stored* v,
+                       const typename T::Stored* out, const typename T::Stored* outGradient, float* normalisers,
+                       typename T::Stored* queryGradient, float* keyGradient, float* valueGradient,
+                       const AttentionShape& shape, const int64* spans, int64 spanCount, int64 scratch) {
+  int64 width = shape.width;
+  int64 queryStride = shape.queryStride();
+  int64 keyStride = shape.keyStride();
+  int64 covered = 0;
+  for (int64 i = 0; i < spanCount; i++) {
+    Span span = Span::next(spans);
+    zero<T>(queryGradient + covered * queryStride, span.queryBegin - covered, queryStride, queryStride);
+    covered = span.queryEnd;
+    HeadGradient<T> head(scratch, span.keys, width);
+    span.listKeys(head.rows);
+    for (int64 kvHead = 0; kvHead < shape.kvHeads; kvHead++) {
+      head.pack(k + kvHead * width, v + kvHead * width, keyStride);
+      for (int64 h = kvHead * shape.groups(); h < (kvHead + 1) * shape.groups(); h++) {
+        for (int64 begin = span.queryBegin; begin < span.queryEnd; begin += kPanel) {
+          int64 at = begin * queryStride + h * width;
+          float* shifts = normalisers + h * shape.rows + begin;
+          head.differentiate(q + at, out + at, outGradient + at, queryGradient + at, queryStride,
+                             least(kPanel, span.queryEnd - begin), {shifts, shifts + shape.heads * shape.rows},
+                             span.visible(begin), span.causal, shape.scale, keyGradient + kvHead * width,
+                             valueGradient + kvHead * width, keyStride);
+        }
+      }
+    }
+  }
+  zero<T>(queryGradient + covered * queryStride, shape.rows - covered, queryStride, queryStride);
 }
 
 // Calls body with the type of a code: 0 is float32, 1 bfloat16.
@@ -598,11 +947,11 @@ EXPORT void NAME(rotary)(void*, void*, int32 type, int64 x, int64 cos, int64 sin
   });
 }
 
-EXPORT void NAME(gate)(void*, void*, int32 type, int64 open, int64 up, int64 count) {
+EXPORT void NAME(gate)(void*, void*, int32 type, int64 open, int64 up, int64 out, int64 count) {
   withType(type, [&](auto t) {
     using T = decltype(t);
     using Stored = typename T::Stored;
-    gate<T>((Stored*)open, (const Stored*)up, count);
+    gate<T>((const Stored*)open, (const Stored*)up, (Stored*)out, count);
   });
 }
 
@@ -610,13 +959,51 @@ EXPORT int64 NAME(attentionScratch)(void*, void*, int32 type, int64 keys, int64 
   return withType(type, [&](auto t) { return Head<decltype(t)>::scratchBytes(keys, width); });
 }
 
-EXPORT void NAME(attention)(void*, void*, int32 type, int64 q, int64 k, int64 v, int64 out, int64 rows, int64 heads,
-                            int64 kvHeads, int64 kvBegin, int64 kvEnd, int64 width, int64 spans, int64 spanCount,
-                            int64 scratch, float scale) {
+EXPORT void NAME(attention)(void*, void*, int32 type, int64 q, int64 k, int64 v, int64 out, int64 normalisers,
+                            int64 rows, int64 heads, int64 kvHeads, int64 kvBegin, int64 kvEnd, int64 width,
+                            int64 spans, int64 spanCount, int64 scratch, float scale) {
   withType(type, [&](auto t) {
     using T = decltype(t);
     using Stored = typename T::Stored;
-    attention<T>((const Stored*)q, (const Stored*)k, (const Stored*)v, (Stored*)out, rows, heads, kvHeads, kvBegin,
-                 kvEnd, width, (const int64*)spans, spanCount, scratch, scale);
+    attention<T>((const Stored*)q, (const Stored*)k, (const Stored*)v, (Stored*)out, (float*)normalisers,
+                 {rows, heads, kvHeads, width, scale}, kvBegin, kvEnd, (const int64*)spans, spanCount, scratch);
+  });
+}
+
+EXPORT void NAME(rmsNormBackward)(void*, void*, int32 type, int64 x, int64 weight, int64 outGradient, int64 gradient,
+                                  int64 weightGradient, int64 rows, int64 width, float eps) {
+  withType(type, [&](auto t) {
+    using T = decltype(t);
+    using Stored = typename T::Stored;
+    rmsNormBackward<T>((const Stored*)x, (const Stored*)weight, (const Stored*)outGradient, (Stored*)gradient,
+                       (float*)weightGradient, rows, width, eps);
+  });
+}
+
+EXPORT void NAME(gateBackward)(void*, void*, int32 type, int64 open, int64 up, int64 outGradient, int64 openGradient,
+                               int64 upGradient, int64 count) {
+  withType(type, [&](auto t) {
+    using T = decltype(t);
+    using Stored = typename T::Stored;
+    gateBackward<T>((const Stored*)open, (const Stored*)up, (const Stored*)outGradient, (Stored*)openGradient,
+                    (Stored*)upGradient, count);
+  });
+}
+
+EXPORT int64 NAME(attentionBackwardScratch)(void*, void*, int32 type, int64 keys, int64 width) {
+  return withType(type, [&](auto t) { return HeadGradient<decltype(t)>::scratchBytes(keys, width); });
+}
+
+EXPORT void NAME(attentionBackward)(void*, void*, int32 type, int64 q, int64 k, int64 v, int64 out, int64 outGradient,
+                                    int64 normalisers, int64 queryGradient, int64 keyGradient, int64 valueGradient,
+                                    int64 rows, int64 heads, int64 kvHeads, int64 width, int64 spans, int64 spanCount,
+                                    int64 scratch, float scale) {
+  withType(type, [&](auto t) {
+    using T = decltype(t);
+    using Stored = typename T::Stored;
+    attentionBackward<T>((const Stored*)q, (const Stored*)k, (const Stored*)v, (const Stored*)out,
+                         (const Stored*)outGradient, (float*)normalisers, (Stored*)queryGradient, (float*)keyGradient,
+                         (float*)valueGradient, {rows, heads, kvHeads, width, scale}, (const int64*)spans, spanCount,
+                         scratch);
   });
 }

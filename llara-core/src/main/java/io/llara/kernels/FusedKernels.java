@@ -14,9 +14,12 @@ import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
- * This project's own kernels, compiled to native code, for inference on CPU: each operation reads
- * its rows once and writes them once, and what is in between stays in registers. They equal {@link
+ * This project's own kernels, compiled to native code, for CPU: each operation reads its rows once
+ * and writes them once, and what is in between stays in registers. They equal {@link
  * LibtorchKernels} but for rounding; within an operation values are float32.
+ *
+ * <p>In training their gradients, written by hand like they, come about on a {@link GradientTape}.
+ * Results are the same to the bit whether they are recorded or not.
  *
  * <p>On a thread for which libtorch uses several, large operations are shared with the common pool.
  */
@@ -49,6 +52,16 @@ public final class FusedKernels implements Kernels {
   }
 
   /**
+   * Returns the fastest kernels that can be differentiated, on a {@link GradientTape}: these, or
+   * libtorch's as in {@link #orLibtorch}. Attention is ours for every type.
+   *
+   * @throws IllegalArgumentException as {@link #orLibtorch}
+   */
+  public static Kernels forTraining() {
+    return NativeKernels.load().isPresent() ? new FusedKernels(false) : new LibtorchKernels();
+  }
+
+  /**
    * Returns the instructions that these kernels use here, such as {@code avx2}; empty where {@link
    * #orLibtorch} gives others.
    */
@@ -75,7 +88,12 @@ public final class FusedKernels implements Kernels {
                   end - begin,
                   width,
                   (float) eps));
-      return scope.keep(out.tensor);
+      return scope.keep(
+          GradientTape.cut(
+              out.tensor,
+              List.of(x, weight),
+              (inputs, result, gradient) ->
+                  FusedGradients.rmsNorm(inputs.get(0), inputs.get(1), gradient, eps)));
     }
   }
 
@@ -102,7 +120,12 @@ public final class FusedKernels implements Kernels {
                   end - begin,
                   heads,
                   width));
-      return scope.keep(out.tensor);
+      return scope.keep(
+          GradientTape.cut(
+              out.tensor,
+              List.of(x),
+              // A rotation is orthogonal: back is the other way round.
+              (inputs, result, gradient) -> List.of(rotary(gradient, rotation.inverse()))));
     }
   }
 
@@ -111,12 +134,21 @@ public final class FusedKernels implements Kernels {
     try (TensorScope scope = new TensorScope()) {
       Operand open = new Operand(gate.apply(x));
       Operand other = open.matching(up.apply(x), open.count);
+      List<Tensor> factors = List.of(open.tensor, other.tensor);
+      // In its place where nothing needs it as it was.
+      Operand out = GradientTape.records(factors) ? open.emptyLike() : open;
       share(
           open.count,
           1,
           (part, begin, end) ->
-              NativeKernels.gate(open.type, open.at(begin), other.at(begin), end - begin));
-      return scope.keep(open.tensor);
+              NativeKernels.gate(
+                  open.type, open.at(begin), other.at(begin), out.at(begin), end - begin));
+      return scope.keep(
+          GradientTape.cut(
+              out.tensor,
+              factors,
+              (inputs, result, gradient) ->
+                  FusedGradients.gate(inputs.get(0), inputs.get(1), gradient)));
     }
   }
 
@@ -134,11 +166,13 @@ public final class FusedKernels implements Kernels {
       Operand keys = queries.matching(k, k.size(0) * kvHeads * width);
       Operand values = queries.matching(v, keys.count);
       Operand out = queries.emptyLike();
-      long encodedSpans = address(Tensors.ofInts(encode(spans, rows, k.size(0))));
-      long longest = spans.stream().mapToLong(Span::keyCount).max().orElse(0);
+      long encodedSpans = encode(spans, rows, k.size(0));
+      List<Tensor> inputs = List.of(q, k, v);
+      Tensor normalisers =
+          GradientTape.records(inputs) ? torch.empty(2, heads, rows) : torch.empty(0);
       long scores =
           spans.stream().mapToLong(span -> (long) span.queryCount() * span.keyCount()).sum();
-      long scratchBytes = NativeKernels.attentionScratch(queries.type, longest, width);
+      long scratchBytes = NativeKernels.attentionScratch(queries.type, mostKeys(spans), width);
       long scratch = address(bytes(scratchBytes * Math.min(kvHeads, torch.get_num_threads())));
       share(
           kvHeads,
@@ -150,6 +184,7 @@ public final class FusedKernels implements Kernels {
                   keys.at(0),
                   values.at(0),
                   out.at(0),
+                  normalisers.numel() == 0 ? 0 : address(normalisers),
                   rows,
                   heads,
                   kvHeads,
@@ -160,7 +195,12 @@ public final class FusedKernels implements Kernels {
                   spans.size(),
                   scratch + part * scratchBytes,
                   (float) (1 / Math.sqrt(width))));
-      return scope.keep(out.tensor.flatten(1, 2));
+      // What is kept for the gradient is no input, but goes the same way.
+      return scope.keep(
+          GradientTape.cut(
+              out.tensor.flatten(1, 2),
+              List.of(q, k, v, normalisers),
+              (kept, result, gradient) -> FusedGradients.attention(kept, result, gradient, spans)));
     }
   }
 
@@ -172,8 +212,16 @@ public final class FusedKernels implements Kernels {
     return (tiles && q.scalar_type().intern() == ScalarType.BFloat16) || q.size(2) % 2 != 0;
   }
 
-  /** Encodes spans for {@link NativeKernels#attention} and checks that they lie within the rows. */
-  private static int[] encode(List<Span> spans, long queryRows, long keyRows) {
+  /** Returns the most keys that a span has. */
+  static long mostKeys(List<Span> spans) {
+    return spans.stream().mapToLong(Span::keyCount).max().orElse(0);
+  }
+
+  /**
+   * Encodes spans for {@link NativeKernels#attention}, checks that they lie within the rows, and
+   * returns the address; the memory is the innermost scope's.
+   */
+  static long encode(List<Span> spans, long queryRows, long keyRows) {
     IntStream.Builder encoded = IntStream.builder();
     int covered = 0;
     for (Span span : spans) {
@@ -190,14 +238,15 @@ public final class FusedKernels implements Kernels {
       encoded.add(span.keyCount()).add(keys.size());
       keys.forEach(range -> encoded.add(range.begin()).add(range.end()));
     }
-    return encoded.build().toArray();
+    return address(Tensors.ofInts(encoded.build().toArray()));
   }
 
-  private static Tensor bytes(long count) {
+  /** Returns memory of the innermost scope. */
+  static Tensor bytes(long count) {
     return torch.empty(new long[] {count}, new TensorOptions(ScalarType.Byte), null);
   }
 
-  private static long address(Tensor tensor) {
+  static long address(Tensor tensor) {
     return tensor.data_ptr().address();
   }
 
@@ -222,59 +271,6 @@ public final class FusedKernels implements Kernels {
       IntStream.range(0, parts)
           .parallel()
           .forEach(part -> work.run(part, units * part / parts, units * (part + 1) / parts));
-    }
-  }
-
-  /** An argument or result of a native kernel: a contiguous tensor of a type that it knows. */
-  private static final class Operand {
-    final Tensor tensor;
-    final int type;
-    final long count;
-    private final long address;
-
-    /**
-     * Takes a tensor, or a contiguous copy of it in the innermost scope.
-     *
-     * @throws IllegalArgumentException if it is neither float32 nor bfloat16
-     */
-    Operand(Tensor tensor) {
-      this.tensor = tensor.is_contiguous() ? tensor : tensor.contiguous();
-      ScalarType scalarType = tensor.scalar_type().intern();
-      this.type =
-          switch (scalarType) {
-            case Float -> NativeKernels.FLOAT32;
-            case BFloat16 -> NativeKernels.BFLOAT16;
-            default ->
-                throw new IllegalArgumentException(
-                    "expected float32 or bfloat16, not " + scalarType);
-          };
-      this.count = tensor.numel();
-      this.address = FusedKernels.address(this.tensor);
-    }
-
-    /** Takes another tensor, which must have this one's type and {@code count} elements. */
-    Operand matching(Tensor other, long count) {
-      Operand operand = new Operand(other);
-      if (operand.type != type || operand.count != count) {
-        throw new IllegalArgumentException(
-            "expected %d elements of type %s, not %d of type %s"
-                .formatted(
-                    count,
-                    tensor.scalar_type().intern(),
-                    operand.count,
-                    other.scalar_type().intern()));
-      }
-      return operand;
-    }
-
-    /** Makes a tensor of this shape and type for results. */
-    Operand emptyLike() {
-      return new Operand(torch.empty_like(tensor));
-    }
-
-    /** Returns the address of an element. */
-    long at(long index) {
-      return address + index * (type == NativeKernels.FLOAT32 ? Float.BYTES : Short.BYTES);
     }
   }
 }

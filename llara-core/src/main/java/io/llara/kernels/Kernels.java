@@ -65,6 +65,11 @@ public interface Kernels {
       return new Rotation(cos.index_select(0, indices), sin.index_select(0, indices));
     }
 
+    /** Returns the rotations that undo these. */
+    public Rotation inverse() {
+      return new Rotation(cos, sin.neg());
+    }
+
     /** Returns the width of a head. */
     public long headDim() {
       return cos.size(2);

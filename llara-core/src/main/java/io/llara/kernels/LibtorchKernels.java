@@ -19,9 +19,9 @@ import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
- * Kernels made of libtorch's own operators: for training, and for inference where there are no
- * {@link FusedKernels}. Which of several equal ways is taken was decided by measuring; the reason
- * stands at each place.
+ * Kernels made of libtorch's own operators, which autograd differentiates: for training and
+ * inference where there are no {@link FusedKernels}. Which of several equal ways is taken was
+ * decided by measuring; the reason stands at each place.
  *
  * <p>Results are the same to the bit in either gradient mode, so that a layer that is run again
  * gives the gradients of the pass it belongs to. Without gradients they are written over what is

@@ -148,12 +148,13 @@ final class NativeKernels {
       int type, long x, long cos, long sin, long out, long rows, long heads, long width);
 
   /**
-   * Replaces {@code open} by {@code silu(open) · up}.
+   * The gate of SwiGLU, {@code silu(open) · up}.
    *
    * @param open {@code [count]}
    * @param up {@code [count]}
+   * @param out {@code [count]}; may be {@code open}
    */
-  static native void gate(int type, long open, long up, long count);
+  static native void gate(int type, long open, long up, long out, long count);
 
   /**
    * Returns how many bytes of memory attention needs beside its arguments, at addresses that are
@@ -171,6 +172,8 @@ final class NativeKernels {
    * @param k {@code [keys, kvHeads, width]}
    * @param v {@code [keys, kvHeads, width]}
    * @param out {@code [rows, heads, width]}
+   * @param normalisers what the gradient needs, float32, {@code [2, heads, rows]}; 0 if nothing is
+   *     to be kept. A share of a score is {@code exp(scale · score + first) · second}
    * @param spans int64, for each span: first query row, end of its query rows, 1 if it is causal,
    *     number of its keys, number of its key ranges, and begin and end of each of these
    * @param scratch {@link #attentionScratch} bytes
@@ -181,11 +184,73 @@ final class NativeKernels {
       long k,
       long v,
       long out,
+      long normalisers,
       long rows,
       long heads,
       long kvHeads,
       long kvBegin,
       long kvEnd,
+      long width,
+      long spans,
+      long spanCount,
+      long scratch,
+      float scale);
+
+  /**
+   * The gradients of {@link #rmsNorm}.
+   *
+   * @param outGradient {@code [rows, width]}
+   * @param gradient takes that of {@code x}, {@code [rows, width]}
+   * @param weightGradient that of the weight is added to it, float32, {@code [width]}; 0 if it is
+   *     not wanted
+   */
+  static native void rmsNormBackward(
+      int type,
+      long x,
+      long weight,
+      long outGradient,
+      long gradient,
+      long weightGradient,
+      long rows,
+      long width,
+      float eps);
+
+  /** The gradients of {@link #gate}, all {@code [count]}. */
+  static native void gateBackward(
+      int type,
+      long open,
+      long up,
+      long outGradient,
+      long openGradient,
+      long upGradient,
+      long count);
+
+  /** As {@link #attentionScratch}, for {@link #attentionBackward}. */
+  static native long attentionBackwardScratch(int type, long keys, long width);
+
+  /**
+   * The gradients of {@link #attention}; arguments that are named as there are those of that call.
+   *
+   * @param outGradient {@code [rows, heads, width]}
+   * @param queryGradient takes that of the queries, {@code [rows, heads, width]}
+   * @param keyGradient that of the keys is added to it, float32, {@code [keys, kvHeads, width]}
+   * @param valueGradient that of the values is added to it, likewise
+   * @param scratch {@link #attentionBackwardScratch} bytes
+   */
+  static native void attentionBackward(
+      int type,
+      long q,
+      long k,
+      long v,
+      long out,
+      long outGradient,
+      long normalisers,
+      long queryGradient,
+      long keyGradient,
+      long valueGradient,
+      long rows,
+      long heads,
+      long kvHeads,
       long width,
       long spans,
       long spanCount,

@@ -1,14 +1,13 @@
 package io.llara.train.autograd;
 
+import io.llara.kernels.GradientTape;
 import io.llara.tensor.TensorScope;
 import java.util.ArrayDeque;
 import java.util.Deque;
 import java.util.List;
 import org.bytedeco.pytorch.AutoGradMode;
-import org.bytedeco.pytorch.BoolOptional;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
-import org.bytedeco.pytorch.global.torch;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -35,12 +34,13 @@ public final class StagedBackward implements AutoCloseable {
   private final Deque<Kept> kept = new ArrayDeque<>();
 
   /** A stage's input, cut off from the graph before it, and its output, if it was recorded. */
-  private record Kept(Stage stage, Tensor input, @Nullable Tensor output) {
+  private record Kept(Stage stage, Tensor input, @Nullable Tensor output, GradientTape tape) {
     void close() {
       input.close();
       if (output != null) {
         output.close();
       }
+      tape.close();
     }
   }
 
@@ -78,12 +78,22 @@ public final class StagedBackward implements AutoCloseable {
       boolean record = !recompute || kept.size() >= stages.size() - RECORDED_LAST;
       // Another handle of the same memory, with a requires_grad of its own.
       Tensor leaf = input.detach().requires_grad_(record);
+      GradientTape tape = new GradientTape();
       Tensor output;
-      try (AutoGradMode mode = new AutoGradMode(record)) {
-        output = stage.function().apply(leaf);
+      try {
+        output = record ? tape.record(() -> stage.function().apply(leaf)) : unrecorded(stage, leaf);
+      } catch (RuntimeException | Error e) {
+        tape.close();
+        throw e;
       }
-      kept.push(new Kept(stage, scope.own(leaf), record ? scope.own(output) : null));
+      kept.push(new Kept(stage, scope.own(leaf), record ? scope.own(output) : null, tape));
       return scope.keep(output.detach());
+    }
+  }
+
+  private static Tensor unrecorded(Stage stage, Tensor input) {
+    try (AutoGradMode mode = new AutoGradMode(false)) {
+      return stage.function().apply(input);
     }
   }
 
@@ -120,10 +130,8 @@ public final class StagedBackward implements AutoCloseable {
     try (TensorScope scope = new TensorScope()) {
       Tensor output = last.output();
       if (output == null) {
-        last.input().requires_grad_(true);
-        try (AutoGradMode grad = new AutoGradMode(true)) {
-          output = last.stage().function().apply(last.input());
-        }
+        Tensor input = last.input().requires_grad_(true);
+        output = last.tape().record(() -> last.stage().function().apply(input));
       }
       List<Parameter> parameters = last.stage().parameters();
       TensorVector inputs = new TensorVector();
@@ -131,14 +139,7 @@ public final class StagedBackward implements AutoCloseable {
       for (Parameter parameter : parameters) {
         inputs.push_back(parameter.leaf());
       }
-      TensorVector gradients =
-          torch.grad(
-              new TensorVector(output),
-              inputs,
-              new TensorVector(outputGradient),
-              new BoolOptional(),
-              false,
-              false);
+      TensorVector gradients = last.tape().differentiate(output, outputGradient, inputs);
       for (int i = 0; i < parameters.size(); i++) {
         sink.add(parameters.get(i), gradients.get(i + 1));
       }

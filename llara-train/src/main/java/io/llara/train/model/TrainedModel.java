@@ -10,7 +10,7 @@ import io.llara.checkpoint.LlamaConfig;
 import io.llara.checkpoint.LlamaTensors;
 import io.llara.checkpoint.LoraAdapter;
 import io.llara.checkpoint.TensorEntry;
-import io.llara.kernels.LibtorchKernels;
+import io.llara.kernels.FusedKernels;
 import io.llara.kernels.PlainProjection;
 import io.llara.kernels.Projection;
 import io.llara.model.CheckpointWeights;
@@ -42,7 +42,7 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A LLaMA in training: the model of {@code llara-core} over kernels that autograd differentiates,
+ * A LLaMA in training: the model of {@code llara-core} over kernels that can be differentiated,
  * with either all of its weights trained, or low-rank updates of its projections and some rows of
  * its embedding matrix.
  *
@@ -173,7 +173,7 @@ public final class TrainedModel implements AutoCloseable {
         LlamaFactory.build(
             config,
             new TrainedParts(weights),
-            new LibtorchKernels(),
+            FusedKernels.forTraining(),
             settings.type(),
             settings.positions());
     if (settings.head()) {

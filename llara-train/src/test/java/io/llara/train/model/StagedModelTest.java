@@ -7,6 +7,7 @@ import io.llara.attention.AttentionMask;
 import io.llara.attention.AttentionMaskFactory;
 import io.llara.attention.Layout;
 import io.llara.checkpoint.CheckpointDirectory;
+import io.llara.kernels.GradientTape;
 import io.llara.model.LlamaModel;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
@@ -25,12 +26,9 @@ import java.util.List;
 import java.util.Map;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
-import org.bytedeco.pytorch.AutoGradMode;
-import org.bytedeco.pytorch.BoolOptional;
 import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
-import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
@@ -125,28 +123,17 @@ class StagedModelTest {
   }
 
   private static Result inOnePass(TrainedModel model) {
-    try (TensorScope inner = new TensorScope()) {
+    try (TensorScope inner = new TensorScope();
+        GradientTape tape = new GradientTape()) {
       AttentionMask mask = mask();
       LlamaModel.Pass pass = model.model().pass(mask, rows(mask));
       Tensor input = pass.embed();
       input.requires_grad_(true);
-      Tensor output = input;
-      try (AutoGradMode grad = new AutoGradMode(true)) {
-        for (Stage stage : model.stages(pass)) {
-          output = stage.function().apply(output);
-        }
-      }
+      Tensor output = tape.record(() -> join(model.stages(pass)).function().apply(input));
       List<Parameter> parameters = parameters(model.stages(pass));
       TensorVector inputs = new TensorVector(input);
       parameters.forEach(parameter -> inputs.push_back(parameter.leaf()));
-      TensorVector gradients =
-          torch.grad(
-              new TensorVector(output),
-              inputs,
-              new TensorVector(outputGradient(output.detach())),
-              new BoolOptional(),
-              false,
-              false);
+      TensorVector gradients = tape.differentiate(output, outputGradient(output.detach()), inputs);
       Map<String, float[]> byName = new LinkedHashMap<>();
       byName.put("input", Tensors.toFloats(gradients.get(0)));
       for (int i = 0; i < parameters.size(); i++) {
