@@ -45,7 +45,8 @@ public final class Storages {
   public static void main(String[] args) throws IOException {
     System.out.println(Machine.describe());
     System.out.println();
-    System.out.println("| collection | storage | bytes | nDCG@10 | Recall@100 | of float32's 100 |");
+    System.out.println(
+        "| collection | storage | bytes | nDCG@10 | Recall@100 | of float32's 100 |");
     System.out.println("|---|---|---:|---:|---:|---:|");
     for (String folder : Arrays.asList(args).subList(1, args.length)) {
       BeirDataset dataset = BeirDataset.open(Path.of(folder), BeirEvaluator.DEFAULT_SPLIT);
@@ -56,16 +57,14 @@ public final class Storages {
                   : Encoder.load(Path.of(args[0]));
           TemporaryPath stored = TemporaryPath.folder("llara-storages");
           StoredVectors vectors =
-              CorpusVectors.open(
-                  passages, encoder.forPassages(), encoder.modes().passage())) {
+              CorpusVectors.open(passages, encoder.forPassages(), encoder.modes().passage())) {
         compare(dataset, encoder, vectors, stored.path());
       }
     }
   }
 
   private static void compare(
-      BeirDataset dataset, Encoder encoder, StoredVectors vectors, Path folder)
-      throws IOException {
+      BeirDataset dataset, Encoder encoder, StoredVectors vectors, Path folder) throws IOException {
     BeirEvaluator evaluator = BeirEvaluator.of(dataset);
     Map<String, float[]> queries = new HashMap<>();
     for (String query : dataset.queries().values()) {
@@ -118,7 +117,8 @@ public final class Storages {
       return search.search(
           asked.stream()
               .map(
-                  query -> query.withVector(requireNonNull(queries.get(query.text().orElseThrow()))))
+                  query ->
+                      query.withVector(requireNonNull(queries.get(query.text().orElseThrow()))))
               .toList(),
           k);
     }

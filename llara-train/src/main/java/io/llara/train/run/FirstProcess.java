@@ -15,9 +15,9 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Work of the first process alone, or of all at the same time, on a thread of its own. All processes ask each other meanwhile
- * whether it is done, so that none waits longer in one call than a communicator allows, however
- * long it takes.
+ * Work of the first process alone, or of all at the same time, on a thread of its own. All
+ * processes ask each other meanwhile whether it is done, so that none waits longer in one call than
+ * a communicator allows, however long it takes.
  */
 @Internal
 public final class FirstProcess {

@@ -4,7 +4,6 @@ import com.google.common.collect.AbstractIterator;
 import com.google.common.collect.ImmutableList;
 import com.google.common.collect.Streams;
 import com.google.common.hash.HashCode;
-import io.llara.BlankTexts;
 import io.llara.Encoder;
 import io.llara.LlaraException;
 import io.llara.Mode;
@@ -175,10 +174,7 @@ public final class TeacherTexts {
   private void embed(Encoder encoder, Mode mode, TextKind kind, Rows rows) throws IOException {
     try (Distinct texts = new Distinct(kind)) {
       encoder.encodeAll(
-          Streams.stream(texts),
-          mode,
-          BlankTexts.REFUSE,
-          (index, text, vector) -> rows.add(text, vector));
+          Streams.stream(texts), mode, (index, text, vector) -> rows.add(text, vector));
       texts.requireAll();
     } catch (UncheckedIOException e) {
       throw e.getCause();

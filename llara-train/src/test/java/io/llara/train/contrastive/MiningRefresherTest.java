@@ -139,8 +139,7 @@ class MiningRefresherTest {
     NegativeRefresher recording =
         new NegativeRefresher() {
           @Override
-          public void share(
-              Path model, Dataset<TrainingPair> pairs, Shard share, Path folder) {
+          public void share(Path model, Dataset<TrainingPair> pairs, Shard share, Path folder) {
             mining.share(model, pairs, share, folder);
             Path file = folder.resolve(share.number() + "-of-2.vectors");
             try (StoredVectors vectors = StoredVectors.open(file)) {
