@@ -29,11 +29,9 @@ import picocli.CommandLine.TypeConversionException;
 import picocli.CommandLine.UnmatchedArgumentException;
 
 /**
- * <<<<<<< HEAD The launcher: {@code llara encode | search | verify | import | init | add-markers |
- * merge | collect | pairs | pretrain | finetune | mine | evaluate | doctor}. ======= The launcher:
- * {@code llara encode | encode-corpus | merge-vectors | search | verify | import | init |
- * add-markers | merge | collect | pretrain | finetune | mine | evaluate | doctor}. >>>>>>> bd633f1
- * (x)
+ * The launcher: {@code llara encode | encode-corpus | merge-vectors | search | verify | import |
+ * init | add-markers | merge | quantize | collect | pairs | pretrain | teach | finetune | mine |
+ * evaluate | doctor}.
  *
  * <p>Exit codes: 0 ok, 1 a check or a training run failed, 2 bad usage or input, reported in one
  * line on standard error.

@@ -65,7 +65,7 @@ final class TeachCommand extends Subcommand {
       EncoderOptions.noteCuts(streams(), encoder);
     }
     streams()
-        .note(
+        .result(
             "%s: vectors of %d queries and %d passages"
                 .formatted(out, all.count(TextKind.QUERY), all.count(TextKind.PASSAGE)));
     return Llara.OK;

@@ -25,6 +25,7 @@ class LlaraTest {
         "add-markers",
         "collect",
         "pretrain",
+        "teach",
         "finetune",
         "mine",
         "evaluate",
@@ -51,6 +52,7 @@ class LlaraTest {
             "add-markers",
             "collect",
             "pretrain",
+            "teach",
             "finetune",
             "mine",
             "evaluate",
@@ -72,6 +74,7 @@ class LlaraTest {
     assertRefused(CommandRun.of("add-markers"), "--model");
     assertRefused(CommandRun.of("collect"), "FOLDER");
     assertRefused(CommandRun.of("pretrain"), "--data");
+    assertRefused(CommandRun.of("teach"), "--texts");
     assertRefused(CommandRun.of("finetune"), "--pairs");
     assertRefused(CommandRun.of("mine"), "--pairs");
     assertRefused(CommandRun.of("evaluate"), "--beir");

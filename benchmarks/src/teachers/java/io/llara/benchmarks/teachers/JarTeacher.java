@@ -1,15 +1,19 @@
 package io.llara.benchmarks.teachers;
 
+import io.llara.ComputeType;
 import io.llara.EmbeddingSink;
 import io.llara.Encoder;
 import io.llara.Mode;
+import io.llara.tensor.Cpu;
 import io.llara.train.teacher.TeacherTexts;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.stream.Stream;
+import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
  * Makes files of a teacher's vectors for {@code llara finetune --teacher}, of the texts of training
@@ -18,42 +22,45 @@ import java.util.stream.Stream;
  * ended.
  *
  * <pre>{@code
- * JarTeacher bge-small-en-v1.5|e5-small-v2|all-minilm-l6-v2 THREADS OUT_FOLDER FILE…
+ * JarTeacher bge-small-en-v1.5|e5-small-v2|all-minilm-l6-v2 onnx|float32|bfloat16 THREADS OUT FILE…
  * }</pre>
+ *
+ * <p>{@code onnx} is ONNX Runtime in float32, the others are the same weights in libtorch.
  */
 public final class JarTeacher {
-  /** Much larger batches leave the caches. */
-  private static final int BATCH_TOKENS = 1024;
-
   private JarTeacher() {}
 
   /** Makes the files. */
   public static void main(String[] args) throws Exception {
-    if (args.length < 4) {
-      System.err.println("usage: JarTeacher MODEL THREADS OUT_FOLDER FILE…");
+    if (args.length < 5) {
+      System.err.println("usage: JarTeacher MODEL onnx|float32|bfloat16 THREADS OUT FILE…");
       System.exit(2);
     }
     JarModel model = JarModel.named(args[0]);
-    Path folder = Files.createDirectories(Path.of(args[2]));
-    List<Path> files = Arrays.stream(args, 3, args.length).map(Path::of).toList();
-    int batch = Integer.getInteger("batchTokens", BATCH_TOKENS);
-    try (OnnxEncoder encoder = new OnnxEncoder(model, Integer.parseInt(args[1]), batch)) {
+    Optional<ScalarType> type =
+        args[1].equals("onnx")
+            ? Optional.empty()
+            : Optional.of(
+                Cpu.scalarType(ComputeType.valueOf(args[1].toUpperCase(Locale.ROOT))));
+    Path folder = Files.createDirectories(Path.of(args[3]));
+    List<Path> files = Arrays.stream(args, 4, args.length).map(Path::of).toList();
+    try (JarEncoder encoder = new JarEncoder(model, type, Integer.parseInt(args[2]))) {
       for (Path file : files) {
         String name = file.getFileName().toString().replaceFirst("\\.jsonl(\\.gz)?$", "");
         Path out = folder.resolve(name + "." + model.resource() + ".safetensors");
         if (!Files.exists(out)) {
-          teach(encoder, model, file, out);
+          teach(encoder, model.resource() + " " + args[1], file, out);
         }
       }
     }
   }
 
-  private static void teach(OnnxEncoder encoder, JarModel model, Path file, Path out) {
+  private static void teach(JarEncoder encoder, String name, Path file, Path out) {
     TeacherTexts texts = TeacherTexts.read(List.of(file));
     Progress progress = new Progress(encoder, texts.count(), file);
     texts.write(
         progress,
-        "%s, %d tokens, ONNX Runtime float32".formatted(model.resource(), OnnxEncoder.MAX_TOKENS),
+        "%s, %d tokens".formatted(name, JarEncoder.MAX_TOKENS),
         out);
     progress.print();
   }
@@ -62,7 +69,7 @@ public final class JarTeacher {
   private static final class Progress implements Encoder {
     private static final long APART = 10_000_000_000L;
 
-    private final OnnxEncoder encoder;
+    private final JarEncoder encoder;
     private final long total;
     private final Path file;
     private final long tokensBefore;
@@ -70,7 +77,7 @@ public final class JarTeacher {
     private long printed = begin;
     private long done;
 
-    Progress(OnnxEncoder encoder, long total, Path file) {
+    Progress(JarEncoder encoder, long total, Path file) {
       this.encoder = encoder;
       this.total = total;
       this.file = file;

@@ -111,7 +111,7 @@ public final class TeacherTexts {
   private static void forEach(JsonSection line, TextKind kind, Consumer<String> receiver) {
     boolean pair = line.mentions("query");
     if (!pair && !line.mentions("text")) {
-      throw line.missing("query", "a pair, or 'text', a passage");
+      throw line.missing("query", "the query of a pair, or 'text', a passage");
     }
     if (kind == TextKind.QUERY) {
       if (pair) {

@@ -1,11 +1,8 @@
 package io.llara.benchmarks.teachers;
 
 import ai.djl.huggingface.tokenizers.HuggingFaceTokenizer;
-import ai.onnxruntime.OnnxTensor;
-import ai.onnxruntime.OrtEnvironment;
-import ai.onnxruntime.OrtException;
-import ai.onnxruntime.OrtSession;
 import com.google.common.collect.Iterators;
+import com.google.common.math.IntMath;
 import io.llara.Encoder;
 import io.llara.EmbeddingSink;
 import io.llara.LlaraException;
@@ -14,72 +11,74 @@ import io.llara.io.Messages;
 import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.io.InputStream;
-import java.nio.FloatBuffer;
-import java.nio.LongBuffer;
+import java.math.RoundingMode;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
+import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
- * A model of a jar, run by ONNX Runtime in float32. Texts of about one length share a batch; those
+ * A model of a jar. Texts of about one length share a batch; those
  * of more than {@value #MAX_TOKENS} tokens are cut. For one thread.
  */
-final class OnnxEncoder implements Encoder {
+final class JarEncoder implements Encoder {
   /** What texts are cut to, prompt and special tokens included. */
   static final int MAX_TOKENS = 256;
 
   /** Texts that are sorted by length together. */
   private static final int WINDOW = 4096;
 
+  /** Tokens of a batch, padding included; much larger ones leave the caches. */
+  private static final int BATCH_TOKENS = 1024;
+
+  /** Lengths are padded to a multiple: libtorch's products are compiled for each shape they meet. */
+  private static final int PADDING = 8;
+
   private final JarModel model;
-  private final int batchTokens;
   private final HuggingFaceTokenizer tokenizer;
-  private final OrtEnvironment environment = OrtEnvironment.getEnvironment();
-  private final OrtSession session;
+  private final StateModel states;
   private long tokens;
 
   /**
    * Loads a model.
    *
-   * @param threads how many ONNX Runtime uses
-   * @param batchTokens the most tokens in a batch, padding included
+   * @param type what libtorch computes in; empty for ONNX Runtime
+   * @param threads how many it uses
    */
-  OnnxEncoder(JarModel model, int threads, int batchTokens) {
+  JarEncoder(JarModel model, Optional<ScalarType> type, int threads) {
     this.model = model;
-    this.batchTokens = batchTokens;
     // DJL would otherwise look for builds to download, and report its use.
     System.setProperty("OPT_OUT_TRACKING", "true");
     System.setProperty("ai.djl.offline", "true");
     System.setProperty("RUST_FLAVOR", "cpu");
+    String length = String.valueOf(MAX_TOKENS);
     try (InputStream json = resource(model.resource() + "-tokenizer.json");
-        InputStream onnx = resource(model.resource() + ".onnx");
-        OrtSession.SessionOptions options = new OrtSession.SessionOptions()) {
-      options.setIntraOpNumThreads(threads);
-      options.setInterOpNumThreads(1);
+        InputStream onnx = resource(model.resource() + ".onnx")) {
       tokenizer =
           HuggingFaceTokenizer.newInstance(
               json,
               Map.of(
-                  "truncation",
-                  "true",
-                  "maxLength",
-                  String.valueOf(MAX_TOKENS),
-                  "modelMaxLength",
-                  String.valueOf(MAX_TOKENS),
-                  "padding",
-                  "false"));
-      session = environment.createSession(onnx.readAllBytes(), options);
-    } catch (IOException | OrtException e) {
+                  "truncation", "true",
+                  "maxLength", length,
+                  "modelMaxLength", length,
+                  "padding", "false"));
+      byte[] file = onnx.readAllBytes();
+      states =
+          type.isPresent()
+              ? new BertModel(new OnnxWeights(file), type.get(), threads)
+              : new OnnxModel(file, threads);
+    } catch (IOException e) {
       throw new LlaraException(
-          "the model %s cannot be loaded: %s".formatted(model.resource(), e.getMessage()), e);
+          "the model %s cannot be loaded: %s".formatted(model.resource(), Messages.reason(e)), e);
     }
   }
 
   private static InputStream resource(String name) throws IOException {
-    InputStream found = OnnxEncoder.class.getResourceAsStream("/" + name);
+    InputStream found = JarEncoder.class.getResourceAsStream("/" + name);
     if (found == null) {
       throw new FileNotFoundException(name + " is not on the class path");
     }
@@ -130,8 +129,10 @@ final class OnnxEncoder implements Encoder {
             .toList();
     float[][] vectors = new float[ids.size()][];
     for (int from = 0; from < ids.size(); ) {
-      int longest = ids.get(byLength.get(from)).length;
-      int to = Math.min(ids.size(), from + Math.max(1, batchTokens / longest));
+      int longest =
+          IntMath.divide(ids.get(byLength.get(from)).length, PADDING, RoundingMode.CEILING)
+              * PADDING;
+      int to = Math.min(ids.size(), from + Math.max(1, BATCH_TOKENS / longest));
       List<Integer> batch = byLength.subList(from, to);
       List<float[]> made = run(batch.stream().map(ids::get).toList(), longest);
       for (int i = 0; i < made.size(); i++) {
@@ -142,44 +143,31 @@ final class OnnxEncoder implements Encoder {
     return vectors;
   }
 
-  private List<float[]> run(List<long[]> batch, int longest) {
-    LongBuffer ids = LongBuffer.allocate(batch.size() * longest);
-    LongBuffer mask = LongBuffer.allocate(ids.capacity());
-    for (int i = 0; i < batch.size(); i++) {
+  private List<float[]> run(List<long[]> batch, int length) {
+    int[] ids = new int[batch.size() * length];
+    int[] lengths = new int[batch.size()];
+    for (int i = 0; i < lengths.length; i++) {
       long[] text = batch.get(i);
-      ids.position(i * longest).put(text);
-      for (int j = 0; j < text.length; j++) {
-        mask.put(i * longest + j, 1);
-      }
+      lengths[i] = text.length;
       tokens += text.length;
-    }
-    long[] shape = {batch.size(), longest};
-    try (OnnxTensor input = OnnxTensor.createTensor(environment, ids.rewind(), shape);
-        OnnxTensor attention = OnnxTensor.createTensor(environment, mask, shape);
-        OnnxTensor types =
-            OnnxTensor.createTensor(environment, LongBuffer.allocate(ids.capacity()), shape);
-        OrtSession.Result result =
-            session.run(
-                Map.of(
-                    "input_ids", input, "attention_mask", attention, "token_type_ids", types))) {
-      FloatBuffer states = ((OnnxTensor) result.get(0)).getFloatBuffer();
-      List<float[]> vectors = new ArrayList<>();
-      for (int i = 0; i < batch.size(); i++) {
-        int rows = model.firstToken() ? 1 : batch.get(i).length;
-        vectors.add(unitMean(states, i * longest, rows));
+      for (int j = 0; j < text.length; j++) {
+        ids[i * length + j] = Math.toIntExact(text[j]);
       }
-      return vectors;
-    } catch (OrtException e) {
-      throw new LlaraException("ONNX Runtime failed: " + e.getMessage(), e);
     }
+    float[] rows = states.states(ids, lengths);
+    List<float[]> vectors = new ArrayList<>();
+    for (int i = 0; i < lengths.length; i++) {
+      vectors.add(unitMean(rows, i * length, model.firstToken() ? 1 : lengths[i]));
+    }
+    return vectors;
   }
 
   /** Returns the mean of some rows, scaled to length 1. */
-  private static float[] unitMean(FloatBuffer states, int first, int rows) {
+  private static float[] unitMean(float[] states, int first, int rows) {
     double[] sums = new double[JarModel.DIMENSION];
     for (int row = first; row < first + rows; row++) {
       for (int i = 0; i < sums.length; i++) {
-        sums[i] += states.get(row * sums.length + i);
+        sums[i] += states[row * sums.length + i];
       }
     }
     double squares = 0;
@@ -196,11 +184,7 @@ final class OnnxEncoder implements Encoder {
 
   @Override
   public void close() {
-    try {
-      session.close();
-    } catch (OrtException e) {
-      throw new LlaraException("ONNX Runtime failed: " + Messages.quote(e.getMessage()), e);
-    }
+    states.close();
     tokenizer.close();
   }
 }
