@@ -110,9 +110,10 @@ public final class CheckpointDirectory {
     return quantization;
   }
 
-  /** Returns the floating type that matrices are stored in or, if quantised, their scales. */
+  /** Returns the floating type of the matrices or, if they are quantised, of the vectors. */
   public StorageType weightType() {
-    return scales(LlamaTensors.EMBEDDING).orElseGet(() -> tensor(LlamaTensors.EMBEDDING)).type();
+    return tensor(quantization.isPresent() ? LlamaTensors.FINAL_NORM : LlamaTensors.EMBEDDING)
+        .type();
   }
 
   /**

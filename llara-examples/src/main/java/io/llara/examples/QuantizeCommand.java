@@ -1,8 +1,12 @@
 package io.llara.examples;
 
+import io.llara.BlankTexts;
 import io.llara.checkpoint.Quantization;
 import io.llara.train.checkpoint.ModelQuantizer;
 import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+import java.util.stream.Stream;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -49,6 +53,15 @@ final class QuantizeCommand extends Subcommand {
       description = "The largest file of weights, in megabytes (default: ${DEFAULT-VALUE}).")
   private int shardMegabytes = 5000;
 
+  @Option(
+      names = "--texts",
+      paramLabel = "FILE",
+      description = {
+        "Texts to calibrate with, one a line, - for standard input: a few hundred of the kind that",
+        "the model will embed. They keep vectors closer to the model's (default: none)."
+      })
+  private Optional<String> texts = Optional.empty();
+
   @Override
   public Integer call() {
     if (shardMegabytes < 1) {
@@ -60,8 +73,19 @@ final class QuantizeCommand extends Subcommand {
     } catch (IllegalArgumentException e) {
       throw usageError("--bits and --group: " + e.getMessage());
     }
-    ModelQuantizer.write(model, out.value(), quantization, shardMegabytes * 1_000_000L);
+    ModelQuantizer.write(
+        model, out.value(), quantization, shardMegabytes * 1_000_000L, calibration());
     streams().result("%s: %s in %d bits".formatted(out.value(), model, bits));
     return Llara.OK;
+  }
+
+  private List<String> calibration() {
+    if (texts.isEmpty()) {
+      return List.of();
+    }
+    try (TextLines lines = TextLines.open(texts.get(), streams().in(), BlankTexts.SKIP);
+        Stream<String> all = lines.texts()) {
+      return all.toList();
+    }
   }
 }

@@ -29,13 +29,17 @@ import java.util.Map;
 import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Makes a smaller copy of a model: its matrices as integers of four or eight bits, with one scale
  * for each group of neighbours in a row (see {@link Quantization} for the files).
  *
  * <p>Of each group, the scale is chosen that leaves the least sum of squared errors: shrinking the
- * range cuts the largest weight a little and makes all others finer. No data is needed.
+ * range cuts the largest weight a little and makes all others finer. With texts to calibrate with,
+ * the columns of a matrix are rounded one after another, and those to come make up for the error in
+ * the outputs, as the inputs that the texts cause say how they can (GPTQ, arXiv 2210.17323). The
+ * embedding matrix has no inputs; its rows are rounded as they are.
  */
 public final class ModelQuantizer {
   /** The scales that are tried, as parts of the one that fits the largest weight. */
@@ -43,15 +47,23 @@ public final class ModelQuantizer {
 
   private static final double LEAST_PART = 0.7;
 
+  /** Half of float32's size; its error is far below that of the integers. */
+  private static final StorageType SCALES = StorageType.F16;
+
   private final CheckpointDirectory checkpoint;
   private final Quantization quantization;
   private final CheckpointWeights weights;
+  private final @Nullable InputStatistics inputs;
 
   private ModelQuantizer(
-      CheckpointDirectory checkpoint, Quantization quantization, CheckpointWeights weights) {
+      CheckpointDirectory checkpoint,
+      Quantization quantization,
+      CheckpointWeights weights,
+      @Nullable InputStatistics inputs) {
     this.checkpoint = checkpoint;
     this.quantization = quantization;
     this.weights = weights;
+    this.inputs = inputs;
   }
 
   /** One matrix, quantised. */
@@ -59,22 +71,28 @@ public final class ModelQuantizer {
 
   /**
    * Writes a quantised copy of a model. It appears under its name complete and on disk, or not at
-   * all. Vectors (the norms' weights, biases) stay in a floating type, and so do matrices whose
-   * rows are not whole groups.
+   * all. Vectors (the norms' weights, biases) stay in a floating type, and so do matrices whose rows
+   * are not whole groups.
    *
    * @param model a Hugging Face model directory, in a floating type
    * @param out a directory that does not exist or is empty
    * @param shardBytes the size that a file of weights should not pass; a single tensor may
+   * @param texts to calibrate with, which are run through the model in both modes; a few hundred of
+   *     the kind that it will embed. None: weights are rounded alone
    * @throws LlaraException if the model cannot be read, is quantised already or has weights that
-   *     are not finite, or the directory is not new or empty or cannot be written
+   *     are not finite, does not say what its prompts are although there are texts, or the
+   *     directory is not new or empty or cannot be written
    */
-  public static void write(Path model, Path out, Quantization quantization, long shardBytes) {
+  public static void write(
+      Path model, Path out, Quantization quantization, long shardBytes, List<String> texts) {
     AtomicFiles.requireFree(out);
     Libtorch.load();
     CheckpointDirectory checkpoint = CheckpointDirectory.open(model);
     checkpoint.requireNotQuantized("it cannot be quantised again: use the model as it was");
-    try (CheckpointWeights weights = new CheckpointWeights(checkpoint, null, true)) {
-      ModelQuantizer quantizer = new ModelQuantizer(checkpoint, quantization, weights);
+    try (CheckpointWeights weights = new CheckpointWeights(checkpoint, null, true);
+        InputStatistics inputs =
+            texts.isEmpty() ? null : InputStatistics.of(checkpoint, weights, texts)) {
+      ModelQuantizer quantizer = new ModelQuantizer(checkpoint, quantization, weights, inputs);
       AtomicFiles.writeDirectory(out, dir -> quantizer.fill(dir, shardBytes));
     }
   }
@@ -139,7 +157,7 @@ public final class ModelQuantizer {
     long elements = Arrays.stream(shape).reduce(1, Math::multiplyExact);
     int floating = checkpoint.weightType().bytes();
     return quantization.fits(shape)
-        ? elements * quantization.bits() / 8 + elements / quantization.group(shape[1]) * floating
+        ? elements * quantization.bits() / 8 + elements / quantization.group(shape[1]) * SCALES.bytes()
         : elements * floating;
   }
 
@@ -198,67 +216,88 @@ public final class ModelQuantizer {
     try (TensorScope scope = new TensorScope()) {
       values = Tensors.toFloats(load(name));
     }
-    int groups = values.length / group;
-    float[] scales = new float[groups];
-    byte[] integers = new byte[Math.toIntExact((long) values.length * quantization.bits() / 8)];
-    int rows = values.length / width;
+    for (float value : values) {
+      if (!Float.isFinite(value)) {
+        throw new LlaraException(
+            "%s: tensor %s has values that are not finite".formatted(checkpoint.path(), name));
+      }
+    }
+    float[] root =
+        inputs == null || name.equals(LlamaTensors.EMBEDDING) || name.equals(LlamaTensors.HEAD)
+            ? null
+            : inputs.inverseRoot(name.replaceFirst("\\.weight$", ""));
     int groupsPerRow = width / group;
-    // Rows: two groups never share a byte of two threads.
-    IntStream.range(0, rows)
+    float[] scales = new float[values.length / group];
+    byte[] integers = new byte[Math.toIntExact((long) values.length * quantization.bits() / 8)];
+    // Two rows never share a byte.
+    IntStream.range(0, values.length / width)
         .parallel()
         .forEach(
             row -> {
-              for (int i = row * groupsPerRow; i < (row + 1) * groupsPerRow; i++) {
-                scales[i] = quantizeGroup(name, values, i * group, group, integers);
+              float[] rest = Arrays.copyOfRange(values, row * width, (row + 1) * width);
+              for (int i = 0; i < groupsPerRow; i++) {
+                float scale = scale(rest, i * group, group, root);
+                scales[row * groupsPerRow + i] = scale;
+                for (int column = i * group; column < (i + 1) * group; column++) {
+                  int integer = scale == 0 ? 0 : rounded(rest[column] / scale);
+                  store(integers, row * width + column, integer);
+                  if (root != null) {
+                    spread(rest, column, rest[column] - scale * integer, root);
+                  }
+                }
               }
             });
     return new Quantized(integers, scales);
   }
 
-  /** Quantises a group and returns its scale. */
-  private float quantizeGroup(String name, float[] values, int begin, int size, byte[] integers) {
-    int most = (1 << quantization.bits() - 1) - 1;
+  /** Lets the columns after one make up for its error. */
+  private static void spread(float[] rest, int column, float error, float[] root) {
+    int begin = column * rest.length;
+    float share = error / root[begin + column];
+    for (int i = column + 1; i < rest.length; i++) {
+      rest[i] -= share * root[begin + i];
+    }
+  }
+
+  /** Returns the scale of a group that leaves the least error, weighed by what columns cost. */
+  private float scale(float[] values, int begin, int size, float @Nullable [] root) {
     float largest = 0;
     for (int i = begin; i < begin + size; i++) {
       largest = Math.max(largest, Math.abs(values[i]));
-    }
-    if (!Float.isFinite(largest)) {
-      throw new LlaraException(
-          "%s: tensor %s has values that are not finite".formatted(checkpoint.path(), name));
     }
     float best = 0;
     double least = Double.POSITIVE_INFINITY;
     for (int tried = 0; tried < TRIED && largest > 0; tried++) {
       double part = 1 - (1 - LEAST_PART) * tried / (TRIED - 1);
-      float scale = stored((float) (largest / most * part));
+      float scale = SCALES.rounded((float) (largest / most() * part));
       double error = 0;
-      for (int i = begin; i < begin + size; i++) {
-        double difference = values[i] - scale * (double) rounded(values[i] / scale, most);
-        error += difference * difference;
+      for (int i = begin; i < begin + size && scale > 0; i++) {
+        double difference = values[i] - scale * (double) rounded(values[i] / scale);
+        double cost = root == null ? 1 : root[i * values.length + i];
+        error += difference * difference / (cost * cost);
       }
-      if (error < least) {
+      if (scale > 0 && error < least) {
         least = error;
         best = scale;
-      }
-    }
-    for (int i = begin; i < begin + size; i++) {
-      int integer = best == 0 ? 0 : rounded(values[i] / best, most);
-      if (quantization.bits() == 8) {
-        integers[i] = (byte) integer;
-      } else {
-        integers[i / 2] |= (byte) (integer + 8 << i % 2 * 4);
       }
     }
     return best;
   }
 
-  /** Rounded to the nearest integer in range; there is one more below zero than above. */
-  private static int rounded(float value, int most) {
-    return Math.max(-most - 1, Math.min(most, Math.round(value)));
+  private void store(byte[] integers, int index, int integer) {
+    if (quantization.bits() == 8) {
+      integers[index] = (byte) integer;
+    } else {
+      integers[index / 2] |= (byte) (integer + 8 << index % 2 * 4);
+    }
   }
 
-  /** Returns the scale as the file will have it. */
-  private float stored(float scale) {
-    return checkpoint.weightType().rounded(scale);
+  private int most() {
+    return (1 << quantization.bits() - 1) - 1;
+  }
+
+  /** Rounded to the nearest integer in range; there is one more below zero than above. */
+  private int rounded(float value) {
+    return Math.max(-most() - 1, Math.min(most(), Math.round(value)));
   }
 }

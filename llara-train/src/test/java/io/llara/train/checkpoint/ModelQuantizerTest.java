@@ -53,16 +53,46 @@ class ModelQuantizerTest {
   @CsvSource({"8, 32, 0.9995", "8, 0, 0.999", "4, 32, 0.97", "4, 0, 0.9"})
   void vectorsStayCloseToThoseOfTheWholeModel(int bits, int group, double cosine) {
     Path out = dir.resolve("quantized");
-    ModelQuantizer.write(Stories.dir(), out, new Quantization(bits, group), ONE_FILE);
+    ModelQuantizer.write(Stories.dir(), out, new Quantization(bits, group), ONE_FILE, List.of());
     assertClose(out, cosine);
     assertThat(CheckpointDirectory.open(out).quantization())
         .contains(new Quantization(bits, group));
   }
 
+  @ParameterizedTest
+  @CsvSource({"8", "4"})
+  void calibrationKeepsOtherTextsCloser(int bits) {
+    Quantization quantization = new Quantization(bits, 32);
+    ModelQuantizer.write(Stories.dir(), dir.resolve("alone"), quantization, ONE_FILE, List.of());
+    List<String> texts =
+        List.of(
+            "Tom and his mom went to the store to buy some milk and a big red apple.",
+            "One day, a little bird sat on a tree. It saw a cat and flew away.",
+            "She was sad because her toy was broken. Her dad said he could fix it.",
+            "The sun was hot, so they sat in the shade and ate ice cream together.",
+            "Ben likes to run and jump. He has a blue ball and a small brown puppy.");
+    ModelQuantizer.write(Stories.dir(), dir.resolve("calibrated"), quantization, ONE_FILE, texts);
+    assertThat(meanCosine(dir.resolve("calibrated")))
+        .isGreaterThan(meanCosine(dir.resolve("alone")));
+  }
+
+  private static double meanCosine(Path quantized) {
+    try (Encoder whole = encoder(Stories.dir());
+        Encoder small = encoder(quantized)) {
+      double sum = 0;
+      for (String text : TEXTS) {
+        for (Mode mode : Mode.values()) {
+          sum += Similarity.cosine(whole.encode(text, mode), small.encode(text, mode));
+        }
+      }
+      return sum / (2 * TEXTS.size());
+    }
+  }
+
   /** The definition, element by element, from the file's own bytes. */
   @Test
   void eachWeightIsWithinHalfAStepOfItsScale() {
-    ModelQuantizer.write(Stories.dir(), dir, new Quantization(8, 32), ONE_FILE);
+    ModelQuantizer.write(Stories.dir(), dir, new Quantization(8, 32), ONE_FILE, List.of());
     SafetensorsFile file = SafetensorsFile.open(dir.resolve("model.safetensors"));
     TensorEntry scales = file.entry("model.layers.0.self_attn.q_proj.weight_scale");
     assertThat(file.entry("model.layers.0.self_attn.q_proj.weight").type())
@@ -86,7 +116,7 @@ class ModelQuantizerTest {
   @Test
   void matricesOfOtherWidthsStayAndAreNamed() {
     // Rows of 172 are no multiple of 32.
-    ModelQuantizer.write(Stories.dir(), dir, new Quantization(4, 32), ONE_FILE);
+    ModelQuantizer.write(Stories.dir(), dir, new Quantization(4, 32), ONE_FILE, List.of());
     SafetensorsFile file = SafetensorsFile.open(dir.resolve("model.safetensors"));
     assertThat(file.entry("model.layers.0.mlp.down_proj.weight").type()).isEqualTo(StorageType.F32);
     assertThat(file.entry("model.layers.0.mlp.up_proj.weight_packed").shape())
@@ -101,7 +131,7 @@ class ModelQuantizerTest {
 
   @Test
   void shardsAreNoLargerThanAsked() throws IOException {
-    ModelQuantizer.write(Stories.dir(), dir, new Quantization(8, 32), 60_000);
+    ModelQuantizer.write(Stories.dir(), dir, new Quantization(8, 32), 60_000, List.of());
     try (var files = Files.newDirectoryStream(dir, "*.safetensors")) {
       int count = 0;
       for (Path file : files) {
@@ -117,11 +147,11 @@ class ModelQuantizerTest {
   @Test
   void quantisedModelsAreNotQuantisedAgainAndGetNoTokens() {
     Path once = dir.resolve("once");
-    ModelQuantizer.write(Stories.dir(), once, new Quantization(8, 32), ONE_FILE);
+    ModelQuantizer.write(Stories.dir(), once, new Quantization(8, 32), ONE_FILE, List.of());
     assertThatExceptionOfType(UnsupportedModelException.class)
         .isThrownBy(
             () ->
-                ModelQuantizer.write(once, dir.resolve("twice"), new Quantization(8, 32), ONE_FILE))
+                ModelQuantizer.write(once, dir.resolve("twice"), new Quantization(8, 32), ONE_FILE, List.of()))
         .withMessageContaining("the weights are quantised to 8 bits");
     assertThatExceptionOfType(UnsupportedModelException.class)
         .isThrownBy(() -> VocabularyGrowth.addMarkers(once, dir.resolve("grown"), 1))
@@ -145,7 +175,7 @@ class ModelQuantizerTest {
     assertThatExceptionOfType(LlaraException.class)
         .isThrownBy(
             () ->
-                ModelQuantizer.write(model, dir.resolve("out"), new Quantization(8, 32), ONE_FILE))
+                ModelQuantizer.write(model, dir.resolve("out"), new Quantization(8, 32), ONE_FILE, List.of()))
         .withMessageContaining("layers.1.mlp.up_proj.weight has values that are not finite");
     assertThat(dir.resolve("out")).doesNotExist();
   }
@@ -153,7 +183,7 @@ class ModelQuantizerTest {
   @Test
   void aTensorWithoutItsIntegersOrOfAnotherShapeIsNamed() {
     Path model = dir.resolve("model");
-    ModelQuantizer.write(Stories.dir(), model, new Quantization(8, 32), ONE_FILE);
+    ModelQuantizer.write(Stories.dir(), model, new Quantization(8, 32), ONE_FILE, List.of());
     TestModels.change(
         model.resolve("config.json"),
         json ->
