@@ -2,6 +2,7 @@ package io.llara;
 
 import java.io.IOException;
 import java.io.InputStream;
+import java.nio.file.Path;
 
 /**
  * A model in a jar. {@link Encoder#loadDefault} finds it with {@link java.util.ServiceLoader}; the
@@ -24,4 +25,24 @@ public interface BundledModel {
    * @throws IOException if there is no such file or it cannot be read
    */
   InputStream open(String file) throws IOException;
+
+  /**
+   * Returns the only model on the class path.
+   *
+   * @throws ModelLoadException if there is none, or more than one
+   */
+  static BundledModel find() {
+    return BundledModels.find();
+  }
+
+  /**
+   * Writes the model's files into a directory and checks them.
+   *
+   * @param dir an existing directory
+   * @throws ModelLoadException if a file is missing, is not what {@value #CHECKSUMS} says, or
+   *     cannot be written
+   */
+  default void copyTo(Path dir) {
+    BundledModels.copy(this, dir);
+  }
 }

@@ -66,24 +66,29 @@ final class BundledModels {
     return source == null ? model.name() : "%s (%s)".formatted(model.name(), source.getLocation());
   }
 
+  /** Copies a model's files, as {@link BundledModel#copyTo}. */
+  static void copy(BundledModel model, Path dir) {
+    for (String line : read(model, BundledModel.CHECKSUMS).lines().toList()) {
+      Matcher matcher = LINE.matcher(line);
+      if (!matcher.matches()) {
+        throw new ModelLoadException(
+            "%s: %s has the line %s; expected a SHA-256, two spaces and the name of a file"
+                .formatted(model.name(), BundledModel.CHECKSUMS, Messages.quote(line)));
+      }
+      copy(model, matcher.group(2), matcher.group(1), dir);
+    }
+  }
+
   /**
    * Hands a directory with a model's files to a function, and deletes it.
    *
-   * @throws ModelLoadException if a file is missing or differs from its checksum, or as the
-   *     function; messages have the model's name in place of the directory's
+   * @throws ModelLoadException as {@link #copy} or as the function; messages have the model's name
+   *     in place of the directory's
    */
   static <T> T with(BundledModel model, Function<Path, T> use) {
     try (TemporaryPath folder = TemporaryPath.folder("llara-model")) {
       try {
-        for (String line : read(model, BundledModel.CHECKSUMS).lines().toList()) {
-          Matcher matcher = LINE.matcher(line);
-          if (!matcher.matches()) {
-            throw new ModelLoadException(
-                "%s: %s has the line %s; expected a SHA-256, two spaces and the name of a file"
-                    .formatted(model.name(), BundledModel.CHECKSUMS, Messages.quote(line)));
-          }
-          extract(model, matcher.group(2), matcher.group(1), folder.path());
-        }
+        model.copyTo(folder.path());
         return use.apply(folder.path());
       } catch (UnsupportedModelException e) {
         throw new UnsupportedModelException(named(e, folder.path(), model), e);
@@ -105,7 +110,7 @@ final class BundledModels {
     }
   }
 
-  private static void extract(BundledModel model, String file, String expected, Path folder) {
+  private static void copy(BundledModel model, String file, String expected, Path folder) {
     String found;
     try (HashingInputStream in = new HashingInputStream(Hashing.sha256(), model.open(file))) {
       Files.copy(in, folder.resolve(file));

@@ -11,17 +11,17 @@ import java.util.Locale;
  * Encodes one text in both modes with a single forward pass, and shows that each embedding is the
  * one that a pass of its own gives.
  *
- * <p>Argument: a model directory; without one a small bundled language model is used.
+ * <p>Argument: a model directory; without one the default model is used.
  */
 public final class BothModes {
   private BothModes() {}
 
   /** Runs the example. */
   public static void main(String[] args) {
-    Path model = args.length > 0 ? Path.of(args[0]) : Demo.model();
     String text = "Llamas carry loads over mountain paths.";
 
-    try (Encoder encoder = Encoder.load(model)) {
+    try (Encoder encoder =
+        args.length > 0 ? Encoder.load(Path.of(args[0])) : Encoder.loadDefault()) {
       EmbeddingPair both = encoder.encodeBoth(text);
       float[] self = encoder.encode(text, Mode.SELF);
       float[] next = encoder.encode(text, Mode.NEXT);

@@ -1,8 +1,10 @@
 package io.llara.examples;
 
 import ai.djl.util.Utils;
+import io.llara.BundledModel;
 import io.llara.ComputeType;
 import io.llara.LlaraException;
+import io.llara.io.TemporaryPath;
 import io.llara.kernels.FusedKernels;
 import io.llara.tensor.Cpu;
 import io.llara.tensor.Libtorch;
@@ -96,7 +98,12 @@ final class DoctorCommand extends Subcommand {
 
   private static void loaded(Results results) throws IOException {
     Libtorch.load();
-    Tokenizer.load(Demo.model()).close();
+    try (TemporaryPath folder = TemporaryPath.folder("llara-model")) {
+      BundledModel model = BundledModel.find();
+      model.copyTo(folder.path());
+      Tokenizer.load(folder.path()).close();
+      show(results, "default model", model.name());
+    }
     show(results, "JavaCPP memory", limit(Pointer.maxBytes()));
     show(results, "process memory", limit(Pointer.maxPhysicalBytes()));
     try (BytePointer onednn = torch.get_mkldnn_version();

@@ -62,10 +62,6 @@ final class EncoderOptions {
     return adapter;
   }
 
-  boolean hasTemplate() {
-    return template.isPresent();
-  }
-
   /** Returns a builder with the options given; all else is left to the library's defaults. */
   EncoderBuilder encoder(Path model) {
     EncoderBuilder builder =

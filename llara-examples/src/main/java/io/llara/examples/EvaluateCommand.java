@@ -301,7 +301,7 @@ final class EvaluateCommand extends Subcommand {
     }
     try (TemporaryPath vectors = TemporaryPath.folder("llara-vectors");
         ProgressOptions.Bar bars = progress.bar(streams());
-        Encoder encoder = options.encoder(streams()).progress(bars).build()) {
+        Encoder encoder = options.encoder().progress(bars).build()) {
       EmbeddingSearch cached = options.search(encoder);
       EmbeddingSearch search =
           cached.cache().isPresent()

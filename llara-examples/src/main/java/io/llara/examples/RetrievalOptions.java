@@ -1,7 +1,9 @@
 package io.llara.examples;
 
+import io.llara.BundledModel;
 import io.llara.Encoder;
 import io.llara.EncoderBuilder;
+import io.llara.io.TemporaryPath;
 import io.llara.retrieval.EmbeddingSearch;
 import java.nio.file.Path;
 import java.util.List;
@@ -9,14 +11,14 @@ import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
-/** The options of commands that retrieve with a model, or with the bundled one. */
+/** The options of commands that retrieve with a model, or with the default one. */
 final class RetrievalOptions {
   @Mixin private EncoderOptions options = new EncoderOptions();
 
   @Option(
       names = "--model",
       paramLabel = "DIR",
-      description = "The model: a Hugging Face directory (default: a small bundled one).")
+      description = "The model: a Hugging Face directory (default: the bundled llara-mini).")
   private @Nullable Path model;
 
   @Mixin private KindOptions kinds = new KindOptions();
@@ -36,18 +38,9 @@ final class RetrievalOptions {
     return model != null;
   }
 
-  /**
-   * Returns a builder with what was asked for, and tells the user when the bundled model is used.
-   */
-  EncoderBuilder encoder(Streams streams) {
-    EncoderBuilder builder = kinds.applyTo(options.encoder(directory()));
-    if (model == null) {
-      streams.note(Demo.NOTICE);
-      if (!options.hasTemplate()) {
-        builder.template(Demo.TEMPLATE);
-      }
-    }
-    return builder;
+  /** Returns a builder with what was asked for. */
+  EncoderBuilder encoder() {
+    return kinds.applyTo(options.encoder(directory()));
   }
 
   /** Returns the exact search by the model's embeddings, which are kept unless they must not be. */
@@ -61,7 +54,9 @@ final class RetrievalOptions {
       return model;
     }
     if (unpacked == null) {
-      unpacked = Demo.model();
+      // It goes away with the process.
+      unpacked = TemporaryPath.folder("llara-model").path();
+      BundledModel.find().copyTo(unpacked);
     }
     return unpacked;
   }

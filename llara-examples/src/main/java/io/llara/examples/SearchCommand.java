@@ -94,7 +94,7 @@ final class SearchCommand extends Subcommand {
 
   private Hits byModel(TextSet passages, ProgressOptions.Bar bar) {
     // Of vectors of length 1 the inner product is the cosine.
-    try (Encoder encoder = options.encoder(streams()).progress(bar).normalize(true).build()) {
+    try (Encoder encoder = options.encoder().progress(bar).normalize(true).build()) {
       SearchMethod method = searchers.method(searcher, Optional.of(options.search(encoder)));
       Query wanted = Query.of(query).withVector(encoder.encodeQuery(query));
       try (Searcher open = method.open(passages, bar)) {

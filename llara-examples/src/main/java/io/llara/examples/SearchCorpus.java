@@ -11,8 +11,8 @@ import java.util.stream.Stream;
 /**
  * Embeds a collection of texts and prints the five nearest to a query.
  *
- * <p>Arguments: a query and a model directory, both optional; without the latter a small bundled
- * language model is used, which was not trained as an encoder.
+ * <p>Arguments: a query and a model directory, both optional; without the latter the default model
+ * is used.
  */
 public final class SearchCorpus {
   private SearchCorpus() {}
@@ -20,9 +20,9 @@ public final class SearchCorpus {
   /** Runs the example. */
   public static void main(String[] args) {
     String query = args.length > 0 ? args[0] : "animals of the mountains";
-    Path model = args.length > 1 ? Path.of(args[1]) : Demo.model();
 
-    try (Encoder encoder = Encoder.load(model);
+    try (Encoder encoder =
+            args.length > 1 ? Encoder.load(Path.of(args[1])) : Encoder.loadDefault();
         DocumentIndex index = DocumentIndex.temporary(encoder);
         Stream<Document> documents = Demo.corpus().documents()) {
       index.addAll(documents);

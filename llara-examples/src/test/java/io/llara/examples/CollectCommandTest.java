@@ -2,6 +2,7 @@ package io.llara.examples;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.llara.testing.Stories;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -48,11 +49,17 @@ class CollectCommandTest {
 
   @Test
   void passagesThatSearchFinds() {
-    CommandRun run = collect("--model=" + Demo.model(), "--passage-tokens=14");
+    CommandRun run = collect("--model=" + Stories.dir(), "--passage-tokens=14");
     assertThat(run.out()).isEqualTo(out + ": 2 documents in 3 passages\n");
 
     CommandRun search =
-        CommandRun.of("search", "--corpus=" + out, "--no-cache", "--threads=1", "loads");
+        CommandRun.of(
+            "search",
+            "--model=" + Stories.dir(),
+            "--corpus=" + out,
+            "--no-cache",
+            "--threads=1",
+            "loads");
     assertThat(search.code()).isZero();
     assertThat(search.lines()).hasSize(3);
     assertThat(search.out()).contains("a.md#1", "a.md#2", "b.txt#1");
@@ -94,7 +101,7 @@ class CollectCommandTest {
     assertThat(lonely.err())
         .isEqualTo(
             "llara collect: --passage-tokens needs --model, whose tokenizer measures them\n");
-    CommandRun tiny = collect("--model=" + Demo.model(), "--passage-tokens=7");
+    CommandRun tiny = collect("--model=" + Stories.dir(), "--passage-tokens=7");
     assertThat(tiny.code()).isEqualTo(2);
     assertThat(tiny.err()).contains("--passage-tokens is 7; expected at least 8");
     CommandRun nowhere = CommandRun.of("collect", "--out=" + out);

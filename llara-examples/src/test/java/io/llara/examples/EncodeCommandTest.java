@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import io.llara.testing.Stories;
 import com.google.gson.Gson;
 import io.llara.ComputeType;
 import io.llara.Encoder;
@@ -35,7 +36,7 @@ class EncodeCommandTest {
 
   @BeforeAll
   static void unpack() {
-    model = Demo.model();
+    model = Stories.dir();
   }
 
   @Test
@@ -47,7 +48,7 @@ class EncodeCommandTest {
         run.lines().stream().map(line -> new Gson().fromJson(line, float[].class)).toList();
     assertThat(embeddings).hasSize(3);
     try (Encoder encoder =
-        Encoder.builder(model).template(Demo.TEMPLATE).computeType(ComputeType.FLOAT32).build()) {
+        Encoder.builder(model).template("llara-paper").computeType(ComputeType.FLOAT32).build()) {
       List<float[]> expected = encoder.encodeAll(TEXTS.lines().toList(), Mode.SELF);
       for (int i = 0; i < 3; i++) {
         assertThat(Similarity.cosine(embeddings.get(i), expected.get(i))).isGreaterThan(0.99999);
@@ -249,7 +250,7 @@ class EncodeCommandTest {
             "--model",
             model.toString(),
             "--template",
-            Demo.TEMPLATE,
+            "llara-paper",
             "--dtype=float32",
             "--threads=1"));
     args.addAll(Arrays.asList(options));

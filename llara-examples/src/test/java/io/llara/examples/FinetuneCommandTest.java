@@ -3,6 +3,7 @@ package io.llara.examples;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
+import io.llara.testing.Stories;
 import com.google.gson.Gson;
 import com.google.gson.JsonObject;
 import io.llara.train.contrastive.ContrastiveTrainer;
@@ -34,7 +35,7 @@ class FinetuneCommandTest {
 
   @BeforeAll
   static void prepare() throws IOException {
-    model = Demo.model();
+    model = Stories.dir();
     List<String> lines = new ArrayList<>();
     for (int i = 0; i < 24; i++) {
       String animal = ANIMALS[i % 6];

@@ -2,6 +2,7 @@ package io.llara.examples;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.llara.testing.Stories;
 import com.google.gson.JsonArray;
 import com.google.gson.JsonObject;
 import com.google.gson.JsonParser;
@@ -60,8 +61,8 @@ class MineCommandTest {
     List<String> args =
         new ArrayList<>(
             List.of(
-                "--model=" + Demo.model(),
-                "--template=" + Demo.TEMPLATE,
+                "--model=" + Stories.dir(),
+                "--template=" + "llara-paper",
                 "--threads=1",
                 "--dtype=float32",
                 "--cache=" + folder.resolve("cache")));
@@ -119,9 +120,9 @@ class MineCommandTest {
 
   @Test
   void modesAndLengthsAreThoseOfTheModelUnlessOthersAreGiven() throws IOException {
-    Path model = Directories.copy(Demo.model(), folder.resolve("model"));
+    Path model = Directories.copy(Stories.dir(), folder.resolve("model"));
     new LlaraJson(
-            PromptTemplate.byName(Demo.TEMPLATE).orElseThrow(),
+            PromptTemplate.byName("llara-paper").orElseThrow(),
             true,
             OptionalInt.of(50),
             OptionalInt.of(90),

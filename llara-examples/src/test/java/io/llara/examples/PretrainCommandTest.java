@@ -3,6 +3,7 @@ package io.llara.examples;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
+import io.llara.testing.Stories;
 import com.google.gson.Gson;
 import com.google.gson.JsonObject;
 import io.llara.train.lora.LoraOptions;
@@ -36,7 +37,7 @@ class PretrainCommandTest {
 
   @BeforeAll
   static void prepare() throws IOException {
-    base = Demo.model();
+    base = Stories.dir();
     marked = shared.resolve("marked");
     CommandRun run =
         CommandRun.of("add-markers", "--model", base.toString(), "--out", marked.toString());

@@ -2,6 +2,7 @@ package io.llara.examples;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.llara.testing.Stories;
 import java.io.ByteArrayOutputStream;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
@@ -13,14 +14,14 @@ class ProgramsTest {
 
   @Test
   void quickStartScoresPassages() {
-    List<String> lines = run(QuickStart::main);
+    List<String> lines = run(QuickStart::main, Stories.dir().toString());
     assertThat(lines).hasSize(3).allMatch(line -> line.matches("-?\\d\\.\\d{4}  .+"));
     assertThat(lines.get(0)).contains("llama");
   }
 
   @Test
   void searchCorpusPrintsFiveTitlesBestFirst() {
-    List<String> lines = run(SearchCorpus::main, "rivers and lakes", Demo.model().toString());
+    List<String> lines = run(SearchCorpus::main, "rivers and lakes", Stories.dir().toString());
     assertThat(lines).hasSize(5).allMatch(line -> line.matches("-?\\d\\.\\d{4}  .+"));
     assertThat(lines.stream().map(line -> Double.valueOf(line.split(" ")[0])))
         .isSortedAccordingTo((a, b) -> Double.compare(b, a));
@@ -28,7 +29,7 @@ class ProgramsTest {
 
   @Test
   void bothModesAgreeWithSeparatePasses() {
-    List<String> lines = run(BothModes::main);
+    List<String> lines = run(BothModes::main, Stories.dir().toString());
     assertThat(lines).hasSize(3);
     // Equal up to the rounding of the type that this processor computes in.
     assertThat(cosine(lines.get(0))).isGreaterThan(0.999);

@@ -2,6 +2,8 @@ package io.llara.examples;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.llara.testing.Directories;
+import io.llara.testing.Stories;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
@@ -41,7 +43,7 @@ class SearchCommandTest {
       scores.add(Double.valueOf(parts[1]));
     }
     assertThat(scores).isSortedAccordingTo((a, b) -> Double.compare(b, a));
-    assertThat(run.err()).isEqualTo("llara: " + Demo.NOTICE + "\n");
+    assertThat(run.err()).isEmpty();
   }
 
   @Test
@@ -54,7 +56,6 @@ class SearchCommandTest {
     assertThat(words.code()).isZero();
     assertThat(words.lines()).hasSize(1);
     assertThat(words.out()).contains("  c  A lighthouse warns ships.");
-    assertThat(words.err()).doesNotContain(Demo.NOTICE);
     CommandRun hybrid =
         search(
             "lighthouse",
@@ -100,10 +101,10 @@ class SearchCommandTest {
 
   @Test
   void whateverVectorsDependOnHasItsOwnCache() throws IOException {
-    Path model = Demo.model();
+    Path model = Stories.dir();
     Path corpus = write("corpus.jsonl", CORPUS);
     Path other = write("other.jsonl", CORPUS.replace("ships", "boats"));
-    String template = "--template=" + Demo.TEMPLATE;
+    String template = "--template=" + "llara-paper";
     List<String[]> runs =
         List.of(
             new String[] {"--model=" + model, template, "--corpus=" + corpus},
@@ -115,7 +116,7 @@ class SearchCommandTest {
       assertThat(cacheFiles()).hasSize(i + 1);
     }
     // The same model in another place is the same.
-    Path copy = Demo.model();
+    Path copy = Directories.copy(Stories.dir(), folder.resolve("copy"));
     search("animals", "--model=" + copy, template, "--corpus=" + corpus);
     assertThat(cacheFiles()).hasSize(runs.size());
   }
@@ -123,7 +124,8 @@ class SearchCommandTest {
   @Test
   void goesOnWithoutACacheThatCannotBeWritten() throws IOException {
     Path file = write("not-a-directory", "");
-    CommandRun run = CommandRun.of("search", "--cache=" + file.resolve("in-it"), "animals");
+    CommandRun run = CommandRun.of(
+            "search", "--model=" + Stories.dir(), "--cache=" + file.resolve("in-it"), "animals");
     assertThat(run.code()).isZero();
     assertThat(run.lines()).hasSize(10);
     assertThat(run.err()).contains("cannot be cached");
@@ -184,6 +186,9 @@ class SearchCommandTest {
     // One lane and float32: the batches, and so the last bits, are the same in every run.
     List<String> args = new ArrayList<>(List.of("search", "--threads=1", "--dtype=float32"));
     args.add("--cache=" + cache());
+    if (Stream.of(options).noneMatch(option -> option.startsWith("--model="))) {
+      args.add("--model=" + Stories.dir());
+    }
     args.addAll(List.of(options));
     args.add(query);
     return CommandRun.of(args.toArray(String[]::new));

@@ -184,7 +184,7 @@ public final class ModelQuantizer {
           out -> ByteChannels.writeFully(out, ByteBuffer.wrap(quantized.integers())));
       files.addProperty(integers, file.getFileName().toString());
       writer.add(
-          stored + "_scale", floating, new long[] {shape[0], shape[1] / group}, quantized.scales());
+          stored + "_scale", SCALES, new long[] {shape[0], shape[1] / group}, quantized.scales());
       files.addProperty(stored + "_scale", file.getFileName().toString());
       if (packed) {
         writer.add(

@@ -98,6 +98,7 @@ class ModelQuantizerTest {
     assertThat(file.entry("model.layers.0.self_attn.q_proj.weight").type())
         .isEqualTo(StorageType.I8);
     assertThat(scales.shape()).containsExactly(64, 2);
+    assertThat(scales.type()).isEqualTo(StorageType.F16);
     float[] scale = scales.readFloats();
     float[] original =
         CheckpointDirectory.open(Stories.dir())
