@@ -125,8 +125,7 @@ public final class CheckpointDirectory {
   public void requireNotQuantized(String what) {
     if (quantization.isPresent()) {
       throw new UnsupportedModelException(
-          "%s: the weights are quantised to %d bits; %s before that"
-              .formatted(path.resolve(CONFIG), quantization.get().bits(), what));
+          "%s: the weights are quantised; %s before that".formatted(path.resolve(CONFIG), what));
     }
   }
 

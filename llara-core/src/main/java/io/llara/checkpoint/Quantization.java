@@ -4,7 +4,9 @@ import com.google.gson.JsonArray;
 import com.google.gson.JsonObject;
 import io.llara.io.JsonSection;
 import io.llara.io.Messages;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 
 /**
@@ -20,16 +22,19 @@ import java.util.Optional;
  * eight, the first in the lowest bits). Matrices may stay in a floating type; all vectors do.
  * Whether activations are to be quantised too is a choice of the computation, and not read.
  *
- * @param bits 4 or 8
+ * @param bits those of the layers' matrices and of the output projection, 4 or 8
+ * @param embeddingBits those of the embedding matrix, 4 or 8
  * @param groupSize the weights that share a scale; 0 for whole rows
  */
-public record Quantization(int bits, int groupSize) {
+public record Quantization(int bits, int embeddingBits, int groupSize) {
   /** The key of {@code config.json} that says it. */
   public static final String KEY = "quantization_config";
 
   /** Integers of four bits in one of 32. */
   static final int PER_INT = 8;
 
+  private static final String LINEAR = "Linear";
+  private static final String EMBEDDING = "Embedding";
   private static final String METHOD = "compressed-tensors";
 
   /**
@@ -39,8 +44,10 @@ public record Quantization(int bits, int groupSize) {
    *     is negative or odd
    */
   public Quantization {
-    if (bits != 4 && bits != 8) {
-      throw new IllegalArgumentException("bits is " + bits + "; expected 4 or 8");
+    for (int some : new int[] {bits, embeddingBits}) {
+      if (some != 4 && some != 8) {
+        throw new IllegalArgumentException("bits are " + some + "; expected 4 or 8");
+      }
     }
     if (groupSize < 0 || groupSize % 2 != 0) {
       throw new IllegalArgumentException(
@@ -53,11 +60,16 @@ public record Quantization(int bits, int groupSize) {
     return groupSize == 0 ? Math.toIntExact(in) : groupSize;
   }
 
-  /** Returns whether a tensor of a shape can be quantised: a matrix whose rows are whole groups. */
-  public boolean fits(long... shape) {
+  /** Returns the bits of a weight, by canonical name. */
+  public int bits(String name) {
+    return name.equals(LlamaTensors.EMBEDDING) ? embeddingBits : bits;
+  }
+
+  /** Returns whether a weight can be quantised: a matrix whose rows are whole groups. */
+  public boolean fits(String name, long... shape) {
     return shape.length == 2
         && shape[1] % group(shape[1]) == 0
-        && (bits == 8 || shape[1] % PER_INT == 0);
+        && (bits(name) == 8 || shape[1] % PER_INT == 0);
   }
 
   /**
@@ -66,8 +78,27 @@ public record Quantization(int bits, int groupSize) {
    * @param floating the matrices that stay in a floating type, by the names of their modules
    */
   public JsonObject toJson(List<String> floating) {
+    JsonObject groups = new JsonObject();
+    if (bits == embeddingBits) {
+      groups.add("group_0", group(bits, LINEAR, EMBEDDING));
+    } else {
+      groups.add("group_0", group(bits, LINEAR));
+      groups.add("group_1", group(embeddingBits, EMBEDDING));
+    }
+    JsonArray ignored = new JsonArray();
+    floating.forEach(ignored::add);
+    JsonObject json = new JsonObject();
+    json.addProperty("quant_method", METHOD);
+    json.addProperty("format", bits == embeddingBits ? format(bits) : "mixed-precision");
+    json.addProperty("quantization_status", "compressed");
+    json.add("config_groups", groups);
+    json.add("ignore", ignored);
+    return json;
+  }
+
+  private JsonObject group(int groupBits, String... targets) {
     JsonObject weights = new JsonObject();
-    weights.addProperty("num_bits", bits);
+    weights.addProperty("num_bits", groupBits);
     weights.addProperty("type", "int");
     weights.addProperty("symmetric", true);
     weights.addProperty("dynamic", false);
@@ -77,26 +108,18 @@ public record Quantization(int bits, int groupSize) {
       weights.addProperty("strategy", "group");
       weights.addProperty("group_size", groupSize);
     }
-    JsonArray targets = new JsonArray();
-    targets.add("Linear");
-    targets.add("Embedding");
+    JsonArray list = new JsonArray();
+    for (String target : targets) {
+      list.add(target);
+    }
     JsonObject group = new JsonObject();
-    group.add("targets", targets);
+    group.add("targets", list);
     group.add("weights", weights);
-    JsonObject groups = new JsonObject();
-    groups.add("group_0", group);
-    JsonObject json = new JsonObject();
-    json.addProperty("quant_method", METHOD);
-    json.addProperty("format", format());
-    json.addProperty("quantization_status", "compressed");
-    json.add("config_groups", groups);
-    JsonArray ignored = new JsonArray();
-    floating.forEach(ignored::add);
-    json.add("ignore", ignored);
-    return json;
+    group.addProperty("format", format(groupBits));
+    return group;
   }
 
-  private String format() {
+  private static String format(int bits) {
     return bits == 4 ? "pack-quantized" : "int-quantized";
   }
 
@@ -117,11 +140,34 @@ public record Quantization(int bits, int groupSize) {
           "compressed-tensors, or weights stored as F32, F16 or BF16");
     }
     JsonSection groups = json.requiredSection("config_groups");
-    if (groups.keys().size() != 1) {
-      throw json.unsupported(
-          "config_groups", groups.keys().size() + " groups", "one for all matrices");
+    Map<String, Quantization> byTarget = new HashMap<>();
+    for (String name : groups.keys()) {
+      JsonSection group = groups.requiredSection(name);
+      Quantization scheme = scheme(group, json);
+      for (String target : group.strings("targets").orElse(List.of())) {
+        byTarget.put(target, scheme);
+      }
     }
-    JsonSection group = groups.requiredSection(groups.keys().iterator().next());
+    Quantization linear = byTarget.remove(LINEAR);
+    if (linear == null) {
+      throw groups.unsupported(
+          groups.keys().stream().findFirst().orElse("group_0"),
+          "without the target " + LINEAR,
+          "schemes for all linear maps");
+    }
+    // Without one of its own, the embedding is in a floating type.
+    Quantization embedding = byTarget.getOrDefault(EMBEDDING, linear);
+    byTarget.remove(EMBEDDING);
+    if (!byTarget.isEmpty() || embedding.groupSize != linear.groupSize) {
+      throw json.unsupported(
+          "config_groups",
+          byTarget.isEmpty() ? "groups of two sizes" : "with the targets " + byTarget.keySet(),
+          "the targets Linear and Embedding with groups of one size");
+    }
+    return new Quantization(linear.bits, embedding.bits, linear.groupSize);
+  }
+
+  private static Quantization scheme(JsonSection group, JsonSection whole) {
     JsonSection weights = group.requiredSection("weights");
     int bits = weights.requiredInt("num_bits");
     require(weights, "type", "int");
@@ -145,11 +191,9 @@ public record Quantization(int bits, int groupSize) {
     if (size < 0 || size % 2 != 0) {
       throw weights.unsupported("group_size", Integer.toString(size), "an even number");
     }
-    Quantization quantization = new Quantization(bits, size);
-    // Files of several formats say so in each group.
-    JsonSection named = group.has("format") ? group : json;
-    require(named, "format", quantization.format());
-    return quantization;
+    // Older files say it once for all.
+    require(group.has("format") ? group : whole, "format", format(bits));
+    return new Quantization(bits, bits, size);
   }
 
   private static void require(JsonSection json, String key, String supported) {

@@ -155,13 +155,13 @@ public final class WeightFiles {
       return entry;
     }
     int group = quantization.get().group(shape[1]);
-    if (!quantization.get().fits(shape)) {
+    if (!quantization.get().fits(name, shape)) {
       throw new UnsupportedModelException(
           "%s: tensor %s has rows of %d; expected a multiple of 8 and of the groups of %d"
               .formatted(scale.file(), Messages.quote(name), shape[1], group));
     }
     check(scale, name + "_scale", new long[] {shape[0], shape[1] / group});
-    boolean packed = quantization.get().bits() == 4;
+    boolean packed = quantization.get().bits(name) == 4;
     String stored = packed ? name + "_packed" : name;
     TensorEntry integers = found.remove(stored);
     if (integers == null) {

@@ -39,6 +39,13 @@ final class QuantizeCommand extends Subcommand {
   private int bits = 8;
 
   @Option(
+      names = "--embedding-bits",
+      paramLabel = "4|8",
+      defaultValue = "8",
+      description = "Those of the embedding matrix (default: ${DEFAULT-VALUE}).")
+  private int embeddingBits = 8;
+
+  @Option(
       names = "--group",
       paramLabel = "N",
       defaultValue = "32",
@@ -69,9 +76,9 @@ final class QuantizeCommand extends Subcommand {
     }
     Quantization quantization;
     try {
-      quantization = new Quantization(bits, group);
+      quantization = new Quantization(bits, embeddingBits, group);
     } catch (IllegalArgumentException e) {
-      throw usageError("--bits and --group: " + e.getMessage());
+      throw usageError("--bits, --embedding-bits and --group: " + e.getMessage());
     }
     ModelQuantizer.write(
         model, out.value(), quantization, shardMegabytes * 1_000_000L, calibration());

@@ -103,7 +103,7 @@ public final class ModelQuantizer {
     Map<String, long[]> shapes = LlamaTensors.all(checkpoint.config());
     List<String> floating =
         checkpoint.tensors().keySet().stream()
-            .filter(name -> shapes.get(name).length == 2 && !quantization.fits(shapes.get(name)))
+            .filter(name -> shapes.get(name).length == 2 && !quantization.fits(name, shapes.get(name)))
             .map(name -> LlamaTensors.storedName(name).replaceFirst("\\.weight$", ""))
             .toList();
     config.add(Quantization.KEY, quantization.toJson(floating));
@@ -130,7 +130,7 @@ public final class ModelQuantizer {
     List<List<String>> shards = new ArrayList<>();
     long room = 0;
     for (String name : checkpoint.tensors().keySet()) {
-      long bytes = storedBytes(shapes.get(name));
+      long bytes = storedBytes(name, shapes.get(name));
       if (shards.isEmpty() || bytes > room) {
         shards.add(new ArrayList<>());
         room = shardBytes;
@@ -153,11 +153,11 @@ public final class ModelQuantizer {
     AtomicFiles.writeJson(dir.resolve(WeightFiles.INDEX_FILE), index);
   }
 
-  private long storedBytes(long[] shape) {
+  private long storedBytes(String name, long[] shape) {
     long elements = Arrays.stream(shape).reduce(1, Math::multiplyExact);
     int floating = checkpoint.weightType().bytes();
-    return quantization.fits(shape)
-        ? elements * quantization.bits() / 8 + elements / quantization.group(shape[1]) * SCALES.bytes()
+    return quantization.fits(name, shape)
+        ? elements * quantization.bits(name) / 8 + elements / quantization.group(shape[1]) * SCALES.bytes()
         : elements * floating;
   }
 
@@ -168,13 +168,13 @@ public final class ModelQuantizer {
     for (String name : names) {
       long[] shape = shapes.get(name);
       String stored = LlamaTensors.storedName(name);
-      if (!quantization.fits(shape)) {
+      if (!quantization.fits(name, shape)) {
         writer.add(stored, floating, shape, out -> writeFloats(name, floating, out));
         files.addProperty(stored, file.getFileName().toString());
         continue;
       }
       int group = quantization.group(shape[1]);
-      boolean packed = quantization.bits() == 4;
+      boolean packed = quantization.bits(name) == 4;
       Quantized quantized = quantize(name, (int) shape[1], group);
       String integers = packed ? stored + "_packed" : stored;
       writer.add(
@@ -228,7 +228,9 @@ public final class ModelQuantizer {
             : inputs.inverseRoot(name.replaceFirst("\\.weight$", ""));
     int groupsPerRow = width / group;
     float[] scales = new float[values.length / group];
-    byte[] integers = new byte[Math.toIntExact((long) values.length * quantization.bits() / 8)];
+    int bits = quantization.bits(name);
+    byte[] integers = new byte[Math.toIntExact((long) values.length * bits / 8)];
+    int most = (1 << bits - 1) - 1;
     // Two rows never share a byte.
     IntStream.range(0, values.length / width)
         .parallel()
@@ -236,11 +238,16 @@ public final class ModelQuantizer {
             row -> {
               float[] rest = Arrays.copyOfRange(values, row * width, (row + 1) * width);
               for (int i = 0; i < groupsPerRow; i++) {
-                float scale = scale(rest, i * group, group, root);
+                float scale = scale(rest, i * group, group, most, root);
                 scales[row * groupsPerRow + i] = scale;
                 for (int column = i * group; column < (i + 1) * group; column++) {
-                  int integer = scale == 0 ? 0 : rounded(rest[column] / scale);
-                  store(integers, row * width + column, integer);
+                  int integer = scale == 0 ? 0 : rounded(rest[column] / scale, most);
+                  int index = row * width + column;
+                  if (bits == 8) {
+                    integers[index] = (byte) integer;
+                  } else {
+                    integers[index / 2] |= (byte) (integer + 8 << index % 2 * 4);
+                  }
                   if (root != null) {
                     spread(rest, column, rest[column] - scale * integer, root);
                   }
@@ -260,7 +267,8 @@ public final class ModelQuantizer {
   }
 
   /** Returns the scale of a group that leaves the least error, weighed by what columns cost. */
-  private float scale(float[] values, int begin, int size, float @Nullable [] root) {
+  private static float scale(
+      float[] values, int begin, int size, int most, float @Nullable [] root) {
     float largest = 0;
     for (int i = begin; i < begin + size; i++) {
       largest = Math.max(largest, Math.abs(values[i]));
@@ -269,10 +277,10 @@ public final class ModelQuantizer {
     double least = Double.POSITIVE_INFINITY;
     for (int tried = 0; tried < TRIED && largest > 0; tried++) {
       double part = 1 - (1 - LEAST_PART) * tried / (TRIED - 1);
-      float scale = SCALES.rounded((float) (largest / most() * part));
+      float scale = SCALES.rounded((float) (largest / most * part));
       double error = 0;
       for (int i = begin; i < begin + size && scale > 0; i++) {
-        double difference = values[i] - scale * (double) rounded(values[i] / scale);
+        double difference = values[i] - scale * (double) rounded(values[i] / scale, most);
         double cost = root == null ? 1 : root[i * values.length + i];
         error += difference * difference / (cost * cost);
       }
@@ -284,20 +292,8 @@ public final class ModelQuantizer {
     return best;
   }
 
-  private void store(byte[] integers, int index, int integer) {
-    if (quantization.bits() == 8) {
-      integers[index] = (byte) integer;
-    } else {
-      integers[index / 2] |= (byte) (integer + 8 << index % 2 * 4);
-    }
-  }
-
-  private int most() {
-    return (1 << quantization.bits() - 1) - 1;
-  }
-
   /** Rounded to the nearest integer in range; there is one more below zero than above. */
-  private int rounded(float value) {
-    return Math.max(-most() - 1, Math.min(most(), Math.round(value)));
+  private static int rounded(float value, int most) {
+    return Math.max(-most - 1, Math.min(most, Math.round(value)));
   }
 }

@@ -53,16 +53,16 @@ class ModelQuantizerTest {
   @CsvSource({"8, 32, 0.9995", "8, 0, 0.999", "4, 32, 0.97", "4, 0, 0.9"})
   void vectorsStayCloseToThoseOfTheWholeModel(int bits, int group, double cosine) {
     Path out = dir.resolve("quantized");
-    ModelQuantizer.write(Stories.dir(), out, new Quantization(bits, group), ONE_FILE, List.of());
+    ModelQuantizer.write(Stories.dir(), out, new Quantization(bits, bits, group), ONE_FILE, List.of());
     assertClose(out, cosine);
     assertThat(CheckpointDirectory.open(out).quantization())
-        .contains(new Quantization(bits, group));
+        .contains(new Quantization(bits, bits, group));
   }
 
   @ParameterizedTest
   @CsvSource({"8", "4"})
   void calibrationKeepsOtherTextsCloser(int bits) {
-    Quantization quantization = new Quantization(bits, 32);
+    Quantization quantization = new Quantization(bits, bits, 32);
     ModelQuantizer.write(Stories.dir(), dir.resolve("alone"), quantization, ONE_FILE, List.of());
     List<String> texts =
         List.of(
@@ -92,7 +92,7 @@ class ModelQuantizerTest {
   /** The definition, element by element, from the file's own bytes. */
   @Test
   void eachWeightIsWithinHalfAStepOfItsScale() {
-    ModelQuantizer.write(Stories.dir(), dir, new Quantization(8, 32), ONE_FILE, List.of());
+    ModelQuantizer.write(Stories.dir(), dir, new Quantization(8, 8, 32), ONE_FILE, List.of());
     SafetensorsFile file = SafetensorsFile.open(dir.resolve("model.safetensors"));
     TensorEntry scales = file.entry("model.layers.0.self_attn.q_proj.weight_scale");
     assertThat(file.entry("model.layers.0.self_attn.q_proj.weight").type())
@@ -115,9 +115,21 @@ class ModelQuantizerTest {
   }
 
   @Test
+  void theEmbeddingMatrixMayHaveMoreBits() {
+    Quantization mixed = new Quantization(4, 8, 32);
+    ModelQuantizer.write(Stories.dir(), dir, mixed, ONE_FILE, List.of());
+    assertThat(CheckpointDirectory.open(dir).quantization()).contains(mixed);
+    SafetensorsFile file = SafetensorsFile.open(dir.resolve("model.safetensors"));
+    assertThat(file.entry("model.embed_tokens.weight").type()).isEqualTo(StorageType.I8);
+    assertThat(file.entry("model.layers.0.mlp.up_proj.weight_packed").type())
+        .isEqualTo(StorageType.I32);
+    assertClose(dir, 0.97);
+  }
+
+  @Test
   void matricesOfOtherWidthsStayAndAreNamed() {
     // Rows of 172 are no multiple of 32.
-    ModelQuantizer.write(Stories.dir(), dir, new Quantization(4, 32), ONE_FILE, List.of());
+    ModelQuantizer.write(Stories.dir(), dir, new Quantization(4, 4, 32), ONE_FILE, List.of());
     SafetensorsFile file = SafetensorsFile.open(dir.resolve("model.safetensors"));
     assertThat(file.entry("model.layers.0.mlp.down_proj.weight").type()).isEqualTo(StorageType.F32);
     assertThat(file.entry("model.layers.0.mlp.up_proj.weight_packed").shape())
@@ -132,7 +144,7 @@ class ModelQuantizerTest {
 
   @Test
   void shardsAreNoLargerThanAsked() throws IOException {
-    ModelQuantizer.write(Stories.dir(), dir, new Quantization(8, 32), 60_000, List.of());
+    ModelQuantizer.write(Stories.dir(), dir, new Quantization(8, 8, 32), 60_000, List.of());
     try (var files = Files.newDirectoryStream(dir, "*.safetensors")) {
       int count = 0;
       for (Path file : files) {
@@ -148,12 +160,12 @@ class ModelQuantizerTest {
   @Test
   void quantisedModelsAreNotQuantisedAgainAndGetNoTokens() {
     Path once = dir.resolve("once");
-    ModelQuantizer.write(Stories.dir(), once, new Quantization(8, 32), ONE_FILE, List.of());
+    ModelQuantizer.write(Stories.dir(), once, new Quantization(8, 8, 32), ONE_FILE, List.of());
     assertThatExceptionOfType(UnsupportedModelException.class)
         .isThrownBy(
             () ->
-                ModelQuantizer.write(once, dir.resolve("twice"), new Quantization(8, 32), ONE_FILE, List.of()))
-        .withMessageContaining("the weights are quantised to 8 bits");
+                ModelQuantizer.write(once, dir.resolve("twice"), new Quantization(8, 8, 32), ONE_FILE, List.of()))
+        .withMessageContaining("the weights are quantised");
     assertThatExceptionOfType(UnsupportedModelException.class)
         .isThrownBy(() -> VocabularyGrowth.addMarkers(once, dir.resolve("grown"), 1))
         .withMessageContaining("tokens are added before that");
@@ -176,7 +188,7 @@ class ModelQuantizerTest {
     assertThatExceptionOfType(LlaraException.class)
         .isThrownBy(
             () ->
-                ModelQuantizer.write(model, dir.resolve("out"), new Quantization(8, 32), ONE_FILE, List.of()))
+                ModelQuantizer.write(model, dir.resolve("out"), new Quantization(8, 8, 32), ONE_FILE, List.of()))
         .withMessageContaining("layers.1.mlp.up_proj.weight has values that are not finite");
     assertThat(dir.resolve("out")).doesNotExist();
   }
@@ -184,7 +196,7 @@ class ModelQuantizerTest {
   @Test
   void aTensorWithoutItsIntegersOrOfAnotherShapeIsNamed() {
     Path model = dir.resolve("model");
-    ModelQuantizer.write(Stories.dir(), model, new Quantization(8, 32), ONE_FILE, List.of());
+    ModelQuantizer.write(Stories.dir(), model, new Quantization(8, 8, 32), ONE_FILE, List.of());
     TestModels.change(
         model.resolve("config.json"),
         json ->
