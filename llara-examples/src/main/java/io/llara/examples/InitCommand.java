@@ -55,11 +55,13 @@ final class InitCommand extends Subcommand {
         vocabulary.map(OptionalInt::of).orElse(OptionalInt.empty()),
         seed.value(),
         out.value());
-    streams().result(summary(CheckpointDirectory.open(out.value())));
+    streams().result(summary(out.value()));
     return Llara.OK;
   }
 
-  private String summary(CheckpointDirectory model) {
+  /** Says how large a model is. */
+  static String summary(Path dir) {
+    CheckpointDirectory model = CheckpointDirectory.open(dir);
     LlamaConfig made = model.config();
     long parameters =
         model.tensors().values().stream()
@@ -69,7 +71,7 @@ final class InitCommand extends Subcommand {
     return String.format(
         Locale.ROOT,
         "%s: %d layers, hidden %d, %d tokens, %.2f million parameters",
-        out.value(),
+        dir,
         made.layers(),
         made.hiddenSize(),
         made.vocabularySize(),

@@ -30,8 +30,8 @@ import picocli.CommandLine.UnmatchedArgumentException;
 
 /**
  * The launcher: {@code llara encode | encode-corpus | merge-vectors | search | verify | import |
- * init | add-markers | merge | quantize | collect | pairs | pretrain | teach | finetune | mine |
- * evaluate | doctor}.
+ * init | add-markers | merge | shrink | quantize | collect | pairs | pretrain | finetune | mine |
+ * teach | evaluate | doctor}.
  *
  * <p>Exit codes: 0 ok, 1 a check or a training run failed, 2 bad usage or input, reported in one
  * line on standard error.
@@ -51,6 +51,7 @@ import picocli.CommandLine.UnmatchedArgumentException;
       InitCommand.class,
       AddMarkersCommand.class,
       MergeCommand.class,
+      ShrinkCommand.class,
       QuantizeCommand.class,
       CollectCommand.class,
       PairsCommand.class,

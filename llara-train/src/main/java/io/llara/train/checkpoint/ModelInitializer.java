@@ -96,7 +96,7 @@ public final class ModelInitializer {
           dir -> {
             AtomicFiles.writeJson(dir.resolve(CheckpointDirectory.CONFIG), config);
             if (size < tokens) {
-              VocabularyCut.write(tokenizerDir, tokenizer, size, dir);
+              VocabularyCut.write(tokenizerDir, tokenizer, size, false, dir);
             } else {
               ModelFiles.copyTokenizer(tokenizerDir, dir);
             }
@@ -117,7 +117,7 @@ public final class ModelInitializer {
     return deviation;
   }
 
-  private static void requireIdsBelow(int size, JsonSection config) {
+  static void requireIdsBelow(int size, JsonSection config) {
     for (String key : ID_KEYS) {
       for (int id : config.integers(key)) {
         if (id >= size) {

@@ -18,6 +18,7 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.stream.IntStream;
 
 /**
  * A byte-pair tokenizer with fewer tokens: the first ones, and the characters that they are made
@@ -48,7 +49,10 @@ final class VocabularyCut {
 
   private final Set<String> kept = new HashSet<>();
 
-  private VocabularyCut(Path dir, Tokenizer known, int size) {
+  /** Special tokens that get other ids, the last ones, with those they had. */
+  private final Map<String, Integer> moved = new LinkedHashMap<>();
+
+  private VocabularyCut(Path dir, Tokenizer known, int size, boolean mayMove) {
     this.file = dir.resolve(ModelFiles.TOKENIZER);
     this.tokenizer = ModelFiles.tokenizer(dir);
     this.size = size;
@@ -59,6 +63,9 @@ final class VocabularyCut {
     vocabulary.entrySet().stream()
         .sorted(Comparator.comparingInt(token -> token.getValue().getAsInt()))
         .forEach(token -> ids.put(token.getKey(), token.getValue().getAsInt()));
+    if (mayMove) {
+      findMoved();
+    }
     cutAddedTokens();
     known.eosToken().ifPresent(name -> fix(known, name));
     known.unkId().ifPresent(id -> fix(known.token(id), id));
@@ -83,21 +90,54 @@ final class VocabularyCut {
    * tokenizer.json} is written; other libraries' own forms of it no longer fit.
    *
    * @param size the number of tokens, fewer than the tokenizer has
+   * @param mayMove whether special tokens beyond the end get the last ids; otherwise they are an
+   *     error
+   * @return the old id of each new one
    * @throws LlaraException if a special token, a byte or a needed character has no place
    */
-  static void write(Path dir, Tokenizer known, int size, Path out) {
-    VocabularyCut cut = new VocabularyCut(dir, known, size);
+  static int[] write(Path dir, Tokenizer known, int size, boolean mayMove, Path out) {
+    VocabularyCut cut = new VocabularyCut(dir, known, size, mayMove);
     cut.choose();
-    cut.renumber();
+    int[] oldIds = cut.renumber();
     AtomicFiles.writeJson(out.resolve(ModelFiles.TOKENIZER), cut.tokenizer);
     ModelFiles.copy(dir, out, ModelFiles.INDEPENDENT);
     ModelFiles.editAddedTokens(
         dir,
         out,
-        decoder ->
-            decoder
-                .keySet()
-                .removeIf(id -> id.matches("[0-9]{1,9}") && Integer.parseInt(id) >= size));
+        decoder -> {
+          Map<String, JsonElement> entries = new HashMap<>();
+          cut.moved.forEach(
+              (name, id) -> {
+                if (decoder.has(id.toString())) {
+                  entries.put(cut.fixed.get(name).toString(), decoder.get(id.toString()));
+                }
+              });
+          decoder
+              .keySet()
+              .removeIf(id -> id.matches("[0-9]{1,9}") && Integer.parseInt(id) >= size);
+          entries.forEach(decoder::add);
+        });
+    return oldIds;
+  }
+
+  /** Gives special tokens beyond the end the last places. */
+  private void findMoved() {
+    for (JsonElement element : ModelFiles.list(tokenizer, "added_tokens")) {
+      JsonObject token = element.getAsJsonObject();
+      int id = token.get("id").getAsInt();
+      if (isSpecial(token) && id >= size) {
+        moved.put(token.get("content").getAsString(), id);
+      }
+    }
+    int next = size - moved.size();
+    for (String name : moved.keySet()) {
+      fixed.put(name, next++);
+      kept.add(name);
+    }
+  }
+
+  private static boolean isSpecial(JsonObject token) {
+    return token.get("special") instanceof JsonPrimitive value && value.getAsBoolean();
   }
 
   private boolean hasByteFallback() {
@@ -110,6 +150,10 @@ final class VocabularyCut {
   }
 
   private void fix(String name, int id) {
+    if (moved.containsKey(name)) {
+      throw new LlaraException(
+          "%s: the token '%s' stands around texts and cannot get another id".formatted(file, name));
+    }
     if (id >= size) {
       throw new LlaraException(
           ("%s: the token '%s' has the id %d and cannot be left out; "
@@ -127,8 +171,10 @@ final class VocabularyCut {
       JsonObject token = element.getAsJsonObject();
       String name = token.get("content").getAsString();
       int id = token.get("id").getAsInt();
-      boolean special = token.get("special") instanceof JsonPrimitive value && value.getAsBoolean();
-      if (special || id < size) {
+      if (moved.containsKey(name)) {
+        token.addProperty("id", fixed.get(name));
+        staying.add(token);
+      } else if (isSpecial(token) || id < size) {
         fix(name, id);
         staying.add(token);
       } else {
@@ -190,7 +236,8 @@ final class VocabularyCut {
     return characters;
   }
 
-  private void renumber() {
+  /** Gives what is kept its ids, and returns the old one of each. */
+  private int[] renumber() {
     Set<Integer> taken = new HashSet<>(fixed.values());
     Map<Integer, String> names = new HashMap<>();
     int next = 0;
@@ -207,11 +254,14 @@ final class VocabularyCut {
       }
       names.put(id, name);
     }
+    int[] oldIds = IntStream.range(0, size).toArray();
+    moved.forEach((name, old) -> oldIds[fixed.get(name)] = old);
     JsonObject vocabulary = new JsonObject();
     for (int id = 0; id < size; id++) {
       String name = names.get(id);
       if (name != null) {
         vocabulary.addProperty(name, id);
+        oldIds[id] = ids.get(name);
       }
     }
     JsonObject model = tokenizer.getAsJsonObject("model");
@@ -233,5 +283,6 @@ final class VocabularyCut {
       }
     }
     model.add("merges", merges);
+    return oldIds;
   }
 }
