@@ -167,6 +167,7 @@ class EvaluateCommandTest {
     CommandRun model =
         CommandRun.of(
             "evaluate",
+            "--model=" + Stories.dir(),
             "--beir",
             suite.resolve("small").toString(),
             suite.resolve("cqadupstack").toString(),

@@ -9,6 +9,7 @@ import io.llara.Encoder;
 import io.llara.LlaraException;
 import io.llara.Mode;
 import io.llara.checkpoint.CheckpointDirectory;
+import io.llara.prompt.PromptTemplate;
 import io.llara.testing.MarkedStories;
 import io.llara.testing.Stories;
 import io.llara.testing.Vectors;
@@ -27,7 +28,12 @@ class ModelShrinkerTest {
 
   private static float[] encode(Path model, String text, Mode mode) {
     try (Encoder encoder =
-        Encoder.builder(model).computeType(ComputeType.FLOAT32).threads(1).build()) {
+        Encoder.builder(model)
+            // Without words of its own, which are spelled with more tokens too.
+            .template(PromptTemplate.builder("bare").eos().build())
+            .computeType(ComputeType.FLOAT32)
+            .threads(1)
+            .build()) {
       return encoder.encode(text, mode);
     }
   }
