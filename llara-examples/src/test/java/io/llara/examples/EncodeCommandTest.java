@@ -4,12 +4,12 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
-import io.llara.testing.Stories;
 import com.google.gson.Gson;
 import io.llara.ComputeType;
 import io.llara.Encoder;
 import io.llara.Mode;
 import io.llara.Similarity;
+import io.llara.testing.Stories;
 import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;

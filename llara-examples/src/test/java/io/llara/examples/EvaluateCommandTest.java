@@ -2,12 +2,12 @@ package io.llara.examples;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.llara.testing.Stories;
 import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
 import com.google.gson.JsonParser;
 import io.llara.retrieval.eval.Metric;
 import io.llara.retrieval.eval.Run;
+import io.llara.testing.Stories;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
@@ -346,7 +346,8 @@ class EvaluateCommandTest {
     List<String> args = new ArrayList<>(List.of("evaluate", "--threads=1", "--dtype=float32"));
     args.add("--cache=" + parent.resolve("cache"));
     args.add("--beir=" + beir);
-    if (Stream.of(options).noneMatch(option -> option.matches("--model=.*|--bm25-only|--searcher=bm25"))) {
+    if (Stream.of(options)
+        .noneMatch(option -> option.matches("--model=.*|--bm25-only|--searcher=bm25"))) {
       args.add("--model=" + Stories.dir());
     }
     args.addAll(List.of(options));

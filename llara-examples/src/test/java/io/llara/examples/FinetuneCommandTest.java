@@ -3,9 +3,9 @@ package io.llara.examples;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
-import io.llara.testing.Stories;
 import com.google.gson.Gson;
 import com.google.gson.JsonObject;
+import io.llara.testing.Stories;
 import io.llara.train.contrastive.ContrastiveTrainer;
 import io.llara.train.lora.LoraOptions;
 import java.io.BufferedReader;

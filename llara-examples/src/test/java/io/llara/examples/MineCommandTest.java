@@ -2,7 +2,6 @@ package io.llara.examples;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.llara.testing.Stories;
 import com.google.gson.JsonArray;
 import com.google.gson.JsonObject;
 import com.google.gson.JsonParser;
@@ -10,6 +9,7 @@ import io.llara.TextModes;
 import io.llara.checkpoint.LlaraJson;
 import io.llara.prompt.PromptTemplate;
 import io.llara.testing.Directories;
+import io.llara.testing.Stories;
 import io.llara.train.data.Dataset;
 import io.llara.train.data.DatasetReader;
 import io.llara.train.data.TrainingPair;

@@ -124,7 +124,8 @@ class SearchCommandTest {
   @Test
   void goesOnWithoutACacheThatCannotBeWritten() throws IOException {
     Path file = write("not-a-directory", "");
-    CommandRun run = CommandRun.of(
+    CommandRun run =
+        CommandRun.of(
             "search", "--model=" + Stories.dir(), "--cache=" + file.resolve("in-it"), "animals");
     assertThat(run.code()).isZero();
     assertThat(run.lines()).hasSize(10);

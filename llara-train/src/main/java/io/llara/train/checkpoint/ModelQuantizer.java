@@ -71,8 +71,8 @@ public final class ModelQuantizer {
 
   /**
    * Writes a quantised copy of a model. It appears under its name complete and on disk, or not at
-   * all. Vectors (the norms' weights, biases) stay in a floating type, and so do matrices whose rows
-   * are not whole groups.
+   * all. Vectors (the norms' weights, biases) stay in a floating type, and so do matrices whose
+   * rows are not whole groups.
    *
    * @param model a Hugging Face model directory, in a floating type
    * @param out a directory that does not exist or is empty
@@ -103,7 +103,8 @@ public final class ModelQuantizer {
     Map<String, long[]> shapes = LlamaTensors.all(checkpoint.config());
     List<String> floating =
         checkpoint.tensors().keySet().stream()
-            .filter(name -> shapes.get(name).length == 2 && !quantization.fits(name, shapes.get(name)))
+            .filter(
+                name -> shapes.get(name).length == 2 && !quantization.fits(name, shapes.get(name)))
             .map(name -> LlamaTensors.storedName(name).replaceFirst("\\.weight$", ""))
             .toList();
     config.add(Quantization.KEY, quantization.toJson(floating));
@@ -157,7 +158,8 @@ public final class ModelQuantizer {
     long elements = Arrays.stream(shape).reduce(1, Math::multiplyExact);
     int floating = checkpoint.weightType().bytes();
     return quantization.fits(name, shape)
-        ? elements * quantization.bits(name) / 8 + elements / quantization.group(shape[1]) * SCALES.bytes()
+        ? elements * quantization.bits(name) / 8
+            + elements / quantization.group(shape[1]) * SCALES.bytes()
         : elements * floating;
   }
 

@@ -125,7 +125,9 @@ public final class ModelShrinker {
         if (!weights.has(old)) {
           continue; // A bare model has no output projection.
         }
-        boolean rows = tokens.length > 0 && (name.equals(LlamaTensors.EMBEDDING) || name.equals(LlamaTensors.HEAD));
+        boolean rows =
+            tokens.length > 0
+                && (name.equals(LlamaTensors.EMBEDDING) || name.equals(LlamaTensors.HEAD));
         writer.add(
             LlamaTensors.storedName(name),
             type,

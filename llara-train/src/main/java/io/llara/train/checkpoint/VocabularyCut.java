@@ -112,9 +112,7 @@ final class VocabularyCut {
                   entries.put(cut.fixed.get(name).toString(), decoder.get(id.toString()));
                 }
               });
-          decoder
-              .keySet()
-              .removeIf(id -> id.matches("[0-9]{1,9}") && Integer.parseInt(id) >= size);
+          decoder.keySet().removeIf(id -> id.matches("[0-9]{1,9}") && Integer.parseInt(id) >= size);
           entries.forEach(decoder::add);
         });
     return oldIds;

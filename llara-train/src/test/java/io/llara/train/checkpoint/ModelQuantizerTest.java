@@ -53,7 +53,8 @@ class ModelQuantizerTest {
   @CsvSource({"8, 32, 0.9995", "8, 0, 0.999", "4, 32, 0.97", "4, 0, 0.9"})
   void vectorsStayCloseToThoseOfTheWholeModel(int bits, int group, double cosine) {
     Path out = dir.resolve("quantized");
-    ModelQuantizer.write(Stories.dir(), out, new Quantization(bits, bits, group), ONE_FILE, List.of());
+    ModelQuantizer.write(
+        Stories.dir(), out, new Quantization(bits, bits, group), ONE_FILE, List.of());
     assertClose(out, cosine);
     assertThat(CheckpointDirectory.open(out).quantization())
         .contains(new Quantization(bits, bits, group));
@@ -164,7 +165,8 @@ class ModelQuantizerTest {
     assertThatExceptionOfType(UnsupportedModelException.class)
         .isThrownBy(
             () ->
-                ModelQuantizer.write(once, dir.resolve("twice"), new Quantization(8, 8, 32), ONE_FILE, List.of()))
+                ModelQuantizer.write(
+                    once, dir.resolve("twice"), new Quantization(8, 8, 32), ONE_FILE, List.of()))
         .withMessageContaining("the weights are quantised");
     assertThatExceptionOfType(UnsupportedModelException.class)
         .isThrownBy(() -> VocabularyGrowth.addMarkers(once, dir.resolve("grown"), 1))
@@ -188,7 +190,8 @@ class ModelQuantizerTest {
     assertThatExceptionOfType(LlaraException.class)
         .isThrownBy(
             () ->
-                ModelQuantizer.write(model, dir.resolve("out"), new Quantization(8, 8, 32), ONE_FILE, List.of()))
+                ModelQuantizer.write(
+                    model, dir.resolve("out"), new Quantization(8, 8, 32), ONE_FILE, List.of()))
         .withMessageContaining("layers.1.mlp.up_proj.weight has values that are not finite");
     assertThat(dir.resolve("out")).doesNotExist();
   }

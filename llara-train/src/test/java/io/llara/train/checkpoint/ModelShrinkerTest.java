@@ -91,12 +91,10 @@ class ModelShrinkerTest {
     assertThatIllegalArgumentException()
         .isThrownBy(() -> ModelShrinker.write(Stories.dir(), out, List.of(2, 2), ALL));
     assertThatIllegalArgumentException()
-        .isThrownBy(
-            () -> ModelShrinker.write(Stories.dir(), out, List.of(), OptionalInt.of(512)))
+        .isThrownBy(() -> ModelShrinker.write(Stories.dir(), out, List.of(), OptionalInt.of(512)))
         .withMessageContaining("expected fewer than the 512 it has");
     assertThatExceptionOfType(LlaraException.class)
-        .isThrownBy(
-            () -> ModelShrinker.write(Stories.dir(), out, List.of(), OptionalInt.of(20)));
+        .isThrownBy(() -> ModelShrinker.write(Stories.dir(), out, List.of(), OptionalInt.of(20)));
     assertThat(out).doesNotExist();
   }
 }
