@@ -2,6 +2,7 @@ package io.llara.examples;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.llara.testing.Stories;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -79,17 +80,17 @@ class EncodeCorpusCommandTest {
   }
 
   private CommandRun encode(Path out, String... more) {
-    return run("encode-corpus", List.of("--out=" + out, "--model=" + Demo.model()), more);
+    return run("encode-corpus", List.of("--out=" + out, "--model=" + Stories.dir()), more);
   }
 
   private CommandRun search(String... more) {
-    return run("search", List.of("text 17", "--top=30", "--model=" + Demo.model()), more);
+    return run("search", List.of("text 17", "--top=30", "--model=" + Stories.dir()), more);
   }
 
   private CommandRun run(String command, List<String> usual, String... more) {
     List<String> arguments = new ArrayList<>(List.of(command, "--corpus=" + corpus));
     arguments.addAll(usual);
-    arguments.addAll(List.of("--template=" + Demo.TEMPLATE, "--threads=1"));
+    arguments.addAll(List.of("--template=" + "llara-paper", "--threads=1"));
     arguments.addAll(List.of(more));
     return CommandRun.of(arguments.toArray(String[]::new));
   }
