@@ -11,6 +11,7 @@ import com.google.gson.JsonArray;
 import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
 import com.google.gson.JsonParser;
+import io.llara.ComputeType;
 import io.llara.Encoder;
 import io.llara.LlaraException;
 import io.llara.Mode;
@@ -101,7 +102,11 @@ class SlowTokenizerTest {
   @Test
   void vectorsAreThoseOfTransformers() throws IOException {
     try (Encoder encoder =
-        Encoder.builder(dir).template(PromptTemplate.LLAMA2VEC).threads(1).build()) {
+        Encoder.builder(dir)
+            .template(PromptTemplate.LLAMA2VEC)
+            .computeType(ComputeType.FLOAT32)
+            .threads(1)
+            .build()) {
       for (JsonObject one : expected()) {
         for (Mode mode : one.has("self") ? Mode.values() : new Mode[0]) {
           JsonArray vector = one.getAsJsonArray(mode == Mode.SELF ? "self" : "next");

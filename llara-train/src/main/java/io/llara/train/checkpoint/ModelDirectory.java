@@ -17,6 +17,7 @@ import io.llara.model.StoredTensors;
 import io.llara.tensor.Libtorch;
 import io.llara.tensor.TensorScope;
 import java.io.IOException;
+import java.nio.channels.WritableByteChannel;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -24,7 +25,6 @@ import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -117,36 +117,38 @@ public final class ModelDirectory {
               PythonFiles.write(dir, json);
             });
     SafetensorsWriter writer = new SafetensorsWriter();
-    Map<String, long[]> shapes = LlamaTensors.all(source.config());
-    for (String name : source.tensors().keySet()) {
-      long[] shape = shapes.get(name);
-      writer.add(
-          LlamaTensors.storedName(name),
-          type,
-          shape,
-          out -> {
-            try (TensorScope scope = new TensorScope()) {
-              StoredTensors.content(checked(name, shape, weights.weight(name), type), type)
-                  .writeTo(out);
-            }
-          });
-    }
+    LlamaTensors.all(source.config())
+        .forEach(
+            (name, shape) -> {
+              if (source.tensors().containsKey(name)) {
+                writer.add(
+                    LlamaTensors.storedName(name),
+                    type,
+                    shape,
+                    out -> writeWeight(name, shape, weights, type, out));
+              }
+            });
     writer.write(dir.resolve(WeightFiles.SINGLE_FILE));
     CheckpointDirectory.open(dir);
   }
 
-  private static Tensor checked(String name, long[] shape, Tensor weight, StorageType type) {
-    if (!Arrays.equals(weight.shape(), shape)) {
-      throw new IllegalArgumentException(
-          "the weight %s has shape %s; the model it is for has %s"
-              .formatted(name, Arrays.toString(weight.shape()), Arrays.toString(shape)));
+  private static void writeWeight(
+      String name, long[] shape, Weights weights, StorageType type, WritableByteChannel out)
+      throws IOException {
+    try (TensorScope scope = new TensorScope()) {
+      Tensor weight = weights.weight(name);
+      if (!Arrays.equals(weight.shape(), shape)) {
+        throw new IllegalArgumentException(
+            "the weight %s has shape %s; the model it is for has %s"
+                .formatted(name, Arrays.toString(weight.shape()), Arrays.toString(shape)));
+      }
+      if (!isFinite(weight.detach(), StoredTensors.scalarType(type))) {
+        throw new LlaraException(
+            "the weight %s has values that are not finite in %s; nothing was written"
+                .formatted(name, type));
+      }
+      StoredTensors.content(weight, type).writeTo(out);
     }
-    if (!isFinite(weight.detach(), StoredTensors.scalarType(type))) {
-      throw new LlaraException(
-          "the weight %s has values that are not finite in %s; nothing was written"
-              .formatted(name, type));
-    }
-    return weight;
   }
 
   /** The least and the largest value tell it, without a second tensor: a NaN is both. */

@@ -1,5 +1,7 @@
 package io.llara.train.checkpoint;
 
+import static java.util.Objects.requireNonNull;
+
 import com.google.gson.JsonObject;
 import io.llara.LlaraException;
 import io.llara.checkpoint.CheckpointDirectory;
@@ -104,7 +106,7 @@ public final class ModelQuantizer {
     List<String> floating =
         checkpoint.tensors().keySet().stream()
             .filter(
-                name -> shapes.get(name).length == 2 && !quantization.fits(name, shapes.get(name)))
+                name -> shape(shapes, name).length == 2 && !quantization.fits(name, shape(shapes, name)))
             .map(name -> LlamaTensors.storedName(name).replaceFirst("\\.weight$", ""))
             .toList();
     config.add(Quantization.KEY, quantization.toJson(floating));
@@ -126,12 +128,16 @@ public final class ModelQuantizer {
     CheckpointDirectory.open(dir);
   }
 
+  private static long[] shape(Map<String, long[]> shapes, String name) {
+    return requireNonNull(shapes.get(name));
+  }
+
   /** Tensors in the order of a forward pass, as many in a file as it may hold. */
   private void writeWeights(Path dir, Map<String, long[]> shapes, long shardBytes) {
     List<List<String>> shards = new ArrayList<>();
     long room = 0;
     for (String name : checkpoint.tensors().keySet()) {
-      long bytes = storedBytes(name, shapes.get(name));
+      long bytes = storedBytes(name, shape(shapes, name));
       if (shards.isEmpty() || bytes > room) {
         shards.add(new ArrayList<>());
         room = shardBytes;
@@ -168,7 +174,7 @@ public final class ModelQuantizer {
     SafetensorsWriter writer = new SafetensorsWriter();
     StorageType floating = checkpoint.weightType();
     for (String name : names) {
-      long[] shape = shapes.get(name);
+      long[] shape = shape(shapes, name);
       String stored = LlamaTensors.storedName(name);
       if (!quantization.fits(name, shape)) {
         writer.add(stored, floating, shape, out -> writeFloats(name, floating, out));
