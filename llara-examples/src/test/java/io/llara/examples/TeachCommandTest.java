@@ -7,6 +7,7 @@ import io.llara.Encoder;
 import io.llara.Mode;
 import io.llara.Similarity;
 import io.llara.checkpoint.SafetensorsFile;
+import io.llara.testing.Stories;
 import io.llara.train.teacher.TeacherVectors;
 import io.llara.train.teacher.TextKind;
 import java.io.IOException;
@@ -39,7 +40,7 @@ class TeachCommandTest {
   private CommandRun teach(String... more) {
     List<String> args =
         new ArrayList<>(
-            List.of("teach", "--model=" + Demo.model(), "--texts=" + pairs, "--out=" + vectors));
+            List.of("teach", "--model=" + Stories.dir(), "--texts=" + pairs, "--out=" + vectors));
     args.addAll(Arrays.asList(more));
     return CommandRun.of(args.toArray(String[]::new));
   }
@@ -49,7 +50,7 @@ class TeachCommandTest {
         new ArrayList<>(
             List.of(
                 "finetune",
-                "--model=" + Demo.model(),
+                "--model=" + Stories.dir(),
                 "--pairs=" + pairs,
                 "--out=" + out,
                 "--negatives=1",
@@ -67,7 +68,7 @@ class TeachCommandTest {
     assertThat(taught.out())
         .isEqualTo("%s: vectors of 6 queries and 7 passages%n".formatted(vectors));
     try (TeacherVectors found = TeacherVectors.open(List.of(vectors));
-        Encoder encoder = Encoder.load(Demo.model())) {
+        Encoder encoder = Encoder.load(Stories.dir())) {
       assertThat(
               Similarity.cosine(
                   found.vector(TextKind.QUERY, "where is the dog").orElseThrow(),
@@ -91,7 +92,8 @@ class TeachCommandTest {
             "--infonce-weight=0",
             "--matryoshka=16,32:0.5");
     assertThat(tuned.code()).as(tuned.err()).isZero();
-    assertThat(tuned.err()).contains("cosine_loss ", "similarity_loss ", "infonce_loss ", "accuracy_16 ");
+    assertThat(tuned.err())
+        .contains("cosine_loss ", "similarity_loss ", "infonce_loss ", "accuracy_16 ");
     String run = Files.readString(out.resolve("run.json"));
     assertThat(run)
         .contains(
@@ -133,8 +135,7 @@ class TeachCommandTest {
     assertRefused(finetune(out, "--matryoshka=64,x"), "--matryoshka is x", "64,128,256");
     assertRefused(finetune(out, "--matryoshka=1000"), "1000 dimensions", "have 64");
     assertRefused(finetune(out, "--score-weight=1"), pairs + ":1", "pos_scores");
-    assertRefused(
-        finetune(out, "--teacher=" + vectors), vectors.toString(), "no such file");
+    assertRefused(finetune(out, "--teacher=" + vectors), vectors.toString(), "no such file");
     Files.writeString(vectors, "no vectors");
     assertRefused(finetune(out, "--teacher=" + vectors), vectors.toString());
     assertThat(out).doesNotExist();

@@ -100,6 +100,9 @@ public final class ModelDirectory {
       StorageType type,
       Optional<LlaraJson> settings) {
     Libtorch.load();
+    if (!type.isWeightType()) {
+      throw new IllegalArgumentException(type + " is not a type of weights");
+    }
     JsonObject config = ModelFiles.json(source.path().resolve(CheckpointDirectory.CONFIG));
     ModelFiles.nameType(config, type);
     config.remove(Quantization.KEY); // What is written is in a floating type.

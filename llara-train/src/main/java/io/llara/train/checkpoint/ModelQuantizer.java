@@ -106,7 +106,9 @@ public final class ModelQuantizer {
     List<String> floating =
         checkpoint.tensors().keySet().stream()
             .filter(
-                name -> shape(shapes, name).length == 2 && !quantization.fits(name, shape(shapes, name)))
+                name ->
+                    shape(shapes, name).length == 2
+                        && !quantization.fits(name, shape(shapes, name)))
             .map(name -> LlamaTensors.storedName(name).replaceFirst("\\.weight$", ""))
             .toList();
     config.add(Quantization.KEY, quantization.toJson(floating));

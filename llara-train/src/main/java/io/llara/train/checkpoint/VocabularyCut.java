@@ -1,5 +1,7 @@
 package io.llara.train.checkpoint;
 
+import static java.util.Objects.requireNonNull;
+
 import com.google.gson.JsonArray;
 import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
@@ -109,7 +111,7 @@ final class VocabularyCut {
           cut.moved.forEach(
               (name, id) -> {
                 if (decoder.has(id.toString())) {
-                  entries.put(cut.fixed.get(name).toString(), decoder.get(id.toString()));
+                  entries.put(String.valueOf(cut.fixed.get(name)), decoder.get(id.toString()));
                 }
               });
           decoder.keySet().removeIf(id -> id.matches("[0-9]{1,9}") && Integer.parseInt(id) >= size);
@@ -253,13 +255,13 @@ final class VocabularyCut {
       names.put(id, name);
     }
     int[] oldIds = IntStream.range(0, size).toArray();
-    moved.forEach((name, old) -> oldIds[fixed.get(name)] = old);
+    moved.forEach((name, old) -> oldIds[requireNonNull(fixed.get(name))] = old);
     JsonObject vocabulary = new JsonObject();
     for (int id = 0; id < size; id++) {
       String name = names.get(id);
       if (name != null) {
         vocabulary.addProperty(name, id);
-        oldIds[id] = ids.get(name);
+        oldIds[id] = requireNonNull(ids.get(name));
       }
     }
     JsonObject model = tokenizer.getAsJsonObject("model");

@@ -1,5 +1,7 @@
 package io.llara.train.data;
 
+import static java.util.Objects.requireNonNull;
+
 import com.google.common.base.Suppliers;
 import com.google.common.collect.ImmutableList;
 import com.google.common.hash.Hashing;
@@ -146,7 +148,9 @@ public final class Dataset<T> {
       throw new LlaraException("%s: cannot be listed: %s".formatted(folder, Messages.reason(e)), e);
     } catch (UncheckedIOException e) {
       throw new LlaraException(
-          "%s: cannot be listed: %s".formatted(folder, Messages.reason(e.getCause())), e);
+          "%s: cannot be listed: %s"
+              .formatted(folder, Messages.reason(requireNonNull(e.getCause()))),
+          e);
     }
   }
 
