@@ -31,7 +31,7 @@ public record Quantization(int bits, int embeddingBits, int groupSize) {
   public static final String KEY = "quantization_config";
 
   /** Integers of four bits in one of 32. */
-  static final int PER_INT = 8;
+  private static final int PER_INT = 8;
 
   private static final String LINEAR = "Linear";
   private static final String EMBEDDING = "Embedding";
@@ -60,9 +60,39 @@ public record Quantization(int bits, int embeddingBits, int groupSize) {
     return groupSize == 0 ? Math.toIntExact(in) : groupSize;
   }
 
-  /** Returns the bits of a weight, by canonical name. */
+  /** Returns the bits of a weight, by its canonical or its stored name. */
   public int bits(String name) {
-    return name.equals(LlamaTensors.EMBEDDING) ? embeddingBits : bits;
+    return LlamaTensors.canonicalName(name).equals(LlamaTensors.EMBEDDING) ? embeddingBits : bits;
+  }
+
+  /** Returns the name of the tensor of a weight's integers. */
+  public String integersName(String name) {
+    return bits(name) == 4 ? name + "_packed" : name;
+  }
+
+  /** Returns the type of the tensor of a weight's integers. */
+  public StorageType integersType(String name) {
+    return bits(name) == 4 ? StorageType.I32 : StorageType.I8;
+  }
+
+  /** Returns the shape of the tensor of a weight's integers. */
+  public long[] integersShape(String name, long... shape) {
+    return new long[] {shape[0], bits(name) == 4 ? shape[1] / PER_INT : shape[1]};
+  }
+
+  /** Returns the name of the tensor of a weight's scales. */
+  public static String scalesName(String name) {
+    return name + "_scale";
+  }
+
+  /** Returns the shape of the tensor of a weight's scales. */
+  public long[] scalesShape(long... shape) {
+    return new long[] {shape[0], shape[1] / group(shape[1])};
+  }
+
+  /** Returns the name of the tensor with the shape of a weight whose integers are packed. */
+  public static String shapeName(String name) {
+    return name + "_shape";
   }
 
   /** Returns whether a weight can be quantised: a matrix whose rows are whole groups. */

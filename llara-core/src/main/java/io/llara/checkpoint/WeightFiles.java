@@ -146,7 +146,8 @@ public final class WeightFiles {
 
   /** Takes a weight of this name out of what was found, with its scales if it is quantised. */
   private @Nullable TensorEntry take(String name, long[] shape) {
-    TensorEntry scale = found.remove(name + "_scale");
+    String scalesName = Quantization.scalesName(name);
+    TensorEntry scale = found.remove(scalesName);
     if (scale == null || quantization.isEmpty() || shape.length != 2) {
       TensorEntry entry = found.remove(name);
       if (entry != null) {
@@ -154,23 +155,22 @@ public final class WeightFiles {
       }
       return entry;
     }
-    int group = quantization.get().group(shape[1]);
-    if (!quantization.get().fits(name, shape)) {
+    Quantization scheme = quantization.get();
+    if (!scheme.fits(name, shape)) {
       throw new UnsupportedModelException(
           "%s: tensor %s has rows of %d; expected a multiple of 8 and of the groups of %d"
-              .formatted(scale.file(), Messages.quote(name), shape[1], group));
+              .formatted(scale.file(), Messages.quote(name), shape[1], scheme.group(shape[1])));
     }
-    check(scale, name + "_scale", new long[] {shape[0], shape[1] / group});
-    boolean packed = quantization.get().bits(name) == 4;
-    String stored = packed ? name + "_packed" : name;
+    check(scale, scalesName, scheme.scalesShape(shape));
+    String stored = scheme.integersName(name);
     TensorEntry integers = found.remove(stored);
     if (integers == null) {
       throw new ModelLoadException(
           "%s: tensor %s is missing beside its scales"
               .formatted(scale.file(), Messages.quote(stored)));
     }
-    StorageType type = packed ? StorageType.I32 : StorageType.I8;
-    long[] expected = packed ? new long[] {shape[0], shape[1] / Quantization.PER_INT} : shape;
+    StorageType type = scheme.integersType(name);
+    long[] expected = scheme.integersShape(name, shape);
     if (integers.type() != type || !integers.hasShape(expected)) {
       throw new ModelLoadException(
           "%s: tensor %s is %s of shape %s; expected %s of shape %s"
@@ -182,8 +182,8 @@ public final class WeightFiles {
                   type,
                   Arrays.toString(expected)));
     }
-    found.remove(name + "_shape"); // It repeats what config.json implies.
-    scales.put(name, scale.withName(name + "_scale"));
+    found.remove(Quantization.shapeName(name)); // It repeats what config.json implies.
+    scales.put(name, scale.withName(scalesName));
     return integers.withName(name);
   }
 

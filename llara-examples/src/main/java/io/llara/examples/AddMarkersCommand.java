@@ -1,11 +1,9 @@
 package io.llara.examples;
 
 import io.llara.train.checkpoint.VocabularyGrowth;
-import java.nio.file.Path;
 import java.util.List;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Option;
 
 /** A model in, the same with the markers of the released recipe out. */
 @Command(
@@ -20,18 +18,13 @@ import picocli.CommandLine.Option;
 final class AddMarkersCommand extends Subcommand {
   @Mixin private SeedOption seed = new SeedOption();
 
-  @Option(
-      names = "--model",
-      required = true,
-      paramLabel = "DIR",
-      description = "The model: a Hugging Face directory, which is not changed.")
-  private Path model = Path.of("");
+  @Mixin private ModelOption model = new ModelOption();
 
   @Mixin private NewDirectoryOption out = new NewDirectoryOption();
 
   @Override
   public Integer call() {
-    List<String> added = VocabularyGrowth.addMarkers(model, out.value(), seed.value());
+    List<String> added = VocabularyGrowth.addMarkers(model.value(), out.value(), seed.value());
     streams()
         .result(
             "%s: %d tokens added: %s"

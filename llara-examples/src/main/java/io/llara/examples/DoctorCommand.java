@@ -98,12 +98,13 @@ final class DoctorCommand extends Subcommand {
 
   private static void loaded(Results results) throws IOException {
     Libtorch.load();
-    try (TemporaryPath folder = TemporaryPath.folder("llara-model")) {
-      BundledModel model = BundledModel.find();
-      model.copyTo(folder.path());
+    BundledModel model = BundledModel.find();
+    try (TemporaryPath folder = TemporaryPath.folder("llara-tokenizer");
+        InputStream tokenizer = model.open("tokenizer.json")) {
+      Files.copy(tokenizer, folder.path().resolve("tokenizer.json"));
       Tokenizer.load(folder.path()).close();
-      show(results, "default model", model.name());
     }
+    show(results, "default model", model.name());
     show(results, "JavaCPP memory", limit(Pointer.maxBytes()));
     show(results, "process memory", limit(Pointer.maxPhysicalBytes()));
     try (BytePointer onednn = torch.get_mkldnn_version();

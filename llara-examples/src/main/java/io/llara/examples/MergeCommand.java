@@ -16,12 +16,7 @@ import picocli.CommandLine.Option;
       ""
     })
 final class MergeCommand extends Subcommand {
-  @Option(
-      names = "--model",
-      required = true,
-      paramLabel = "DIR",
-      description = "The model: a Hugging Face directory, which is not changed.")
-  private Path model = Path.of("");
+  @Mixin private ModelOption model = new ModelOption();
 
   @Option(
       names = "--adapter",
@@ -34,8 +29,8 @@ final class MergeCommand extends Subcommand {
 
   @Override
   public Integer call() {
-    AdapterMerge.write(model, adapter, out.value());
-    streams().result("%s: %s with %s".formatted(out.value(), model, adapter));
+    AdapterMerge.write(model.value(), adapter, out.value());
+    streams().result("%s: %s with %s".formatted(out.value(), model.value(), adapter));
     return Llara.OK;
   }
 }

@@ -3,7 +3,6 @@ package io.llara.examples;
 import io.llara.BlankTexts;
 import io.llara.checkpoint.Quantization;
 import io.llara.train.checkpoint.ModelQuantizer;
-import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.Stream;
@@ -22,12 +21,7 @@ import picocli.CommandLine.Option;
       ""
     })
 final class QuantizeCommand extends Subcommand {
-  @Option(
-      names = "--model",
-      required = true,
-      paramLabel = "DIR",
-      description = "The model: a Hugging Face directory, which is not changed.")
-  private Path model = Path.of("");
+  @Mixin private ModelOption model = new ModelOption();
 
   @Mixin private NewDirectoryOption out = new NewDirectoryOption();
 
@@ -81,8 +75,8 @@ final class QuantizeCommand extends Subcommand {
       throw usageError("--bits, --embedding-bits and --group: " + e.getMessage());
     }
     ModelQuantizer.write(
-        model, out.value(), quantization, shardMegabytes * 1_000_000L, calibration());
-    streams().result("%s: %s in %d bits".formatted(out.value(), model, bits));
+        model.value(), out.value(), quantization, shardMegabytes * 1_000_000L, calibration());
+    streams().result("%s: %s in %d bits".formatted(out.value(), model.value(), bits));
     return Llara.OK;
   }
 

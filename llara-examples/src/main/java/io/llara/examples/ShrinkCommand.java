@@ -1,7 +1,6 @@
 package io.llara.examples;
 
 import io.llara.train.checkpoint.ModelShrinker;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -21,12 +20,7 @@ import picocli.CommandLine.Option;
       ""
     })
 final class ShrinkCommand extends Subcommand {
-  @Option(
-      names = "--model",
-      required = true,
-      paramLabel = "DIR",
-      description = "The model: a Hugging Face directory, which is not changed.")
-  private Path model = Path.of("");
+  @Mixin private ModelOption model = new ModelOption();
 
   @Mixin private NewDirectoryOption out = new NewDirectoryOption();
 
@@ -59,7 +53,10 @@ final class ShrinkCommand extends Subcommand {
       throw usageError("nothing is to be left out; give --layers or --vocab");
     }
     ModelShrinker.write(
-        model, out.value(), kept, vocabulary.map(OptionalInt::of).orElse(OptionalInt.empty()));
+        model.value(),
+        out.value(),
+        kept,
+        vocabulary.map(OptionalInt::of).orElse(OptionalInt.empty()));
     streams().result(InitCommand.summary(out.value()));
     return Llara.OK;
   }

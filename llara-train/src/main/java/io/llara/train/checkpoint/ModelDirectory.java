@@ -7,7 +7,6 @@ import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.LlamaTensors;
 import io.llara.checkpoint.LlaraJson;
 import io.llara.checkpoint.PythonFiles;
-import io.llara.checkpoint.Quantization;
 import io.llara.checkpoint.SafetensorsWriter;
 import io.llara.checkpoint.StorageType;
 import io.llara.checkpoint.WeightFiles;
@@ -105,20 +104,13 @@ public final class ModelDirectory {
     }
     JsonObject config = ModelFiles.json(source.path().resolve(CheckpointDirectory.CONFIG));
     ModelFiles.nameType(config, type);
-    config.remove(Quantization.KEY); // What is written is in a floating type.
     if (source.config().tieWordEmbeddings() || source.tensors().containsKey(LlamaTensors.HEAD)) {
       ModelFiles.nameModelWithHead(config, source.config());
     }
     AtomicFiles.writeJson(dir.resolve(CheckpointDirectory.CONFIG), config);
     ModelFiles.copyTokenizer(source.path(), dir);
     ModelFiles.copy(source.path(), dir, List.of(ModelFiles.GENERATION));
-    settings
-        .or(source::llaraJson)
-        .ifPresent(
-            json -> {
-              json.write(dir);
-              PythonFiles.write(dir, json);
-            });
+    settings.or(source::llaraJson).ifPresent(recipe -> ModelFiles.writeRecipe(dir, recipe));
     SafetensorsWriter writer = new SafetensorsWriter();
     LlamaTensors.all(source.config())
         .forEach(

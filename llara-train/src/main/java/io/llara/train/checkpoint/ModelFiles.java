@@ -4,6 +4,9 @@ import com.google.gson.JsonArray;
 import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
 import io.llara.checkpoint.LlamaConfig;
+import io.llara.checkpoint.LlaraJson;
+import io.llara.checkpoint.PythonFiles;
+import io.llara.checkpoint.Quantization;
 import io.llara.checkpoint.StorageType;
 import io.llara.io.AtomicFiles;
 import io.llara.io.ByteChannels;
@@ -119,8 +122,18 @@ final class ModelFiles {
     }
   }
 
-  /** Says in a configuration what type the weights are in, under the key that it uses. */
+  /** Writes what a model's prompts are, for this library and for those of Python. */
+  static void writeRecipe(Path dir, LlaraJson recipe) {
+    recipe.write(dir);
+    PythonFiles.write(dir, recipe);
+  }
+
+  /**
+   * Says in a configuration what type all weights are in, under the key that it uses: a model made
+   * of a quantised one no longer is.
+   */
   static void nameType(JsonObject json, StorageType type) {
+    json.remove(Quantization.KEY);
     boolean newKey = json.has("dtype");
     if (newKey) {
       json.addProperty("dtype", type.torchName());

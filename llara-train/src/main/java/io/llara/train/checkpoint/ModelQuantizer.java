@@ -6,7 +6,6 @@ import com.google.gson.JsonObject;
 import io.llara.LlaraException;
 import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.LlamaTensors;
-import io.llara.checkpoint.PythonFiles;
 import io.llara.checkpoint.Quantization;
 import io.llara.checkpoint.SafetensorsWriter;
 import io.llara.checkpoint.StorageType;
@@ -119,13 +118,7 @@ public final class ModelQuantizer {
     AtomicFiles.writeJson(dir.resolve(CheckpointDirectory.CONFIG), config);
     ModelFiles.copyTokenizer(source, dir);
     ModelFiles.copy(source, dir, List.of(ModelFiles.GENERATION));
-    checkpoint
-        .llaraJson()
-        .ifPresent(
-            json -> {
-              json.write(dir);
-              PythonFiles.write(dir, json);
-            });
+    checkpoint.llaraJson().ifPresent(recipe -> ModelFiles.writeRecipe(dir, recipe));
     writeWeights(dir, shapes, shardBytes);
     CheckpointDirectory.open(dir);
   }
@@ -183,23 +176,21 @@ public final class ModelQuantizer {
         files.addProperty(stored, file.getFileName().toString());
         continue;
       }
-      int group = quantization.group(shape[1]);
-      boolean packed = quantization.bits(name) == 4;
-      Quantized quantized = quantize(name, (int) shape[1], group);
-      String integers = packed ? stored + "_packed" : stored;
+      Quantized quantized = quantize(name, (int) shape[1], quantization.group(shape[1]));
+      String integers = quantization.integersName(stored);
       writer.add(
           integers,
-          packed ? StorageType.I32 : StorageType.I8,
-          packed ? new long[] {shape[0], shape[1] / 8} : shape,
+          quantization.integersType(name),
+          quantization.integersShape(name, shape),
           out -> ByteChannels.writeFully(out, ByteBuffer.wrap(quantized.integers())));
       files.addProperty(integers, file.getFileName().toString());
-      writer.add(
-          stored + "_scale", SCALES, new long[] {shape[0], shape[1] / group}, quantized.scales());
-      files.addProperty(stored + "_scale", file.getFileName().toString());
-      if (packed) {
-        writer.add(
-            stored + "_shape", StorageType.I64, new long[] {2}, out -> writeShape(shape, out));
-        files.addProperty(stored + "_shape", file.getFileName().toString());
+      String scales = Quantization.scalesName(stored);
+      writer.add(scales, SCALES, quantization.scalesShape(shape), quantized.scales());
+      files.addProperty(scales, file.getFileName().toString());
+      if (!integers.equals(stored)) {
+        String whole = Quantization.shapeName(stored);
+        writer.add(whole, StorageType.I64, new long[] {2}, out -> writeShape(shape, out));
+        files.addProperty(whole, file.getFileName().toString());
       }
     }
     writer.write(file);

@@ -5,7 +5,6 @@ import io.llara.LlaraException;
 import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.LlamaConfig;
 import io.llara.checkpoint.LlamaTensors;
-import io.llara.checkpoint.PythonFiles;
 import io.llara.checkpoint.SafetensorsWriter;
 import io.llara.checkpoint.StorageType;
 import io.llara.checkpoint.WeightFiles;
@@ -81,16 +80,10 @@ public final class ModelShrinker {
         section.json().add("layer_types", kept);
       }
     }
-    section.json().remove("quantization_config");
+    ModelFiles.nameType(section.json(), checkpoint.weightType());
     AtomicFiles.writeJson(dir.resolve(CheckpointDirectory.CONFIG), section.json());
     ModelFiles.copy(source, dir, List.of(ModelFiles.GENERATION));
-    checkpoint
-        .llaraJson()
-        .ifPresent(
-            json -> {
-              json.write(dir);
-              PythonFiles.write(dir, json);
-            });
+    checkpoint.llaraJson().ifPresent(recipe -> ModelFiles.writeRecipe(dir, recipe));
     writeWeights(checkpoint, dir, layers, tokens);
     CheckpointDirectory.open(dir);
   }

@@ -9,7 +9,6 @@ import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.LlamaConfig;
 import io.llara.checkpoint.LlamaTensors;
 import io.llara.checkpoint.LlaraJson;
-import io.llara.checkpoint.PythonFiles;
 import io.llara.checkpoint.SafetensorsFile;
 import io.llara.checkpoint.SafetensorsWriter;
 import io.llara.checkpoint.TensorEntry;
@@ -114,8 +113,7 @@ public final class VocabularyGrowth {
     AtomicFiles.writeJson(dir.resolve(CheckpointDirectory.CONFIG), config);
     LlaraJson recipe =
         new LlaraJson(PromptTemplate.LLAMA2VEC, true, OptionalInt.empty(), OptionalInt.empty());
-    recipe.write(dir);
-    PythonFiles.write(dir, recipe);
+    ModelFiles.writeRecipe(dir, recipe);
     writeWeights(dir);
     CheckpointDirectory.open(dir);
     Tokenizer.load(dir).close();

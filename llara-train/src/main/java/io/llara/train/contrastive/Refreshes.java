@@ -7,7 +7,7 @@ import io.llara.train.data.Dataset;
 import io.llara.train.data.TrainingPair;
 import io.llara.train.distributed.Communicator;
 import io.llara.train.run.Examples;
-import io.llara.train.run.FirstProcess;
+import io.llara.train.run.LongWork;
 import io.llara.train.run.RunOptions;
 import io.llara.train.run.StepHook;
 import java.nio.file.Path;
@@ -105,9 +105,9 @@ final class Refreshes implements StepHook {
           pairs.take(current, data.minNegatives());
         };
     try {
-      return FirstProcess.run(communicator, write, stopRequested, name)
-          && (share.of() == 1 || FirstProcess.all(communicator, encode, stopRequested, name))
-          && FirstProcess.run(communicator, mine, stopRequested, name);
+      return LongWork.onFirst(communicator, write, stopRequested, name)
+          && (share.of() == 1 || LongWork.onAll(communicator, encode, stopRequested, name))
+          && LongWork.onFirst(communicator, mine, stopRequested, name);
     } finally {
       if (communicator.rank() == 0) {
         pairs.removeInputs();

@@ -126,7 +126,7 @@ public final class RetrievalEvaluations implements StepHook {
     listener.evaluatingRetrieval(step);
     List<RetrievalReport> report = new ArrayList<>();
     boolean evaluated =
-        FirstProcess.run(
+        LongWork.onFirst(
             communicator,
             () -> report.add(evaluate(step)),
             stopRequested,

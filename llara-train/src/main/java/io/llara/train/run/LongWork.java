@@ -20,13 +20,13 @@ import org.slf4j.LoggerFactory;
  * a communicator allows, however long it takes.
  */
 @Internal
-public final class FirstProcess {
-  private static final Logger LOG = LoggerFactory.getLogger(FirstProcess.class);
+public final class LongWork {
+  private static final Logger LOG = LoggerFactory.getLogger(LongWork.class);
 
   /** How often the processes ask. */
   private static final Duration APART = Duration.ofMillis(200);
 
-  private FirstProcess() {}
+  private LongWork() {}
 
   /**
    * Waits until the first process has done something; called by all of them.
@@ -37,16 +37,16 @@ public final class FirstProcess {
    * @return whether it was done; the same in each process
    * @throws LlaraException if it failed; in the first process what the work threw
    */
-  public static boolean run(
+  public static boolean onFirst(
       Communicator communicator, Runnable work, BooleanSupplier stopRequested, String name) {
-    return all(communicator, communicator.rank() == 0 ? work : () -> {}, stopRequested, name);
+    return onAll(communicator, communicator.rank() == 0 ? work : () -> {}, stopRequested, name);
   }
 
   /**
-   * Waits until all processes have done something, as {@link #run}. When it fails in one, the work
-   * of the others is interrupted.
+   * Waits until all processes have done something, as {@link #onFirst}. When it fails in one, the
+   * work of the others is interrupted.
    */
-  public static boolean all(
+  public static boolean onAll(
       Communicator communicator, Runnable work, BooleanSupplier stopRequested, String name) {
     FutureTask<Boolean> task = new FutureTask<>(work, true);
     Thread thread = new Thread(task, "llara-" + name);
