@@ -51,6 +51,15 @@ public interface Encoder extends AutoCloseable {
   }
 
   /**
+   * Opens a checkpoint with the default settings; one of the Hugging Face hub is downloaded first.
+   *
+   * @throws ModelLoadException as {@link #load(Path)} and {@link ModelSource#resolve()}
+   */
+  static Encoder load(ModelSource model) {
+    return builder(model).build();
+  }
+
+  /**
    * Opens the model on the class path, of the artifact {@code llara-mini} or another {@link
    * BundledModel}, with the default settings. Its weights are held in memory; while they are read,
    * its files lie in the system's temporary folder.
@@ -64,7 +73,12 @@ public interface Encoder extends AutoCloseable {
 
   /** Returns a builder for an encoder of the checkpoint in a directory. */
   static EncoderBuilder builder(Path dir) {
-    return new EncoderBuilder(requireNonNull(dir, "dir"));
+    return builder(ModelSource.directory(dir));
+  }
+
+  /** Returns a builder for an encoder of a checkpoint, which is downloaded as it is built. */
+  static EncoderBuilder builder(ModelSource model) {
+    return new EncoderBuilder(requireNonNull(model, "model"));
   }
 
   /** Returns a builder for an encoder of the model on the class path, as {@link #loadDefault}. */
@@ -212,6 +226,18 @@ public interface Encoder extends AutoCloseable {
    */
   default float[] encodePrompt(Prompt prompt, Mode mode) {
     return encodePrompts(List.of(prompt), mode).get(0);
+  }
+
+  /**
+   * Starts to encode a prompt, as {@link #encodeAsync} does with a text: prompts of several calls
+   * share batches.
+   *
+   * @return completes off this encoder's own threads, with the embedding or with what {@link
+   *     #encodePrompt} throws
+   */
+  default CompletableFuture<float[]> encodePromptAsync(Prompt prompt, Mode mode) {
+    requireNonNull(mode, "mode");
+    return CompletableFuture.supplyAsync(() -> encodePrompt(prompt, mode));
   }
 
   /**

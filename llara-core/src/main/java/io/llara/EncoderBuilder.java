@@ -24,7 +24,7 @@ public final class EncoderBuilder {
    */
   private static final int DEFAULT_MAX_TOKENS = 512;
 
-  private final @Nullable Path dir;
+  private final @Nullable ModelSource source;
   private final EngineBuilder engine = EncodingEngine.builder();
   private @Nullable PromptTemplate template;
   private @Nullable String unknownTemplate;
@@ -41,10 +41,10 @@ public final class EncoderBuilder {
   /**
    * Creates one with the defaults.
    *
-   * @param dir the model's directory; null for the model on the class path
+   * @param source where the model is; null for the model on the class path
    */
-  EncoderBuilder(@Nullable Path dir) {
-    this.dir = dir;
+  EncoderBuilder(@Nullable ModelSource source) {
+    this.source = source;
   }
 
   /**
@@ -185,8 +185,8 @@ public final class EncoderBuilder {
    */
   public Encoder build() {
     requireValid();
-    if (dir != null) {
-      return build(dir);
+    if (source != null) {
+      return build(source.resolve());
     }
     // Its files are deleted as soon as it is loaded.
     engine.copyWeights(true);

@@ -126,8 +126,19 @@ final class LlamaEncoder implements Encoder {
   public CompletableFuture<float[]> encodeAsync(String text, Mode mode) {
     requireNonNull(text, "text");
     requireNonNull(mode, "mode");
+    return whenDone(() -> submit(text, mode), mode);
+  }
+
+  @Override
+  public CompletableFuture<float[]> encodePromptAsync(Prompt prompt, Mode mode) {
+    requireNonNull(mode, "mode");
+    return whenDone(() -> window(prompt), mode);
+  }
+
+  /** Returns the future of the one embedding of a window. */
+  private CompletableFuture<float[]> whenDone(Supplier<Window> submission, Mode mode) {
     try {
-      Window window = submit(text, mode);
+      Window window = submission.get();
       Work<PooledVectors> work = window.works().get(0);
       CompletableFuture<float[]> embedding =
           work.thenApplyAsync(done -> finish(await(window).get(0).get(mode)));
@@ -138,10 +149,14 @@ final class LlamaEncoder implements Encoder {
     }
   }
 
+  private Window window(Prompt prompt) {
+    return new Window(List.of(), List.of(engine.submit(prompt)), 0);
+  }
+
   @Override
   public float[] encodePrompt(Prompt prompt, Mode mode) {
     requireNonNull(mode, "mode");
-    return finish(await(new Window(List.of(), List.of(engine.submit(prompt)), 0)).get(0).get(mode));
+    return finish(await(window(prompt)).get(0).get(mode));
   }
 
   @Override

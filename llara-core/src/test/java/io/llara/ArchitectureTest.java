@@ -45,6 +45,7 @@ class ArchitectureTest {
           "io.llara.prompt..",
           "io.llara.attention..",
           "io.llara.checkpoint..",
+          "io.llara.hub..",
           "io.llara.kernels..",
           "io.llara.model..",
           "io.llara.engine..");

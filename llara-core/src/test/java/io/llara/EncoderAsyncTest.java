@@ -56,6 +56,24 @@ class EncoderAsyncTest {
   }
 
   @Test
+  void aPromptEqualsItsText() throws Exception {
+    String text = Texts.random(1, 10, 7).get(0);
+    Vectors.assertSame(
+        encoder
+            .encodePromptAsync(encoder.prompts().build(text, Mode.SELF, 100), Mode.SELF)
+            .get(),
+        encoder.encode(text, Mode.SELF));
+    assertThatThrownBy(
+            () ->
+                encoder
+                    .encodePromptAsync(
+                        encoder.prompts().fromIds(new int[] {512_000}, Mode.SELF), Mode.SELF)
+                    .get())
+        .hasCauseInstanceOf(IllegalArgumentException.class)
+        .hasMessageContaining("512000");
+  }
+
+  @Test
   void aListEqualsEncodeAll() throws Exception {
     List<String> texts = Texts.random(100, 40, 8);
 

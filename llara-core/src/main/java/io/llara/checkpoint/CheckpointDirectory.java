@@ -71,8 +71,8 @@ public final class CheckpointDirectory {
       advice = ": 'llara import FILE DIR', or GgufImporter, makes one of a GGUF file";
     } else if (!exists && HUB_ID.matcher(name).matches()) {
       advice =
-          ": models of the Hugging Face hub are not downloaded by their names; 'hf download %s --local-dir DIR' does that"
-              .formatted(name);
+          ": ModelSource.hub(\"%s\") downloads a model of the Hugging Face hub, 'hf download %s --local-dir DIR' anything of it"
+              .formatted(name, name);
     }
     throw new ModelLoadException(
         "%s: %s; expected the directory of %s%s"

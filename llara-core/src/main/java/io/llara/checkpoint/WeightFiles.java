@@ -13,8 +13,10 @@ import java.util.Arrays;
 import java.util.Collections;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 
@@ -93,32 +95,46 @@ public final class WeightFiles {
   }
 
   private void addShards(Path index) {
+    Map<String, SafetensorsFile> shards = new HashMap<>();
+    shardOfTensor(index)
+        .forEach(
+            (tensor, shard) -> {
+              SafetensorsFile file =
+                  shards.computeIfAbsent(shard, name -> addFile(dir.resolve(name)));
+              if (!file.entries().containsKey(tensor)) {
+                throw new ModelLoadException(
+                    "%s: has no tensor %s, which %s says it holds"
+                        .formatted(file.path(), Messages.quote(tensor), INDEX_FILE));
+              }
+            });
+  }
+
+  /**
+   * Returns the names of the files that an index lists, each once; they lie beside it.
+   *
+   * @throws ModelLoadException if it is not an index, or a name is not that of a safetensors file
+   */
+  public static Set<String> shards(Path index) {
+    return new LinkedHashSet<>(shardOfTensor(index).values());
+  }
+
+  private static Map<String, String> shardOfTensor(Path index) {
     JsonSection json = StrictJson.modelFile(index);
     Map<String, String> shardOfTensor =
         json.section("weight_map")
             .orElseThrow(() -> json.missing("weight_map", "an object of tensor and file names"))
             .allStrings();
-    Map<String, SafetensorsFile> shards = new HashMap<>();
-    shardOfTensor.forEach(
-        (tensor, shard) -> {
-          SafetensorsFile file =
-              shards.computeIfAbsent(shard, name -> addFile(shardPath(index, tensor, name)));
-          if (!file.entries().containsKey(tensor)) {
-            throw new ModelLoadException(
-                "%s: has no tensor %s, which %s says it holds"
-                    .formatted(file.path(), Messages.quote(tensor), INDEX_FILE));
-          }
-        });
+    shardOfTensor.forEach((tensor, shard) -> requireShardName(index, tensor, shard));
+    return shardOfTensor;
   }
 
-  private Path shardPath(Path index, String tensor, String name) {
+  private static void requireShardName(Path index, String tensor, String name) {
     if (!SHARD_NAME.matcher(name).matches()) {
       throw new ModelLoadException(
           ("%s: tensor %s is listed in %s; "
                   + "expected the name of a .safetensors file of the same directory")
               .formatted(index, Messages.quote(tensor), Messages.quote(name)));
     }
-    return dir.resolve(name);
   }
 
   private Map<String, TensorEntry> checked(LlamaConfig config) {

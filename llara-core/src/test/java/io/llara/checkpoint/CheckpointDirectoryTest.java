@@ -117,7 +117,7 @@ class CheckpointDirectoryTest {
     assertThatExceptionOfType(ModelLoadException.class)
         .isThrownBy(() -> Encoder.load(Path.of("BAAI", "LLARA-passage")))
         .withMessageContaining("LLARA-passage: does not exist; expected the directory")
-        .withMessageContaining("'hf download BAAI/LLARA-passage --local-dir DIR' does that");
+        .withMessageContaining("ModelSource.hub(\"BAAI/LLARA-passage\") downloads a model");
     assertThat(refused()).hasMessageContaining("config.json: cannot be read");
     config();
     assertThat(refused())

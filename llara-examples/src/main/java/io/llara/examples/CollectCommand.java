@@ -70,6 +70,7 @@ final class CollectCommand extends Subcommand {
     if (model.isEmpty() && passageTokens.isPresent()) {
       throw usageError("--passage-tokens needs --model, whose tokenizer measures them");
     }
+    model = model.map(this::directory);
     int tokens = passageTokens.orElse(DEFAULT_PASSAGE_TOKENS);
     if (tokens < PassageSplitter.MIN_TOKENS) {
       throw usageError(

@@ -34,7 +34,7 @@ final class EncodeCommand extends Subcommand {
       names = "--model",
       required = true,
       paramLabel = "DIR",
-      description = "The model: a Hugging Face directory.")
+      description = "The model: a Hugging Face directory, or owner/name of the hub.")
   private Path model = Path.of("");
 
   @Option(
@@ -82,6 +82,7 @@ final class EncodeCommand extends Subcommand {
 
   @Override
   public Integer call() {
+    model = directory(model);
     if (out != null) {
       new Outputs()
           .reads("FILE", file.equals("-") ? List.of() : List.of(Path.of(file)))

@@ -41,7 +41,7 @@ final class EncodeCorpusCommand extends Subcommand {
       names = "--model",
       required = true,
       paramLabel = "DIR",
-      description = "The model: a Hugging Face directory.")
+      description = "The model: a Hugging Face directory, or owner/name of the hub.")
   private Path model = Path.of("");
 
   @Option(
@@ -89,6 +89,7 @@ final class EncodeCorpusCommand extends Subcommand {
 
   @Override
   public Integer call() {
+    model = directory(model);
     Optional<Path> adapter = options.adapter();
     new Outputs()
         .reads("--corpus", List.of(corpusFile))

@@ -153,6 +153,7 @@ final class FinetuneCommand extends Subcommand {
 
   @Override
   public Integer call() {
+    model = directory(model);
     return launch.run(streams(), out, this::builder);
   }
 

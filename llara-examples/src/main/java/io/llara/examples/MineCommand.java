@@ -176,6 +176,9 @@ final class MineCommand extends Subcommand {
   @Override
   public Integer call() {
     Kind kind = kind();
+    if (model != null) {
+      model = directory(model);
+    }
     new Outputs()
         .reads("--pairs", pairs)
         .reads("--corpus", corpus.stream().toList())

@@ -137,6 +137,7 @@ final class PretrainCommand extends Subcommand {
 
   @Override
   public Integer call() {
+    model = directory(model);
     return launch.run(streams(), out, this::builder);
   }
 

@@ -9,29 +9,41 @@ import java.nio.file.Path;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
 
 /** The options of commands that retrieve with a model, or with the default one. */
 final class RetrievalOptions {
+  @Spec(Spec.Target.MIXEE)
+  private CommandSpec command = CommandSpec.create();
+
   @Mixin private EncoderOptions options = new EncoderOptions();
 
   @Option(
       names = "--model",
       paramLabel = "DIR",
-      description = "The model: a Hugging Face directory (default: the bundled llara-mini).")
+      description =
+          "The model: a Hugging Face directory, or owner/name of the hub (default: the bundled"
+              + " llara-mini).")
   private @Nullable Path model;
 
   @Mixin private KindOptions kinds = new KindOptions();
 
   @Mixin private CacheOptions cache = new CacheOptions();
 
-  private @Nullable Path unpacked;
+  private @Nullable Path directory;
 
   /** Adds the directories that are read. */
   Outputs addTo(Outputs outputs) {
     return outputs
         .reads("--model", model == null ? List.of() : List.of(model))
         .reads("--adapter", options.adapter().stream().toList());
+  }
+
+  /** Returns what answers call the model. */
+  String modelName() {
+    return model == null ? BundledModel.find().name() : model.toString();
   }
 
   boolean hasModel() {
@@ -50,14 +62,17 @@ final class RetrievalOptions {
   }
 
   private Path directory() {
-    if (model != null) {
-      return model;
+    if (directory == null) {
+      directory =
+          model == null ? unpacked() : ((Subcommand) command.userObject()).directory(model);
     }
-    if (unpacked == null) {
-      // It goes away with the process.
-      unpacked = TemporaryPath.folder("llara-model").path();
-      BundledModel.find().copyTo(unpacked);
-    }
+    return directory;
+  }
+
+  private static Path unpacked() {
+    // It goes away with the process.
+    Path unpacked = TemporaryPath.folder("llara-model").path();
+    BundledModel.find().copyTo(unpacked);
     return unpacked;
   }
 }

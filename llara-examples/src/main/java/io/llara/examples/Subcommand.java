@@ -2,6 +2,8 @@ package io.llara.examples;
 
 import static java.util.Objects.requireNonNull;
 
+import io.llara.ModelSource;
+import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.Callable;
 import java.util.stream.Stream;
@@ -20,6 +22,13 @@ abstract class Subcommand implements Callable<Integer> {
 
   final Streams streams() {
     return requireNonNull(llara).streams();
+  }
+
+  /** Returns the directory of a model; one of the hub is downloaded, unless the cache has it. */
+  final Path directory(Path model) {
+    try (ProgressOptions.Bar bar = new ProgressOptions().start(streams(), "downloading", -1)) {
+      return ModelSource.of(model).resolve(bar);
+    }
   }
 
   final CommandSpec command() {

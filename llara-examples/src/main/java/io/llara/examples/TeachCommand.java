@@ -53,6 +53,7 @@ final class TeachCommand extends Subcommand {
 
   @Override
   public Integer call() {
+    model = directory(model);
     new Outputs()
         .reads("--texts", texts)
         .reads("--model", List.of(model))
