@@ -59,9 +59,7 @@ class EncoderAsyncTest {
   void aPromptEqualsItsText() throws Exception {
     String text = Texts.random(1, 10, 7).get(0);
     Vectors.assertSame(
-        encoder
-            .encodePromptAsync(encoder.prompts().build(text, Mode.SELF, 100), Mode.SELF)
-            .get(),
+        encoder.encodePromptAsync(encoder.prompts().build(text, Mode.SELF, 100), Mode.SELF).get(),
         encoder.encode(text, Mode.SELF));
     assertThatThrownBy(
             () ->

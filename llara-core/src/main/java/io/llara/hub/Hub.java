@@ -88,9 +88,7 @@ public final class Hub {
       } catch (IOException e) {
         String reason = "the hub cannot be reached (%s)".formatted(HubClient.reason(e));
         Path cached =
-            cache
-                .complete(id.revision())
-                .orElseThrow(() -> notCached(id, folder, reason));
+            cache.complete(id.revision()).orElseThrow(() -> notCached(id, folder, reason));
         LOG.warn("{}: {}; what the cache has of it is taken", id, reason);
         return cached;
       }
@@ -148,11 +146,7 @@ public final class Hub {
   }
 
   private static void download(
-      Collection<String> files,
-      String commit,
-      HubClient client,
-      HubCache cache,
-      Progress progress)
+      Collection<String> files, String commit, HubClient client, HubCache cache, Progress progress)
       throws IOException, InterruptedException {
     Map<String, HubClient.Remote> missing = new LinkedHashMap<>();
     for (String file : files) {

@@ -75,7 +75,8 @@ final class HubCache {
     String commit = revision;
     if (!isCommit(revision)) {
       Path ref = ref(revision);
-      commit = Files.isRegularFile(ref) ? Files.readString(ref, StandardCharsets.UTF_8).strip() : "";
+      commit =
+          Files.isRegularFile(ref) ? Files.readString(ref, StandardCharsets.UTF_8).strip() : "";
     }
     if (!isCommit(commit)) {
       return Optional.empty();

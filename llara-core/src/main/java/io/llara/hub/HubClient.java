@@ -112,7 +112,8 @@ final class HubClient {
     }
     if (!token.isEmpty() && !TOKEN.matcher(token).matches()) {
       // Said here, because Java's own message would have the token in it.
-      throw new LlaraException("the token in HF_TOKEN or in %s has characters that no token has".formatted(file));
+      throw new LlaraException(
+          "the token in HF_TOKEN or in %s has characters that no token has".formatted(file));
     }
     return Optional.of(token).filter(text -> !text.isEmpty());
   }
@@ -137,7 +138,8 @@ final class HubClient {
     if (response.statusCode() != 200) {
       throw refused(response, "revision " + Messages.quote(revision));
     }
-    JsonSection json = StrictJson.modelText(body, "%s: the hub's list of its files".formatted(name));
+    JsonSection json =
+        StrictJson.modelText(body, "%s: the hub's list of its files".formatted(name));
     String commit = json.requiredString("sha");
     if (!HubCache.isCommit(commit)) {
       throw json.invalid("sha", Messages.quote(commit), "a commit of 40 hexadecimal digits");
@@ -201,8 +203,7 @@ final class HubClient {
   }
 
   /** Follows a model's new name, but not what leads away from the hub. */
-  private <T> HttpResponse<T> follow(
-      String method, URI first, HttpResponse.BodyHandler<T> handler)
+  private <T> HttpResponse<T> follow(String method, URI first, HttpResponse.BodyHandler<T> handler)
       throws IOException, InterruptedException {
     URI uri = first;
     for (int i = 0; i < MOST_REDIRECTS; i++) {
@@ -210,7 +211,9 @@ final class HubClient {
           request(uri).method(method, HttpRequest.BodyPublishers.noBody()).build();
       HttpResponse<T> response = http.send(request, handler);
       Optional<URI> next = redirect(response);
-      if (next.isEmpty() || !isHub(next.get()) || response.headers().firstValue("X-Linked-Etag").isPresent()) {
+      if (next.isEmpty()
+          || !isHub(next.get())
+          || response.headers().firstValue("X-Linked-Etag").isPresent()) {
         return response;
       }
       uri = next.get();
@@ -317,9 +320,7 @@ final class HubClient {
       long now = Files.size(part);
       if (now < remote.size()) {
         failures = now > have ? 1 : failures + 1;
-        pause(
-            failures,
-            failure != null ? failure : new IOException("the answer ended too early"));
+        pause(failures, failure != null ? failure : new IOException("the answer ended too early"));
       }
       have = now;
     }
@@ -374,7 +375,8 @@ final class HubClient {
     }
     // A server without ranges sends all of it once more.
     return info.statusCode() == 200
-        ? BodySubscribers.ofFile(part, StandardOpenOption.WRITE, StandardOpenOption.TRUNCATE_EXISTING)
+        ? BodySubscribers.ofFile(
+            part, StandardOpenOption.WRITE, StandardOpenOption.TRUNCATE_EXISTING)
         : BodySubscribers.replacing(part);
   }
 

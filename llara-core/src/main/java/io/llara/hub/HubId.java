@@ -24,8 +24,7 @@ public record HubId(String repository, String revision) {
       return Optional.empty();
     }
     String revision = matcher.group(2);
-    return Optional.of(
-        new HubId(matcher.group(1), revision == null ? DEFAULT_REVISION : revision));
+    return Optional.of(new HubId(matcher.group(1), revision == null ? DEFAULT_REVISION : revision));
   }
 
   @Override

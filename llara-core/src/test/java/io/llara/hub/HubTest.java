@@ -178,7 +178,10 @@ class HubTest {
         .containsExactlyElementsOf(
             IntStream.rangeClosed(0, 10)
                 .mapToObj(
-                    i -> i == 0 ? Optional.<String>empty() : Optional.of("bytes=%d-".formatted(9_000 * i)))
+                    i ->
+                        i == 0
+                            ? Optional.<String>empty()
+                            : Optional.of("bytes=%d-".formatted(9_000 * i)))
                 .toList());
     assertThat(progress).isNotEmpty().containsOnly(100_000L);
   }
@@ -390,7 +393,6 @@ class HubTest {
   })
   void readsNames(String text, String repository, String revision) {
     assertThat(HubId.parse(text))
-        .isEqualTo(
-            Optional.ofNullable(repository).map(name -> new HubId(name, revision)));
+        .isEqualTo(Optional.ofNullable(repository).map(name -> new HubId(name, revision)));
   }
 }

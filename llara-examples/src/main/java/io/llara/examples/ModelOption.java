@@ -14,7 +14,8 @@ final class ModelOption {
       names = "--model",
       required = true,
       paramLabel = "DIR",
-      description = "The model: a Hugging Face directory, which is not changed, or owner/name of the hub.")
+      description =
+          "The model: a Hugging Face directory, which is not changed, or owner/name of the hub.")
   private Path model = Path.of("");
 
   Path value() {

@@ -63,8 +63,7 @@ final class RetrievalOptions {
 
   private Path directory() {
     if (directory == null) {
-      directory =
-          model == null ? unpacked() : ((Subcommand) command.userObject()).directory(model);
+      directory = model == null ? unpacked() : ((Subcommand) command.userObject()).directory(model);
     }
     return directory;
   }
