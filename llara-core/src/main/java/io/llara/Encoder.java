@@ -24,8 +24,9 @@ import java.util.stream.Stream;
  * }</pre>
  *
  * <p>An encoder made by {@link #load} or {@link #builder} is thread-safe: any number of threads,
- * virtual ones included, may call it; single texts share batches. The forward pass runs on threads
- * of the encoder's own. Results do not depend on what else is encoded at the same time (cosine ≥
+ * virtual ones included, may call it; single texts share batches, and step in front of those of
+ * {@code encodeAll}: a query waits for a layer of a batch, not for a corpus. The forward pass runs on
+ * threads of the encoder's own. Results do not depend on what else is encoded at the same time (cosine ≥
  * 0.999999 in float32); the same texts given to {@code encodeAll} have the same vectors to the last
  * bit each time, with the same settings on the same machine.
  *

@@ -27,7 +27,7 @@ public class CeilingCounters {
     ratio = 0;
   }
 
-  void add(long count, double seconds, double ceilingSpeed) {
+  void add(double count, double seconds, double ceilingSpeed) {
     tokens += count;
     ceilingTokens += seconds * ceilingSpeed;
     ratio += count / ceilingSpeed;

@@ -190,7 +190,7 @@ public final class EncodingEngine implements AutoCloseable {
         InferenceMode inference = new InferenceMode(true)) {
       // Gradient mode and thread count belong to the thread: set once, for all it ever runs.
       Libtorch.useThreads(1);
-      for (WorkQueue.Batch batch = queue.take(); !batch.work().isEmpty(); batch = queue.take()) {
+      for (WorkQueue.Batch batch = queue.take(); !batch.isEmpty(); batch = queue.take()) {
         run(batch);
       }
     } finally {
@@ -208,7 +208,7 @@ public final class EncodingEngine implements AutoCloseable {
       if (wide) {
         Libtorch.useThreads(Math.min(lanes.size(), Runtime.getRuntime().availableProcessors()));
       }
-      forward(batch.work());
+      forward(batch);
     } catch (CancellationException e) {
       batch.work().forEach(work -> work.completeExceptionally(WorkQueue.closedError()));
     } catch (Throwable e) {
@@ -226,7 +226,8 @@ public final class EncodingEngine implements AutoCloseable {
     return String.valueOf(e.getMessage()).lines().findFirst().orElse(e.getClass().getName());
   }
 
-  private void forward(List<Work<?>> batch) {
+  private void forward(WorkQueue.Batch taken) {
+    List<Work<?>> batch = taken.work();
     batch.forEach(Work::start);
     AttentionMask mask =
         AttentionMaskFactory.create(batch.stream().map(Work::prompt).toList(), Layout.packed());
@@ -234,16 +235,23 @@ public final class EncodingEngine implements AutoCloseable {
         IntStream.range(0, batch.size())
             .flatMap(i -> batch.get(i).tokens().map(token -> mask.sequenceBegin(i) + token))
             .toArray();
-    float[] states = Tensors.toFloats(model.forward(mask, rows, () -> leaveIfUnwanted(batch)));
+    float[] states = Tensors.toFloats(model.forward(mask, rows, () -> betweenLayers(taken)));
     int begin = 0;
     for (Work<?> work : batch) {
       begin = work.finish(states, begin, config().hiddenSize());
     }
   }
 
-  private void leaveIfUnwanted(List<Work<?>> batch) {
-    if (queue.isClosed() || batch.stream().allMatch(Work::isDone)) {
+  private void betweenLayers(WorkQueue.Batch batch) {
+    if (queue.isClosed() || batch.work().stream().allMatch(Work::isDone)) {
       throw new CancellationException();
+    }
+    // Single texts step in front of a corpus: they wait for a layer of a batch, not for all of it.
+    if (!batch.single()) {
+      WorkQueue.Batch singles = queue.takeSingles();
+      if (!singles.isEmpty()) {
+        run(singles);
+      }
     }
   }
 

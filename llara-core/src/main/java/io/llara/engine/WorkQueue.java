@@ -10,29 +10,29 @@ import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
 
 /**
- * Prompts waiting for a lane, in the order they came.
+ * Prompts waiting for a lane.
  *
  * <p>Prompts that come together are cut into batches at once, within the budget of rows and so that
  * the lanes end together: what meets in a batch, and with it the last bits of a result, depends on
- * nothing but the call. Prompts that come one by one meet in a batch as they wait. Adding or taking
- * a prompt costs the same however many wait.
+ * nothing but the call. Prompts that come one by one meet in a batch as they wait. Each kind leaves
+ * in the order it came; where both wait, they take turns, so that a query does not wait for a
+ * corpus, nor a corpus for ever. Adding or taking a prompt costs the same however many wait.
  */
 final class WorkQueue {
 
   /**
    * What a lane runs at once.
    *
+   * @param single whether it is prompts that came one by one
    * @param alone whether nothing else waits or runs: the batch may use the other lanes' processors
    */
-  record Batch(List<Work<?>> work, boolean alone) {}
+  record Batch(List<Work<?>> work, boolean single, boolean alone) {
+    private static final Batch NONE = new Batch(List.of(), false, false);
 
-  /**
-   * What waits together.
-   *
-   * @param single whether it is prompts that came one by one, to be cut when a lane is free; else
-   *     it is a batch
-   */
-  private record Group(Deque<Work<?>> work, boolean single) {}
+    boolean isEmpty() {
+      return work.isEmpty();
+    }
+  }
 
   /**
    * How large batches are.
@@ -44,7 +44,11 @@ final class WorkQueue {
 
   private final ReentrantLock lock = new ReentrantLock();
   private final Condition notEmpty = lock.newCondition();
-  private final Deque<Group> waiting = new ArrayDeque<>();
+
+  /** Prompts that came one by one, cut when a lane is free. */
+  private final Deque<Work<?>> singles = new ArrayDeque<>();
+
+  private final Deque<List<Work<?>>> batches = new ArrayDeque<>();
   private final int lanes;
   private final int budget;
 
@@ -52,6 +56,8 @@ final class WorkQueue {
   private long singleRows;
 
   private Sizes singleSizes = new Sizes(0, false);
+
+  private boolean singlesWereLast;
   private int running;
   private volatile boolean closed;
 
@@ -84,19 +90,19 @@ final class WorkQueue {
    * @throws IllegalStateException if the queue is closed
    */
   void add(List<Work<?>> work) {
-    List<Group> batches = new ArrayList<>();
+    List<List<Work<?>>> cut = new ArrayList<>();
     Deque<Work<?>> left = new ArrayDeque<>(work);
     long rows = rows(work);
     Sizes sizes = sizes(rows);
     while (!left.isEmpty()) {
       List<Work<?>> batch = cut(left, rows, sizes);
       rows -= rows(batch);
-      batches.add(new Group(new ArrayDeque<>(batch), false));
+      cut.add(batch);
     }
     lock.lock();
     try {
       requireOpen();
-      waiting.addAll(batches);
+      batches.addAll(cut);
       notEmpty.signalAll();
     } finally {
       lock.unlock();
@@ -112,12 +118,7 @@ final class WorkQueue {
     lock.lock();
     try {
       requireOpen();
-      Group last = waiting.peekLast();
-      if (last == null || !last.single()) {
-        last = new Group(new ArrayDeque<>(), true);
-        waiting.add(last);
-      }
-      last.work().add(work);
+      singles.add(work);
       singleRows += work.rows();
       singleSizes = sizes(singleRows);
       notEmpty.signal();
@@ -134,15 +135,33 @@ final class WorkQueue {
     lock.lock();
     try {
       while (!closed) {
-        Batch batch = poll();
-        if (!batch.work().isEmpty()) {
+        Batch batch = singlesWereLast ? pollBatch() : pollSingles();
+        if (batch.isEmpty()) {
+          batch = singlesWereLast ? pollSingles() : pollBatch();
+        }
+        if (!batch.isEmpty()) {
+          singlesWereLast = batch.single();
           running++;
           return batch;
         }
         // Lanes are ours: nobody interrupts them, and close() signals.
         notEmpty.awaitUninterruptibly();
       }
-      return new Batch(List.of(), false);
+      return Batch.NONE;
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  /** Takes prompts that came one by one, as {@link #take}, but does not wait if there are none. */
+  Batch takeSingles() {
+    lock.lock();
+    try {
+      Batch batch = pollSingles();
+      if (!batch.isEmpty()) {
+        running++;
+      }
+      return batch;
     } finally {
       lock.unlock();
     }
@@ -163,8 +182,10 @@ final class WorkQueue {
     lock.lock();
     try {
       closed = true;
-      waiting.forEach(group -> left.addAll(group.work()));
-      waiting.clear();
+      left.addAll(singles);
+      singles.clear();
+      batches.forEach(left::addAll);
+      batches.clear();
       notEmpty.signalAll();
     } finally {
       lock.unlock();
@@ -172,27 +193,30 @@ final class WorkQueue {
     left.forEach(work -> work.completeExceptionally(closedError()));
   }
 
-  /** Takes the next batch without what nobody waits for any more; empty if there is none. */
-  private Batch poll() {
-    while (!waiting.isEmpty()) {
-      Group group = waiting.element();
-      List<Work<?>> batch;
-      if (group.single()) {
-        batch = cut(group.work(), singleRows, singleSizes);
-        singleRows -= rows(batch);
-      } else {
-        batch = new ArrayList<>(group.work());
-      }
-      if (!group.single() || group.work().isEmpty()) {
-        waiting.remove();
-      }
+  /** Takes the next of the single prompts that somebody still waits for; empty if there is none. */
+  private Batch pollSingles() {
+    while (!singles.isEmpty()) {
+      List<Work<?>> batch = cut(singles, singleRows, singleSizes);
+      singleRows -= rows(batch);
       batch.removeIf(Work::isDone);
       if (!batch.isEmpty()) {
-        boolean alone = group.single() && batch.size() == 1 && waiting.isEmpty() && running == 0;
-        return new Batch(batch, alone);
+        boolean nothingElse = singles.isEmpty() && batches.isEmpty() && running == 0;
+        return new Batch(batch, true, nothingElse && batch.size() == 1);
       }
     }
-    return new Batch(List.of(), false);
+    return Batch.NONE;
+  }
+
+  /** Takes the next batch without what nobody waits for any more; empty if there is none. */
+  private Batch pollBatch() {
+    while (!batches.isEmpty()) {
+      List<Work<?>> batch = new ArrayList<>(batches.remove());
+      batch.removeIf(Work::isDone);
+      if (!batch.isEmpty()) {
+        return new Batch(batch, false, false);
+      }
+    }
+    return Batch.NONE;
   }
 
   private static long rows(List<Work<?>> work) {

@@ -24,6 +24,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
@@ -273,6 +274,36 @@ class EncodingEngineTest {
           .hasCauseInstanceOf(StackOverflowError.class);
     }
     assertThat(vectors(engine, manyPrompts())).isNotEmpty();
+  }
+
+  @Test
+  void aSingleTextIsDoneBeforeABatchThatRuns() {
+    Prompt query = PROMPTS.fromIds(new int[] {10, 11, 12}, Mode.NEXT);
+    float[] expected = engine.encode(query).get(Mode.NEXT);
+    List<float[]> corpus = vectors(engine, manyPrompts());
+    try (EncodingEngine one = open(1, 5000, true)) {
+      AtomicReference<Work<PooledVectors>> single = new AtomicReference<>();
+      Pooler<Boolean> asking =
+          new Pooler<>() {
+            @Override
+            public IntStream tokens(Prompt prompt) {
+              if (Thread.currentThread().getName().startsWith("llara-lane")
+                  && single.get() == null) {
+                single.set(one.submit(query)); // The batch's forward pass is about to begin.
+              }
+              return Pooler.NONE.tokens(prompt);
+            }
+
+            @Override
+            public Boolean pool(Prompt prompt, float[] states, int begin, int hidden) {
+              return single.get().isDone();
+            }
+          };
+
+      assertThat(Work.await(one.submit(manyPrompts(), asking))).doesNotContain(false).hasSize(40);
+      Vectors.assertSame(List.of(single.get().join().get(Mode.NEXT)), List.of(expected));
+      Vectors.assertSame(vectors(one, manyPrompts()), corpus);
+    }
   }
 
   @Test

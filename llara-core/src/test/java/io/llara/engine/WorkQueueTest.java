@@ -80,11 +80,47 @@ class WorkQueueTest {
     queue.addSingle(single(4));
 
     List<List<Integer>> batches = new ArrayList<>();
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 4; i++) {
       batches.add(rows(queue.take()));
     }
     assertThat(batches)
-        .containsExactly(List.of(5), List.of(10, 9), List.of(8, 7), List.of(6), List.of(4));
+        .containsExactly(List.of(5, 4), List.of(10, 9), List.of(8, 7), List.of(6));
+  }
+
+  @Test
+  void singlePromptsAndBatchesTakeTurns() {
+    WorkQueue queue = new WorkQueue(1, 10);
+    queue.add(work(10, 9, 8));
+    for (int rows : new int[] {7, 6, 5}) {
+      queue.addSingle(single(rows));
+    }
+
+    List<List<Integer>> batches = new ArrayList<>();
+    for (int i = 0; i < 6; i++) {
+      batches.add(rows(queue.take()));
+    }
+    assertThat(batches)
+        .containsExactly(
+            List.of(7), List.of(10), List.of(6), List.of(9), List.of(5), List.of(8));
+  }
+
+  @Test
+  void singlePromptsCanBeTakenInTheMidstOfABatch() {
+    WorkQueue queue = new WorkQueue(1, 100);
+    queue.add(work(10));
+    Batch corpus = queue.take();
+    assertThat(corpus.single()).isFalse();
+    assertThat(queue.takeSingles().isEmpty()).isTrue();
+
+    queue.add(work(9));
+    queue.addSingle(single(8));
+    Batch singles = queue.takeSingles();
+
+    assertThat(rows(singles)).containsExactly(8);
+    assertThat(singles.single()).isTrue();
+    assertThat(singles.alone()).as("a batch runs").isFalse();
+    assertThat(queue.takeSingles().isEmpty()).isTrue();
+    assertThat(rows(queue.take())).containsExactly(9);
   }
 
   @Test
@@ -118,8 +154,8 @@ class WorkQueueTest {
     gone.cancel(false);
     goneToo.cancel(false);
 
-    assertThat(rows(queue.take())).containsExactly(7);
     assertThat(rows(queue.take())).containsExactly(4);
+    assertThat(rows(queue.take())).containsExactly(7);
   }
 
   @Test
