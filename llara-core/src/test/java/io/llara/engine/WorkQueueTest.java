@@ -80,11 +80,11 @@ class WorkQueueTest {
     queue.addSingle(single(4));
 
     List<List<Integer>> batches = new ArrayList<>();
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 5; i++) {
       batches.add(rows(queue.take()));
     }
     assertThat(batches)
-        .containsExactly(List.of(5, 4), List.of(10, 9), List.of(8, 7), List.of(6));
+        .containsExactly(List.of(5), List.of(10, 9), List.of(4), List.of(8, 7), List.of(6));
   }
 
   @Test
