@@ -2,6 +2,7 @@ package io.llara.testing;
 
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.stream.Stream;
 
 /** The small pretrained LLaMA among the test resources. */
 public final class Stories {
@@ -10,6 +11,10 @@ public final class Stories {
   /** Returns its directory. */
   public static Path dir() {
     Path here = Path.of("src", "test", "resources", "stories260k");
-    return Files.isDirectory(here) ? here : Path.of("..", "llara-core").resolve(here);
+    return Stream.of("", "../llara-core", "../../llara-core")
+        .map(module -> Path.of(module).resolve(here))
+        .filter(Files::isDirectory)
+        .findFirst()
+        .orElseThrow();
   }
 }

@@ -1,0 +1,39 @@
+package io.llara.server;
+
+import com.tngtech.archunit.core.domain.JavaClasses;
+import io.llara.testing.HouseRules;
+import io.llara.testing.VisibleTypes;
+import java.util.Set;
+import org.junit.jupiter.api.Test;
+
+import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.classes;
+
+/** The rules of the house that a compiler does not check. */
+class ArchitectureTest {
+  private static final JavaClasses MAIN = HouseRules.mainClassesBeside(LlaraServer.class);
+
+  private static final VisibleTypes VISIBLE = new VisibleTypes(declaration -> false);
+
+  @Test
+  void noTypeOfTheHttpServerShowsInASignatureThatUsersSee() {
+    classes()
+        .that(VISIBLE.areVisible())
+        .should(VISIBLE.showNoTypeOf("org.eclipse.jetty..", "com.google.gson.."))
+        .check(MAIN);
+  }
+
+  @Test
+  void nothingPrints() {
+    HouseRules.nothingPrints(MAIN);
+  }
+
+  @Test
+  void nothingEndsTheProcess() {
+    HouseRules.nothingEndsTheProcess(MAIN);
+  }
+
+  @Test
+  void signaturesAreShort() {
+    HouseRules.signaturesAreShort(MAIN, Set.of());
+  }
+}
