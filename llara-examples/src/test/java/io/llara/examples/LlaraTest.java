@@ -19,7 +19,6 @@ class LlaraTest {
       strings = {
         "encode",
         "search",
-        "serve",
         "verify",
         "import",
         "init",
