@@ -1,5 +1,5 @@
 // The operations of a LLaMA layer that surround its matrix products, for x86 processors: root mean square norm, rotary
-// embedding, the gate of SwiGLU, and attention; and their gradients. Bound by io.llara.kernels.NativeKernels, which says what arguments mean;
+// embedding, the gate of SwiGLU, and attention; and their gradients. Products in eight bits are in int8.h. Bound by io.llara.kernels.NativeKernels, which says what arguments mean;
 // its caller FusedKernels has checked them. Lengths and strides are counted in elements, scratch memory in bytes.
 //
 // Each operation reads its rows once and writes them once; attention keeps a few rows of scores in the cache. That is
@@ -1007,3 +1007,5 @@ EXPORT void NAME(attentionBackward)(void*, void*, int32 type, int64 q, int64 k, 
                          scratch);
   });
 }
+
+#include "int8.h"

@@ -16,5 +16,12 @@ public enum ComputeType {
    * The upper half of a float32. Works on every processor; without native support it is several
    * times slower than float32.
    */
-  BFLOAT16
+  BFLOAT16,
+  /**
+   * Products of eight-bit integers, for encoding only: weights and activations are rounded by
+   * groups of 32, everything between the products is float32. Needs the kernels of Linux on x86
+   * with AVX2; with AVX512_VNNI or AVX_VNNI it is faster. Vectors differ from those of float32 a
+   * little: see {@code docs/quantization.md}.
+   */
+  INT8
 }

@@ -5,7 +5,7 @@ import io.llara.tensor.Cpu;
 import java.util.List;
 import java.util.Locale;
 
-/** Compute types by the names that options use: {@code float32}, {@code bfloat16}. */
+/** Compute types by the names that options use: {@code float32}, {@code bfloat16}, {@code int8}. */
 final class Types {
   private Types() {}
 
@@ -13,9 +13,10 @@ final class Types {
     return switch (name) {
       case "float32" -> ComputeType.FLOAT32;
       case "bfloat16" -> ComputeType.BFLOAT16;
+      case "int8" -> ComputeType.INT8;
       default ->
           throw new IllegalArgumentException(
-              "type is \"" + name + "\"; expected float32 or bfloat16");
+              "type is \"" + name + "\"; expected float32, bfloat16 or int8");
     };
   }
 

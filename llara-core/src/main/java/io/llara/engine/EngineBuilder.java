@@ -9,9 +9,11 @@ import io.llara.checkpoint.LoraAdapter;
 import io.llara.kernels.FusedKernels;
 import io.llara.kernels.PackedProjection;
 import io.llara.kernels.Projection;
+import io.llara.kernels.QuantizedProjection;
 import io.llara.model.CheckpointWeights;
 import io.llara.model.LlamaFactory;
 import io.llara.model.LlamaModel;
+import io.llara.model.QuantizedParts;
 import io.llara.model.StoredParts;
 import io.llara.model.WeightSource;
 import io.llara.tensor.Cpu;
@@ -165,8 +167,13 @@ public final class EngineBuilder {
       LOG.warn(
           "this processor does not multiply bfloat16 natively; float32 would be several times faster");
     }
+    if (resolved == ComputeType.INT8 && !QuantizedProjection.available()) {
+      throw new LlaraException(
+          "int8 is computed by this library's own kernels, which there are for Linux on x86 with AVX2"
+              + " (property io.llara.kernels unset); float32 works here");
+    }
     ScalarType type = Cpu.scalarType(resolved);
-    boolean packed = packs(config, weights, type);
+    boolean packed = resolved != ComputeType.INT8 && packs(config, weights, type);
     // Measured: fewer rows read the weights more often, more rows fall out of the processor's cache
     // between two operations. Rows of half the size, multiplied faster, want twice as many.
     int suitable = resolved == ComputeType.BFLOAT16 ? 1024 : 512;
@@ -175,7 +182,9 @@ public final class EngineBuilder {
     LlamaModel model =
         LlamaFactory.build(
             config,
-            new StoredParts(weights, type, packed, rows),
+            resolved == ComputeType.INT8
+                ? new QuantizedParts(weights)
+                : new StoredParts(weights, type, packed, rows),
             FusedKernels.orLibtorch(),
             type,
             maxTokens);
@@ -185,7 +194,7 @@ public final class EngineBuilder {
         (System.nanoTime() - begin) / 1_000_000,
         resolved,
         threads,
-        packed ? "packed" : "plain");
+        resolved == ComputeType.INT8 ? "in integers" : packed ? "packed" : "plain");
     return new EncodingEngine(model, head, resolved, maxTokens, new WorkQueue(threads, rows));
   }
 

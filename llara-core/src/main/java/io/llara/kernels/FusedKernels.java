@@ -253,7 +253,7 @@ public final class FusedKernels implements Kernels {
   /**
    * A part of the work; parts may run at once. Makes no native objects: its thread has no scope.
    */
-  private interface Part {
+  interface Part {
     void run(int part, long begin, long end);
   }
 
@@ -262,7 +262,7 @@ public final class FusedKernels implements Kernels {
    *
    * @param size how many elements a unit has
    */
-  private static void share(long units, long size, Part work) {
+  static void share(long units, long size, Part work) {
     long worth = units * size / WORTH_A_PART;
     int parts = worth < 2 ? 1 : (int) Math.min(Math.min(worth, units), torch.get_num_threads());
     if (parts == 1) {

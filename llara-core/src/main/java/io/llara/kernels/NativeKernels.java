@@ -1,5 +1,6 @@
 package io.llara.kernels;
 
+import com.google.common.collect.ImmutableSet;
 import com.google.common.hash.Hashing;
 import com.google.common.io.Resources;
 import io.llara.LlaraException;
@@ -12,6 +13,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import java.util.Set;
 import org.bytedeco.javacpp.Loader;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
@@ -37,14 +39,17 @@ final class NativeKernels {
 
   /** What a library was compiled for, highest first, with what it needs in /proc/cpuinfo. */
   enum Level {
-    AVX512_BF16("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_bf16", "avx2", "fma"),
-    AVX512("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx2", "fma"),
-    AVX2("avx2", "fma");
+    AVX512_BF16("avx512_bf16", "avx512_vnni", "avx512f", "avx512bw", "avx512dq", "avx512vl"),
+    AVX512_VNNI("avx512_vnni", "avx512f", "avx512bw", "avx512dq", "avx512vl"),
+    AVX512("avx512f", "avx512bw", "avx512dq", "avx512vl"),
+    AVX_VNNI("avx_vnni"),
+    AVX2();
 
-    private final List<String> features;
+    private final Set<String> features;
 
+    /** All levels need AVX2 and FMA as well. */
     Level(String... features) {
-      this.features = List.of(features);
+      this.features = ImmutableSet.<String>builder().add("avx2", "fma").add(features).build();
     }
 
     boolean runsHere() {
@@ -256,4 +261,70 @@ final class NativeKernels {
       long spanCount,
       long scratch,
       float scale);
+
+  /**
+   * Returns the bytes of a matrix that is packed for {@link #multiply}, at addresses that are
+   * multiples of 64.
+   *
+   * @param bits of a weight, 4 or 8
+   * @param columns of a product, {@code out}
+   * @param width of the rows that are multiplied, {@code in}
+   */
+  static native long matrixBytes(int bits, long columns, long width);
+
+  /**
+   * Rounds a matrix to eight bits, by groups of {@value QuantizedProjection#GROUP}.
+   *
+   * @param weights {@code [columns, width]}
+   * @param matrix takes {@link #matrixBytes}
+   */
+  static native void packWeights(int type, long weights, long columns, long width, long matrix);
+
+  /**
+   * Packs a matrix that is quantised. Where the processor has no instruction for eight bits, groups
+   * of eight bits that it could not multiply exactly are rounded again.
+   *
+   * @param integers int8, {@code [columns, width]}, or four bits each plus eight, the first in the
+   *     lower half of a byte
+   * @param scales float32, {@code [columns, width / scaled]}
+   * @param scaled how many weights share a scale: whole rows, or a multiple of {@value
+   *     QuantizedProjection#GROUP}
+   */
+  static native void packIntegers(
+      int bits, long integers, long scales, long scaled, long columns, long width, long matrix);
+
+  /** Returns the bytes that quantised rows take, at addresses that are multiples of 64. */
+  static native long activationBytes(long rows, long width);
+
+  /**
+   * Rounds rows to eight bits, by groups; NaN and infinity make the scale of their group such.
+   *
+   * @param x float32, {@code [rows, width]}
+   * @param activations takes {@link #activationBytes}
+   */
+  static native void quantizeRows(long x, long rows, long width, long activations);
+
+  /**
+   * Computes columns of {@code activations · matrixᵀ + bias + residual}: those of the panels, in
+   * which a matrix is packed, that begin from {@code begin} to before {@code end}, about; ranges
+   * that adjoin give adjoining columns.
+   *
+   * @param activations of {@link #quantizeRows}
+   * @param matrix of {@link #packWeights} or {@link #packIntegers}
+   * @param bias float32, {@code [columns]}, or 0
+   * @param residual float32, {@code [rows, columns]}, or 0
+   * @param out float32, {@code [rows, columns]}
+   */
+  static native void multiply(
+      int bits,
+      long activations,
+      long rows,
+      long matrix,
+      long columns,
+      long width,
+      long bias,
+      long residual,
+      long out,
+      long begin,
+      long end);
 }

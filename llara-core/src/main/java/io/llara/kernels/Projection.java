@@ -3,8 +3,8 @@ package io.llara.kernels;
 import org.bytedeco.pytorch.Tensor;
 
 /**
- * A linear map of the model, {@code x → y}: plain, packed for one processor, or with a low-rank
- * addition. Parts of the model take projections ready-made and do not know which kind they got.
+ * A linear map of the model, {@code x → y}: plain, packed for one processor, in integers, or with
+ * a low-rank addition. Parts of the model take projections ready-made and do not know which kind they got.
  *
  * <p>Projections are immutable while lanes use them and may be applied by several lanes at once.
  */
@@ -18,6 +18,15 @@ public interface Projection extends AutoCloseable {
    * @return {@code [rows, out]}
    */
   Tensor apply(Tensor x);
+
+  /**
+   * Returns {@link #apply} plus other rows, as a new tensor in the caller's innermost scope.
+   *
+   * @param residual {@code [rows, out]}; left as it is
+   */
+  default Tensor applyAndAdd(Tensor x, Tensor residual) {
+    return apply(x).add_(residual);
+  }
 
   /** Frees the native memory that this projection owns. */
   @Override

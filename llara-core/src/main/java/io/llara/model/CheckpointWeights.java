@@ -61,6 +61,13 @@ public final class CheckpointWeights implements WeightSource, AutoCloseable {
   }
 
   @Override
+  public Optional<QuantizedMatrix> quantized(String name) {
+    return pairs.containsKey(name)
+        ? Optional.empty()
+        : scales(name).map(scales -> stored.quantized(entry(name), scales));
+  }
+
+  @Override
   public ScalarType storedType(String name, ScalarType preferred) {
     return pairs.containsKey(name) || scales(name).isPresent()
         ? preferred

@@ -1,7 +1,6 @@
 package io.llara.model;
 
 import io.llara.tensor.TensorScope;
-import java.util.function.Supplier;
 import org.bytedeco.pytorch.Tensor;
 
 /**
@@ -35,18 +34,19 @@ final class DecoderLayer implements AutoCloseable {
    */
   Tensor apply(Tensor hidden, Rows rows) {
     try (TensorScope scope = new TensorScope()) {
-      Tensor h = add(rows.of(hidden), () -> attention.apply(attentionNorm.apply(hidden), rows));
-      return scope.keep(add(h, () -> feedForward.apply(feedForwardNorm.apply(h))));
+      Tensor h = attend(hidden, rows);
+      return scope.keep(feedForward.applyAndAdd(feedForwardNorm.apply(h), h));
     }
   }
 
   /**
-   * Adds what a block returns to the residual stream. What the block made on its way is freed at
-   * once: its memory is still in the processor's cache for what comes next.
+   * What the block made on its way is freed at once: its memory is still in the processor's cache
+   * for what comes next.
    */
-  private static Tensor add(Tensor residual, Supplier<Tensor> block) {
+  private Tensor attend(Tensor hidden, Rows rows) {
     try (TensorScope scope = new TensorScope()) {
-      return scope.keep(block.get().add_(residual));
+      return scope.keep(
+          attention.applyAndAdd(attentionNorm.apply(hidden), rows, rows.of(hidden)));
     }
   }
 

@@ -28,18 +28,20 @@ final class GroupedQueryAttention implements AutoCloseable {
   }
 
   /**
-   * Attends from some rows to the keys of all rows.
+   * Attends from some rows to the keys of all rows, and adds the residual.
    *
    * @param x all rows of the batch, normalised, {@code [rows, hidden]}
    * @param rows the queries
+   * @param residual {@code [queries, hidden]}
    * @return {@code [queries, hidden]}
    */
-  Tensor apply(Tensor x, Rows rows) {
+  Tensor applyAndAdd(Tensor x, Rows rows, Tensor residual) {
     try (TensorScope scope = new TensorScope()) {
       Tensor q = rotated(query, rows.of(x), rows.queryRotation());
       Tensor k = rotated(key, x, rows.keyRotation());
       Tensor v = splitHeads(value.apply(x), rows.keyRotation().headDim());
-      return scope.keep(output.apply(kernels.attention(q, k, v, rows.spans())));
+      return scope.keep(
+          output.applyAndAdd(kernels.attention(q, k, v, rows.spans()), residual));
     }
   }
 

@@ -76,7 +76,7 @@ public final class LlamaFactory {
   }
 
   private LlamaModel model(int positions) {
-    TokenEmbedding embedding = track(new TokenEmbedding(parts.embedding(), type));
+    TokenEmbedding embedding = track(parts.embedding());
     RotaryEmbedding rotary = track(RotaryEmbedding.create(config, positions, type));
     List<DecoderLayer> layers = new ArrayList<>();
     for (int i = 0; i < config.layers(); i++) {

@@ -11,8 +11,8 @@ import org.bytedeco.pytorch.Tensor;
  */
 public interface Parts {
 
-  /** Returns the embedding matrix, {@code [vocabulary, hidden]}, in any floating type. */
-  Tensor embedding();
+  /** Returns the embedding matrix, {@code [vocabulary, hidden]}. */
+  TokenEmbedding embedding();
 
   /**
    * Returns the scale of a norm, {@code [hidden]}.

@@ -35,13 +35,15 @@ public final class StoredParts implements Parts {
   }
 
   @Override
-  public Tensor embedding() {
+  public TokenEmbedding embedding() {
     // It stays in the type it is stored in: rows are converted when they are looked up, which is
     // exact and needs no copy.
-    return weights.load(
-        LlamaTensors.EMBEDDING,
-        weights.storedType(LlamaTensors.EMBEDDING, type),
-        WeightSource.Use.KEPT);
+    return new TokenEmbedding(
+        weights.load(
+            LlamaTensors.EMBEDDING,
+            weights.storedType(LlamaTensors.EMBEDDING, type),
+            WeightSource.Use.KEPT),
+        type);
   }
 
   @Override

@@ -11,11 +11,7 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.HashMap;
 import java.util.Map;
-import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.TensorOptions;
-import org.bytedeco.pytorch.TensorVector;
-import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
@@ -23,9 +19,6 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
  * no mapping that a tensor still uses.
  */
 public final class StoredTensors implements AutoCloseable {
-  /** What is dequantised at once: intermediate results stay in the processor's cache. */
-  private static final int CHUNK_ELEMENTS = 1 << 18;
-
   private final Map<Path, TensorFile> files = new HashMap<>();
 
   /**
@@ -48,47 +41,27 @@ public final class StoredTensors implements AutoCloseable {
   }
 
   /**
-   * Returns a quantised matrix as floats, {@code [out, in]}: its integers times the scales of their
-   * groups, rounded once. The caller owns it.
+   * Returns a quantised matrix. The caller owns it.
    *
    * @param integers I8 of shape {@code [out, in]}, or I32 that hold eight of four bits each
    * @param scales {@code [out, groups]}
-   * @param type F32, F16 or BF16
    * @throws ModelLoadException as {@link #read}
-   * @see io.llara.checkpoint.Quantization
    */
-  public Tensor dequantize(TensorEntry integers, TensorEntry scales, ScalarType type) {
-    boolean packed = integers.type() == StorageType.I32;
+  QuantizedMatrix quantized(TensorEntry integers, TensorEntry scales) {
+    ScalarType type = integers.type() == StorageType.I32 ? ScalarType.Byte : ScalarType.Char;
     long rows = integers.shape()[0];
-    long bytes = rows == 0 ? 0 : integers.length() / rows;
-    long width = packed ? 2 * bytes : bytes;
     try (TensorScope scope = new TensorScope()) {
-      Tensor stored =
-          TensorScope.adopt(
-              read(integers, packed ? ScalarType.Byte : ScalarType.Char, rows, bytes));
-      Tensor factors = TensorScope.adopt(read(scales)).to(ScalarType.Float).unsqueeze(-1);
-      long groups = factors.size(1);
-      Tensor result = torch.empty(new long[] {rows, width}, new TensorOptions(type), null);
-      long step = Math.max(1, CHUNK_ELEMENTS / Math.max(1, width));
-      for (long begin = 0; begin < rows; begin += step) {
-        try (TensorScope chunk = new TensorScope()) {
-          long count = Math.min(step, rows - begin);
-          Tensor values = stored.narrow(0, begin, count);
-          if (packed) {
-            // Little-endian: the lower half of a byte comes first.
-            Tensor low = values.bitwise_and(new Scalar(15));
-            Tensor high = values.__rshift__(new Scalar(4));
-            values = torch.stack(new TensorVector(low, high), -1).to(ScalarType.Float);
-            values.sub_(new Scalar(8));
-          } else {
-            values = values.to(ScalarType.Float);
-          }
-          values =
-              values.reshape(count, groups, width / groups).mul_(factors.narrow(0, begin, count));
-          result.narrow(0, begin, count).copy_(values.view(count, width));
-        }
-      }
-      return scope.own(result);
+      Tensor values =
+          TensorScope.adopt(read(integers, type, rows, rows == 0 ? 0 : integers.length() / rows));
+      Tensor factors = TensorScope.adopt(read(scales)).to(ScalarType.Float);
+      return new QuantizedMatrix(scope.own(values), scope.own(factors));
+    }
+  }
+
+  /** Returns a quantised matrix in a floating type, as {@link #quantized}. The caller owns it. */
+  Tensor dequantize(TensorEntry integers, TensorEntry scales, ScalarType type) {
+    try (QuantizedMatrix matrix = quantized(integers, scales)) {
+      return matrix.floats(type);
     }
   }
 

@@ -2,6 +2,7 @@ package io.llara.model;
 
 import io.llara.kernels.Kernels;
 import io.llara.kernels.Projection;
+import io.llara.tensor.TensorScope;
 import org.bytedeco.pytorch.Tensor;
 
 /** The SwiGLU feed-forward block (arXiv 2002.05202): {@code down(silu(gate(x)) · up(x))}. */
@@ -19,9 +20,11 @@ final class SwiGluFeedForward implements AutoCloseable {
     this.down = down;
   }
 
-  /** Runs the block on rows, {@code [rows, hidden]}. */
-  Tensor apply(Tensor x) {
-    return down.apply(kernels.swiGlu(x, gate, up));
+  /** Runs the block on rows, {@code [rows, hidden]}, and adds the residual, which is as large. */
+  Tensor applyAndAdd(Tensor x, Tensor residual) {
+    try (TensorScope scope = new TensorScope()) {
+      return scope.keep(down.applyAndAdd(kernels.swiGlu(x, gate, up), residual));
+    }
   }
 
   @Override

@@ -2,34 +2,46 @@ package io.llara.model;
 
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
+import java.util.function.UnaryOperator;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 
-/** The embedding matrix, in whatever type it is stored: rows are converted when looked up. */
-final class TokenEmbedding implements AutoCloseable {
-  private final Tensor matrix;
+/** The embedding matrix, in whatever form it is stored: rows are converted when looked up. */
+public final class TokenEmbedding implements AutoCloseable {
+  private final UnaryOperator<Tensor> rows;
+  private final Runnable owned;
   private final ScalarType type;
 
   /**
-   * Takes ownership of the matrix.
+   * Takes ownership of a matrix.
    *
    * @param matrix {@code [vocabulary, hidden]}, in any floating type
    * @param type the type of the results
    */
-  TokenEmbedding(Tensor matrix, ScalarType type) {
-    this.matrix = matrix;
+  public TokenEmbedding(Tensor matrix, ScalarType type) {
+    this(ids -> matrix.index_select(0, ids), matrix::close, type);
+  }
+
+  /** Takes ownership of a quantised matrix; otherwise as with a tensor. */
+  TokenEmbedding(QuantizedMatrix matrix, ScalarType type) {
+    this(matrix::rows, matrix::close, type);
+  }
+
+  private TokenEmbedding(UnaryOperator<Tensor> rows, Runnable owned, ScalarType type) {
+    this.rows = rows;
+    this.owned = owned;
     this.type = type;
   }
 
   /** Looks tokens up, {@code [ids.length, hidden]}. */
   Tensor apply(int[] ids) {
     try (TensorScope scope = new TensorScope()) {
-      return scope.keep(matrix.index_select(0, Tensors.ofInts(ids)).to(type));
+      return scope.keep(rows.apply(Tensors.ofInts(ids)).to(type));
     }
   }
 
   @Override
   public void close() {
-    matrix.close();
+    owned.run();
   }
 }

@@ -1,5 +1,6 @@
 package io.llara.model;
 
+import java.util.Optional;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 
@@ -25,6 +26,13 @@ public interface WeightSource {
    * owns it.
    */
   Tensor load(String name, ScalarType type, Use use);
+
+  /**
+   * Returns a matrix as integers and scales, if it is stored so. The caller owns it.
+   */
+  default Optional<QuantizedMatrix> quantized(String name) {
+    return Optional.empty();
+  }
 
   /** Returns the type a weight is stored in. */
   ScalarType storedType(String name, ScalarType preferred);

@@ -66,7 +66,10 @@ public final class Cpu {
     return multipliesBfloat16() ? ComputeType.BFLOAT16 : ComputeType.FLOAT32;
   }
 
-  /** Returns libtorch's name of a compute type, {@code AUTO} resolved. */
+  /**
+   * Returns libtorch's name of the type that a compute type has between its products, {@code AUTO}
+   * resolved.
+   */
   public static ScalarType scalarType(ComputeType type) {
     return resolve(type) == ComputeType.BFLOAT16 ? ScalarType.BFloat16 : ScalarType.Float;
   }

@@ -238,7 +238,7 @@ class FusedKernelsTest extends KernelsContract {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"avx2", "avx512", "avx512_bf16"})
+  @ValueSource(strings = {"avx2", "avx_vnni", "avx512", "avx512_vnni", "avx512_bf16"})
   void instructionsCanBeLimited(String limit) {
     NativeKernels.Level level = NativeKernels.highest(limit).orElseThrow();
 
@@ -254,6 +254,6 @@ class FusedKernelsTest extends KernelsContract {
     assertThat(NativeKernels.highest("libtorch")).isEmpty();
     assertThatThrownBy(() -> NativeKernels.highest("sse"))
         .isInstanceOf(IllegalArgumentException.class)
-        .hasMessage("io.llara.kernels is sse; expected one of libtorch, avx512_bf16, avx512, avx2");
+        .hasMessage("io.llara.kernels is sse; expected one of libtorch, avx512_bf16, avx512_vnni, avx512, avx_vnni, avx2");
   }
 }

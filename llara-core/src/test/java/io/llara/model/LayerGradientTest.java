@@ -76,8 +76,8 @@ class LayerGradientTest {
     }
 
     @Override
-    public Tensor embedding() {
-      return leaf(LlamaTensors.EMBEDDING);
+    public TokenEmbedding embedding() {
+      return new TokenEmbedding(leaf(LlamaTensors.EMBEDDING), type);
     }
 
     @Override

@@ -23,7 +23,7 @@ import picocli.CommandLine.Parameters;
       "",
       "One line per case shows the quantity that came nearest to its limit, its largest absolute"
           + " difference (abs), that divided by the largest magnitude of the quantity (rel), and"
-          + " the limit. In bfloat16 unit embeddings are judged by their cosine, and other"
+          + " the limit. In bfloat16 and int8 unit embeddings are judged by their cosine, and other"
           + " quantities are only shown. Training (losses.json, trajectory.json, contrastive.json,"
           + " the training in lora.json) is computed in float32 whatever the type, and judged by"
           + " the tolerances of float32.",
@@ -32,7 +32,7 @@ import picocli.CommandLine.Parameters;
 final class VerifyCommand extends Subcommand {
   @Option(
       names = "--dtype",
-      paramLabel = "float32|bfloat16",
+      paramLabel = "float32|bfloat16|int8",
       defaultValue = "float32",
       description = "The type to compute in (default: float32).")
   private ComputeType computeType = ComputeType.FLOAT32;
@@ -49,7 +49,7 @@ final class VerifyCommand extends Subcommand {
   public Integer call() {
     if (computeType == ComputeType.AUTO) {
       throw new IllegalArgumentException(
-          "--dtype auto has no tolerances; expected float32 or bfloat16");
+          "--dtype auto has no tolerances; expected float32, bfloat16 or int8");
     }
     List<GoldenCase> cases = GoldenFolder.cases(folder);
     int verified = 0;

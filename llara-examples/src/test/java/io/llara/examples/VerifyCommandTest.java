@@ -3,6 +3,7 @@ package io.llara.examples;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import io.llara.kernels.FusedKernels;
 import io.llara.testing.Directories;
 import io.llara.testing.Stories;
 import java.io.IOException;
@@ -40,6 +41,15 @@ class VerifyCommandTest {
         .filteredOn(line -> line.matches("(losses|trajectory|contrastive)\\.json.*|.*lora-contr.*"))
         .hasSize(12)
         .allMatch(line -> line.endsWith("; computed in float32)"));
+  }
+
+  @Test
+  void passesInInt8ByItsRule() {
+    assumeTrue(FusedKernels.instructions().isPresent(), "no kernels are compiled for this machine");
+    CommandRun run = CommandRun.of("verify", "--dtype", "int8", golden().toString());
+    assertThat(last(run)).isEqualTo(ALL_PASS);
+    assertThat(run.code()).isZero();
+    assertThat(run.out()).contains("not judged in int8").contains("cosine 0.99");
   }
 
   @Test

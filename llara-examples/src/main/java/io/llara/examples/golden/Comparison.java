@@ -11,16 +11,16 @@ import java.util.stream.IntStream;
 
 /**
  * Compares the quantities of one case with the float64 values of the reference. In float32 every
- * quantity has a tolerance. In bfloat16 unit embeddings are judged by their cosine, and other
+ * quantity has a tolerance. In bfloat16 and int8 unit embeddings are judged by their cosine, and other
  * quantities are only shown. What rounding does not touch (ids, positions, visibility) must be
- * equal in both.
+ * equal in all.
  */
 public final class Comparison {
   /**
-   * The lowest cosine of a unit embedding in bfloat16. On small random models rounding alone costs
-   * up to 0.002.
+   * The lowest cosine of a unit embedding in bfloat16 or int8. On small random models rounding
+   * alone costs up to 0.002.
    */
-  private static final double BFLOAT16_COSINE = 0.995;
+  private static final double LOWEST_COSINE = 0.995;
 
   /** Of so many elements one may be beyond {@link Tolerance#most}. */
   private static final int ONE_IN = 1000;
@@ -155,7 +155,7 @@ public final class Comparison {
     if (computeType == ComputeType.FLOAT32 || !Double.isFinite(difference.absolute())) {
       exact(quantity, widened, expected, tolerance);
     } else {
-      add(quantity, Optional.of(difference), "not judged in bfloat16", 0, Verdict.NOT_JUDGED);
+      add(quantity, Optional.of(difference), "not judged in " + computeType.name().toLowerCase(Locale.ROOT), 0, Verdict.NOT_JUDGED);
     }
   }
 
@@ -188,9 +188,9 @@ public final class Comparison {
     add(
         quantity,
         Optional.of(difference),
-        String.format(Locale.ROOT, "cosine %.6f, at least %s", cosine, BFLOAT16_COSINE),
-        (1 - cosine) / (1 - BFLOAT16_COSINE),
-        cosine >= BFLOAT16_COSINE ? Verdict.PASS : Verdict.FAIL);
+        String.format(Locale.ROOT, "cosine %.6f, at least %s", cosine, LOWEST_COSINE),
+        (1 - cosine) / (1 - LOWEST_COSINE),
+        cosine >= LOWEST_COSINE ? Verdict.PASS : Verdict.FAIL);
   }
 
   /** Compares what does not depend on the compute type, element by element. */

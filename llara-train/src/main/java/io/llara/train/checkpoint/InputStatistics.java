@@ -15,6 +15,7 @@ import io.llara.model.LlamaFactory;
 import io.llara.model.LlamaModel;
 import io.llara.model.Parts;
 import io.llara.model.StoredParts;
+import io.llara.model.TokenEmbedding;
 import io.llara.prompt.Prompt;
 import io.llara.prompt.PromptBuilder;
 import io.llara.tensor.Cpu;
@@ -119,7 +120,7 @@ final class InputStatistics implements AutoCloseable {
   private Parts watched(Parts parts) {
     return new Parts() {
       @Override
-      public Tensor embedding() {
+      public TokenEmbedding embedding() {
         return parts.embedding();
       }
 

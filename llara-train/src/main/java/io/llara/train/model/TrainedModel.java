@@ -17,6 +17,7 @@ import io.llara.model.CheckpointWeights;
 import io.llara.model.LlamaFactory;
 import io.llara.model.LlamaModel;
 import io.llara.model.Parts;
+import io.llara.model.TokenEmbedding;
 import io.llara.model.WeightSource;
 import io.llara.tensor.Libtorch;
 import io.llara.tensor.TensorScope;
@@ -374,7 +375,7 @@ public final class TrainedModel implements AutoCloseable {
     }
 
     @Override
-    public Tensor embedding() {
+    public TokenEmbedding embedding() {
       Tensor matrix = matrix(LlamaTensors.EMBEDDING, weights);
       embedding = matrix;
       try (TensorScope scope = new TensorScope()) {
@@ -383,7 +384,7 @@ public final class TrainedModel implements AutoCloseable {
           Tensor stored = floats(LlamaTensors.EMBEDDING);
           register(ROWS, stored.index_select(0, Tensors.ofInts(trainedRows)));
         }
-        return scope.own(matrix);
+        return new TokenEmbedding(scope.own(matrix), settings.type());
       }
     }
 

@@ -302,7 +302,7 @@ public abstract class RunBuilder<B extends RunBuilder<B>> {
   }
 
   /**
-   * Sets the type to compute in; {@link ComputeType#AUTO} by default. The optimiser's values, the
+   * Sets the type to compute in, not {@code INT8}; {@link ComputeType#AUTO} by default. The optimiser's values, the
    * sums of gradients and the losses are float32 in any case.
    */
   public B computeType(ComputeType type) {
@@ -369,6 +369,10 @@ public abstract class RunBuilder<B extends RunBuilder<B>> {
             ? Math.max(1, Runtime.getRuntime().availableProcessors() / ranks())
             : threads;
     require(problems, !data.isEmpty(), "there is no data file");
+    require(
+        problems,
+        computeType != ComputeType.INT8,
+        "int8 is for encoding; models are trained in float32 or bfloat16");
     require(
         problems,
         adapter.isEmpty() || lora.isPresent(),

@@ -3,6 +3,7 @@ package io.llara.train.checkpoint;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatExceptionOfType;
 import static org.assertj.core.api.Assertions.within;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.llara.ComputeType;
 import io.llara.Encoder;
@@ -15,6 +16,7 @@ import io.llara.checkpoint.Quantization;
 import io.llara.checkpoint.SafetensorsFile;
 import io.llara.checkpoint.StorageType;
 import io.llara.checkpoint.TensorEntry;
+import io.llara.kernels.FusedKernels;
 import io.llara.prompt.PromptTemplate;
 import io.llara.testing.MarkedStories;
 import io.llara.testing.Stories;
@@ -58,6 +60,26 @@ class ModelQuantizerTest {
     assertClose(out, cosine);
     assertThat(CheckpointDirectory.open(out).quantization())
         .contains(new Quantization(bits, bits, group));
+  }
+
+  /** Stored integers are taken as they are: what is new is the rounding of activations. */
+  @ParameterizedTest
+  @CsvSource({"8, 8, 32", "8, 8, 0", "4, 8, 32", "4, 4, 0", "4, 4, 16"})
+  void quantisedModelsComputeInIntegers(int bits, int embeddingBits, int group) {
+    assumeTrue(FusedKernels.instructions().isPresent(), "no kernels are compiled for this machine");
+    Path out = dir.resolve("quantized");
+    Quantization quantization = new Quantization(bits, embeddingBits, group);
+    ModelQuantizer.write(Stories.dir(), out, quantization, ONE_FILE, List.of());
+    try (Encoder floats = encoder(out);
+        Encoder integers = Encoder.builder(out).computeType(ComputeType.INT8).threads(1).build()) {
+      assertThat(integers.computeType()).isEqualTo(ComputeType.INT8);
+      for (String text : TEXTS) {
+        for (Mode mode : Mode.values()) {
+          assertThat(Similarity.cosine(floats.encode(text, mode), integers.encode(text, mode)))
+              .isGreaterThan(0.999);
+        }
+      }
+    }
   }
 
   @ParameterizedTest

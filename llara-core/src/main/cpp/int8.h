@@ -1,0 +1,437 @@
+// Products of rows by a matrix in eight bits. Part of kernels.cpp, which includes it after its own types.
+//
+// Weights are integers q with a scale for each group of kGroup neighbours in a row, activations likewise: x ≈ a · scale.
+// The products of a group are summed as integers, and the sums of groups, times both scales, as float32.
+//
+// Instructions for it multiply unsigned bytes by signed ones, four products to a sum of 32 bits. So activations are
+// stored plus kZero, and the sum of a group begins with −kZero · Σ q.
+
+namespace {
+
+using int8 = __INT8_TYPE__;
+using uint8 = __UINT8_TYPE__;
+using int16 = __INT16_TYPE__;
+
+constexpr int kGroup = 32;          // as QuantizedProjection.GROUP
+constexpr int kQuads = kGroup / 4;  // four integers of a row are a word
+constexpr int kZero = 128;          // what an activation of zero is stored as
+constexpr int kLargest = 127;
+constexpr int kBlockRows = 32;      // rows that weights meet while they are in registers
+
+// How many registers wide a panel of columns is, and how many quads of it are held in registers: a group, or half of one.
+constexpr int kPanelVectors = 2;
+#if defined(__AVX512F__)
+constexpr int kHeldQuads = kQuads;
+#else
+constexpr int kHeldQuads = kQuads / 2;
+#endif
+constexpr int kPanelColumns = kPanelVectors * kLanes;
+
+typedef uint8 LaneBytes __attribute__((vector_size(kLanes)));
+typedef int16 LaneShorts __attribute__((vector_size(kLanes * 2)));
+
+// Adds to `first`, for each lane, the products of four bytes of activations and of weights, over kHeldQuads registers of
+// weights. Where there is no instruction for that, sums of kNarrow quads are made in 16 bits, two for each lane: that is
+// exact if weights of one sign that meet in such a sum add up to kMostOfOneSign at most.
+#if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
+constexpr bool kBounded = false;
+template <int kNarrow>
+inline Ints products(const uint8* activations, const Words (&weights)[kHeldQuads], Ints first) {
+  Ints sums[2] = {first, {}};
+  for (int quad = 0; quad < kHeldQuads; quad++) {
+    int32 a = loadBits<int32>(activations + 4 * quad);
+    Ints& sum = sums[quad % 2];
+#if defined(__AVX512VNNI__)
+    sum = (Ints)_mm512_dpbusd_epi32((__m512i)sum, _mm512_set1_epi32(a), (__m512i)weights[quad]);
+#else
+    sum = (Ints)_mm256_dpbusd_avx_epi32((__m256i)sum, _mm256_set1_epi32(a), (__m256i)weights[quad]);
+#endif
+  }
+  return sums[0] + sums[1];
+}
+#elif defined(__AVX512BW__) || defined(__AVX2__)
+constexpr bool kBounded = true;
+typedef int16 Shorts __attribute__((vector_size(kLanes * 4)));
+template <int kNarrow>
+inline Ints products(const uint8* activations, const Words (&weights)[kHeldQuads], Ints first) {
+  Ints total = first;
+  for (int begin = 0; begin < kHeldQuads; begin += kNarrow) {
+    Shorts narrow = {};
+    for (int quad = begin; quad < begin + kNarrow; quad++) {
+      int32 a = loadBits<int32>(activations + 4 * quad);
+#if defined(__AVX512BW__)
+      narrow += (Shorts)_mm512_maddubs_epi16(_mm512_set1_epi32(a), (__m512i)weights[quad]);
+    }
+    total += (Ints)_mm512_madd_epi16((__m512i)narrow, _mm512_set1_epi16(1));
+#else
+      narrow += (Shorts)_mm256_maddubs_epi16(_mm256_set1_epi32(a), (__m256i)weights[quad]);
+    }
+    total += (Ints)_mm256_madd_epi16((__m256i)narrow, _mm256_set1_epi16(1));
+#endif
+  }
+  return total;
+}
+#else
+constexpr bool kBounded = false;
+template <int kNarrow>
+inline Ints products(const uint8* activations, const Words (&weights)[kHeldQuads], Ints first) {
+  Ints total = first;
+  for (int quad = 0; quad < kHeldQuads; quad++) {
+    for (int part = 0; part < 4; part++) {
+      total += ((Ints)(weights[quad] << (24 - 8 * part)) >> 24) * (int32)activations[4 * quad + part];
+    }
+  }
+  return total;
+}
+#endif
+
+constexpr int kMostOfOneSign = 128;
+static_assert(kMostOfOneSign * (kZero + kLargest) <= 32767);
+
+// Eight bits: quads as they are. Pairs of them are summed in 16 bits.
+struct Eight {
+  static constexpr int kNarrow = 2;
+  static constexpr int kStored = kQuads;
+  static void load(const uint32* from, Words (&quads)[kHeldQuads]) {
+    for (int i = 0; i < kHeldQuads; i++) quads[i] = loadBits<Words>(from + i * kPanelColumns);
+  }
+};
+
+// Four bits, each plus eight: of a byte the lower half is of one quad, the upper of the next. The sum of a whole group
+// fits into 16 bits: 16 weights of −8.
+struct Four {
+  static constexpr int kNarrow = kHeldQuads;
+  static constexpr int kStored = kQuads / 2;
+  static_assert(8 * kGroup / 2 <= kMostOfOneSign);
+  static void load(const uint32* from, Words (&quads)[kHeldQuads]) {
+    typedef uint8 Bytes __attribute__((vector_size(kLanes * 4)));
+    for (int i = 0; i < kHeldQuads / 2; i++) {
+      Words both = loadBits<Words>(from + i * kPanelColumns);
+      quads[2 * i] = (Words)((Bytes)(both & 0x0f0f0f0f) - 8);
+      quads[2 * i + 1] = (Words)((Bytes)((both >> 4) & 0x0f0f0f0f) - 8);
+    }
+  }
+};
+
+// A matrix [columns of the result, width], packed: panels of kPanelColumns columns, each by groups.
+template <class B>
+struct Matrix {
+  int64 columns;
+  int64 width;
+  int64 groups;
+  int64 panels;
+  uint32* quads;   // [panels][groups][B::kStored][kPanelColumns]
+  float* scales;   // [panels][groups][kPanelColumns]
+  int16* sums;     // of the integers of a group, the same
+  int64 end;
+
+  Matrix(int64 memory, int64 columns, int64 width)
+      : columns(columns),
+        width(width),
+        groups(roundUp(width, kGroup) / kGroup),
+        panels(roundUp(columns, kPanelColumns) / kPanelColumns) {
+    Scratch scratch{memory};
+    int64 count = panels * groups * kPanelColumns;
+    quads = scratch.take<uint32>(count * B::kStored);
+    scales = scratch.take<float>(count);
+    sums = scratch.take<int16>(count);
+    end = scratch.end;
+  }
+
+  // Where the scale of a column is, within a group.
+  int64 at(int64 column, int64 group) const {
+    return (column / kPanelColumns * groups + group) * kPanelColumns + column % kPanelColumns;
+  }
+
+  void put(int64 column, int64 group, float scale, const int8 (&integers)[kGroup]) {
+    int64 place = at(column, group);
+    int32 sum = 0;
+    for (int i = 0; i < kGroup; i++) sum += integers[i];
+    scales[place] = scale;
+    sums[place] = (int16)sum;
+    uint32* to = quads + (place - column % kPanelColumns) * B::kStored + column % kPanelColumns;
+    for (int i = 0; i < B::kStored; i++) {
+      uint32 word = 0;
+      for (int part = 0; part < 4; part++) {
+        uint32 byte = 0;
+        if constexpr (B::kStored == kQuads) {
+          byte = (uint8)integers[4 * i + part];
+        } else {
+          byte = (uint32)(integers[8 * i + part] + 8) | (uint32)(integers[8 * i + 4 + part] + 8) << 4;
+        }
+        word |= byte << (8 * part);
+      }
+      to[i * kPanelColumns] = word;
+    }
+  }
+
+  // Fills the last panel up.
+  void putZeros() {
+    int8 zeros[kGroup] = {};
+    for (int64 column = columns; column < panels * kPanelColumns; column++) {
+      for (int64 group = 0; group < groups; group++) put(column, group, 0, zeros);
+    }
+  }
+};
+
+// The most that integers of one sign add up to among those that meet in a sum of 16 bits, of a pair of quads.
+template <class E>
+inline E mostOfOneSign(const E (&values)[kGroup]) {
+  E most = 0;
+  for (int begin = 0; begin < kGroup; begin += 8) {
+    for (int half = 0; half < 4; half += 2) {
+      E positive = 0, negative = 0;
+      for (int i = 0; i < 4; i++) {
+        E value = values[begin + half + i / 2 * 4 + i % 2];
+        positive += value > 0 ? value : 0;
+        negative -= value < 0 ? value : 0;
+      }
+      most = positive > most ? positive : most;
+      most = negative > most ? negative : most;
+    }
+  }
+  return most;
+}
+
+// Rounds a group of weights to integers that can be multiplied here, and returns their scale.
+inline float quantizeWeights(const float (&weights)[kGroup], int8 (&integers)[kGroup]) {
+  float most = 0;
+  bool finite = true;
+  for (int i = 0; i < kGroup; i++) {
+    float size = __builtin_fabsf(weights[i]);
+    finite &= size < __builtin_inff();
+    most = size > most ? size : most;
+  }
+  float scale = most / kLargest;
+  if (kBounded) {
+    float sum = mostOfOneSign(weights) / kMostOfOneSign;
+    scale = sum > scale ? sum : scale;
+  }
+  if (!finite || !(scale > 1e-35f)) {
+    for (int i = 0; i < kGroup; i++) integers[i] = 0;
+    return finite ? 0 : __builtin_nanf("");
+  }
+  // Rounding may take a sum beyond its limit, by two at most.
+  for (;; scale *= 1.004f) {
+    Floats inverse = splat(1 / scale);
+    int32 rounded[kGroup];
+    for (int i = 0; i < kGroup; i += kLanes) {
+      Floats quotients = loadBits<Floats>(weights + i) * inverse;
+      Ints whole = __builtin_convertvector(__builtin_elementwise_roundeven(quotients), Ints);
+      storeBits(rounded + i, whole);
+      storeBits(integers + i, __builtin_convertvector(whole, LaneBytes));
+    }
+    if (!kBounded || mostOfOneSign(rounded) <= kMostOfOneSign) return scale;
+  }
+}
+
+// weights: [columns, width].
+template <class T>
+void packWeights(const typename T::Stored* weights, Matrix<Eight> matrix) {
+  for (int64 column = 0; column < matrix.columns; column++) {
+    for (int64 group = 0; group < matrix.groups; group++) {
+      int64 begin = group * kGroup;
+      float values[kGroup] = {};
+      forEach<T>(least(kGroup, matrix.width - begin), [&](int64 at, auto access) {
+        access.template as<Float32>().store(values + at, access.load(weights + column * matrix.width + begin + at));
+      });
+      int8 integers[kGroup];
+      float scale = quantizeWeights(values, integers);
+      matrix.put(column, group, scale, integers);
+    }
+  }
+  matrix.putZeros();
+}
+
+// integers: [columns, width] of eight bits, or of four, plus eight, two in a byte, the lower half first;
+// scales: [columns, width / scaled].
+template <class B>
+void packIntegers(const uint8* stored, const float* scales, int64 scaled, Matrix<B> matrix) {
+  for (int64 column = 0; column < matrix.columns; column++) {
+    for (int64 group = 0; group < matrix.groups; group++) {
+      int8 integers[kGroup] = {};
+      int64 begin = group * kGroup;
+      for (int64 i = 0; i < least(kGroup, matrix.width - begin); i++) {
+        int64 at = column * matrix.width + begin + i;
+        if constexpr (B::kStored == kQuads) {
+          integers[i] = (int8)stored[at];
+        } else {
+          integers[i] = (int8)((stored[at / 2] >> (at % 2 * 4) & 15) - 8);
+        }
+      }
+      float scale = scales[column * (matrix.width / scaled) + begin / scaled];
+      if constexpr (kBounded && B::kStored == kQuads) {
+        int32 wide[kGroup];
+        float weights[kGroup];
+        for (int i = 0; i < kGroup; i++) {
+          wide[i] = integers[i];
+          weights[i] = (float)integers[i] * scale;
+        }
+        if (mostOfOneSign(wide) > kMostOfOneSign) scale = quantizeWeights(weights, integers);
+      }
+      matrix.put(column, group, scale, integers);
+    }
+  }
+  matrix.putZeros();
+}
+
+// Rows of activations, quantised: blocks of kBlockRows, each by groups.
+struct Activations {
+  int64 rows;
+  int64 groups;
+  uint8* bytes;   // [blocks][groups][kBlockRows][kGroup]
+  float* scales;  // [blocks][groups][kBlockRows]
+  int64 end;
+
+  Activations(int64 memory, int64 rows, int64 width) : rows(rows), groups(roundUp(width, kGroup) / kGroup) {
+    Scratch scratch{memory};
+    int64 count = roundUp(rows, kBlockRows) * groups;
+    bytes = scratch.take<uint8>(count * kGroup);
+    scales = scratch.take<float>(count);
+    end = scratch.end;
+  }
+
+  int64 at(int64 row, int64 group) const {
+    return (row / kBlockRows * groups + group) * kBlockRows + row % kBlockRows;
+  }
+
+  void put(int64 row, int64 group, const float* x) {
+    constexpr int parts = kGroup / kLanes;
+    Floats values[parts];
+    Ints most = {};
+    for (int i = 0; i < parts; i++) {
+      values[i] = loadBits<Floats>(x + i * kLanes);
+      // As integers the sizes of floats are in the same order, and NaN is above all of them.
+      most = __builtin_elementwise_max(most, (Ints)values[i] & 0x7fffffff);
+    }
+    int32 bits = __builtin_reduce_max(most);
+    float largest = loadBits<float>(&bits);
+    scales[at(row, group)] = largest / kLargest;
+    Floats inverse = splat(largest > 1e-35f ? kLargest / largest : 0);
+    for (int i = 0; i < parts; i++) {
+      Ints integers = __builtin_convertvector(__builtin_elementwise_roundeven(values[i] * inverse), Ints) + kZero;
+      storeBits(bytes + at(row, group) * kGroup + i * kLanes, __builtin_convertvector(integers, LaneBytes));
+    }
+  }
+};
+
+// x: [rows, width].
+inline void quantizeRows(const float* x, int64 width, Activations activations) {
+  int64 whole = width / kGroup;
+  for (int64 row = 0; row < activations.rows; row++, x += width) {
+    for (int64 group = 0; group < whole; group++) activations.put(row, group, x + group * kGroup);
+    if (whole < activations.groups) {
+      float rest[kGroup] = {};
+      for (int64 i = whole * kGroup; i < width; i++) rest[i - whole * kGroup] = x[i];
+      activations.put(row, whole, rest);
+    }
+  }
+}
+
+// out [rows, columns] = activations · matrixᵀ + bias + residual, the panels from panelBegin to before panelEnd.
+template <class B>
+void multiply(const Activations& activations, const Matrix<B>& matrix, const float* bias, const float* residual,
+              float* out, int64 panelBegin, int64 panelEnd) {
+  for (int64 firstRow = 0; firstRow < activations.rows; firstRow += kBlockRows) {
+    int64 rows = least(kBlockRows, activations.rows - firstRow);
+    for (int64 panel = panelBegin; panel < panelEnd; panel++) {
+      Floats sums[kBlockRows][kPanelVectors];
+      int64 column = panel * kPanelColumns;
+      int64 count = least(kPanelColumns, matrix.columns - column);
+      for (int vector = 0; vector < kPanelVectors; vector++) {
+        int64 begin = vector * kLanes;
+        Floats start = bias && begin < count ? loadBits<Floats>(bias + column + begin, count - begin) : Floats{};
+        for (int64 row = 0; row < rows; row++) sums[row][vector] = start;
+      }
+      for (int64 group = 0; group < matrix.groups; group++) {
+        int64 place = matrix.at(column, group);
+        const uint8* bytes = activations.bytes + activations.at(firstRow, group) * kGroup;
+        const float* rowScales = activations.scales + activations.at(firstRow, group);
+        Ints part[kBlockRows][kPanelVectors];
+        Words quads[kPanelVectors][kHeldQuads];
+        Ints first[kPanelVectors];
+        Floats scales[kPanelVectors];
+        const uint32* stored = matrix.quads + place * B::kStored;
+        for (int vector = 0; vector < kPanelVectors; vector++) {
+          B::load(stored + vector * kLanes, quads[vector]);
+          first[vector] =
+              __builtin_convertvector(loadBits<LaneShorts>(matrix.sums + place + vector * kLanes), Ints) * -kZero;
+          scales[vector] = loadBits<Floats>(matrix.scales + place + vector * kLanes);
+        }
+        if constexpr (kHeldQuads < kQuads) {
+          for (int64 row = 0; row < rows; row++) {
+            for (int vector = 0; vector < kPanelVectors; vector++) {
+              part[row][vector] = products<B::kNarrow>(bytes + row * kGroup, quads[vector], first[vector]);
+            }
+          }
+          for (int vector = 0; vector < kPanelVectors; vector++) {
+            B::load(stored + kPanelColumns * B::kStored / 2 + vector * kLanes, quads[vector]);
+          }
+          bytes += kGroup / 2;
+        }
+        for (int64 row = 0; row < rows; row++) {
+          Floats rowScale = splat(rowScales[row]);
+          for (int vector = 0; vector < kPanelVectors; vector++) {
+            Ints sum = products<B::kNarrow>(bytes + row * kGroup, quads[vector],
+                                            kHeldQuads < kQuads ? part[row][vector] : first[vector]);
+            sums[row][vector] = multiplyAdd(__builtin_convertvector(sum, Floats), rowScale * scales[vector],
+                                            sums[row][vector]);
+          }
+        }
+      }
+      for (int64 row = 0; row < rows; row++) {
+        for (int vector = 0; vector < kPanelVectors; vector++) {
+          int64 left = count - vector * kLanes;
+          if (left <= 0) continue;
+          int64 at = (firstRow + row) * matrix.columns + column + vector * kLanes;
+          Floats sum = sums[row][vector];
+          if (residual) sum += loadBits<Floats>(residual + at, left);
+          left < kLanes ? storeSome<Float32>(out + at, sum, (int)left) : storeBits(out + at, sum);
+        }
+      }
+    }
+  }
+}
+
+// Calls body with the form of a number of bits.
+template <class Body>
+inline auto withBits(int32 bits, Body body) {
+  return bits == 4 ? body(Four{}) : body(Eight{});
+}
+
+}  // namespace
+
+EXPORT int64 NAME(matrixBytes)(void*, void*, int32 bits, int64 columns, int64 width) {
+  return withBits(bits, [&](auto b) { return Matrix<decltype(b)>(0, columns, width).end; });
+}
+
+EXPORT void NAME(packWeights)(void*, void*, int32 type, int64 weights, int64 columns, int64 width, int64 matrix) {
+  withType(type, [&](auto t) {
+    using T = decltype(t);
+    packWeights<T>((const typename T::Stored*)weights, Matrix<Eight>(matrix, columns, width));
+  });
+}
+
+EXPORT void NAME(packIntegers)(void*, void*, int32 bits, int64 integers, int64 scales, int64 scaled, int64 columns,
+                               int64 width, int64 matrix) {
+  withBits(bits, [&](auto b) {
+    packIntegers((const uint8*)integers, (const float*)scales, scaled, Matrix<decltype(b)>(matrix, columns, width));
+  });
+}
+
+EXPORT int64 NAME(activationBytes)(void*, void*, int64 rows, int64 width) {
+  return Activations(0, rows, width).end;
+}
+
+EXPORT void NAME(quantizeRows)(void*, void*, int64 x, int64 rows, int64 width, int64 activations) {
+  quantizeRows((const float*)x, width, Activations(activations, rows, width));
+}
+
+EXPORT void NAME(multiply)(void*, void*, int32 bits, int64 activations, int64 rows, int64 matrix, int64 columns,
+                           int64 width, int64 bias, int64 residual, int64 out, int64 begin, int64 end) {
+  withBits(bits, [&](auto b) {
+    Matrix<decltype(b)> packed(matrix, columns, width);
+    multiply(Activations(activations, rows, width), packed, (const float*)bias, (const float*)residual, (float*)out,
+             packed.panels * begin / columns, packed.panels * end / columns);
+  });
+}
