@@ -10,24 +10,25 @@ import java.util.regex.Pattern;
 /**
  * Something to measure, written {@code shape/type/work}, such as {@code base/float32/16x512}.
  *
- * @param work {@code <batch>x<length>}, {@code mixed} or {@code lanes}
+ * @param work {@code <batch>x<length>}, {@code mixed}, {@code lanes} or {@code float32}
  */
 record Scenario(Shape shape, ComputeType type, String work) {
   static final String MIXED = "mixed";
   static final String LANES = "lanes";
+  static final String FLOAT32 = "float32";
 
   private static final Pattern BATCH = Pattern.compile("([0-9]{1,4})x([0-9]{1,4})");
 
   /** Checks the work. */
   Scenario {
-    if (!work.equals(MIXED) && !work.equals(LANES)) {
+    if (isBatch(work)) {
       Matcher matcher = BATCH.matcher(work);
       if (!matcher.matches()
           || Integer.parseInt(matcher.group(1)) < 1
           || Integer.parseInt(matcher.group(2)) <= Workload.MARKERS + 1
           || Integer.parseInt(matcher.group(2)) > Workload.MAX_TOKENS) {
         throw new IllegalArgumentException(
-            "work is \"%s\"; expected mixed, lanes or <batch>x<length> with lengths of %d to %d"
+            "work is \"%s\"; expected mixed, lanes, float32 or <batch>x<length> with lengths of %d to %d"
                 .formatted(work, Workload.MARKERS + 2, Workload.MAX_TOKENS));
       }
     }
@@ -68,7 +69,11 @@ record Scenario(Shape shape, ComputeType type, String work) {
   }
 
   boolean isBatch() {
-    return !work.equals(MIXED) && !work.equals(LANES);
+    return isBatch(work);
+  }
+
+  private static boolean isBatch(String work) {
+    return !List.of(MIXED, LANES, FLOAT32).contains(work);
   }
 
   /** Returns the number of prompts of a batch. */

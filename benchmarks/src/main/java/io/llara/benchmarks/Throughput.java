@@ -61,8 +61,8 @@ public final class Throughput {
       System.err.println(
           "usage: Throughput [--rounds N] [--seconds S] [--lanes N] shape/type/work …\n"
               + "  shape  base, large\n"
-              + "  type   float32, bfloat16, native (those the processor multiplies natively)\n"
-              + "  work   <batch>x<length>, mixed, lanes; every part may be a list with commas");
+              + "  type   float32, bfloat16, int8, native (those the processor multiplies natively)\n"
+              + "  work   <batch>x<length>, mixed, lanes, float32; every part may be a list with commas");
       System.exit(2);
       return;
     }
@@ -94,6 +94,7 @@ public final class Throughput {
         switch (scenario.work()) {
           case Scenario.MIXED -> mixed(engine, scenario);
           case Scenario.LANES -> lanes(engine, scenario);
+          case Scenario.FLOAT32 -> float32(engine, scenario);
           default -> {
             // measured above
           }
@@ -217,34 +218,48 @@ public final class Throughput {
 
   /** An engine with one lane against one with all. */
   private void lanes(EncodingEngine all, Scenario scenario) {
+    try (EncodingEngine one = Engines.random(scenario.shape(), scenario.type(), 1)) {
+      against(one, "1 lane", all, measuring.lanes() + " lanes", scenario);
+    }
+  }
+
+  /** An engine of another type against one in float32. */
+  private void float32(EncodingEngine engine, Scenario scenario) {
+    try (EncodingEngine floats =
+        Engines.random(scenario.shape(), ComputeType.FLOAT32, measuring.lanes())) {
+      against(floats, "float32", engine, Types.name(scenario.type()), scenario);
+    }
+  }
+
+  private void against(
+      EncodingEngine base, String baseName, EncodingEngine engine, String name, Scenario scenario) {
     Workload workload =
         Workload.of(LANES_BATCH, LANES_LENGTH, scenario.shape().config().vocabularySize());
-    try (EncodingEngine one = Engines.random(scenario.shape(), scenario.type(), 1)) {
-      workload.check(one);
-      workload.check(all);
-      List<Double> oneSpeeds = new ArrayList<>();
-      List<Double> allSpeeds = new ArrayList<>();
-      List<Double> ratios = new ArrayList<>();
-      for (int round = 1; round <= measuring.rounds(); round++) {
-        double oneSeconds = encodeSeconds(one, workload);
-        double allSeconds = encodeSeconds(all, workload);
-        oneSpeeds.add(workload.tokens() / oneSeconds);
-        allSpeeds.add(workload.tokens() / allSeconds);
-        ratios.add(oneSeconds / allSeconds);
-        progress("%s: round %d of %d", scenario, round, measuring.rounds());
-      }
-      inTable = false;
-      out.printf(
-          Locale.ROOT,
-          "%n%s: %d × %d tokens: 1 lane %.0f tokens/s, %d lanes %.0f; speed-up %s%n",
-          scenario,
-          LANES_BATCH,
-          LANES_LENGTH,
-          Spread.of(oneSpeeds).median(),
-          measuring.lanes(),
-          Spread.of(allSpeeds).median(),
-          Spread.of(ratios));
+    workload.check(base);
+    workload.check(engine);
+    List<Double> baseSpeeds = new ArrayList<>();
+    List<Double> speeds = new ArrayList<>();
+    List<Double> ratios = new ArrayList<>();
+    for (int round = 1; round <= measuring.rounds(); round++) {
+      double baseSeconds = encodeSeconds(base, workload);
+      double seconds = encodeSeconds(engine, workload);
+      baseSpeeds.add(workload.tokens() / baseSeconds);
+      speeds.add(workload.tokens() / seconds);
+      ratios.add(baseSeconds / seconds);
+      progress("%s: round %d of %d", scenario, round, measuring.rounds());
     }
+    inTable = false;
+    out.printf(
+        Locale.ROOT,
+        "%n%s: %d × %d tokens: %s %.0f tokens/s, %s %.0f; speed-up %s%n",
+        scenario,
+        LANES_BATCH,
+        LANES_LENGTH,
+        baseName,
+        Spread.of(baseSpeeds).median(),
+        name,
+        Spread.of(speeds).median(),
+        Spread.of(ratios));
   }
 
   private static void progress(String format, Object... values) {
