@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.llara.testing.Stories;
 import java.io.ByteArrayOutputStream;
 import java.io.PrintStream;
+import java.lang.reflect.Method;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.function.Consumer;
@@ -41,7 +42,17 @@ class ProgramsTest {
     return Double.parseDouble(line.substring(line.lastIndexOf(' ') + 1));
   }
 
-  private static List<String> run(Consumer<String[]> program, String... args) {
+  /** Runs the main method of a program that was loaded. */
+  static void invoke(Method main, String... args) {
+    try {
+      main.invoke(null, (Object) args);
+    } catch (ReflectiveOperationException e) {
+      throw new AssertionError(e);
+    }
+  }
+
+  /** Returns the lines that a program prints. */
+  static List<String> run(Consumer<String[]> program, String... args) {
     PrintStream out = System.out;
     ByteArrayOutputStream captured = new ByteArrayOutputStream();
     System.setOut(new PrintStream(captured, true, StandardCharsets.UTF_8));
