@@ -23,36 +23,8 @@ if [[ ! -d $work/imported ]]; then
   "$llara" add-markers --model "$work/plain" --out "$work/imported"
 fi
 
-# A test collection of each held-out source: 300 queries and 1,000 passages, theirs among them.
-[[ -d $work/sources ]] || python3 - "$data/pairs" "$work" "${held_out[@]}" <<'PYTHON'
-import gzip, json, os, random, sys
-pairs, work, *names = sys.argv[1:]
-for name in names:
-    with gzip.open(f"{pairs}/{name}.jsonl.gz", "rt", encoding="utf-8") as lines:
-        examples = [json.loads(line) for line in lines]
-    random.Random(7).shuffle(examples)
-    passages, judged, queries = {}, [], []
-    for example in examples:
-        if len(passages) >= 1000:
-            break
-        ids = [passages.setdefault(text, len(passages)) for text in example["pos"]]
-        if len(queries) < 300:
-            judged += [(len(queries), i) for i in set(ids)]
-            queries.append(example["query"])
-    folder = f"{work}/sources.part/{name}"
-    os.makedirs(f"{folder}/qrels", exist_ok=True)
-    with open(f"{folder}/corpus.jsonl", "w", encoding="utf-8") as out:
-        for text, i in passages.items():
-            print(json.dumps({"_id": f"p{i}", "title": "", "text": text}), file=out)
-    with open(f"{folder}/queries.jsonl", "w", encoding="utf-8") as out:
-        for i, text in enumerate(queries):
-            print(json.dumps({"_id": f"q{i}", "text": text}), file=out)
-    with open(f"{folder}/qrels/test.tsv", "w", encoding="utf-8") as out:
-        print("query-id\tcorpus-id\tscore", file=out)
-        for query, passage in judged:
-            print(f"q{query}\tp{passage}\t1", file=out)
-os.rename(f"{work}/sources.part", f"{work}/sources")
-PYTHON
+# A test collection of each held-out source.
+python3 "$here/benchmarks/scripts/held-out-sources.py" "$data/pairs" "$work/sources" "${held_out[@]}"
 
 pairs=()
 for file in "$data"/pairs/*.jsonl.gz; do

@@ -1,8 +1,20 @@
 package io.llara;
 
+import com.google.common.hash.Hashing;
+import com.google.common.hash.HashingInputStream;
+import io.llara.io.Messages;
 import java.io.IOException;
 import java.io.InputStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
+import java.util.ServiceConfigurationError;
+import java.util.ServiceLoader;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
+import java.util.stream.StreamSupport;
 
 /**
  * A model in a jar. {@link Encoder#loadDefault} finds it with {@link java.util.ServiceLoader}; the
@@ -32,7 +44,38 @@ public interface BundledModel {
    * @throws ModelLoadException if there is none, or more than one
    */
   static BundledModel find() {
-    return BundledModels.find();
+    List<BundledModel> models;
+    try {
+      models = list(ServiceLoader.load(BundledModel.class));
+      if (models.isEmpty()) {
+        // The thread's class loader may see less than ours: in a container, or none at all.
+        models = list(ServiceLoader.load(BundledModel.class, Encoder.class.getClassLoader()));
+      }
+    } catch (ServiceConfigurationError e) {
+      throw new ModelLoadException("the default model cannot be loaded: " + e.getMessage(), e);
+    }
+    if (models.isEmpty()) {
+      throw new ModelLoadException(
+          "no default model is on the class path: add the dependency io.llara:llara-mini, or load a model by its directory");
+    }
+    if (models.size() > 1) {
+      throw new ModelLoadException(
+          "more than one default model is on the class path: %s; keep one of them, or load a model by its directory"
+              .formatted(
+                  models.stream()
+                      .map(BundledModel::describe)
+                      .collect(Collectors.joining(" and "))));
+    }
+    return models.get(0);
+  }
+
+  private static List<BundledModel> list(ServiceLoader<BundledModel> loader) {
+    return StreamSupport.stream(loader.spliterator(), false).toList();
+  }
+
+  private static String describe(BundledModel model) {
+    var source = model.getClass().getProtectionDomain().getCodeSource();
+    return source == null ? model.name() : "%s (%s)".formatted(model.name(), source.getLocation());
   }
 
   /**
@@ -43,6 +86,41 @@ public interface BundledModel {
    *     cannot be written
    */
   default void copyTo(Path dir) {
-    BundledModels.copy(this, dir);
+    Pattern format = Pattern.compile("([0-9a-f]{64})  (\\w[\\w.-]*)");
+    String list;
+    try (InputStream in = open(CHECKSUMS)) {
+      list = new String(in.readAllBytes(), StandardCharsets.UTF_8);
+    } catch (IOException e) {
+      throw unreadable(this, CHECKSUMS, e);
+    }
+    for (String line : list.lines().toList()) {
+      Matcher matcher = format.matcher(line);
+      if (!matcher.matches()) {
+        throw new ModelLoadException(
+            "%s: %s has the line %s; expected a SHA-256, two spaces and the name of a file"
+                .formatted(name(), CHECKSUMS, Messages.quote(line)));
+      }
+      copy(this, matcher.group(2), matcher.group(1), dir);
+    }
+  }
+
+  private static void copy(BundledModel model, String file, String expected, Path folder) {
+    String found;
+    try (HashingInputStream in = new HashingInputStream(Hashing.sha256(), model.open(file))) {
+      Files.copy(in, folder.resolve(file));
+      found = in.hash().toString();
+    } catch (IOException e) {
+      throw unreadable(model, file, e);
+    }
+    if (!found.equals(expected)) {
+      throw new ModelLoadException(
+          "%s: %s is damaged: its SHA-256 is %s; expected %s"
+              .formatted(model.name(), file, found, expected));
+    }
+  }
+
+  private static ModelLoadException unreadable(BundledModel model, String file, IOException e) {
+    return new ModelLoadException(
+        "%s: %s cannot be read: %s".formatted(model.name(), file, Messages.reason(e)), e);
   }
 }

@@ -37,7 +37,7 @@ import java.util.stream.Stream;
  */
 public interface Encoder extends AutoCloseable {
   /** The most that {@link #window} may be. */
-  int LARGEST_WINDOW = 1024;
+  @Internal int LARGEST_WINDOW = 1024;
 
   /**
    * Opens a checkpoint with the default settings.
@@ -309,6 +309,7 @@ public interface Encoder extends AutoCloseable {
    * the last bit, as one that began at the first text. A power of two of at most {@value
    * #LARGEST_WINDOW}; by default 1.
    */
+  @Internal
   default int window() {
     return 1;
   }

@@ -8,8 +8,10 @@ import io.llara.checkpoint.LlamaConfig;
 import io.llara.checkpoint.LlaraJson;
 import io.llara.engine.EncodingEngine;
 import io.llara.engine.EngineBuilder;
+import io.llara.io.TemporaryPath;
 import io.llara.prompt.PromptBuilder;
 import io.llara.prompt.PromptTemplate;
+import io.llara.tensor.Libtorch;
 import io.llara.tokenize.Tokenizer;
 import java.nio.file.Path;
 import java.util.List;
@@ -185,12 +187,29 @@ public final class EncoderBuilder {
    */
   public Encoder build() {
     requireValid();
+    // It takes as long as all else that comes before the weights.
+    Libtorch.loadAhead();
     if (source != null) {
       return build(source.resolve());
     }
     // Its files are deleted as soon as it is loaded.
     engine.copyWeights(true);
-    return BundledModels.with(BundledModels.find(), this::build);
+    BundledModel model = BundledModel.find();
+    try (TemporaryPath folder = TemporaryPath.folder("llara-model")) {
+      try {
+        model.copyTo(folder.path());
+        return build(folder.path());
+      } catch (UnsupportedModelException e) {
+        throw new UnsupportedModelException(named(e, folder.path(), model), e);
+      } catch (ModelLoadException e) {
+        throw new ModelLoadException(named(e, folder.path(), model), e);
+      }
+    }
+  }
+
+  /** Messages have the model's name in place of the folder's. */
+  private static String named(LlaraException e, Path folder, BundledModel model) {
+    return String.valueOf(e.getMessage()).replace(folder.toString(), model.name());
   }
 
   private Encoder build(Path model) {

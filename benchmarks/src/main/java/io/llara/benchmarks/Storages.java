@@ -2,18 +2,25 @@ package io.llara.benchmarks;
 
 import static java.util.Objects.requireNonNull;
 
+import com.google.common.base.Splitter;
+import io.llara.ComputeType;
 import io.llara.Encoder;
 import io.llara.Mode;
+import io.llara.Similarity;
 import io.llara.TextModes;
 import io.llara.io.TemporaryPath;
 import io.llara.retrieval.Corpus;
 import io.llara.retrieval.CorpusVectors;
+import io.llara.retrieval.CorpusVectors.CachePlace;
 import io.llara.retrieval.ExactSearch;
 import io.llara.retrieval.Hits;
+import io.llara.retrieval.InMemoryVectors;
 import io.llara.retrieval.Query;
 import io.llara.retrieval.Searcher;
+import io.llara.retrieval.SignSearch;
 import io.llara.retrieval.StoredVectors;
 import io.llara.retrieval.TextSet;
+import io.llara.retrieval.VectorSet;
 import io.llara.retrieval.VectorStorage;
 import io.llara.retrieval.eval.BeirDataset;
 import io.llara.retrieval.eval.BeirEvaluator;
@@ -22,9 +29,11 @@ import io.llara.retrieval.eval.Metric;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
 import java.util.HashSet;
+import java.util.Iterator;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -33,100 +42,177 @@ import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /**
- * What float16 and int8 cost: bytes and retrieval of test collections, by exact search. The
- * passages are encoded once, and stored in each way; queries are float32.
+ * What fewer dimensions and smaller storages cost: bytes and retrieval of test collections. The
+ * passages are encoded once, cut to each dimension, and stored in each way; queries are float32.
+ * The vectors that are stored are searched exactly, and by their signs first ({@link SignSearch}),
+ * the candidates scored by what is stored.
+ *
+ * <pre>{@code
+ * Storages MODEL CACHE DIMENSION,… FOLDER…
+ * }</pre>
+ *
+ * <p>The model is a directory, {@value DefaultEncoder#NAME} or {@value #BAG_OF_WORDS}; a dimension
+ * of 0 is all of them.
  */
 public final class Storages {
   private static final String BAG_OF_WORDS = "bag-of-words";
+  private static final int HITS = 100;
 
   private Storages() {}
 
-  /** Runs: a model directory, or {@value #BAG_OF_WORDS}, and folders in BEIR format. */
+  /** Prints the table. */
   public static void main(String[] args) throws IOException {
+    if (args.length < 4) {
+      System.err.println("usage: Storages MODEL CACHE DIMENSION,… FOLDER…");
+      System.exit(2);
+    }
+    int[] dimensions =
+        Splitter.on(',').splitToStream(args[2]).mapToInt(Integer::parseInt).toArray();
     System.out.println(Machine.describe());
     System.out.println();
     System.out.println(
-        "| collection | storage | bytes | nDCG@10 | Recall@100 | of float32's 100 |");
-    System.out.println("|---|---|---:|---:|---:|---:|");
-    for (String folder : Arrays.asList(args).subList(1, args.length)) {
+        "| collection | dimensions | storage | bytes | nDCG@10 | Recall@100 | of all float32's 100 |");
+    System.out.println("|---|---:|---|---:|---:|---:|---:|");
+    for (String folder : Arrays.asList(args).subList(3, args.length)) {
       BeirDataset dataset = BeirDataset.open(Path.of(folder), BeirEvaluator.DEFAULT_SPLIT);
-      TextSet passages = TextSet.of(dataset.corpus(), dataset.summary());
-      try (Encoder encoder =
-              args[0].equals(BAG_OF_WORDS)
-                  ? new BagOfWords(dataset.corpus())
-                  : Encoder.load(Path.of(args[0]));
-          TemporaryPath stored = TemporaryPath.folder("llara-storages");
-          StoredVectors vectors =
-              CorpusVectors.open(passages, encoder.forPassages(), encoder.modes().passage())) {
-        compare(dataset, encoder, vectors, stored.path());
+      try (Encoder encoder = encoder(args[0], dataset.corpus());
+          TemporaryPath stored = TemporaryPath.folder("llara-storages")) {
+        CachePlace place =
+            args[0].equals(DefaultEncoder.NAME)
+                ? DefaultEncoder.place(Path.of(args[1]))
+                : new CachePlace(Path.of(args[1]), args[0]);
+        new Comparison(dataset, encoder, place).print(dimensions, stored.path());
       }
     }
   }
 
-  private static void compare(
-      BeirDataset dataset, Encoder encoder, StoredVectors vectors, Path folder) throws IOException {
-    BeirEvaluator evaluator = BeirEvaluator.of(dataset);
-    Map<String, float[]> queries = new HashMap<>();
-    for (String query : dataset.queries().values()) {
-      queries.put(query, encoder.encodeQuery(query));
+  private static Encoder encoder(String model, Corpus corpus) {
+    return switch (model) {
+      case BAG_OF_WORDS -> new BagOfWords(corpus);
+      case DefaultEncoder.NAME -> Encoder.builder().computeType(ComputeType.FLOAT32).build();
+      default -> Encoder.load(Path.of(model));
+    };
+  }
+
+  /** One collection. */
+  private static final class Comparison {
+    private final BeirDataset dataset;
+    private final List<float[]> passages;
+    private final Map<String, float[]> queries = new HashMap<>();
+
+    Comparison(BeirDataset dataset, Encoder encoder, CachePlace place) {
+      this.dataset = dataset;
+      List<String> texts = dataset.queries().values().stream().distinct().toList();
+      Iterator<float[]> vectors =
+          vectors(
+                  TextSet.of("queries", texts),
+                  encoder.forQueries(),
+                  encoder.modes().query(),
+                  place)
+              .iterator();
+      texts.forEach(text -> queries.put(text, vectors.next()));
+      this.passages =
+          vectors(
+              TextSet.of(dataset.corpus(), dataset.summary()),
+              encoder.forPassages(),
+              encoder.modes().passage(),
+              place);
     }
-    List<Query> asked = dataset.queries().values().stream().map(Query::of).toList();
-    List<Hits> truth;
-    try (Encoded exact = new Encoded(vectors, queries)) {
-      truth = exact.search(asked, 100);
+
+    private static List<float[]> vectors(
+        TextSet texts, Encoder encoder, Mode mode, CachePlace place) {
+      List<float[]> all = new ArrayList<>();
+      try (StoredVectors stored =
+          CorpusVectors.open(texts, encoder, mode, place, System.err::println)) {
+        stored.forEachBlock(
+            1,
+            (first, rows, block) -> {
+              float[] vector = new float[stored.dimension()];
+              block.get(vector);
+              all.add(vector);
+            });
+      }
+      return all;
     }
-    for (VectorStorage storage : VectorStorage.values()) {
-      Path file = folder.resolve(storage.name());
-      StoredVectors.write(file, vectors, storage);
-      try (StoredVectors other = StoredVectors.open(file);
-          Encoded search = new Encoded(other, queries)) {
-        Evaluation evaluation = evaluator.evaluate(storage.name(), search);
-        List<Hits> found = search.search(asked, 100);
-        double shared = 0;
-        for (int i = 0; i < found.size(); i++) {
-          HashSet<Long> same = new HashSet<>(truth.get(i).indices().asList());
-          int of = same.size();
-          same.retainAll(found.get(i).indices().asList());
-          shared += (double) same.size() / of;
+
+    void print(int[] dimensions, Path folder) throws IOException {
+      int all = passages.get(0).length;
+      List<Hits> truth;
+      try (ExactSearch search = new ExactSearch(new InMemoryVectors(passages), 1)) {
+        truth = new Cut(search, queries, all).search(asked(), HITS);
+      }
+      for (int wanted : dimensions) {
+        int dimension = wanted == 0 ? all : wanted;
+        VectorSet cut =
+            new InMemoryVectors(passages.stream().map(row -> cut(row, dimension)).toList());
+        for (VectorStorage storage : VectorStorage.values()) {
+          Path file = folder.resolve(dimension + "." + storage);
+          StoredVectors.write(file, cut, storage);
+          String name = storage.name().toLowerCase(Locale.ROOT);
+          try (StoredVectors stored = StoredVectors.open(file);
+              ExactSearch exact = new ExactSearch(stored, 1);
+              SignSearch signs =
+                  SignSearch.open(stored, SignSearch.OVERSAMPLING, 1, System.err::println)) {
+            long bytes = Files.size(file);
+            print("%d | %s | %d".formatted(dimension, name, bytes), exact, dimension, truth);
+            print("%d | signs, then %s | ".formatted(dimension, name), signs, dimension, truth);
+          }
         }
-        System.out.printf(
-            Locale.ROOT,
-            "| %s | %s | %d | %.4f | %.4f | %.4f |%n",
-            dataset.name(),
-            storage.name().toLowerCase(Locale.ROOT),
-            Files.size(file),
-            evaluation.mean(Metric.ndcg(10)),
-            evaluation.mean(Metric.recall(100)),
-            shared / found.size());
       }
+    }
+
+    private List<Query> asked() {
+      return dataset.queries().values().stream().map(Query::of).toList();
+    }
+
+    private void print(String what, Searcher searcher, int dimension, List<Hits> truth) {
+      Searcher search = new Cut(searcher, queries, dimension);
+      Evaluation evaluation = BeirEvaluator.of(dataset).evaluate(what, search);
+      List<Hits> found = search.search(asked(), HITS);
+      double shared = 0;
+      for (int i = 0; i < found.size(); i++) {
+        HashSet<Long> same = new HashSet<>(truth.get(i).indices().asList());
+        int of = same.size();
+        same.retainAll(found.get(i).indices().asList());
+        shared += (double) same.size() / of;
+      }
+      System.out.printf(
+          Locale.ROOT,
+          "| %s | %s | %.4f | %.4f | %.4f |%n",
+          dataset.name(),
+          what,
+          evaluation.mean(Metric.ndcg(10)),
+          evaluation.mean(Metric.recall(HITS)),
+          shared / found.size());
     }
   }
 
-  /** Exact search for queries whose vectors are there. */
-  private static final class Encoded implements Searcher {
-    private final ExactSearch search;
-    private final Map<String, float[]> queries;
-
-    Encoded(StoredVectors vectors, Map<String, float[]> queries) {
-      this.search = new ExactSearch(vectors, Runtime.getRuntime().availableProcessors());
-      this.queries = queries;
+  /** Returns the first values of a vector, scaled to length 1. */
+  private static float[] cut(float[] vector, int dimension) {
+    float[] cut = Arrays.copyOf(vector, dimension);
+    double length = Math.sqrt(Similarity.dot(cut, cut));
+    for (int i = 0; i < dimension; i++) {
+      cut[i] = (float) (cut[i] / length);
     }
+    return cut;
+  }
 
+  /** Search for queries whose vectors are there. */
+  private record Cut(Searcher search, Map<String, float[]> queries, int dimension)
+      implements Searcher {
     @Override
     public List<Hits> search(List<Query> asked, int k) {
       return search.search(
           asked.stream()
-              .map(
-                  query ->
-                      query.withVector(requireNonNull(queries.get(query.text().orElseThrow()))))
+              .map(query -> requireNonNull(queries.get(query.text().orElseThrow())))
+              .map(vector -> Query.of(cut(vector, dimension)))
               .toList(),
           k);
     }
 
+    /** The search stays open. */
     @Override
-    public void close() {
-      search.close();
-    }
+    public void close() {}
   }
 
   /**

@@ -13,7 +13,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The weights of a checkpoint directory, with a LoRA adapter merged in where there is one (arXiv
- * 2106.09685).
+ * 2106.09685). Thread-safe but for {@link #close}.
  */
 public final class CheckpointWeights implements WeightSource, AutoCloseable {
   private final CheckpointDirectory checkpoint;
@@ -33,6 +33,11 @@ public final class CheckpointWeights implements WeightSource, AutoCloseable {
     this.replacements = adapter == null ? Map.of() : adapter.replacements();
     this.pairs = adapter == null ? Map.of() : adapter.pairs();
     this.copy = copy;
+  }
+
+  @Override
+  public boolean forThreads() {
+    return true;
   }
 
   @Override

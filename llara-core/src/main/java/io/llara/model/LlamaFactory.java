@@ -1,24 +1,39 @@
 package io.llara.model;
 
+import static java.util.Objects.requireNonNull;
+
+import com.google.common.base.Throwables;
+import com.google.common.util.concurrent.ThreadFactoryBuilder;
+import com.google.common.util.concurrent.Uninterruptibles;
 import io.llara.UnsupportedModelException;
 import io.llara.checkpoint.LlamaConfig;
 import io.llara.checkpoint.LlamaTensors;
 import io.llara.kernels.Kernels;
 import io.llara.kernels.PlainProjection;
 import io.llara.kernels.Projection;
+import io.llara.tensor.Libtorch;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.stream.IntStream;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /** Wires a model from a configuration and parts: the only place that knows both. */
 public final class LlamaFactory {
+  /** So many bytes of float32 matrices at most are on their way into a model at once. */
+  private static final long MOST_UNDER_WAY = 256L << 20;
+
   private final LlamaConfig config;
   private final Parts parts;
   private final Kernels kernels;
   private final ScalarType type;
 
   /** What has been made so far, to be freed if loading fails half-way. */
-  private final List<AutoCloseable> made = new ArrayList<>();
+  private final List<AutoCloseable> made = Collections.synchronizedList(new ArrayList<>());
 
   private LlamaFactory(LlamaConfig config, Parts parts, Kernels kernels, ScalarType type) {
     this.config = config;
@@ -78,15 +93,50 @@ public final class LlamaFactory {
   private LlamaModel model(int positions) {
     TokenEmbedding embedding = track(parts.embedding());
     RotaryEmbedding rotary = track(RotaryEmbedding.create(config, positions, type));
-    List<DecoderLayer> layers = new ArrayList<>();
-    for (int i = 0; i < config.layers(); i++) {
-      layers.add(layer("layers." + i + "."));
-    }
     return new LlamaModel(
-        config, parts.rowPadding(), embedding, rotary, layers, norm(LlamaTensors.FINAL_NORM));
+        config, parts.rowPadding(), embedding, rotary, layers(), norm(LlamaTensors.FINAL_NORM));
   }
 
-  private DecoderLayer layer(String name) {
+  /** Makes the layers, several at once where the parts allow it and the matrices are small. */
+  private List<DecoderLayer> layers() {
+    long matrix = (long) config.hiddenSize() * config.intermediateSize() * Float.BYTES;
+    int threads =
+        (int) Math.min(Runtime.getRuntime().availableProcessors(), MOST_UNDER_WAY / matrix);
+    if (threads < 2 || !parts.forThreads()) {
+      return IntStream.range(0, config.layers()).mapToObj(this::layer).toList();
+    }
+    ExecutorService executor =
+        Executors.newFixedThreadPool(
+            threads,
+            new ThreadFactoryBuilder().setNameFormat("llara-load-%d").setDaemon(true).build());
+    try {
+      List<Future<DecoderLayer>> layers =
+          IntStream.range(0, config.layers())
+              .mapToObj(
+                  i ->
+                      executor.submit(
+                          () -> {
+                            Libtorch.useThreads(1);
+                            return layer(i);
+                          }))
+              .toList();
+      List<DecoderLayer> done = new ArrayList<>();
+      for (Future<DecoderLayer> layer : layers) {
+        done.add(Uninterruptibles.getUninterruptibly(layer));
+      }
+      return done;
+    } catch (ExecutionException e) {
+      Throwables.throwIfUnchecked(requireNonNull(e.getCause()));
+      throw new IllegalStateException(e);
+    } finally {
+      // What is under way ends before anything is freed.
+      executor.shutdownNow();
+      Uninterruptibles.awaitTerminationUninterruptibly(executor);
+    }
+  }
+
+  private DecoderLayer layer(int number) {
+    String name = "layers." + number + ".";
     return new DecoderLayer(
         norm(name + "input_layernorm.weight"),
         new GroupedQueryAttention(

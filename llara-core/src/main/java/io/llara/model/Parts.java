@@ -6,8 +6,8 @@ import org.bytedeco.pytorch.Tensor;
 
 /**
  * Where a model gets the parts that hold weights: as they are stored, packed for a processor, or to
- * be trained. Called once for each part, in the order a forward pass meets them, by one thread. The
- * model owns what it is given.
+ * be trained. Called once for each part, in the order a forward pass meets them, by one thread;
+ * layers by several at once where {@link #forThreads} allows it. The model owns what it is given.
  */
 public interface Parts {
 
@@ -28,6 +28,11 @@ public interface Parts {
    *     layers.0.self_attn.q_proj}
    */
   Projection projection(String module);
+
+  /** Returns whether several threads may ask for parts at once, in any order; by default false. */
+  default boolean forThreads() {
+    return false;
+  }
 
   /**
    * Returns how many rows a batch is padded to, given its own. Projections that are compiled for a

@@ -35,6 +35,11 @@ public final class StoredParts implements Parts {
   }
 
   @Override
+  public boolean forThreads() {
+    return weights.forThreads();
+  }
+
+  @Override
   public TokenEmbedding embedding() {
     // It stays in the type it is stored in: rows are converted when they are looked up, which is
     // exact and needs no copy.

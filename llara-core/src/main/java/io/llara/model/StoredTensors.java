@@ -9,17 +9,17 @@ import io.llara.tensor.TensorScope;
 import java.io.EOFException;
 import java.io.IOException;
 import java.nio.file.Path;
-import java.util.HashMap;
 import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
- * Tensors out of safetensors files, mapped or read, and into them. For one thread; closing it ends
- * no mapping that a tensor still uses.
+ * Tensors out of safetensors files, mapped or read, and into them. Thread-safe; closing it ends no
+ * mapping that a tensor still uses.
  */
 public final class StoredTensors implements AutoCloseable {
-  private final Map<Path, TensorFile> files = new HashMap<>();
+  private final Map<Path, TensorFile> files = new ConcurrentHashMap<>();
 
   /**
    * Returns a tensor that is a view of its file, as {@link TensorFile#map}. The caller owns it. The

@@ -6,7 +6,7 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
  * Where a model's weights come from, by canonical name ({@link io.llara.checkpoint.LlamaTensors}).
- * For one thread.
+ * For one thread, unless it {@linkplain #forThreads says otherwise}.
  */
 public interface WeightSource {
 
@@ -16,6 +16,11 @@ public interface WeightSource {
     KEPT,
     /** It is rearranged and thrown away: mapping its pages would only hold memory. */
     PASSING
+  }
+
+  /** Returns whether several threads may load at once; by default false. */
+  default boolean forThreads() {
+    return false;
   }
 
   /** Returns whether there is a weight of this name. */

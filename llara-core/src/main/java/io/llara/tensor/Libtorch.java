@@ -33,6 +33,13 @@ public final class Libtorch {
     }
   }
 
+  /** Begins to {@link #load} on a thread of its own; whoever needs the libraries waits for it. */
+  public static void loadAhead() {
+    Thread loader = new Thread(Loaded::ready, "llara-libtorch");
+    loader.setDaemon(true);
+    loader.start();
+  }
+
   /**
    * Sets how many threads libtorch uses for the operators that the calling thread runs, itself
    * included.
@@ -49,12 +56,21 @@ public final class Libtorch {
   private static final class Loaded {
     static final @Nullable Throwable FAILURE = init();
 
+    static void ready() {}
+
     private static @Nullable Throwable init() {
       // JavaCPP refuses to allocate once the process is larger than four times -Xmx. Memory-mapped
       // weights count, so a large model on a small heap would be refused although the memory is
       // there. Read once, when the first Bytedeco class initialises.
       setUnlessSet("org.bytedeco.javacpp.maxBytes", "0");
       setUnlessSet("org.bytedeco.javacpp.maxPhysicalBytes", "0");
+      if (!onClassPath("org/bytedeco/cuda/global/cudart.class")
+          && !onClassPath("org/bytedeco/pytorch/linux-x86_64-gpu/libjnitorch.so")
+          && !onClassPath("org/bytedeco/pytorch/windows-x86_64-gpu/jnitorch.dll")) {
+        // Or JavaCPP looks for two dozen libraries of CUDA, in every jar, before those that are
+        // there: half of the time that libtorch takes to load.
+        setUnlessSet("org.bytedeco.javacpp.platform.extension", "-cpu");
+      }
       try {
         Loader.load(org.bytedeco.openblas.global.openblas.class);
         Loader.load(org.bytedeco.pytorch.global.torch.class);
@@ -83,6 +99,10 @@ public final class Libtorch {
         torch.empty(
             new long[] {(32L << 20) - (64L << 10)}, new TensorOptions(torch.ScalarType.Byte), null);
       }
+    }
+
+    private static boolean onClassPath(String resource) {
+      return Libtorch.class.getClassLoader().getResource(resource) != null;
     }
 
     private static void setUnlessSet(String key, String value) {

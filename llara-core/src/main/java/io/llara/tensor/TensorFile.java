@@ -20,8 +20,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * A file that holds the elements of tensors, in the machine's byte order and row-major: ranges of
- * its bytes are mapped or read as tensors, which the caller owns. For one thread; closing it ends
- * no mapping that a tensor still uses.
+ * its bytes are mapped or read as tensors, which the caller owns. Thread-safe; closing it ends no
+ * mapping that a tensor still uses.
  */
 public final class TensorFile implements AutoCloseable {
   /** A buffer over native memory holds an int's worth of bytes. */
@@ -57,14 +57,21 @@ public final class TensorFile implements AutoCloseable {
       return read(offset, type, shape);
     }
     try (TensorScope scope = new TensorScope()) {
-      if (mapped == null) {
-        mapped = scope.own(mapWhole());
-      }
-      if (offset + length > mapped.numel()) {
+      Tensor bytes = whole();
+      if (offset + length > bytes.numel()) {
         throw new EOFException();
       }
-      return scope.own(mapped.narrow(0, offset, length).view(type).view(shape));
+      return scope.own(bytes.narrow(0, offset, length).view(type).view(shape));
     }
+  }
+
+  private synchronized Tensor whole() throws IOException {
+    if (mapped == null) {
+      try (TensorScope scope = new TensorScope()) {
+        mapped = scope.own(mapWhole());
+      }
+    }
+    return mapped;
   }
 
   /**
@@ -158,7 +165,7 @@ public final class TensorFile implements AutoCloseable {
   }
 
   @Override
-  public void close() {
+  public synchronized void close() {
     if (mapped != null) {
       mapped.close();
       mapped = null;

@@ -19,6 +19,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The tokenizer of a model directory: from text to token ids and back.
@@ -57,7 +58,12 @@ public final class Tokenizer implements AutoCloseable {
   private final Optional<String> unkToken;
   private final int vocabularySize;
   private final NativeTokenizer encoder;
-  private final NativeTokenizer decoder;
+
+  /** The file of {@link #decoder}, which few need. */
+  private final String decoding;
+
+  private @Nullable NativeTokenizer decoder;
+  private boolean closed;
 
   private Tokenizer(TokenizerJson json, Path file, Optional<String> eosToken, Set<String> reserved)
       throws NativeTokenizerException {
@@ -71,13 +77,10 @@ public final class Tokenizer implements AutoCloseable {
     this.eosToken = eosToken;
     this.unkToken = json.unkToken();
     this.vocabularySize = Collections.max(names.keySet()) + 1;
+    this.decoding = json.decoding(Integer.MAX_VALUE);
+    // What the library refuses is refused now.
+    create(json.decoding(1)).close();
     this.encoder = create(json.plain(Sets.union(reserved, eosToken.map(Set::of).orElse(Set.of()))));
-    try {
-      this.decoder = create(json.decoding());
-    } catch (NativeTokenizerException | RuntimeException | Error e) {
-      encoder.close();
-      throw e;
-    }
   }
 
   private NativeTokenizer create(String json) throws NativeTokenizerException {
@@ -241,17 +244,30 @@ public final class Tokenizer implements AutoCloseable {
       token(id);
     }
     try {
-      return decoder.decode(ids);
+      return decoder().decode(ids);
     } catch (NativeTokenizerException e) {
       throw new TokenizationException("the ids cannot be decoded: " + e.getMessage(), e);
     }
   }
 
+  private synchronized NativeTokenizer decoder() throws NativeTokenizerException {
+    if (closed) {
+      throw new IllegalStateException("this Tokenizer is closed");
+    }
+    if (decoder == null) {
+      decoder = create(decoding);
+    }
+    return decoder;
+  }
+
   /** Frees the native memory, after calls under way have ended. Closing twice is harmless. */
   @Override
   public synchronized void close() {
+    closed = true;
     encoder.close();
-    decoder.close();
+    if (decoder != null) {
+      decoder.close();
+    }
     reserving.values().forEach(Tokenizer::close);
   }
 

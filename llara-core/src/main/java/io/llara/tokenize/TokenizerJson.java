@@ -258,8 +258,10 @@ final class TokenizerJson {
   /**
    * Returns a tokenizer.json that only decodes: each id, added ones too, under its own name in a
    * vocabulary without merges.
+   *
+   * @param most how many ids at most
    */
-  String decoding() {
+  String decoding(int most) {
     return write(
         new JsonArray(),
         writer -> {
@@ -268,7 +270,7 @@ final class TokenizerJson {
           writer.name("post_processor").nullValue();
           copy(writer, "decoder");
           writer.name("model").beginObject().name("type").value("BPE").name("vocab").beginObject();
-          for (Map.Entry<String, Integer> entry : ids().entrySet()) {
+          for (Map.Entry<String, Integer> entry : Iterables.limit(ids().entrySet(), most)) {
             writer.name(entry.getKey()).value(entry.getValue());
           }
           writer.endObject().name("merges").beginArray().endArray().endObject();

@@ -10,11 +10,11 @@ import picocli.CommandLine.Spec;
 
 /** Where a command's vectors are. */
 final class CacheOptions {
-  static final String STORAGES = "float32|float16|int8";
+  static final String STORAGES = "float32|float16|int8|binary";
 
   static final String STORAGE_DESCRIPTION =
-      "How the vectors of passages are stored: in 4 or 2 bytes a value, or 1 and a scale for each"
-          + " vector (default: ${DEFAULT-VALUE}).";
+      "How the vectors of passages are stored: in 4 or 2 bytes a value, 1 and a scale for each"
+          + " vector, or 1 bit (default: ${DEFAULT-VALUE}).";
 
   @Spec(Spec.Target.MIXEE)
   private CommandSpec command = CommandSpec.create();

@@ -7,16 +7,18 @@ import io.llara.retrieval.Fusion;
 import io.llara.retrieval.HnswOptions;
 import io.llara.retrieval.HybridSearch;
 import io.llara.retrieval.SearchMethod;
+import io.llara.retrieval.SignSearch;
 import java.util.Optional;
 import picocli.CommandLine.Option;
 
 /** The ways to search a collection, and how two of them are fused. */
 final class SearcherOptions {
-  static final String KINDS = "exact|hnsw|bm25|hybrid";
+  static final String KINDS = "exact|hnsw|signs|bm25|hybrid";
 
   static final String DESCRIPTION =
-      "exact: all vectors of the model; hnsw: along a graph, which misses some; bm25: words (k1"
-          + " 0.9, b 0.4, English analysis); hybrid: exact and bm25, fused";
+      "exact: all vectors of the model; hnsw: along a graph, which misses some; signs: four"
+          + " candidates for each hit by the signs of their values, which misses some too; bm25:"
+          + " words (k1 0.9, b 0.4, English analysis); hybrid: exact and bm25, fused";
 
   @Option(
       names = "--fusion",
@@ -45,6 +47,7 @@ final class SearcherOptions {
   enum Kind {
     EXACT,
     HNSW,
+    SIGNS,
     BM25,
     HYBRID;
 
@@ -63,6 +66,7 @@ final class SearcherOptions {
     return switch (kind) {
       case EXACT -> embeddings.orElseThrow();
       case HNSW -> embeddings.orElseThrow().withHnsw(HnswOptions.DEFAULT);
+      case SIGNS -> embeddings.orElseThrow().withSigns(SignSearch.OVERSAMPLING);
       case BM25 -> words;
       case HYBRID -> new HybridSearch(embeddings.orElseThrow(), words, fusion());
     };

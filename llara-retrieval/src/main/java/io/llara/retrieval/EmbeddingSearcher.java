@@ -137,7 +137,7 @@ final class EmbeddingSearcher implements Searcher {
 
   @Override
   public OptionalDouble recall(List<Query> queries, int k) {
-    if (!(vectors instanceof HnswIndex index) || queries.isEmpty()) {
+    if (vectors instanceof ExactSearch || queries.isEmpty()) {
       return OptionalDouble.empty();
     }
     int step = Math.max(1, queries.size() / SAMPLED_QUERIES);
@@ -147,8 +147,32 @@ final class EmbeddingSearcher implements Searcher {
     }
     List<Query> sampled = prepare(sample);
     try (ExactSearch exact = new ExactSearch(passages, method.encoder().lanes())) {
-      return OptionalDouble.of(index.recall(sampled, exact.search(sampled, k), k));
+      List<Hits> truth = exact.search(sampled, k);
+      return OptionalDouble.of(recall(vectors, passages.count(), sampled, truth, k));
     }
+  }
+
+  /** Measures what a searcher of vectors misses, as {@link HnswIndex#recall}. */
+  static double recall(
+      Searcher searcher, long count, List<Query> queries, List<Hits> exact, int k) {
+    if (exact.isEmpty() || queries.size() != exact.size()) {
+      throw new IllegalArgumentException(
+          "there are exact hits for %d of %d queries; expected them for one query or more"
+              .formatted(exact.size(), queries.size()));
+    }
+    List<Hits> found = searcher.search(queries, k);
+    double sum = 0;
+    for (int i = 0; i < exact.size(); i++) {
+      int wanted = (int) Math.min(k, count);
+      if (exact.get(i).size() < wanted) {
+        throw new IllegalArgumentException(
+            "query %d has %d exact hits; expected %d".formatted(i, exact.get(i).size(), wanted));
+      }
+      double worst = wanted == 0 ? 0 : exact.get(i).scores().get(wanted - 1);
+      long hit = found.get(i).scores().stream().filter(score -> score >= worst).count();
+      sum += wanted == 0 ? 1 : (double) hit / wanted;
+    }
+    return sum / exact.size();
   }
 
   @Override

@@ -345,24 +345,8 @@ public final class HnswIndex implements Searcher {
    * @throws IllegalStateException if the index or its vectors are closed
    */
   public Hits search(float[] query, int k) {
-    requireFitting(query, k);
+    QueryProducts.requireFitting(query, k, vectors);
     return best(query, k, segments.stream().map(segment -> candidates(segment, query, k)).toList());
-  }
-
-  private void requireFitting(float[] query, int k) {
-    if (k < 1) {
-      throw new IllegalArgumentException("k is " + k + "; expected 1 or more");
-    }
-    if (query.length != dimension() && count() > 0) {
-      throw new IllegalArgumentException(
-          "the query has the dimension %d, the index %d".formatted(query.length, dimension()));
-    }
-    for (int i = 0; i < query.length; i++) {
-      if (!Float.isFinite(query[i])) {
-        throw new LlaraException(
-            "the query: value %d is %s; expected finite ones".formatted(i, query[i]));
-      }
-    }
   }
 
   /** Several graphs find together what one would need more candidates for. */
@@ -454,7 +438,7 @@ public final class HnswIndex implements Searcher {
     List<Hits> found = new ArrayList<>();
     for (Query query : queries) {
       float[] vector = query.requireVector();
-      requireFitting(vector, k);
+      QueryProducts.requireFitting(vector, k, vectors);
       found.add(best(vector, k, threads.map(segments, segment -> candidates(segment, vector, k))));
     }
     return found;
@@ -473,24 +457,7 @@ public final class HnswIndex implements Searcher {
    * @throws RuntimeException as {@link #search(float[], int)}
    */
   public double recall(List<Query> queries, List<Hits> exact, int k) {
-    if (exact.isEmpty() || queries.size() != exact.size()) {
-      throw new IllegalArgumentException(
-          "there are exact hits for %d of %d queries; expected them for one query or more"
-              .formatted(exact.size(), queries.size()));
-    }
-    List<Hits> found = search(queries, k);
-    double sum = 0;
-    for (int i = 0; i < exact.size(); i++) {
-      int wanted = (int) Math.min(k, count());
-      if (exact.get(i).size() < wanted) {
-        throw new IllegalArgumentException(
-            "query %d has %d exact hits; expected %d".formatted(i, exact.get(i).size(), wanted));
-      }
-      double worst = wanted == 0 ? 0 : exact.get(i).scores().get(wanted - 1);
-      long hit = found.get(i).scores().stream().filter(score -> score >= worst).count();
-      sum += wanted == 0 ? 1 : (double) hit / wanted;
-    }
-    return sum / exact.size();
+    return EmbeddingSearcher.recall(this, count(), queries, exact, k);
   }
 
   @Override

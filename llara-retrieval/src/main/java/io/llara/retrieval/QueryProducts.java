@@ -1,5 +1,6 @@
 package io.llara.retrieval;
 
+import io.llara.LlaraException;
 import org.apache.lucene.util.VectorUtil;
 import org.bytedeco.javacpp.FloatPointer;
 import org.bytedeco.openblas.global.openblas;
@@ -25,6 +26,30 @@ final class QueryProducts implements AutoCloseable {
     this.direct = vectors.storage() == VectorStorage.FLOAT32;
     this.queryMemory = new FloatPointer(query);
     this.place = vectors.floats(0);
+  }
+
+  /**
+   * Fails unless a query can be searched for.
+   *
+   * @throws IllegalArgumentException if its dimension is not that of the vectors, or {@code k} is
+   *     not positive
+   * @throws LlaraException if it is not finite
+   */
+  static void requireFitting(float[] query, int k, VectorSet vectors) {
+    if (k < 1) {
+      throw new IllegalArgumentException("k is " + k + "; expected 1 or more");
+    }
+    if (query.length != vectors.dimension() && vectors.count() > 0) {
+      throw new IllegalArgumentException(
+          "the query has the dimension %d, the index %d"
+              .formatted(query.length, vectors.dimension()));
+    }
+    for (int i = 0; i < query.length; i++) {
+      if (!Float.isFinite(query[i])) {
+        throw new LlaraException(
+            "the query: value %d is %s; expected finite ones".formatted(i, query[i]));
+      }
+    }
   }
 
   /** Returns the product with a vector. */

@@ -14,6 +14,7 @@ import java.util.Optional;
 import java.util.function.Supplier;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.FloatPointer;
+import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorOptions;
 import org.bytedeco.pytorch.global.torch;
@@ -74,14 +75,20 @@ public final class StoredVectors implements VectorSet, AutoCloseable {
    * @throws LlaraException if it cannot be written, or the storage cannot hold a vector
    */
   public static void write(Path file, VectorSet vectors, VectorStorage storage) {
-    VectorHeader header =
+    write(
+        file,
+        vectors,
         new VectorHeader(
             VectorHeader.UNKNOWN,
             VectorHeader.UNKNOWN,
             storage,
             vectors.dimension(),
             vectors.count(),
-            Shard.WHOLE);
+            Shard.WHOLE));
+  }
+
+  /** Writes vectors as {@link #write(Path, VectorSet, VectorStorage)}. */
+  static void write(Path file, VectorSet vectors, VectorHeader header) {
     try (VectorWriter writer = new VectorWriter(file, header)) {
       try {
         // Nobody knows whether what is there has anything to do with these.
@@ -242,6 +249,17 @@ public final class StoredVectors implements VectorSet, AutoCloseable {
     return new FloatPointer(file.at(first * rowBytes));
   }
 
+  /** Reads the signs of vectors that are stored as {@link VectorStorage#BINARY}. */
+  void readSigns(long first, long[] signs, int rows) {
+    file.check(first * rowBytes, (long) rows * rowBytes);
+    new BytePointer(file.at(first * rowBytes))
+        .capacity((long) rows * rowBytes)
+        .asByteBuffer()
+        .order(ByteOrder.LITTLE_ENDIAN)
+        .asLongBuffer()
+        .get(signs, 0, rows * rowBytes / Long.BYTES);
+  }
+
   /** Reads a vector. */
   void read(long index, float[] vector) {
     check(index);
@@ -273,6 +291,13 @@ public final class StoredVectors implements VectorSet, AutoCloseable {
           Tensor scales = bytes.narrow(1, 0, Float.BYTES).contiguous().view(-1);
           target.copy_(bytes.narrow(1, Float.BYTES, dimension()).view(ScalarType.Char));
           target.mul_(scales.view(ScalarType.Float).view(rows, 1));
+        }
+        case BINARY -> {
+          Tensor places = torch.arange(new Scalar(Byte.SIZE), new TensorOptions(ScalarType.Byte));
+          Tensor bits = bytes.unsqueeze(-1).__rshift__(places).bitwise_and(new Scalar(1));
+          target.copy_(bits.view(rows, -1).narrow(1, 0, dimension()));
+          float size = VectorStorage.unit(dimension());
+          target.mul_(new Scalar(2.0 * size)).sub_(new Scalar((double) size));
         }
       }
     }

@@ -85,6 +85,35 @@ public enum VectorStorage {
         vector[i] = scale * row.get();
       }
     }
+  },
+
+  /**
+   * One bit a value, whether it is more than 0, in whole groups of 64. Read, each value is {@code
+   * ±1/√dimension}, so that the vector has length 1. {@link SignSearch} compares the bits
+   * themselves.
+   */
+  BINARY {
+    @Override
+    int rowBytes(int dimension) {
+      return Long.BYTES * ((dimension + Long.SIZE - 1) / Long.SIZE);
+    }
+
+    @Override
+    void write(float[] vector, ByteBuffer row) {
+      for (long bits : signs(vector)) {
+        row.putLong(bits);
+      }
+    }
+
+    @Override
+    void read(ByteBuffer row, float[] vector) {
+      float size = unit(vector.length);
+      long bits = 0;
+      for (int i = 0; i < vector.length; i++) {
+        bits = i % Long.SIZE == 0 ? row.getLong() : bits >>> 1;
+        vector[i] = (bits & 1) == 1 ? size : -size;
+      }
+    }
   };
 
   private static final float LARGEST_HALF = 65_504;
@@ -100,6 +129,22 @@ public enum VectorStorage {
 
   /** Gets a vector from a little-endian buffer. */
   abstract void read(ByteBuffer row, float[] vector);
+
+  /** Returns which values are more than 0, the first in the lowest bit of the first number. */
+  static long[] signs(float[] vector) {
+    long[] signs = new long[BINARY.rowBytes(vector.length) / Long.BYTES];
+    for (int i = 0; i < vector.length; i++) {
+      if (vector[i] > 0) {
+        signs[i / Long.SIZE] |= 1L << i;
+      }
+    }
+    return signs;
+  }
+
+  /** Returns the size of the values of a vector of length 1 that are all of one size. */
+  static float unit(int dimension) {
+    return (float) (1 / Math.sqrt(dimension));
+  }
 
   /** Returns the nearest binary16; of two the even one. */
   private static short half(float value) {

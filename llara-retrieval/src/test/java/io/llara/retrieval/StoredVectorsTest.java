@@ -134,6 +134,26 @@ class StoredVectorsTest {
   }
 
   @Test
+  void keepsSigns() {
+    float[] vector = new float[67];
+    vector[0] = 1e-30f;
+    vector[1] = -3;
+    vector[2] = -0f;
+    vector[64] = 7;
+    float size = (float) (1 / Math.sqrt(67));
+    float[] expected = new float[67];
+    Arrays.fill(expected, -size);
+    expected[0] = size;
+    expected[64] = size;
+    try (StoredVectors stored = store(VectorStorage.BINARY, List.of(vector, vector))) {
+      assertThat(read(stored, 2)).containsExactly(expected, expected);
+      long[] signs = new long[4];
+      stored.readSigns(0, signs, 2);
+      assertThat(signs).containsExactly(1, 1, 1, 1);
+    }
+  }
+
+  @Test
   void aFileIsAsLargeAsItsStorageSays() throws IOException {
     List<float[]> vectors = RandomVectors.normal(1000, 768, 2);
     for (VectorStorage storage : VectorStorage.values()) {
@@ -142,6 +162,7 @@ class StoredVectorsTest {
     assertThat(Files.size(folder.resolve("FLOAT32.vectors"))).isEqualTo(4096 + 1000 * 3072);
     assertThat(Files.size(folder.resolve("FLOAT16.vectors"))).isEqualTo(4096 + 1000 * 1536);
     assertThat(Files.size(folder.resolve("INT8.vectors"))).isEqualTo(4096 + 1000 * 772);
+    assertThat(Files.size(folder.resolve("BINARY.vectors"))).isEqualTo(4096 + 1000 * 96);
   }
 
   @Test

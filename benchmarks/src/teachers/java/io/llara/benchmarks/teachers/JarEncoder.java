@@ -30,7 +30,7 @@ final class JarEncoder implements Encoder {
   static final int MAX_TOKENS = 256;
 
   /** Texts that are sorted by length together. */
-  private static final int WINDOW = 4096;
+  private static final int WINDOW = Encoder.LARGEST_WINDOW;
 
   /** Tokens of a batch, padding included; much larger ones leave the caches. */
   private static final int BATCH_TOKENS = 1024;
@@ -98,6 +98,11 @@ final class JarEncoder implements Encoder {
   @Override
   public int maxTokens() {
     return MAX_TOKENS;
+  }
+
+  @Override
+  public int window() {
+    return WINDOW;
   }
 
   @Override

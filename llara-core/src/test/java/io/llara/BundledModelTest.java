@@ -23,7 +23,7 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-class BundledModelsTest {
+class BundledModelTest {
   private static final String TEXT = "Lily went to the park.";
 
   private final ClassLoader before = Thread.currentThread().getContextClassLoader();
