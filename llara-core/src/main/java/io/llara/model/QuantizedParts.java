@@ -24,6 +24,11 @@ public final class QuantizedParts implements Parts {
   }
 
   @Override
+  public boolean forThreads() {
+    return weights.forThreads();
+  }
+
+  @Override
   public TokenEmbedding embedding() {
     Optional<QuantizedMatrix> stored = weights.quantized(LlamaTensors.EMBEDDING);
     if (stored.isPresent()) {
