@@ -18,9 +18,11 @@ import java.util.zip.ZipFile;
  *
  * <pre>{@code
  * java CompileKernels.java JAR VERSION WORK LIBRARIES PROGRAMS [sanitize]
+ * java CompileKernels.java JAR VERSION WORK LIBRARIES library NAME SOURCE FLAG...
  * }</pre>
  *
- * <p>And, for each library, a program that tests it: bounds.cpp says how.
+ * <p>And, for each library, a program that tests it: bounds.cpp says how. Or, in the second form,
+ * one library of another source, for any x86 processor.
  */
 final class CompileKernels {
   private static final String IN_JAR = "org/bytedeco/llvm/linux-x86_64/";
@@ -98,6 +100,10 @@ final class CompileKernels {
   public static void main(String[] args) throws IOException, InterruptedException {
     Path jar = Path.of(args[0]);
     String version = args[1].substring(0, args[1].lastIndexOf('.', args[1].indexOf('-')));
+    if (args[4].equals("library")) {
+      compileOther(jar, version, args);
+      return;
+    }
     CompileKernels build =
         new CompileKernels(Path.of(args[2]), Path.of(args[3]).toAbsolutePath(), Path.of(args[4]));
     if (args.length > 5 && args[5].equals("sanitize")) {
@@ -112,6 +118,17 @@ final class CompileKernels {
     unpack(jar, version, build.work);
     run(libraries.stream().map(build::library).toList());
     run(programs.stream().map(build::program).toList());
+  }
+
+  private static void compileOther(Path jar, String version, String[] args)
+      throws IOException, InterruptedException {
+    Path work = Path.of(args[2]);
+    if (isOlder(work.resolve("bin/clang++"), jar)) {
+      unpack(jar, version, work);
+    }
+    List<String> arguments = new ArrayList<>(List.of(args).subList(6, args.length));
+    arguments.addAll(List.of("-o", Path.of(args[3], args[5]).toString()));
+    run(List.of(clang(work, List.of(), LIBRARY, arguments)));
   }
 
   private boolean libraryIsOld(String level) {
@@ -156,13 +173,18 @@ final class CompileKernels {
   }
 
   private List<String> clang(String level, List<String> flags, String... arguments) {
+    return clang(work, LEVELS.get(level), flags, List.of(arguments));
+  }
+
+  private static List<String> clang(
+      Path work, List<String> instructions, List<String> flags, List<String> arguments) {
     List<String> command = new ArrayList<>();
     command.add(work.resolve("bin/clang++").toString());
     command.addAll(FLAGS);
-    command.addAll(LEVELS.get(level));
+    command.addAll(instructions);
     command.addAll(flags);
     command.add("--ld-path=" + work.resolve("bin/ld.lld"));
-    command.addAll(List.of(arguments));
+    command.addAll(arguments);
     return command;
   }
 

@@ -3,6 +3,7 @@ package io.llara;
 import com.google.common.hash.Hashing;
 import com.google.common.hash.HashingInputStream;
 import io.llara.io.Messages;
+import io.llara.io.Services;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
@@ -10,11 +11,9 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.ServiceConfigurationError;
-import java.util.ServiceLoader;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
-import java.util.stream.StreamSupport;
 
 /**
  * A model in a jar. {@link Encoder#loadDefault} finds it with {@link java.util.ServiceLoader}; the
@@ -46,11 +45,7 @@ public interface BundledModel {
   static BundledModel find() {
     List<BundledModel> models;
     try {
-      models = list(ServiceLoader.load(BundledModel.class));
-      if (models.isEmpty()) {
-        // The thread's class loader may see less than ours: in a container, or none at all.
-        models = list(ServiceLoader.load(BundledModel.class, Encoder.class.getClassLoader()));
-      }
+      models = Services.find(BundledModel.class);
     } catch (ServiceConfigurationError e) {
       throw new ModelLoadException("the default model cannot be loaded: " + e.getMessage(), e);
     }
@@ -67,10 +62,6 @@ public interface BundledModel {
                       .collect(Collectors.joining(" and "))));
     }
     return models.get(0);
-  }
-
-  private static List<BundledModel> list(ServiceLoader<BundledModel> loader) {
-    return StreamSupport.stream(loader.spliterator(), false).toList();
   }
 
   private static String describe(BundledModel model) {

@@ -6,8 +6,8 @@ package io.llara;
  */
 public enum ComputeType {
   /**
-   * {@link #BFLOAT16} where the processor multiplies it natively (AVX512_BF16, AMX, Arm BF16), else
-   * {@link #FLOAT32}.
+   * {@link #BFLOAT16} where the processor (AVX512_BF16, AMX, Arm BF16) or the GPU multiplies it
+   * natively, else {@link #FLOAT32}.
    */
   AUTO,
   /** IEEE binary32. */
@@ -23,5 +23,10 @@ public enum ComputeType {
    * with AVX2; with AVX512_VNNI or AVX_VNNI it is faster. Vectors differ from those of float32 a
    * little: see {@code docs/quantization.md}.
    */
-  INT8
+  INT8,
+  /**
+   * IEEE binary16, on GPUs only: more digits than {@link #BFLOAT16}, but it ends at 65,504, which
+   * hidden states of some models exceed.
+   */
+  FLOAT16
 }

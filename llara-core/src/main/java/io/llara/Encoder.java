@@ -298,6 +298,11 @@ public interface Encoder extends AutoCloseable {
     return ComputeType.FLOAT32;
   }
 
+  /** Returns the device computed on, such as {@code cuda:0}; by default {@code cpu}. */
+  default String device() {
+    return "cpu";
+  }
+
   /** Returns how many threads run forward passes; by default 1. */
   default int lanes() {
     return 1;

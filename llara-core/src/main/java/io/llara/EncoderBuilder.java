@@ -111,17 +111,34 @@ public final class EncoderBuilder {
   }
 
   /**
-   * Sets how many tokens are computed at once on one thread; by default 512 in float32 and 1024 in
-   * bfloat16. More need more memory.
+   * Sets how many tokens are computed at once on one thread; by default 512 in float32, 1024 in
+   * bfloat16 and 8192 on a GPU. More need more memory.
    */
   public EncoderBuilder batchTokens(int tokens) {
     engine.batchTokens(tokens);
     return this;
   }
 
-  /** Sets how many threads run forward passes; one per processor by default. */
+  /**
+   * Sets how many threads run forward passes; one per processor by default, or two if the device is
+   * a GPU.
+   */
   public EncoderBuilder threads(int count) {
     engine.threads(count);
+    return this;
+  }
+
+  /**
+   * Sets the device to compute on: {@code cpu}, the default; {@code cuda:0} or another GPU by its
+   * number; {@code cuda}, which is the first; or {@code auto}, the first GPU that can be used, else
+   * the processor. A GPU needs {@code io.llara:llara-cuda} and natives for it on the class path.
+   *
+   * <p>{@link #build} ends with a {@link DeviceException} if the device is not there or does not
+   * work, and with an {@link OutOfDeviceMemoryException} before anything is loaded if the model
+   * does not fit into what is free of its memory.
+   */
+  public EncoderBuilder device(String name) {
+    engine.device(requireNonNull(name, "name"));
     return this;
   }
 
@@ -184,6 +201,7 @@ public final class EncoderBuilder {
    * @throws ModelLoadException if a file is missing, damaged or does not fit, or the model does not
    *     say what its prompts are and no template is set
    * @throws UnsupportedModelException if the model is of a kind this library does not support
+   * @throws DeviceException if the device cannot be used or has too little memory
    */
   public Encoder build() {
     requireValid();

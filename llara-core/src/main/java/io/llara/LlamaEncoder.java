@@ -434,6 +434,11 @@ final class LlamaEncoder implements Encoder {
   }
 
   @Override
+  public String device() {
+    return engine.device();
+  }
+
+  @Override
   public int lanes() {
     return engine.lanes();
   }

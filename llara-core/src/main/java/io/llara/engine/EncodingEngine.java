@@ -2,11 +2,15 @@ package io.llara.engine;
 
 import com.google.common.util.concurrent.Uninterruptibles;
 import io.llara.ComputeType;
+import io.llara.DeviceException;
 import io.llara.LlaraException;
+import io.llara.OutOfDeviceMemoryException;
 import io.llara.attention.AttentionMask;
 import io.llara.attention.AttentionMaskFactory;
 import io.llara.attention.Layout;
 import io.llara.checkpoint.LlamaConfig;
+import io.llara.kernels.Accelerator;
+import io.llara.kernels.Accelerators;
 import io.llara.kernels.Projection;
 import io.llara.model.LlamaModel;
 import io.llara.prompt.Prompt;
@@ -19,19 +23,40 @@ import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Supplier;
 import java.util.stream.IntStream;
 import org.bytedeco.pytorch.InferenceMode;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * Runs prompts through a model on lanes: threads of this engine's own, the only ones that do native
  * work. Thread-safe; prompts that come one by one from several threads share batches.
  */
 public final class EncodingEngine implements AutoCloseable {
+  private static final Logger LOG = LoggerFactory.getLogger(EncodingEngine.class);
+
+  /** How often the rows of a batch are halved for want of memory before that is an error. */
+  private static final int MOST_HALVINGS = 4;
+
+  /**
+   * How an engine computes.
+   *
+   * @param type never {@code AUTO}
+   * @param accelerator null for the processor
+   */
+  record Compute(ComputeType type, @Nullable Accelerator accelerator) {}
+
   private final LlamaModel model;
   private final Supplier<Projection> head;
-  private final ComputeType computeType;
+  private final Compute compute;
   private final int maxTokens;
   private final WorkQueue queue;
   private final List<Thread> lanes;
   private final AtomicInteger lanesLeft;
+
+  /** How many rows the device has memory for, as far as was found out. */
+  private final AtomicInteger mostRows = new AtomicInteger(Integer.MAX_VALUE);
+
+  private final AtomicInteger halvings = new AtomicInteger();
 
   /**
    * Starts the lanes.
@@ -42,12 +67,12 @@ public final class EncodingEngine implements AutoCloseable {
   EncodingEngine(
       LlamaModel model,
       Supplier<Projection> head,
-      ComputeType computeType,
+      Compute compute,
       int maxTokens,
       WorkQueue queue) {
     this.model = model;
     this.head = head;
-    this.computeType = computeType;
+    this.compute = compute;
     this.maxTokens = maxTokens;
     this.queue = queue;
     this.lanesLeft = new AtomicInteger(queue.lanes());
@@ -71,7 +96,7 @@ public final class EncodingEngine implements AutoCloseable {
 
   /** Returns the type the model computes in, never {@code AUTO}. */
   public ComputeType computeType() {
-    return computeType;
+    return compute.type();
   }
 
   /** Returns the number of lanes. */
@@ -185,8 +210,16 @@ public final class EncodingEngine implements AutoCloseable {
     return new Work<>(prompt, pooler);
   }
 
+  /** Returns the name of the device it computes on, such as {@code cpu} or {@code cuda:0}. */
+  public String device() {
+    @Nullable Accelerator accelerator = compute.accelerator();
+    return accelerator == null ? Accelerators.CPU : accelerator.name();
+  }
+
   private void runLane() {
+    @Nullable Accelerator accelerator = compute.accelerator();
     try (TensorScope scope = new TensorScope();
+        Accelerator.@Nullable Lane lane = accelerator == null ? null : accelerator.openLane();
         InferenceMode inference = new InferenceMode(true)) {
       // Gradient mode and thread count belong to the thread: set once, for all it ever runs.
       Libtorch.useThreads(1);
@@ -203,7 +236,7 @@ public final class EncodingEngine implements AutoCloseable {
   // Throwable: a lane must outlive anything a batch does, or its callers would wait for ever.
   @SuppressWarnings("CatchThrowable")
   private void run(WorkQueue.Batch batch) {
-    boolean wide = batch.alone() && lanes.size() > 1;
+    boolean wide = batch.alone() && lanes.size() > 1 && compute.accelerator() == null;
     try (TensorScope scope = new TensorScope()) {
       if (wide) {
         Libtorch.useThreads(Math.min(lanes.size(), Runtime.getRuntime().availableProcessors()));
@@ -211,6 +244,8 @@ public final class EncodingEngine implements AutoCloseable {
       forward(batch);
     } catch (CancellationException e) {
       batch.work().forEach(work -> work.completeExceptionally(WorkQueue.closedError()));
+    } catch (DeviceException e) {
+      batch.work().forEach(work -> work.completeExceptionally(e));
     } catch (Throwable e) {
       LlaraException error = new LlaraException("the forward pass failed: " + firstLine(e), e);
       batch.work().forEach(work -> work.completeExceptionally(error));
@@ -226,9 +261,65 @@ public final class EncodingEngine implements AutoCloseable {
     return String.valueOf(e.getMessage()).lines().findFirst().orElse(e.getClass().getName());
   }
 
+  /**
+   * Runs a batch, in several passes where the device has less memory than it takes. What was found
+   * to be too much is not tried again.
+   */
   private void forward(WorkQueue.Batch taken) {
     List<Work<?>> batch = taken.work();
     batch.forEach(Work::start);
+    @Nullable Accelerator accelerator = compute.accelerator();
+    if (accelerator == null) {
+      pass(batch, taken);
+      return;
+    }
+    for (int begin = 0; begin < batch.size(); ) {
+      List<Work<?>> some = batch.subList(begin, end(batch, begin));
+      try (TensorScope scope = new TensorScope()) {
+        pass(some, taken);
+        begin += some.size();
+      } catch (CancellationException e) {
+        throw e;
+      } catch (RuntimeException e) {
+        DeviceException explained = accelerator.explain(e).orElseThrow(() -> e);
+        if (!(explained instanceof OutOfDeviceMemoryException)) {
+          throw explained;
+        }
+        halve(some, explained);
+      }
+    }
+  }
+
+  /** Returns where works from {@code begin} on end that the device has memory for; at least one. */
+  private int end(List<Work<?>> batch, int begin) {
+    int end = begin + 1;
+    long rows = batch.get(begin).rows();
+    while (end < batch.size() && rows + batch.get(end).rows() <= mostRows.get()) {
+      rows += batch.get(end++).rows();
+    }
+    return end;
+  }
+
+  /** Halves how many rows are run at once, given works that were too many. */
+  private void halve(List<Work<?>> tooMany, DeviceException reason) {
+    int rows = tooMany.stream().mapToInt(Work::rows).sum();
+    int before = mostRows.getAndAccumulate(rows / 2, Math::min);
+    boolean other = before < rows; // Another lane found out meanwhile.
+    if (tooMany.size() == 1 || (!other && halvings.incrementAndGet() > MOST_HALVINGS)) {
+      throw new OutOfDeviceMemoryException(
+          "%s has too little memory for %d tokens at once%s; choose a smaller batchTokens, fewer threads or a shorter maxTokens (%s)"
+              .formatted(
+                  device(),
+                  rows,
+                  tooMany.size() == 1 ? ", which are one text" : "",
+                  reason.getMessage()),
+          reason);
+    }
+    LOG.warn("{} has too little memory for {} tokens at once; going on with half", device(), rows);
+  }
+
+  /** Runs works of a batch that was taken. */
+  private void pass(List<Work<?>> batch, WorkQueue.Batch taken) {
     AttentionMask mask =
         AttentionMaskFactory.create(batch.stream().map(Work::prompt).toList(), Layout.packed());
     int[] rows =

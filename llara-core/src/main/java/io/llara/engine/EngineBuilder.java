@@ -1,24 +1,31 @@
 package io.llara.engine;
 
 import io.llara.ComputeType;
+import io.llara.DeviceException;
 import io.llara.LlaraException;
 import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.LlamaConfig;
 import io.llara.checkpoint.LlamaTensors;
 import io.llara.checkpoint.LoraAdapter;
+import io.llara.kernels.Accelerator;
+import io.llara.kernels.Accelerators;
 import io.llara.kernels.FusedKernels;
+import io.llara.kernels.Kernels;
 import io.llara.kernels.PackedProjection;
 import io.llara.kernels.Projection;
 import io.llara.kernels.QuantizedProjection;
 import io.llara.model.CheckpointWeights;
+import io.llara.model.DeviceParts;
 import io.llara.model.LlamaFactory;
 import io.llara.model.LlamaModel;
+import io.llara.model.Parts;
 import io.llara.model.QuantizedParts;
 import io.llara.model.StoredParts;
 import io.llara.model.WeightSource;
 import io.llara.tensor.Cpu;
 import io.llara.tensor.Libtorch;
 import io.llara.tensor.Memory;
+import io.llara.tensor.Tensors;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -43,13 +50,19 @@ public final class EngineBuilder {
   /** Weights that could stay in their files are not copied into a faster layout beyond this. */
   private static final long LARGEST_COPY = 8L << 30;
 
+  /** Rows that fill a GPU, by default; not measured. */
+  private static final int DEVICE_ROWS = 8192;
+
+  private static final int DEVICE_LANES = 2;
+
   private ComputeType computeType = ComputeType.AUTO;
-  private int threads = Runtime.getRuntime().availableProcessors();
+  private @Nullable Integer threads;
   private @Nullable Integer batchTokens;
   private int maxTokens = 512;
   private boolean copyWeights;
   private @Nullable Boolean packWeights;
   private @Nullable Path adapter;
+  private String device = Accelerators.CPU;
 
   EngineBuilder() {}
 
@@ -59,7 +72,10 @@ public final class EngineBuilder {
     return this;
   }
 
-  /** Sets the number of lanes, threads that run forward passes; one per processor by default. */
+  /**
+   * Sets the number of lanes, threads that run forward passes; by default one per processor, or two
+   * for a device beside it: what one does on the processor, the other's work on the device hides.
+   */
   public EngineBuilder threads(int count) {
     this.threads = count;
     return this;
@@ -101,12 +117,21 @@ public final class EngineBuilder {
     return this;
   }
 
+  /** Sets the device to compute on, as {@link Accelerators#open}; the processor by default. */
+  public EngineBuilder device(String name) {
+    this.device = name;
+    return this;
+  }
+
   /** Returns what is out of range among these settings, one sentence each. */
   public List<String> problems() {
     List<String> problems = new ArrayList<>();
     requireWithin("threads", threads, MOST_THREADS, problems);
     requireWithin("batchTokens", batchTokens, MOST_TOKENS, problems);
     requireWithin("maxTokens", maxTokens, MOST_TOKENS, problems);
+    if (!Accelerators.isName(device)) {
+      problems.add("device is \"" + device + "\"; expected cpu, auto, cuda or one such as cuda:0");
+    }
     return problems;
   }
 
@@ -162,6 +187,13 @@ public final class EngineBuilder {
       throw new IllegalArgumentException(String.join("; ", problems));
     }
     Libtorch.load();
+    return Accelerators.open(device)
+        .map(accelerator -> openOn(accelerator, config, weights, head))
+        .orElseGet(() -> openOnProcessor(config, weights, head));
+  }
+
+  private EncodingEngine openOnProcessor(
+      LlamaConfig config, WeightSource weights, Supplier<Projection> head) {
     ComputeType resolved = Cpu.resolve(computeType);
     if (resolved == ComputeType.BFLOAT16 && !Cpu.multipliesBfloat16()) {
       LOG.warn(
@@ -178,24 +210,55 @@ public final class EngineBuilder {
     // between two operations. Rows of half the size, multiplied faster, want twice as many.
     int suitable = resolved == ComputeType.BFLOAT16 ? 1024 : 512;
     int rows = batchTokens == null ? suitable : batchTokens;
-    long begin = System.nanoTime();
-    LlamaModel model =
-        LlamaFactory.build(
-            config,
-            resolved == ComputeType.INT8
-                ? new QuantizedParts(weights)
-                : new StoredParts(weights, type, packed, rows),
-            FusedKernels.orLibtorch(),
-            type,
-            maxTokens);
+    int lanes = threads == null ? Runtime.getRuntime().availableProcessors() : threads;
+    boolean integers = resolved == ComputeType.INT8;
+    Parts parts =
+        integers ? new QuantizedParts(weights) : new StoredParts(weights, type, packed, rows);
+    LlamaModel model = build(config, parts, FusedKernels.orLibtorch(), type);
     LOG.debug(
-        "loaded {} layers in {} ms: {}, {} lanes, projections {}",
-        config.layers(),
-        (System.nanoTime() - begin) / 1_000_000,
+        "{}, {} lanes, projections {}",
         resolved,
-        threads,
-        resolved == ComputeType.INT8 ? "in integers" : packed ? "packed" : "plain");
-    return new EncodingEngine(model, head, resolved, maxTokens, new WorkQueue(threads, rows));
+        lanes,
+        integers ? "in integers" : packed ? "packed" : "plain");
+    return new EncodingEngine(
+        model, head, new EncodingEngine.Compute(resolved, null), maxTokens, new WorkQueue(lanes, rows));
+  }
+
+  private EncodingEngine openOn(
+      Accelerator accelerator,
+      LlamaConfig config,
+      WeightSource weights,
+      Supplier<Projection> head) {
+    ComputeType resolved = accelerator.resolve(computeType);
+    ScalarType type = Tensors.scalarType(resolved);
+    int rows = batchTokens == null ? DEVICE_ROWS : batchTokens;
+    int lanes = threads == null ? DEVICE_LANES : threads;
+    DeviceMemory.estimate(config, type, maxTokens, Math.max(rows, maxTokens), lanes)
+        .requireFits(accelerator);
+    LlamaModel model;
+    try (Accelerator.Lane lane = accelerator.openLane()) {
+      Parts parts = new DeviceParts(weights, type, accelerator);
+      model = build(config, parts, accelerator.kernels(), type);
+    } catch (DeviceException e) {
+      throw e;
+    } catch (RuntimeException e) {
+      throw accelerator.explain(e).map(RuntimeException.class::cast).orElse(e);
+    }
+    LOG.debug("{} on {}, {} lanes", resolved, accelerator.name(), lanes);
+    return new EncodingEngine(
+        model,
+        head,
+        new EncodingEngine.Compute(resolved, accelerator),
+        maxTokens,
+        new WorkQueue(lanes, rows));
+  }
+
+  private LlamaModel build(LlamaConfig config, Parts parts, Kernels kernels, ScalarType type) {
+    long begin = System.nanoTime();
+    LlamaModel model = LlamaFactory.build(config, parts, kernels, type, maxTokens);
+    LOG.debug(
+        "loaded {} layers in {} ms", config.layers(), (System.nanoTime() - begin) / 1_000_000);
+    return model;
   }
 
   /**

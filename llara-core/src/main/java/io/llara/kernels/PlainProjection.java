@@ -28,6 +28,16 @@ public final class PlainProjection implements Projection {
 
   @Override
   public Tensor apply(Tensor x) {
+    return linear(x, weight, bias);
+  }
+
+  /** Returns some of the outputs only, {@code [rows, count]}. */
+  Tensor apply(Tensor x, long begin, long count) {
+    return linear(
+        x, weight.narrow(0, begin, count), bias == null ? null : bias.narrow(0, begin, count));
+  }
+
+  private static Tensor linear(Tensor x, Tensor weight, @Nullable Tensor bias) {
     return bias == null
         ? torch.linear(x, weight)
         : torch.linear(x, weight, new TensorOptional(bias));

@@ -1,5 +1,7 @@
 package io.llara.kernels;
 
+import java.util.Arrays;
+import java.util.List;
 import org.bytedeco.pytorch.Tensor;
 
 /**
@@ -26,6 +28,19 @@ public interface Projection extends AutoCloseable {
    */
   default Tensor applyAndAdd(Tensor x, Tensor residual) {
     return apply(x).add_(residual);
+  }
+
+  /**
+   * Applies projections to the same rows: in one product where they are {@linkplain
+   * JoinedProjection joined}.
+   *
+   * @param x {@code [rows, in]}
+   * @return {@code [rows, out]} of each, possibly views of one tensor
+   */
+  static List<Tensor> all(Tensor x, Projection... projections) {
+    return JoinedProjection.first(projections)
+        .map(first -> first.apply(x, projections.length))
+        .orElseGet(() -> Arrays.stream(projections).map(each -> each.apply(x)).toList());
   }
 
   /** Frees the native memory that this projection owns. */

@@ -1,5 +1,6 @@
 package io.llara.model;
 
+import io.llara.kernels.Kernels.NormedSum;
 import io.llara.tensor.TensorScope;
 import org.bytedeco.pytorch.Tensor;
 
@@ -34,8 +35,8 @@ final class DecoderLayer implements AutoCloseable {
    */
   Tensor apply(Tensor hidden, Rows rows) {
     try (TensorScope scope = new TensorScope()) {
-      Tensor h = attend(hidden, rows);
-      return scope.keep(feedForward.applyAndAdd(feedForwardNorm.apply(h), h));
+      NormedSum h = attend(hidden, rows);
+      return scope.keep(feedForward.applyAndAdd(h.normed(), h.sum()));
     }
   }
 
@@ -43,10 +44,11 @@ final class DecoderLayer implements AutoCloseable {
    * What the block made on its way is freed at once: its memory is still in the processor's cache
    * for what comes next.
    */
-  private Tensor attend(Tensor hidden, Rows rows) {
+  private NormedSum attend(Tensor hidden, Rows rows) {
     try (TensorScope scope = new TensorScope()) {
-      return scope.keep(
-          attention.applyAndAdd(attentionNorm.apply(hidden), rows, rows.of(hidden)));
+      Tensor normed = attentionNorm.apply(hidden);
+      NormedSum h = attention.applyAndAdd(normed, rows, rows.of(hidden), feedForwardNorm);
+      return new NormedSum(scope.keep(h.sum()), scope.keep(h.normed()));
     }
   }
 

@@ -1,9 +1,12 @@
 package io.llara.model;
 
+import com.google.common.collect.ImmutableList;
 import io.llara.kernels.Kernels;
+import io.llara.kernels.Kernels.NormedSum;
 import io.llara.kernels.Kernels.Rotation;
 import io.llara.kernels.Projection;
 import io.llara.tensor.TensorScope;
+import java.util.List;
 import org.bytedeco.pytorch.Tensor;
 
 /**
@@ -28,27 +31,34 @@ final class GroupedQueryAttention implements AutoCloseable {
   }
 
   /**
-   * Attends from some rows to the keys of all rows, and adds the residual.
+   * Attends from some rows to the keys of all rows, adds the residual and normalises the sum.
    *
    * @param x all rows of the batch, normalised, {@code [rows, hidden]}
    * @param rows the queries
    * @param residual {@code [queries, hidden]}
-   * @return {@code [queries, hidden]}
    */
-  Tensor applyAndAdd(Tensor x, Rows rows, Tensor residual) {
+  NormedSum applyAndAdd(Tensor x, Rows rows, Tensor residual, RmsNorm norm) {
     try (TensorScope scope = new TensorScope()) {
-      Tensor q = rotated(query, rows.of(x), rows.queryRotation());
-      Tensor k = rotated(key, x, rows.keyRotation());
-      Tensor v = splitHeads(value.apply(x), rows.keyRotation().headDim());
-      return scope.keep(
-          output.applyAndAdd(kernels.attention(q, k, v, rows.spans()), residual));
+      List<Tensor> inputs =
+          rows.indices() == null
+              ? Projection.all(x, query, key, value)
+              : ImmutableList.<Tensor>builder()
+                  .add(query.apply(rows.of(x)))
+                  .addAll(Projection.all(x, key, value))
+                  .build();
+      Tensor q = rotated(inputs.get(0), rows.queryRotation(), scope);
+      Tensor k = rotated(inputs.get(1), rows.keyRotation(), scope);
+      Tensor v = splitHeads(inputs.get(2), rows.keyRotation().headDim());
+      NormedSum h = norm.ofSum(output, rows.attention().apply(q, k, v), residual);
+      return new NormedSum(scope.keep(h.sum()), scope.keep(h.normed()));
     }
   }
 
-  private Tensor rotated(Projection projection, Tensor x, Rotation rotation) {
+  private Tensor rotated(Tensor x, Rotation rotation, TensorScope owner) {
     try (TensorScope scope = new TensorScope()) {
-      Tensor heads = splitHeads(projection.apply(x), rotation.headDim());
-      return scope.keep(kernels.rotary(heads, rotation));
+      Tensor heads = kernels.rotaryOver(splitHeads(x, rotation.headDim()), rotation);
+      owner.free(x);
+      return scope.keep(heads);
     }
   }
 

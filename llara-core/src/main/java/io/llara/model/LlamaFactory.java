@@ -20,6 +20,7 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.stream.IntStream;
+import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /** Wires a model from a configuration and parts: the only place that knows both. */
@@ -92,9 +93,11 @@ public final class LlamaFactory {
 
   private LlamaModel model(int positions) {
     TokenEmbedding embedding = track(parts.embedding());
-    RotaryEmbedding rotary = track(RotaryEmbedding.create(config, positions, type));
-    return new LlamaModel(
-        config, parts.rowPadding(), embedding, rotary, layers(), norm(LlamaTensors.FINAL_NORM));
+    List<DecoderLayer> layers = layers();
+    Tensor scale = parts.norm(LlamaTensors.FINAL_NORM);
+    RmsNorm norm = track(new RmsNorm(kernels, scale, config.rmsNormEps()));
+    RotaryEmbedding rotary = track(RotaryEmbedding.create(config, positions, type, scale));
+    return new LlamaModel(config, kernels, parts.rowPadding(), embedding, rotary, layers, norm);
   }
 
   /** Makes the layers, several at once where the parts allow it and the matrices are small. */
@@ -137,28 +140,30 @@ public final class LlamaFactory {
 
   private DecoderLayer layer(int number) {
     String name = "layers." + number + ".";
+    RmsNorm attentionNorm = norm(name + "input_layernorm.weight");
+    String attention = name + "self_attn.";
+    List<Projection> inputs =
+        projections(attention + "q_proj", attention + "k_proj", attention + "v_proj");
+    Projection output = track(parts.projection(attention + "o_proj"));
+    RmsNorm feedForwardNorm = norm(name + "post_attention_layernorm.weight");
+    List<Projection> factors = projections(name + "mlp.gate_proj", name + "mlp.up_proj");
+    Projection down = track(parts.projection(name + "mlp.down_proj"));
     return new DecoderLayer(
-        norm(name + "input_layernorm.weight"),
-        new GroupedQueryAttention(
-            kernels,
-            projection(name + "self_attn.q_proj"),
-            projection(name + "self_attn.k_proj"),
-            projection(name + "self_attn.v_proj"),
-            projection(name + "self_attn.o_proj")),
-        norm(name + "post_attention_layernorm.weight"),
-        new SwiGluFeedForward(
-            kernels,
-            projection(name + "mlp.gate_proj"),
-            projection(name + "mlp.up_proj"),
-            projection(name + "mlp.down_proj")));
+        attentionNorm,
+        new GroupedQueryAttention(kernels, inputs.get(0), inputs.get(1), inputs.get(2), output),
+        feedForwardNorm,
+        new SwiGluFeedForward(kernels, factors.get(0), factors.get(1), down));
   }
 
   private RmsNorm norm(String name) {
     return track(new RmsNorm(kernels, parts.norm(name), config.rmsNormEps()));
   }
 
-  private Projection projection(String module) {
-    return track(parts.projection(module));
+  /** Returns projections of the same rows. */
+  private List<Projection> projections(String... modules) {
+    List<Projection> found = parts.projections(List.of(modules));
+    made.addAll(found);
+    return found;
   }
 
   private <T extends AutoCloseable> T track(T part) {

@@ -1,8 +1,8 @@
 package io.llara.model;
 
 import io.llara.attention.AttentionMask;
-import io.llara.attention.AttentionMask.Span;
 import io.llara.checkpoint.LlamaConfig;
+import io.llara.kernels.Kernels;
 import io.llara.kernels.Kernels.Rotation;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
@@ -21,6 +21,7 @@ import org.bytedeco.pytorch.Tensor;
  */
 public final class LlamaModel implements AutoCloseable {
   private final LlamaConfig config;
+  private final Kernels kernels;
   private final IntUnaryOperator rowPadding;
   private final TokenEmbedding embedding;
   private final RotaryEmbedding rotary;
@@ -34,12 +35,14 @@ public final class LlamaModel implements AutoCloseable {
    */
   LlamaModel(
       LlamaConfig config,
+      Kernels kernels,
       IntUnaryOperator rowPadding,
       TokenEmbedding embedding,
       RotaryEmbedding rotary,
       List<DecoderLayer> layers,
       RmsNorm norm) {
     this.config = config;
+    this.kernels = kernels;
     this.rowPadding = rowPadding;
     this.embedding = embedding;
     this.rotary = rotary;
@@ -102,14 +105,15 @@ public final class LlamaModel implements AutoCloseable {
       this.ids = Arrays.copyOf(tokens, padded);
       this.wanted = wanted.length;
       Rotation rotation = rotary.at(Arrays.copyOf(batch.positions(), padded));
-      this.all = new Rows(null, rotation, rotation, batch.spans());
+      this.all = new Rows(null, rotation, rotation, kernels.attention(batch.spans()));
       this.last = wanted.length == batch.rows() ? all : select(wanted, batch, rotation);
     }
 
     private Rows select(int[] wanted, AttentionMask batch, Rotation rotation) {
-      List<Span> spans = batch.spans(wanted);
-      Tensor indices = Tensors.ofInts(Arrays.copyOf(wanted, rowPadding.applyAsInt(wanted.length)));
-      return new Rows(indices, rotation.of(indices), rotation, spans);
+      int[] padded = Arrays.copyOf(wanted, rowPadding.applyAsInt(wanted.length));
+      Tensor indices = Tensors.ofInts(padded, rotation.cos());
+      return new Rows(
+          indices, rotation.of(indices), rotation, kernels.attention(batch.spans(wanted)));
     }
 
     /** Returns the token ids of the rows, padding included. */

@@ -1,6 +1,8 @@
 package io.llara.model;
 
 import io.llara.kernels.Projection;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.function.IntUnaryOperator;
 import org.bytedeco.pytorch.Tensor;
 
@@ -28,6 +30,18 @@ public interface Parts {
    *     layers.0.self_attn.q_proj}
    */
   Projection projection(String module);
+
+  /** Returns linear maps that are applied to the same rows, as {@link #projection} each. */
+  default List<Projection> projections(List<String> modules) {
+    List<Projection> made = new ArrayList<>();
+    try {
+      modules.forEach(module -> made.add(projection(module)));
+      return made;
+    } catch (RuntimeException | Error e) {
+      made.forEach(Projection::close);
+      throw e;
+    }
+  }
 
   /** Returns whether several threads may ask for parts at once, in any order; by default false. */
   default boolean forThreads() {

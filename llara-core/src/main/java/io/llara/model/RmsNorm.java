@@ -1,6 +1,8 @@
 package io.llara.model;
 
 import io.llara.kernels.Kernels;
+import io.llara.kernels.Kernels.NormedSum;
+import io.llara.kernels.Projection;
 import org.bytedeco.pytorch.Tensor;
 
 /** Root mean square normalisation with a learned scale (arXiv 1910.07467). */
@@ -19,6 +21,11 @@ final class RmsNorm implements AutoCloseable {
   /** Normalises rows, {@code [rows, hidden]}. */
   Tensor apply(Tensor x) {
     return kernels.rmsNorm(x, weight, eps);
+  }
+
+  /** Projects, adds the residual stream and normalises, as {@link Kernels#addRmsNorm}. */
+  NormedSum ofSum(Projection projection, Tensor x, Tensor residual) {
+    return kernels.addRmsNorm(projection, x, residual, weight, eps);
   }
 
   @Override

@@ -4,6 +4,8 @@ import io.llara.checkpoint.LlamaConfig;
 import io.llara.kernels.Kernels.Rotation;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
+import org.bytedeco.pytorch.Device;
+import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
@@ -21,8 +23,9 @@ public final class RotaryEmbedding implements AutoCloseable {
    * Makes the table.
    *
    * @param positions the number of positions, from 0 on
+   * @param beside a tensor on the device that the table is for
    */
-  static RotaryEmbedding create(LlamaConfig config, int positions, ScalarType type) {
+  static RotaryEmbedding create(LlamaConfig config, int positions, ScalarType type, Tensor beside) {
     double[] frequencies = inverseFrequencies(config);
     int half = frequencies.length;
     int headDim = 2 * half;
@@ -40,10 +43,11 @@ public final class RotaryEmbedding implements AutoCloseable {
       }
     }
     try (TensorScope scope = new TensorScope()) {
+      Device device = beside.device();
       return new RotaryEmbedding(
           new Rotation(
-              scope.own(Tensors.ofFloats(cos, positions, 1, headDim).to(type)),
-              scope.own(Tensors.ofFloats(sin, positions, 1, headDim).to(type))));
+              scope.own(Tensors.ofFloats(cos, positions, 1, headDim).to(device, type)),
+              scope.own(Tensors.ofFloats(sin, positions, 1, headDim).to(device, type))));
     }
   }
 
@@ -72,7 +76,7 @@ public final class RotaryEmbedding implements AutoCloseable {
       }
     }
     try (TensorScope scope = new TensorScope()) {
-      Rotation rows = table.of(Tensors.ofInts(rowPositions));
+      Rotation rows = table.of(Tensors.ofInts(rowPositions, table.cos()));
       return new Rotation(scope.keep(rows.cos()), scope.keep(rows.sin()));
     }
   }

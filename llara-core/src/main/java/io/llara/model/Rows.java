@@ -1,8 +1,8 @@
 package io.llara.model;
 
-import io.llara.attention.AttentionMask.Span;
+import io.llara.kernels.Kernels.Attention;
 import io.llara.kernels.Kernels.Rotation;
-import java.util.List;
+import io.llara.tensor.Tensors;
 import org.bytedeco.pytorch.Tensor;
 import org.jspecify.annotations.Nullable;
 
@@ -12,13 +12,13 @@ import org.jspecify.annotations.Nullable;
  * @param indices which rows they are, {@code [queries]}; null for all
  * @param queryRotation the rotation of these rows
  * @param keyRotation the rotation of all rows
- * @param spans which keys each query sees
+ * @param attention over the keys that each query sees
  */
 record Rows(
-    @Nullable Tensor indices, Rotation queryRotation, Rotation keyRotation, List<Span> spans) {
+    @Nullable Tensor indices, Rotation queryRotation, Rotation keyRotation, Attention attention) {
 
   /** Returns these rows of a tensor {@code [rows, …]}. */
   Tensor of(Tensor all) {
-    return indices == null ? all : all.index_select(0, indices);
+    return indices == null ? all : Tensors.rows(all, indices);
   }
 }

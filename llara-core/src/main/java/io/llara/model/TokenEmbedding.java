@@ -19,7 +19,7 @@ public final class TokenEmbedding implements AutoCloseable {
    * @param type the type of the results
    */
   public TokenEmbedding(Tensor matrix, ScalarType type) {
-    this(ids -> matrix.index_select(0, ids), matrix::close, type);
+    this(ids -> Tensors.rows(matrix, Tensors.placed(ids, matrix)), matrix::close, type);
   }
 
   /** Takes ownership of a quantised matrix; otherwise as with a tensor. */

@@ -58,8 +58,16 @@ public final class Cpu {
     return FEATURES.contains("amx_bf16");
   }
 
-  /** Returns the compute type to use on this processor: never {@code AUTO}. */
+  /**
+   * Returns the compute type to use on this processor: never {@code AUTO}.
+   *
+   * @throws IllegalArgumentException if it is float16
+   */
   public static ComputeType resolve(ComputeType wanted) {
+    if (wanted == ComputeType.FLOAT16) {
+      throw new IllegalArgumentException(
+          "float16 is for GPUs; on the processor choose float32 or bfloat16");
+    }
     if (wanted != ComputeType.AUTO) {
       return wanted;
     }
@@ -71,7 +79,7 @@ public final class Cpu {
    * resolved.
    */
   public static ScalarType scalarType(ComputeType type) {
-    return resolve(type) == ComputeType.BFLOAT16 ? ScalarType.BFloat16 : ScalarType.Float;
+    return Tensors.scalarType(resolve(type));
   }
 
   private static SortedSet<String> read() {

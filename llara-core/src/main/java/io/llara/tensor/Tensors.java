@@ -1,8 +1,12 @@
 package io.llara.tensor;
 
+import io.llara.ComputeType;
 import org.bytedeco.javacpp.FloatPointer;
 import org.bytedeco.javacpp.LongPointer;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorOptional;
+import org.bytedeco.pytorch.TensorOptionalList;
+import org.bytedeco.pytorch.TensorOptionalVector;
 import org.bytedeco.pytorch.TensorOptions;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -10,6 +14,20 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 /** Java arrays in, Java arrays out. Results belong to the caller's innermost scope. */
 public final class Tensors {
   private Tensors() {}
+
+  /**
+   * Returns libtorch's name of the type that a compute type has between its products.
+   *
+   * @param type not {@code AUTO}
+   */
+  public static ScalarType scalarType(ComputeType type) {
+    return switch (type) {
+      case FLOAT32, INT8 -> ScalarType.Float;
+      case BFLOAT16 -> ScalarType.BFloat16;
+      case FLOAT16 -> ScalarType.Half;
+      case AUTO -> throw new IllegalArgumentException("AUTO is to be resolved first");
+    };
+  }
 
   /** Copies integers into an int64 tensor, {@code [length]}. */
   public static Tensor ofInts(int[] values) {
@@ -27,6 +45,27 @@ public final class Tensors {
     return tensor;
   }
 
+  /** Copies integers into an int64 tensor, {@code [length]}, on the device of another tensor. */
+  public static Tensor ofInts(int[] values, Tensor beside) {
+    return placed(ofInts(values), beside);
+  }
+
+  /** Returns integers on the device of another tensor. */
+  public static Tensor placed(Tensor ints, Tensor beside) {
+    return beside.is_cpu() ? ints : ints.to(beside.device(), ScalarType.Long);
+  }
+
+  /**
+   * Returns rows of a tensor by their indices. On the meta device, on which shapes are checked,
+   * libtorch has no {@code index_select}.
+   */
+  public static Tensor rows(Tensor x, Tensor indices) {
+    return x.is_meta()
+        ? torch.index(
+            x, new TensorOptionalList(new TensorOptionalVector(new TensorOptional(indices))))
+        : x.index_select(0, indices);
+  }
+
   /** Copies floats, row-major, into a float32 tensor of a shape. */
   public static Tensor ofFloats(float[] values, long... shape) {
     Tensor tensor = torch.empty(shape, new TensorOptions(ScalarType.Float), null);
@@ -38,10 +77,10 @@ public final class Tensors {
     return tensor;
   }
 
-  /** Copies a tensor of any floating type into an array, row-major. */
+  /** Copies a tensor of any floating type, on any device, into an array, row-major. */
   public static float[] toFloats(Tensor tensor) {
     try (TensorScope scope = new TensorScope()) {
-      Tensor floats = tensor.to(ScalarType.Float).contiguous();
+      Tensor floats = tensor.to(ScalarType.Float).cpu().contiguous();
       float[] values = new float[Math.toIntExact(floats.numel())];
       if (values.length > 0) {
         floats.data_ptr_float().get(values);

@@ -10,6 +10,7 @@ import io.llara.kernels.Kernels.Rotation;
 import io.llara.tensor.Libtorch;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
+import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.junit.jupiter.api.Test;
 
@@ -60,7 +61,8 @@ class RotaryEmbeddingTest {
     Libtorch.load();
     try (TensorScope scope = new TensorScope();
         RotaryEmbedding rotary =
-            RotaryEmbedding.create(config(4, 10_000, RopeScaling.none()), 9, ScalarType.Float)) {
+            RotaryEmbedding.create(
+                config(4, 10_000, RopeScaling.none()), 9, ScalarType.Float, torch.empty(0))) {
       Rotation rotation = rotary.at(new int[] {8, 0, 8});
 
       float[] cos = Tensors.toFloats(rotation.cos());
@@ -85,7 +87,8 @@ class RotaryEmbeddingTest {
   void refusesPositionsBeyondTheTable() {
     Libtorch.load();
     try (RotaryEmbedding rotary =
-        RotaryEmbedding.create(config(4, 10_000, RopeScaling.none()), 9, ScalarType.Float)) {
+        RotaryEmbedding.create(
+            config(4, 10_000, RopeScaling.none()), 9, ScalarType.Float, torch.empty(0))) {
       assertThatIllegalArgumentException()
           .isThrownBy(() -> rotary.at(new int[] {3, 9}))
           .withMessageContaining("9");

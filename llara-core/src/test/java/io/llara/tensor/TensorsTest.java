@@ -1,6 +1,7 @@
 package io.llara.tensor;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
 
 import io.llara.ComputeType;
@@ -75,6 +76,9 @@ class TensorsTest {
     assertThat(Cpu.resolve(ComputeType.FLOAT32)).isEqualTo(ComputeType.FLOAT32);
     assertThat(Cpu.scalarType(ComputeType.AUTO))
         .isEqualTo(Cpu.multipliesBfloat16() ? ScalarType.BFloat16 : ScalarType.Float);
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> Cpu.resolve(ComputeType.FLOAT16))
+        .withMessageContaining("float16 is for GPUs");
   }
 
   @Test

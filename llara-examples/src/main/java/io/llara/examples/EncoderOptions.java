@@ -25,13 +25,22 @@ final class EncoderOptions {
   private Optional<String> template = Optional.empty();
 
   @Option(
+      names = "--device",
+      paramLabel = "cpu|auto|cuda[:N]",
+      defaultValue = "cpu",
+      description =
+          "The device to compute on; auto: a GPU that can be used, else the processor (default:"
+              + " ${DEFAULT-VALUE}).")
+  private String device = "cpu";
+
+  @Option(
       names = "--dtype",
-      paramLabel = "auto|float32|bfloat16|int8",
+      paramLabel = "auto|float32|bfloat16|int8|float16",
       defaultValue = "auto",
       description =
-          "The type to compute in; auto: bfloat16 where the processor multiplies it natively, else"
-              + " float32; int8: faster still, and a little less exact (default:"
-              + " ${DEFAULT-VALUE}).")
+          "The type to compute in; auto: bfloat16 where the device multiplies it natively, else"
+              + " float32; int8, on the processor: faster still, and a little less exact; float16:"
+              + " on GPUs (default: ${DEFAULT-VALUE}).")
   private ComputeType computeType = ComputeType.AUTO;
 
   @Option(
@@ -49,7 +58,7 @@ final class EncoderOptions {
   @Option(
       names = "--threads",
       paramLabel = "N",
-      description = "Compute threads (default: one per processor).")
+      description = "Compute threads (default: one per processor; two for a GPU).")
   private Optional<Integer> threads = Optional.empty();
 
   @Option(
@@ -66,7 +75,7 @@ final class EncoderOptions {
   /** Returns a builder with the options given; all else is left to the library's defaults. */
   EncoderBuilder encoder(Path model) {
     EncoderBuilder builder =
-        Encoder.builder(model).computeType(computeType).copyWeights(copyWeights);
+        Encoder.builder(model).device(device).computeType(computeType).copyWeights(copyWeights);
     adapter.ifPresent(builder::adapter);
     template.ifPresent(builder::template);
     maxTokens.ifPresent(builder::maxTokens);

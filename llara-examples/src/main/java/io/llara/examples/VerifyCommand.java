@@ -38,6 +38,15 @@ final class VerifyCommand extends Subcommand {
   private ComputeType computeType = ComputeType.FLOAT32;
 
   @Option(
+      names = "--device",
+      paramLabel = "cpu|cuda[:N]",
+      defaultValue = "cpu",
+      description =
+          "The device of forward passes; training's cases run on the processor (default:"
+              + " ${DEFAULT-VALUE}).")
+  private String device = "cpu";
+
+  @Option(
       names = {"-v", "--verbose"},
       description = "Show every quantity of every case.")
   private boolean verbose;
@@ -55,7 +64,7 @@ final class VerifyCommand extends Subcommand {
     int verified = 0;
     int failed = 0;
     try (Results results = new Results(streams().out());
-        ReplayEngines engines = new ReplayEngines(computeType)) {
+        ReplayEngines engines = new ReplayEngines(computeType, device)) {
       for (GoldenCase one : cases) {
         String name = one.file() + " " + one.name();
         if (one.replay().isEmpty()) {

@@ -13,6 +13,8 @@ import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 class VerifyCommandTest {
   private static final String ALL_PASS = "verified 89 cases, 0 failed, 0 not covered";
@@ -164,6 +166,18 @@ class VerifyCommandTest {
     CommandRun other = CommandRun.of("verify", folder.toString());
     assertThat(other.err()).contains("template is 'other'; known are llama2vec");
     assertThat(other.code()).isEqualTo(2);
+  }
+
+  /** On the processor: with {@code kernels.cu} compiled for it, and with libtorch's operators. */
+  @ParameterizedTest
+  @ValueSource(strings = {"shim", "neutral"})
+  void passesByTheKernelsForGpus(String device) throws IOException {
+    Path golden = Directories.copy(Path.of("src/test/resources/golden-stories"), folder);
+    Directories.copy(Stories.dir(), folder.resolve("checkpoint"));
+    CommandRun run = CommandRun.of("verify", "--device", device, golden.toString());
+    assumeTrue(!run.err().contains("has no kernels.cu"), "this build has none for the processor");
+    assertThat(run.err()).isEmpty();
+    assertThat(last(run)).isEqualTo("verified 12 cases, 0 failed, 0 not covered");
   }
 
   static String last(CommandRun run) {

@@ -24,6 +24,7 @@ public final class ReplayEngines implements AutoCloseable {
   private static final int BATCH_TOKENS = 1 << 16;
 
   private final ComputeType computeType;
+  private final String device;
   private final Map<List<Object>, EncodingEngine> engines = new LinkedHashMap<>();
   private final Map<Path, Tokenizer> tokenizers = new LinkedHashMap<>();
 
@@ -31,9 +32,11 @@ public final class ReplayEngines implements AutoCloseable {
    * Creates an empty collection.
    *
    * @param computeType the type all of them compute in, not {@code AUTO}
+   * @param device the device of all of them, such as {@code cpu}
    */
-  public ReplayEngines(ComputeType computeType) {
+  public ReplayEngines(ComputeType computeType, String device) {
     this.computeType = computeType;
+    this.device = device;
   }
 
   ComputeType computeType() {
@@ -61,6 +64,7 @@ public final class ReplayEngines implements AutoCloseable {
                   .orElseGet(directory::config);
           return EncodingEngine.builder()
               .computeType(computeType)
+              .device(device)
               .threads(1)
               .batchTokens(BATCH_TOKENS)
               .maxTokens(maxTokens)
