@@ -5,7 +5,7 @@
 #
 #   compare-encoders.sh SHARED_DATA WORK_FOLDER
 #
-# THREADS (1). Needs a build with the profile teachers (benchmarks/README.md).
+# THREADS (1); TYPE (float32) is what the default encoder computes in. Needs a build with the profile teachers (benchmarks/README.md).
 set -euo pipefail
 data=$(cd "$1" && pwd)
 mkdir -p "$2"
@@ -15,4 +15,4 @@ held_out=(medquad fetaqa-dev-test aws-docs)
 
 python3 "$here/benchmarks/scripts/held-out-sources.py" "$data/pairs" "$work/sources" "${held_out[@]}"
 java -Xmx2g -cp "$here/benchmarks/target/benchmarks.jar" io.llara.benchmarks.teachers.RetrievalTable "$work/vectors" \
-  "${THREADS:-1}" "$data"/beir/{cranfield,npl} "${held_out[@]/#/$work/sources/}"
+  "${THREADS:-1}" "${TYPE:-float32}" "$data"/beir/{cranfield,npl} "${held_out[@]/#/$work/sources/}"

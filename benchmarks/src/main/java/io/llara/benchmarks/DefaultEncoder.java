@@ -2,11 +2,14 @@ package io.llara.benchmarks;
 
 import com.google.common.hash.Hashing;
 import io.llara.BundledModel;
+import io.llara.ComputeType;
+import io.llara.Encoder;
 import io.llara.retrieval.CorpusVectors.CachePlace;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.nio.file.Path;
+import java.util.Locale;
 
 /** The default encoder, whose vectors several programs share. */
 public final class DefaultEncoder {
@@ -14,6 +17,18 @@ public final class DefaultEncoder {
   public static final String NAME = "llara-mini";
 
   private DefaultEncoder() {}
+
+  /**
+   * Opens it.
+   *
+   * @param type what it computes in, such as {@code float32}
+   */
+  public static Encoder open(String type, int threads) {
+    return Encoder.builder()
+        .computeType(ComputeType.valueOf(type.toUpperCase(Locale.ROOT)))
+        .threads(threads)
+        .build();
+  }
 
   /** Returns where its vectors are kept. */
   public static CachePlace place(Path cache) {

@@ -3,7 +3,6 @@ package io.llara.benchmarks;
 import static java.util.Objects.requireNonNull;
 
 import com.google.common.base.Splitter;
-import io.llara.ComputeType;
 import io.llara.Encoder;
 import io.llara.Mode;
 import io.llara.Similarity;
@@ -51,8 +50,8 @@ import java.util.stream.Stream;
  * Storages MODEL CACHE DIMENSION,… FOLDER…
  * }</pre>
  *
- * <p>The model is a directory, {@value DefaultEncoder#NAME} or {@value #BAG_OF_WORDS}; a dimension
- * of 0 is all of them.
+ * <p>The model is a directory, {@value DefaultEncoder#NAME}{@code :COMPUTE_TYPE} or {@value
+ * #BAG_OF_WORDS}; a dimension of 0 is all of them.
  */
 public final class Storages {
   private static final String BAG_OF_WORDS = "bag-of-words";
@@ -78,7 +77,7 @@ public final class Storages {
       try (Encoder encoder = encoder(args[0], dataset.corpus());
           TemporaryPath stored = TemporaryPath.folder("llara-storages")) {
         CachePlace place =
-            args[0].equals(DefaultEncoder.NAME)
+            args[0].startsWith(DefaultEncoder.NAME)
                 ? DefaultEncoder.place(Path.of(args[1]))
                 : new CachePlace(Path.of(args[1]), args[0]);
         new Comparison(dataset, encoder, place).print(dimensions, stored.path());
@@ -87,11 +86,14 @@ public final class Storages {
   }
 
   private static Encoder encoder(String model, Corpus corpus) {
-    return switch (model) {
-      case BAG_OF_WORDS -> new BagOfWords(corpus);
-      case DefaultEncoder.NAME -> Encoder.builder().computeType(ComputeType.FLOAT32).build();
-      default -> Encoder.load(Path.of(model));
-    };
+    if (model.equals(BAG_OF_WORDS)) {
+      return new BagOfWords(corpus);
+    }
+    if (model.startsWith(DefaultEncoder.NAME + ":")) {
+      String type = model.substring(DefaultEncoder.NAME.length() + 1);
+      return DefaultEncoder.open(type, Runtime.getRuntime().availableProcessors());
+    }
+    return Encoder.load(Path.of(model));
   }
 
   /** One collection. */

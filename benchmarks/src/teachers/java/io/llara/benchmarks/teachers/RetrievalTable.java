@@ -17,7 +17,6 @@ import io.llara.retrieval.eval.Evaluation;
 import io.llara.retrieval.eval.Metric;
 import io.llara.tensor.Cpu;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
@@ -28,12 +27,13 @@ import java.util.Optional;
  * LangChain4j's jars, by the default encoder, and by the default encoder together with BM25.
  *
  * <pre>{@code
- * RetrievalTable CACHE THREADS FOLDER…
+ * RetrievalTable CACHE THREADS COMPUTE_TYPE FOLDER…
  * }</pre>
  *
  * <p>Vectors are kept in the cache: a second run computes none, and one that was killed goes on.
  * The models of the jars have the prompts that they were trained with, and texts of at most {@value
- * JarEncoder#MAX_TOKENS} tokens; they are run by libtorch in float32, as is the default encoder.
+ * JarEncoder#MAX_TOKENS} tokens; they are run by libtorch in float32, the default encoder in the
+ * type that is named.
  */
 public final class RetrievalTable {
   private static final List<Metric> METRICS = List.of(Metric.ndcg(10), Metric.recall(100));
@@ -48,43 +48,39 @@ public final class RetrievalTable {
 
   /** Prints the table. */
   public static void main(String[] args) {
-    if (args.length < 3) {
-      System.err.println("usage: RetrievalTable CACHE THREADS FOLDER…");
+    if (args.length < 4) {
+      System.err.println("usage: RetrievalTable CACHE THREADS COMPUTE_TYPE FOLDER…");
       System.exit(2);
     }
     int threads = Integer.parseInt(args[1]);
     RetrievalTable table =
         new RetrievalTable(
             Path.of(args[0]),
-            Arrays.stream(args, 2, args.length)
+            Arrays.stream(args, 3, args.length)
                 .map(folder -> BeirDataset.open(Path.of(folder), BeirEvaluator.DEFAULT_SPLIT))
                 .toList());
-    List<String> rows = new ArrayList<>();
+    table.printHead();
     SearchMethod words = new Bm25Search(Bm25Options.DEFAULT);
-    rows.add(table.row("BM25", words));
+    table.print("BM25", words);
     for (JarModel model : List.of(JarModel.MINILM, JarModel.E5_SMALL, JarModel.BGE_SMALL)) {
       try (Encoder encoder =
           new JarEncoder(model, Optional.of(Cpu.scalarType(ComputeType.FLOAT32)), threads)) {
-        SearchMethod search =
-            EmbeddingSearch.of(encoder).withCache(new CachePlace(table.cache, model.resource()));
-        rows.add(table.row(model.resource(), search));
+        table.print(
+            model.resource(),
+            EmbeddingSearch.of(encoder).withCache(new CachePlace(table.cache, model.resource())));
       }
     }
-    try (Encoder encoder =
-        Encoder.builder().computeType(ComputeType.FLOAT32).threads(threads).build()) {
+    try (Encoder encoder = DefaultEncoder.open(args[2], threads)) {
       SearchMethod search =
           EmbeddingSearch.of(encoder).withCache(DefaultEncoder.place(table.cache));
-      rows.add(table.row(DefaultEncoder.NAME, search));
-      rows.add(
-          table.row(
-              DefaultEncoder.NAME + " and BM25",
-              new HybridSearch(search, words, Fusion.reciprocalRank())));
+      table.print(DefaultEncoder.NAME, search);
+      table.print(
+          DefaultEncoder.NAME + " and BM25",
+          new HybridSearch(search, words, Fusion.reciprocalRank()));
     }
-    table.printHead();
-    rows.forEach(System.out::println);
   }
 
-  private String row(String name, SearchMethod method) {
+  private void print(String name, SearchMethod method) {
     StringBuilder row = new StringBuilder("| ").append(name).append(" |");
     for (BeirDataset dataset : datasets) {
       Progress progress = new Progress("%s, %s".formatted(name, dataset.name()));
@@ -92,7 +88,7 @@ public final class RetrievalTable {
       METRICS.forEach(
           metric -> row.append(String.format(Locale.ROOT, " %.4f |", evaluation.mean(metric))));
     }
-    return row.toString();
+    System.out.println(row);
   }
 
   private void printHead() {
