@@ -31,6 +31,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.function.Supplier;
+import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.jspecify.annotations.Nullable;
@@ -215,6 +216,8 @@ public final class EngineBuilder {
     Parts parts =
         integers ? new QuantizedParts(weights) : new StoredParts(weights, type, packed, rows);
     LlamaModel model = build(config, parts, FusedKernels.orLibtorch(), type);
+    // Weights that were rearranged left holes behind, each too small for the next of them.
+    Pointer.trimMemory();
     LOG.debug(
         "{}, {} lanes, projections {}",
         resolved,
