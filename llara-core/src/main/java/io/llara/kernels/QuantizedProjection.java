@@ -57,8 +57,7 @@ public final class QuantizedProjection implements Projection {
    * @param bias float32, {@code [out]}, or null
    */
   public static QuantizedProjection quantize(Tensor weight, @Nullable Tensor bias) {
-    QuantizedProjection result =
-        new QuantizedProjection(8, weight.size(0), weight.size(1), bias);
+    QuantizedProjection result = new QuantizedProjection(8, weight.size(0), weight.size(1), bias);
     try (TensorScope scope = new TensorScope()) {
       Operand from = new Operand(weight);
       NativeKernels.packWeights(from.type, from.at(0), result.out, result.in, result.address());
@@ -70,9 +69,10 @@ public final class QuantizedProjection implements Projection {
    * Takes a weight that is quantised already. The result owns its copy and the bias; the tensors
    * stay the caller's.
    *
-   * @param integers int8, {@code [out, in]}; or bytes of two integers of four bits, each plus eight,
-   *     the first in the lower half, {@code [out, in / 2]}
-   * @param scales float32, {@code [out, in / scaled]}, where {@code scaled} {@linkplain #takes fits}
+   * @param integers int8, {@code [out, in]}; or bytes of two integers of four bits, each plus
+   *     eight, the first in the lower half, {@code [out, in / 2]}
+   * @param scales float32, {@code [out, in / scaled]}, where {@code scaled} {@linkplain #takes
+   *     fits}
    * @param bias float32, {@code [out]}, or null
    */
   public static QuantizedProjection of(Tensor integers, Tensor scales, @Nullable Tensor bias) {

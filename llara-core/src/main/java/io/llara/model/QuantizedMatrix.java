@@ -46,7 +46,12 @@ public record QuantizedMatrix(Tensor integers, Tensor scales) implements AutoClo
             Tensor whole = values.div(steps.clamp_min(new Scalar(1e-35))).nan_to_num_().round_();
             integers
                 .narrow(0, begin, count)
-                .copy_(whole.clamp_min_(new Scalar(-127)).clamp_max_(new Scalar(127)).to(ScalarType.Char).view(count, width));
+                .copy_(
+                    whole
+                        .clamp_min_(new Scalar(-127))
+                        .clamp_max_(new Scalar(127))
+                        .to(ScalarType.Char)
+                        .view(count, width));
           });
       return new QuantizedMatrix(scope.own(integers), scope.own(scales));
     }

@@ -4,7 +4,6 @@ import io.llara.checkpoint.LlamaTensors;
 import io.llara.kernels.Projection;
 import io.llara.kernels.QuantizedProjection;
 import io.llara.model.WeightSource.Use;
-import io.llara.tensor.TensorScope;
 import java.util.Optional;
 import java.util.function.IntUnaryOperator;
 import org.bytedeco.pytorch.Tensor;

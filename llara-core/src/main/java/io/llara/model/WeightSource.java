@@ -32,9 +32,7 @@ public interface WeightSource {
    */
   Tensor load(String name, ScalarType type, Use use);
 
-  /**
-   * Returns a matrix as integers and scales, if it is stored so. The caller owns it.
-   */
+  /** Returns a matrix as integers and scales, if it is stored so. The caller owns it. */
   default Optional<QuantizedMatrix> quantized(String name) {
     return Optional.empty();
   }

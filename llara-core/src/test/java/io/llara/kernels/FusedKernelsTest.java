@@ -254,6 +254,7 @@ class FusedKernelsTest extends KernelsContract {
     assertThat(NativeKernels.highest("libtorch")).isEmpty();
     assertThatThrownBy(() -> NativeKernels.highest("sse"))
         .isInstanceOf(IllegalArgumentException.class)
-        .hasMessage("io.llara.kernels is sse; expected one of libtorch, avx512_bf16, avx512_vnni, avx512, avx_vnni, avx2");
+        .hasMessage(
+            "io.llara.kernels is sse; expected one of libtorch, avx512_bf16, avx512_vnni, avx512, avx_vnni, avx2");
   }
 }

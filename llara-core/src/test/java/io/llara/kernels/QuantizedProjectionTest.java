@@ -23,7 +23,9 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** Products of integers against float64; the build runs this once for each level of instructions. */
+/**
+ * Products of integers against float64; the build runs this once for each level of instructions.
+ */
 class QuantizedProjectionTest {
   private final Random random = new Random(18);
   private TensorScope scope;
@@ -73,8 +75,7 @@ class QuantizedProjectionTest {
       Tensor rowsOfX = Tensors.ofFloats(x, rows, in);
       float[] plain = Tensors.toFloats(projection.apply(rowsOfX));
       float[] added =
-          Tensors.toFloats(
-              projection.applyAndAdd(rowsOfX, Tensors.ofFloats(residual, rows, out)));
+          Tensors.toFloats(projection.applyAndAdd(rowsOfX, Tensors.ofFloats(residual, rows, out)));
       for (int row = 0; row < rows; row++) {
         for (int o = 0; o < out; o++) {
           double sum = bias[o];
@@ -224,12 +225,10 @@ class QuantizedProjectionTest {
       assertThatThrownBy(() -> projection.applyAndAdd(x, Tensors.ofFloats(floats(40, 1), 1, 40)))
           .isInstanceOf(IllegalArgumentException.class);
     }
-    assertThatThrownBy(
-            () -> QuantizedProjection.of(integers, torch.ones(new long[] {40, 4}), null))
+    assertThatThrownBy(() -> QuantizedProjection.of(integers, torch.ones(new long[] {40, 4}), null))
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessage("scales of [40, 4] do not fit integers of [40, 64]");
-    assertThatThrownBy(
-            () -> QuantizedProjection.of(integers, torch.ones(new long[] {39, 2}), null))
+    assertThatThrownBy(() -> QuantizedProjection.of(integers, torch.ones(new long[] {39, 2}), null))
         .isInstanceOf(IllegalArgumentException.class);
   }
 
@@ -248,8 +247,7 @@ class QuantizedProjectionTest {
   }
 
   /** As they are stored: bytes, or two to a byte, each plus eight, the first in the lower half. */
-  private Projection of(
-      int bits, int[] q, float[] scales, int out, float @Nullable [] bias) {
+  private Projection of(int bits, int[] q, float[] scales, int out, float @Nullable [] bias) {
     float[] stored = new float[bits == 4 ? q.length / 2 : q.length];
     for (int i = 0; i < stored.length; i++) {
       stored[i] = bits == 4 ? (q[2 * i] + 8) | (q[2 * i + 1] + 8) << 4 : q[i];

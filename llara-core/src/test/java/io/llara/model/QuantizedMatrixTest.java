@@ -39,15 +39,13 @@ class QuantizedMatrixTest {
     float[] values = values(rows * width);
     values[7 * width] = 0;
     try (TensorScope scope = new TensorScope();
-        QuantizedMatrix matrix =
-            QuantizedMatrix.quantize(Tensors.ofFloats(values, rows, width))) {
+        QuantizedMatrix matrix = QuantizedMatrix.quantize(Tensors.ofFloats(values, rows, width))) {
       float[] scales = Tensors.toFloats(matrix.scales());
       float[] floats = Tensors.toFloats(TensorScope.adopt(matrix.floats(ScalarType.Float)));
       int group = (int) matrix.group();
       assertThat(group).isEqualTo(width == 96 ? 32 : 50);
       for (int i = 0; i < values.length; i++) {
-        assertThat((double) floats[i])
-            .isCloseTo(values[i], within(0.5001 * scales[i / group]));
+        assertThat((double) floats[i]).isCloseTo(values[i], within(0.5001 * scales[i / group]));
       }
       float[] some = Tensors.toFloats(matrix.rows(Tensors.ofInts(new int[] {5999, 0, 17})));
       for (int i = 0; i < width; i++) {

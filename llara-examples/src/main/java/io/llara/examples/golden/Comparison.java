@@ -11,9 +11,9 @@ import java.util.stream.IntStream;
 
 /**
  * Compares the quantities of one case with the float64 values of the reference. In float32 every
- * quantity has a tolerance. In bfloat16 and int8 unit embeddings are judged by their cosine, and other
- * quantities are only shown. What rounding does not touch (ids, positions, visibility) must be
- * equal in all.
+ * quantity has a tolerance. In bfloat16 and int8 unit embeddings are judged by their cosine, and
+ * other quantities are only shown. What rounding does not touch (ids, positions, visibility) must
+ * be equal in all.
  */
 public final class Comparison {
   /**
@@ -158,7 +158,12 @@ public final class Comparison {
     if (computeType == ComputeType.FLOAT32 || !Double.isFinite(difference.absolute())) {
       exact(quantity, widened, expected, tolerance);
     } else {
-      add(quantity, Optional.of(difference), "not judged in " + computeType.name().toLowerCase(Locale.ROOT), 0, Verdict.NOT_JUDGED);
+      add(
+          quantity,
+          Optional.of(difference),
+          "not judged in " + computeType.name().toLowerCase(Locale.ROOT),
+          0,
+          Verdict.NOT_JUDGED);
     }
   }
 

@@ -302,8 +302,8 @@ public abstract class RunBuilder<B extends RunBuilder<B>> {
   }
 
   /**
-   * Sets the type to compute in, not {@code INT8}; {@link ComputeType#AUTO} by default. The optimiser's values, the
-   * sums of gradients and the losses are float32 in any case.
+   * Sets the type to compute in, not {@code INT8}; {@link ComputeType#AUTO} by default. The
+   * optimiser's values, the sums of gradients and the losses are float32 in any case.
    */
   public B computeType(ComputeType type) {
     this.computeType = type;
