@@ -85,6 +85,7 @@ final class CompileKernels {
           "-fsanitize=address,undefined",
           "-fsanitize-trap=undefined",
           "-fno-omit-frame-pointer",
+          "-Wno-unused-command-line-argument",
           "-c");
 
   private final Path work;
