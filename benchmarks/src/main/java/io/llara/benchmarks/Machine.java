@@ -29,7 +29,7 @@ final class Machine {
             Loader.getPlatform());
   }
 
-  private static String cpu() {
+  static String cpu() {
     if (!Files.isReadable(CPU)) {
       return System.getProperty("os.arch");
     }

@@ -65,7 +65,7 @@ final class RandomCheckpoint {
     }
   }
 
-  private static JsonObject json(LlamaConfig config) {
+  static JsonObject json(LlamaConfig config) {
     JsonObject json = new JsonObject();
     JsonArray architectures = new JsonArray();
     architectures.add("LlamaForCausalLM");

@@ -45,20 +45,11 @@ record Scenario(Shape shape, ComputeType type, String work) {
     for (String shape : parts[0].split(",")) {
       for (ComputeType type : types(parts[1])) {
         for (String work : parts[2].split(",")) {
-          scenarios.add(new Scenario(shape(shape), type, work));
+          scenarios.add(new Scenario(Shape.parse(shape), type, work));
         }
       }
     }
     return scenarios;
-  }
-
-  private static Shape shape(String name) {
-    for (Shape shape : Shape.values()) {
-      if (shape.toString().equals(name)) {
-        return shape;
-      }
-    }
-    throw new IllegalArgumentException("shape is \"" + name + "\"; expected base or large");
   }
 
   private static List<ComputeType> types(String names) {

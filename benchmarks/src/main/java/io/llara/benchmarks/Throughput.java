@@ -60,7 +60,7 @@ public final class Throughput {
       System.err.println("Throughput: " + e.getMessage());
       System.err.println(
           "usage: Throughput [--rounds N] [--seconds S] [--lanes N] shape/type/work …\n"
-              + "  shape  base, large\n"
+              + "  shape  tiny, base, large, llama2_7b\n"
               + "  type   float32, bfloat16, int8, native (those the processor multiplies natively)\n"
               + "  work   <batch>x<length>, mixed, lanes, float32; every part may be a list with commas");
       System.exit(2);

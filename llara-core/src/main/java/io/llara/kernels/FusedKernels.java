@@ -5,6 +5,7 @@ import io.llara.attention.AttentionMask.Span;
 import io.llara.tensor.Cpu;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.IntStream;
@@ -67,6 +68,15 @@ public final class FusedKernels implements Kernels {
    */
   public static Optional<String> instructions() {
     return NativeKernels.load().map(NativeKernels.Level::toString);
+  }
+
+  /** Returns which of these kernels are not used here, higher ones than those that are, and why. */
+  public static List<String> unused() {
+    Optional<NativeKernels.Level> loaded = NativeKernels.load();
+    return Arrays.stream(NativeKernels.Level.values())
+        .takeWhile(level -> loaded.isEmpty() || level != loaded.get())
+        .map(level -> "%s (%s)".formatted(level, NativeKernels.whyNot(level)))
+        .toList();
   }
 
   @Override

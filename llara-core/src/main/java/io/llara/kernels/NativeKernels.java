@@ -53,7 +53,12 @@ final class NativeKernels {
     }
 
     boolean runsHere() {
-      return Cpu.features().containsAll(features);
+      return missing().isEmpty();
+    }
+
+    /** Returns what this processor lacks. */
+    List<String> missing() {
+      return features.stream().filter(feature -> !Cpu.features().contains(feature)).toList();
     }
 
     String resource() {
@@ -106,6 +111,20 @@ final class NativeKernels {
       levels = levels.subList(first, levels.size());
     }
     return levels.stream().filter(Level::runsHere).findFirst();
+  }
+
+  /** Says why a level that is not loaded is not. */
+  static String whyNot(Level level) {
+    if (!level.runsHere()) {
+      return "the processor lacks " + String.join(" ", level.missing());
+    }
+    String limit = System.getProperty(PROPERTY);
+    if (limit != null) {
+      return "-D%s=%s".formatted(PROPERTY, limit);
+    }
+    return NativeKernels.class.getResource(level.resource()) == null
+        ? "not in this build"
+        : "its library cannot be loaded";
   }
 
   private static Optional<Level> load(Level level) {

@@ -1,6 +1,8 @@
 package io.llara.tensor;
 
 import io.llara.LlaraException;
+import java.io.IOException;
+import java.util.Optional;
 import org.bytedeco.javacpp.Loader;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.openblas.global.openblas;
@@ -14,30 +16,88 @@ import org.slf4j.LoggerFactory;
 public final class Libtorch {
   private static final Logger LOG = LoggerFactory.getLogger(Libtorch.class);
 
+  /** Of the presets' natives for GPUs. */
+  private static final String BUNDLED_CUDA = "13.1";
+
+  private static volatile boolean loaded;
+  private static @Nullable Throwable failure;
+  private static @Nullable LibtorchHome home;
+
   private Libtorch() {}
 
   /**
-   * Loads the native libraries if they are not loaded yet. Cheap after the first call.
+   * Loads the native libraries if they are not loaded yet: those of the PyTorch that the system
+   * property {@value LibtorchHome#PROPERTY} names, else those on the class path. Cheap after the
+   * first call.
    *
-   * @throws LlaraException if there are no native libraries for this platform on the class path
+   * @throws LlaraException if there are no native libraries for this platform, or the PyTorch that
+   *     is named does not fit; the latter can be put right in the same process
    */
   public static void load() {
-    if (Loaded.FAILURE != null) {
+    if (!loaded) {
+      loadOnce();
+    }
+    if (failure != null) {
       throw new LlaraException(
-          "libtorch could not be loaded on "
-              + Loader.getPlatform()
-              + ": "
-              + Loaded.FAILURE.getMessage()
-              + "; is io.llara:llara-natives-cpu (type pom) among the dependencies?",
-          Loaded.FAILURE);
+          "libtorch could not be loaded on %s: %s; is io.llara:llara-natives-cpu or -gpu (type pom) among the dependencies?"
+              .formatted(
+                  Loader.getPlatform(),
+                  failure instanceof UnsatisfiedLinkError e
+                      ? LibtorchHome.reason(e)
+                      : failure.getMessage()),
+          failure);
     }
   }
 
   /** Begins to {@link #load} on a thread of its own; whoever needs the libraries waits for it. */
   public static void loadAhead() {
-    Thread loader = new Thread(Loaded::ready, "llara-libtorch");
+    Thread loader =
+        new Thread(
+            () -> {
+              try {
+                load();
+              } catch (LlaraException e) {
+                LOG.debug("whoever needs libtorch will hear of it", e);
+              }
+            },
+            "llara-libtorch");
     loader.setDaemon(true);
     loader.start();
+  }
+
+  /** Returns libtorch's version and where it is from. */
+  public static String version() {
+    load();
+    return home == null ? presets() + " (presets)" : home.describe();
+  }
+
+  /**
+   * Returns why libtorch cannot compute with CUDA here; empty if it can. Whether there are kernels
+   * for it is another question.
+   */
+  public static Optional<String> cudaProblem() {
+    load();
+    if (torch.hasCUDA()) {
+      return Optional.empty();
+    }
+    if (Loader.getLoadedLibraries().containsKey(LibtorchHome.CUDA)) {
+      String cuda = home == null ? BUNDLED_CUDA : home.cuda();
+      return Optional.of(NvidiaDriver.problem(NvidiaDriver.version(), cuda));
+    }
+    if (home != null && home.cudaFailure() != null) {
+      return Optional.of(home.cudaFailure());
+    }
+    return Optional.of(
+        "libtorch %s has no CUDA; io.llara:llara-natives-gpu (type pom) has, or a PyTorch with CUDA that -D%s names"
+            .formatted(version(), LibtorchHome.PROPERTY));
+  }
+
+  private static String presets() {
+    try {
+      return Loader.getVersion("org.bytedeco", "pytorch");
+    } catch (IOException e) {
+      return "of unknown version";
+    }
   }
 
   /**
@@ -52,63 +112,69 @@ public final class Libtorch {
     torch.set_num_threads(count);
   }
 
-  /** Initialised on first use: the holder idiom makes loading lazy and thread-safe. */
-  private static final class Loaded {
-    static final @Nullable Throwable FAILURE = init();
-
-    static void ready() {}
-
-    private static @Nullable Throwable init() {
-      // JavaCPP refuses to allocate once the process is larger than four times -Xmx. Memory-mapped
-      // weights count, so a large model on a small heap would be refused although the memory is
-      // there. Read once, when the first Bytedeco class initialises.
-      setUnlessSet("org.bytedeco.javacpp.maxBytes", "0");
-      setUnlessSet("org.bytedeco.javacpp.maxPhysicalBytes", "0");
-      if (!onClassPath("org/bytedeco/cuda/global/cudart.class")
-          && !onClassPath("org/bytedeco/pytorch/linux-x86_64-gpu/libjnitorch.so")
-          && !onClassPath("org/bytedeco/pytorch/windows-x86_64-gpu/jnitorch.dll")) {
-        // Or JavaCPP looks for two dozen libraries of CUDA, in every jar, before those that are
-        // there: half of the time that libtorch takes to load.
-        setUnlessSet("org.bytedeco.javacpp.platform.extension", "-cpu");
-      }
-      try {
-        Loader.load(org.bytedeco.openblas.global.openblas.class);
-        Loader.load(org.bytedeco.pytorch.global.torch.class);
-        // Two thread pools fight (libgomp's and OpenBLAS's); lanes give each core one thread of
-        // each instead.
-        try (PointerScope scope = new PointerScope()) { // It makes a function pointer each time.
-          openblas.blas_set_num_threads(1);
-        }
-        torch.set_num_threads(1);
-        keepFreedMemory();
-        return null;
-      } catch (LinkageError | RuntimeException e) {
-        LOG.debug("loading libtorch failed", e);
-        return e;
-      }
+  private static synchronized void loadOnce() {
+    if (loaded) {
+      return;
     }
-
-    /**
-     * glibc returns large blocks to the system as soon as they are freed and faults every page in
-     * again at the next allocation, which costs a forward pass up to a tenth of its time. Freeing
-     * one large mapped block raises its dynamic threshold (mallopt(3), M_MMAP_THRESHOLD) to that
-     * size, below which freed blocks are kept for reuse. Other allocators do not mind.
-     */
-    private static void keepFreedMemory() {
-      try (PointerScope scope = new PointerScope()) {
-        torch.empty(
-            new long[] {(32L << 20) - (64L << 10)}, new TensorOptions(torch.ScalarType.Byte), null);
-      }
+    // JavaCPP refuses to allocate once the process is larger than four times -Xmx. Memory-mapped
+    // weights count, so a large model on a small heap would be refused although the memory is
+    // there. Read once, when the first Bytedeco class initialises.
+    setUnlessSet("org.bytedeco.javacpp.maxBytes", "0");
+    setUnlessSet("org.bytedeco.javacpp.maxPhysicalBytes", "0");
+    if (!onClassPath("org/bytedeco/cuda/global/cudart.class")
+        && !onClassPath("org/bytedeco/pytorch/linux-x86_64-gpu/libjnitorch.so")
+        && !onClassPath("org/bytedeco/pytorch/windows-x86_64-gpu/jnitorch.dll")) {
+      // Or JavaCPP looks for two dozen libraries of CUDA, in every jar, before those that are
+      // there: half of the time that libtorch takes to load.
+      setUnlessSet("org.bytedeco.javacpp.platform.extension", "-cpu");
     }
-
-    private static boolean onClassPath(String resource) {
-      return Libtorch.class.getClassLoader().getResource(resource) != null;
+    LibtorchHome given = LibtorchHome.given().orElse(null);
+    if (given != null) {
+      given.load();
+      home = given;
     }
+    failure = init();
+    loaded = true;
+  }
 
-    private static void setUnlessSet(String key, String value) {
-      if (System.getProperty(key) == null) {
-        System.setProperty(key, value);
+  private static @Nullable Throwable init() {
+    try {
+      Loader.load(org.bytedeco.openblas.global.openblas.class);
+      Loader.load(org.bytedeco.pytorch.global.torch.class);
+      // Two thread pools fight (libgomp's and OpenBLAS's); lanes give each core one thread of
+      // each instead.
+      try (PointerScope scope = new PointerScope()) { // It makes a function pointer each time.
+        openblas.blas_set_num_threads(1);
       }
+      torch.set_num_threads(1);
+      keepFreedMemory();
+      return null;
+    } catch (LinkageError | RuntimeException e) {
+      LOG.debug("loading libtorch failed", e);
+      return e;
+    }
+  }
+
+  /**
+   * glibc returns large blocks to the system as soon as they are freed and faults every page in
+   * again at the next allocation, which costs a forward pass up to a tenth of its time. Freeing
+   * one large mapped block raises its dynamic threshold (mallopt(3), M_MMAP_THRESHOLD) to that
+   * size, below which freed blocks are kept for reuse. Other allocators do not mind.
+   */
+  private static void keepFreedMemory() {
+    try (PointerScope scope = new PointerScope()) {
+      torch.empty(
+          new long[] {(32L << 20) - (64L << 10)}, new TensorOptions(torch.ScalarType.Byte), null);
+    }
+  }
+
+  private static boolean onClassPath(String resource) {
+    return Libtorch.class.getClassLoader().getResource(resource) != null;
+  }
+
+  private static void setUnlessSet(String key, String value) {
+    if (System.getProperty(key) == null) {
+      System.setProperty(key, value);
     }
   }
 }

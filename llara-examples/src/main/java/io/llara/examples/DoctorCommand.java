@@ -4,17 +4,20 @@ import ai.djl.util.Utils;
 import io.llara.BundledModel;
 import io.llara.ComputeType;
 import io.llara.LlaraException;
+import io.llara.ModelLoadException;
 import io.llara.io.TemporaryPath;
 import io.llara.kernels.FusedKernels;
 import io.llara.tensor.Cpu;
 import io.llara.tensor.Libtorch;
 import io.llara.tensor.Memory;
+import io.llara.tensor.NvidiaDriver;
 import io.llara.tokenize.Tokenizer;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Collection;
+import java.util.List;
 import java.util.Locale;
 import java.util.Properties;
 import java.util.TreeSet;
@@ -48,7 +51,6 @@ final class DoctorCommand extends Subcommand {
                   System.getProperty("java.vm.vendor"),
                   System.getProperty("java.vm.name")));
       show(results, "JavaCPP", Loader.getVersion());
-      show(results, "libtorch", Loader.getVersion("org.bytedeco", "pytorch") + " (presets)");
       show(results, "OpenBLAS", Loader.getVersion("org.bytedeco", "openblas") + " (presets)");
       show(results, "tokenizers", tokenizersVersion() + " (Hugging Face, DJL)");
       platform(results);
@@ -97,14 +99,8 @@ final class DoctorCommand extends Subcommand {
   }
 
   private static void loaded(Results results) throws IOException {
-    Libtorch.load();
-    BundledModel model = BundledModel.find();
-    try (TemporaryPath folder = TemporaryPath.folder("llara-tokenizer");
-        InputStream tokenizer = model.open("tokenizer.json")) {
-      Files.copy(tokenizer, folder.path().resolve("tokenizer.json"));
-      Tokenizer.load(folder.path()).close();
-    }
-    show(results, "default model", model.name());
+    show(results, "libtorch", Libtorch.version());
+    defaultModel(results);
     show(results, "JavaCPP memory", limit(Pointer.maxBytes()));
     show(results, "process memory", limit(Pointer.maxPhysicalBytes()));
     try (BytePointer onednn = torch.get_mkldnn_version();
@@ -116,11 +112,39 @@ final class DoctorCommand extends Subcommand {
         results,
         "fused kernels",
         FusedKernels.instructions().orElse("none for this machine; libtorch does their work"));
+    for (String unused : FusedKernels.unused()) {
+      show(results, "", "not " + unused);
+    }
+    show(results, "NVIDIA driver", NvidiaDriver.version().orElse("none"));
+    for (String gpu : NvidiaSmi.gpus().orElse(List.of())) {
+      show(results, "GPU", gpu);
+    }
     show(
-        results, "devices", "cpu" + (torch.hasCUDA() ? ", " + torch.getNumGPUs() + " x cuda" : ""));
+        results,
+        "CUDA",
+        Libtorch.cudaProblem()
+            .map(problem -> "cannot be used: " + problem)
+            .orElseGet(() -> torch.getNumGPUs() + " devices"));
     for (Path library : libraries()) {
       show(results, "library", "%10s  %s".formatted(size(Files.size(library)), library));
     }
+  }
+
+  /** Loads its tokenizer, so that the tokenizer's library is. */
+  private static void defaultModel(Results results) throws IOException {
+    BundledModel model;
+    try {
+      model = BundledModel.find();
+    } catch (ModelLoadException e) {
+      show(results, "default model", "none: " + e.getMessage());
+      return;
+    }
+    try (TemporaryPath folder = TemporaryPath.folder("llara-tokenizer");
+        InputStream tokenizer = model.open("tokenizer.json")) {
+      Files.copy(tokenizer, folder.path().resolve("tokenizer.json"));
+      Tokenizer.load(folder.path()).close();
+    }
+    show(results, "default model", model.name());
   }
 
   /** Returns the version of the Hugging Face library and, after a dash, of DJL around it. */

@@ -14,7 +14,9 @@ class DoctorCommandTest {
     assertThat(run.err()).isEmpty();
     assertThat(run.out())
         .contains("Java ", "JavaCPP ", "libtorch ", "OpenBLAS ", "oneDNN ", "tokenizers ")
-        .contains("platform ", "CPU features ", "lanes ", "Java heap ", "memory ", "devices ")
+        .contains("platform ", "CPU features ", "lanes ", "Java heap ", "memory ")
+        .containsPattern("NVIDIA driver +(none|\\d)")
+        .containsPattern("CUDA +(cannot be used: .+|\\d+ devices)")
         .containsPattern("fused kernels +" + FusedKernels.instructions().orElse("none"))
         .containsPattern("library +\\d+\\.\\d MiB  .*torch_cpu")
         .containsPattern("library +\\d+\\.\\d MiB  .*openblas")

@@ -7,6 +7,7 @@ import io.llara.io.AtomicFiles;
 import io.llara.io.JsonSection;
 import io.llara.io.Messages;
 import io.llara.io.StrictJson;
+import io.llara.tensor.Libtorch;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -17,7 +18,6 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import org.bytedeco.javacpp.Loader;
 
 /**
  * What a trained model came from: {@code manifest.json} in the run's output directory, written when
@@ -87,7 +87,7 @@ public record Manifest(
   public static Map<String, String> currentVersions() {
     Map<String, String> versions = new LinkedHashMap<>();
     versions.put("llara", llaraVersion());
-    versions.put("libtorch", libtorchVersion());
+    versions.put("libtorch", Libtorch.version());
     versions.put(
         "java", "%s (%s)".formatted(Runtime.version(), System.getProperty("java.vm.name")));
     versions.put(
@@ -104,14 +104,6 @@ public record Manifest(
   public static String llaraVersion() {
     String version = Internal.class.getPackage().getImplementationVersion();
     return version == null ? "unreleased" : version;
-  }
-
-  private static String libtorchVersion() {
-    try {
-      return Loader.getVersion("org.bytedeco", "pytorch") + " (presets)";
-    } catch (IOException e) {
-      return "unknown";
-    }
   }
 
   /** Returns the same, ended now or not yet, after a number of steps. */
