@@ -68,7 +68,8 @@ enum Shape {
         .orElseThrow(
             () ->
                 new IllegalArgumentException(
-                    "shape is \"%s\"; expected one of %s".formatted(name, Arrays.asList(values()))));
+                    "shape is \"%s\"; expected one of %s"
+                        .formatted(name, Arrays.asList(values()))));
   }
 
   LlamaConfig config() {

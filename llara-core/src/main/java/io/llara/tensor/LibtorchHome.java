@@ -32,6 +32,7 @@ final class LibtorchHome {
 
   private static final String PROCESSOR = "torch_cpu";
   private static final String OPENMP = "gomp@.1";
+
   /** As the presets call the library. */
   static final String CUDA = "torch_cuda";
 
@@ -74,7 +75,12 @@ final class LibtorchHome {
     String python = read(parent.resolve("version.py"));
     version =
         find(VERSION, python)
-            .or(() -> Stream.of(parent, lib).map(dir -> read(dir.resolve("build-version")).strip()).filter(text -> !text.isEmpty()).findFirst())
+            .or(
+                () ->
+                    Stream.of(parent, lib)
+                        .map(dir -> read(dir.resolve("build-version")).strip())
+                        .filter(text -> !text.isEmpty())
+                        .findFirst())
             .orElseThrow(
                 () ->
                     problem(
@@ -213,7 +219,9 @@ final class LibtorchHome {
   private static Path file(Path dir, String name) {
     int at = name.indexOf('@');
     return dir.resolve(
-        at < 0 ? System.mapLibraryName(name) : System.mapLibraryName(name.substring(0, at)) + name.substring(at + 1));
+        at < 0
+            ? System.mapLibraryName(name)
+            : System.mapLibraryName(name.substring(0, at)) + name.substring(at + 1));
   }
 
   private static String read(Path file) {

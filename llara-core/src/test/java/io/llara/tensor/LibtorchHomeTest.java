@@ -79,7 +79,8 @@ class LibtorchHomeTest {
 
     assertThatThrownBy(() -> new LibtorchHome(dir.resolve("site-packages")))
         .isInstanceOf(LlaraException.class)
-        .hasMessageContaining("it is PyTorch '" + version + "'; this library works with PyTorch 2.10");
+        .hasMessageContaining(
+            "it is PyTorch '" + version + "'; this library works with PyTorch 2.10");
   }
 
   @Test
@@ -195,10 +196,7 @@ class LibtorchHomeTest {
 
     static float[] vector(Path model) {
       try (Encoder encoder =
-          Encoder.builder(model)
-              .template("llara-paper")
-              .computeType(ComputeType.FLOAT32)
-              .build()) {
+          Encoder.builder(model).template("llara-paper").computeType(ComputeType.FLOAT32).build()) {
         return encoder.encode(TEXT, Mode.SELF);
       }
     }

@@ -50,8 +50,7 @@ final class NvidiaSmi {
   private static String describe(String line) {
     List<String> columns = COLUMNS.splitToList(line);
     return columns.size() == 5
-        ? "cuda:%s %s, compute capability %s, %s of %s free"
-            .formatted(columns.toArray())
+        ? "cuda:%s %s, compute capability %s, %s of %s free".formatted(columns.toArray())
         : line;
   }
 }
