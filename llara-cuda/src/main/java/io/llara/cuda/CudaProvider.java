@@ -22,10 +22,7 @@ public final class CudaProvider implements AcceleratorProvider {
   @Override
   public Optional<String> problem() {
     try {
-      Libtorch.load();
-      return torch.hasCUDA()
-          ? Optional.empty()
-          : Optional.of("libtorch has no CUDA, or finds no GPU and driver for it");
+      return Libtorch.cudaProblem();
     } catch (LlaraException e) {
       return Optional.of(String.valueOf(e.getMessage()));
     }
