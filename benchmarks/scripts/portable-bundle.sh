@@ -24,14 +24,14 @@ mkdir -p "$bundle/lib" "$bundle/bin"
   --no-man-pages --output "$bundle/runtime"
 
 # The default encoder and the charts are large; the natives are those of the bridge and of one platform.
-python3 - "$bundle/lib" llara-examples/target/llara/lib benchmarks/target <<'PYTHON'
+python3 - "$bundle/lib" llara-examples/target/llara/lib benchmarks/target llara-cuda/target <<'PYTHON'
 import pathlib, re, sys, zipfile
 
-out, launcher, benchmarks = map(pathlib.Path, sys.argv[1:])
-left_out = re.compile(r"llara-mini|xchart|animated-gif|pdfbox|fontbox|graphics2d|VectorGraphics|jmh|commons-math3|jopt-simple")
+out, launcher, benchmarks, cuda = map(pathlib.Path, sys.argv[1:])
+left_out = re.compile(r"llara-mini|-tests\.jar|-sources\.jar|-javadoc\.jar|xchart|animated-gif|pdfbox|fontbox|graphics2d|VectorGraphics|jmh|commons-math3|jopt-simple")
 other_platform = re.compile(r"native/lib/(?!linux-x86_64|[^/]*$)|META-INF/native-image/|META-INF/maven/.*/pom.xml$|\.(h|cpp|cmake|pc|html)$")
 libraries_of_torch = re.compile(r"/lib(torch|torch_cpu|c10|gomp|jnitorch_gloo|jnitorch_nccl|jnitorch_cuda|jniopenblas_(full|nolapack))\.so")
-jars = {jar.name: jar for folder in (benchmarks / "lib", benchmarks, launcher) for jar in sorted(folder.glob("*.jar"))}
+jars = {jar.name: jar for folder in (benchmarks / "lib", benchmarks, cuda, launcher) for jar in sorted(folder.glob("*.jar"))}
 for name, jar in jars.items():
     if left_out.search(name):
         continue
