@@ -65,5 +65,5 @@ chmod +x "$bundle"/{llara,gpu-check}
 mkdir -p "${out%/*}"
 tar -C "$work" --sort=name --owner=0 --group=0 --numeric-owner -cf - llara-portable | xz -6 -T2 > "$out"
 size=$(stat -c %s "$out")
-printf '%s: %.1f MiB\n' "$out" "$(echo "$size / 1048576" | bc -l)"
+echo "$out: $(awk "BEGIN { printf \"%.1f\", $size / 1048576 }") MiB"
 [[ $size -le $limit ]] || { echo "more than 48 MiB" >&2; exit 1; }
