@@ -48,6 +48,7 @@ final class CheckTable {
   }
 
   private static String number(double value) {
-    return String.format(Locale.ROOT, value != 0 && Math.abs(value) < 0.01 ? "%.1e" : "%.3f", value);
+    return String.format(
+        Locale.ROOT, value != 0 && Math.abs(value) < 0.01 ? "%.1e" : "%.3f", value);
   }
 }

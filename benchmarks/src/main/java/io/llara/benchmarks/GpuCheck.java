@@ -1,6 +1,5 @@
 package io.llara.benchmarks;
 
-import io.llara.ComputeType;
 import io.llara.Mode;
 import io.llara.benchmarks.Stopwatch.Spread;
 import io.llara.checkpoint.LlamaConfig;
@@ -12,10 +11,8 @@ import io.llara.prompt.PromptBuilder;
 import io.llara.tensor.Libtorch;
 import io.llara.tensor.NvidiaDriver;
 import java.io.IOException;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Locale;
 import java.util.Optional;
 import java.util.SplittableRandom;
 import java.util.stream.IntStream;
@@ -109,13 +106,19 @@ public final class GpuCheck {
     }
     String what = "%d × %d tokens".formatted(batch, length);
     double speed = Spread.of(ours).median();
-    table.row(what + ": tokens/s", "%.0f (%.0f–%.0f)", speed, Spread.of(ours).min(), Spread.of(ours).max());
+    table.row(
+        what + ": tokens/s",
+        "%.0f (%.0f–%.0f)",
+        speed,
+        Spread.of(ours).min(),
+        Spread.of(ours).max());
     double share = speed * flopsPerToken(engine.config(), length) / rate;
     speed(what + ": share of the matrix rate", share, 0.65);
     for (int i = 0; i < theirs.size(); i++) {
       String name = what + ": transformers, " + peers.all().get(i).name();
       Spread spread = Spread.of(theirs.get(i));
-      table.row(name + ", tokens/s", "%.0f (%.0f–%.0f)", spread.median(), spread.min(), spread.max());
+      table.row(
+          name + ", tokens/s", "%.0f (%.0f–%.0f)", spread.median(), spread.min(), spread.max());
       speed(what + ": times " + peers.all().get(i).name(), speed / spread.median(), 1.3);
     }
   }
@@ -133,8 +136,7 @@ public final class GpuCheck {
   private static double flopsPerToken(LlamaConfig config, int length) {
     double hidden = config.hiddenSize();
     double keysAndValues = 2.0 * hidden * config.keyValueWidth();
-    double others =
-        2.0 * hidden * config.queryWidth() + 3.0 * hidden * config.intermediateSize();
+    double others = 2.0 * hidden * config.queryWidth() + 3.0 * hidden * config.intermediateSize();
     // In the last layer these are computed for the pooled rows only.
     double layers = config.layers() - 1 + (double) Workload.MARKERS / length;
     return 2 * (config.layers() * keysAndValues + layers * others);
@@ -184,7 +186,8 @@ public final class GpuCheck {
     for (Peers.Peer peer : peers.all()) {
       peer.seconds(1, QUERY, QUERY_REPEATS / 10);
       double median = Spread.of(peer.seconds(1, QUERY, QUERY_REPEATS)).median();
-      table.row("a query of 16 tokens: transformers, " + peer.name() + ", p50, ms", "%.2f", median * 1e3);
+      table.row(
+          "a query of 16 tokens: transformers, " + peer.name() + ", p50, ms", "%.2f", median * 1e3);
     }
   }
 
@@ -201,6 +204,9 @@ public final class GpuCheck {
       }
     }
     double growth = settled - accelerator.freeBytes();
-    table.atMost("growth of the device's memory over %d encodes, MiB".formatted(options.encodes()), growth / (1 << 20), ALLOWED_GROWTH_MIB);
+    table.atMost(
+        "growth of the device's memory over %d encodes, MiB".formatted(options.encodes()),
+        growth / (1 << 20),
+        ALLOWED_GROWTH_MIB);
   }
 }

@@ -58,7 +58,9 @@ final class KernelCheck {
       worst.forEach(
           (kernel, difference) ->
               table.atMost(
-                  "%s in %s against float64".formatted(kernel, type), difference, LIMITS.get(type)));
+                  "%s in %s against float64".formatted(kernel, type),
+                  difference,
+                  LIMITS.get(type)));
     }
   }
 
@@ -211,8 +213,7 @@ final class KernelCheck {
         for (int key = 0; key < visible.length; key++) {
           if (visible[row][key]) {
             int from = (key * kvHeads + head * kvHeads / heads) * dim;
-            double share =
-                Math.exp(dot(queries, to / dim, keys, from / dim, dim) / Math.sqrt(dim));
+            double share = Math.exp(dot(queries, to / dim, keys, from / dim, dim) / Math.sqrt(dim));
             sum += share;
             for (int i = 0; i < dim; i++) {
               expected[to + i] += share * rows[from + i];

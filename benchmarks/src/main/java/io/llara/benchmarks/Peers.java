@@ -65,8 +65,7 @@ final class Peers implements AutoCloseable {
 
     Peer(String name, List<String> command) throws IOException {
       this.name = name;
-      process =
-          new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT).start();
+      process = new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT).start();
       answers =
           new BufferedReader(
               new InputStreamReader(process.getInputStream(), StandardCharsets.UTF_8));

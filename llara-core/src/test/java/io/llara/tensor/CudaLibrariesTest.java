@@ -78,14 +78,14 @@ class CudaLibrariesTest {
     String folders = System.getProperty("llara.test.libtorch", "");
     assumeTrue(!folders.isEmpty(), "needs -Dllara.test.libtorch=DIR, a folder with PyTorch");
     for (String folder : folders.split(File.pathSeparator)) {
-      String printed =
-          ChildJvm.run(List.of("-Dllara.libtorch.home=" + folder), Inspect.class);
+      String printed = ChildJvm.run(List.of("-Dllara.libtorch.home=" + folder), Inspect.class);
 
       OPERATORS.forEach(
           (name, arguments) ->
               assertThat(printed).contains("%s true %s".formatted(name, arguments)));
       assertThat(printed)
-          .containsPattern("problem: Optional(\\.empty|\\[(there is no NVIDIA driver|the NVIDIA driver).*\\])");
+          .containsPattern(
+              "problem: Optional(\\.empty|\\[(there is no NVIDIA driver|the NVIDIA driver).*\\])");
     }
   }
 
