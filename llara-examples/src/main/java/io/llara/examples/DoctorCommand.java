@@ -6,6 +6,9 @@ import io.llara.ComputeType;
 import io.llara.LlaraException;
 import io.llara.ModelLoadException;
 import io.llara.io.TemporaryPath;
+import io.llara.kernels.Accelerator;
+import io.llara.kernels.AcceleratorProvider;
+import io.llara.kernels.Accelerators;
 import io.llara.kernels.FusedKernels;
 import io.llara.tensor.Cpu;
 import io.llara.tensor.Libtorch;
@@ -19,6 +22,7 @@ import java.nio.file.Path;
 import java.util.Collection;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.Properties;
 import java.util.TreeSet;
 import java.util.stream.Stream;
@@ -125,9 +129,28 @@ final class DoctorCommand extends Subcommand {
         Libtorch.cudaProblem()
             .map(problem -> "cannot be used: " + problem)
             .orElseGet(() -> torch.getNumGPUs() + " devices"));
+    devices(results);
     for (Path library : libraries()) {
       show(results, "library", "%10s  %s".formatted(size(Files.size(library)), library));
     }
+  }
+
+  /** Shows which kernels run on devices beside the processor. */
+  private static void devices(Results results) {
+    Map<String, AcceleratorProvider> providers = Accelerators.providers();
+    if (providers.isEmpty()) {
+      show(results, "GPU kernels", "none: io.llara:llara-cuda is not on the class path");
+    }
+    providers.forEach(
+        (kind, provider) -> {
+          provider
+              .problem()
+              .ifPresent(why -> show(results, "GPU kernels", kind + " not in use: " + why));
+          for (int i = 0; i < provider.count(); i++) {
+            Accelerator device = provider.open(i);
+            device.description().forEach(line -> show(results, device.name(), line));
+          }
+        });
   }
 
   /** Loads its tokenizer, so that the tokenizer's library is. */
