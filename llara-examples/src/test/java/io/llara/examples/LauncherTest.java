@@ -125,4 +125,21 @@ class LauncherTest {
     assertThat(run(Map.of(), "exec sh \"$0\" <&-").out()).contains("stdin closed true");
     assertThat(run(Map.of(), "exec sh \"$0\" < /dev/null").out()).contains("stdin closed false");
   }
+
+  /** Written by the first run of such a command, where Java can do that; used by the second. */
+  @Test
+  void theArchiveOfLoadedClassesChangesNoOutput() throws Exception {
+    Path cache = home.resolve("cache");
+    Map<String, String> environment = Map.of("XDG_CACHE_HOME", cache.toString());
+    String plain = run(environment, "exec sh \"$0\"").out();
+    assertThat(cache).doesNotExist();
+    for (int i = 0; i < 2; i++) {
+      Outcome outcome = run(environment, "exec sh \"$0\" search");
+      assertThat(outcome.code()).isZero();
+      assertThat(outcome.out()).isEqualTo("search false\n" + plain);
+    }
+    int version = Runtime.version().feature();
+    assertThat(Files.exists(cache.resolve("llara/classes-" + version + ".jsa")))
+        .isEqualTo(version >= 19);
+  }
 }
