@@ -30,7 +30,7 @@ import pathlib, re, sys, zipfile
 out, launcher, benchmarks, cuda = map(pathlib.Path, sys.argv[1:])
 left_out = re.compile(r"llara-mini|-tests\.jar|-sources\.jar|-javadoc\.jar|xchart|animated-gif|pdfbox|fontbox|graphics2d|VectorGraphics|jmh|commons-math3|jopt-simple")
 other_platform = re.compile(r"native/lib/(?!linux-x86_64|[^/]*$)|META-INF/native-image/|META-INF/maven/.*/pom.xml$|\.(h|cpp|cmake|pc|html)$")
-libraries_of_torch = re.compile(r"/lib(torch|torch_cpu|c10|gomp|jnitorch_gloo|jnitorch_nccl|jnitorch_cuda|jniopenblas_(full|nolapack))\.so")
+libraries_of_torch = re.compile(r"/lib(torch|torch_cpu|c10|gomp|jnitorch_gloo|jnitorch_nccl|jnitorch_cuda|jniopenblas_full)\.so")
 jars = {jar.name: jar for folder in (benchmarks / "lib", benchmarks, cuda, launcher) for jar in sorted(folder.glob("*.jar"))}
 for name, jar in jars.items():
     if left_out.search(name):
