@@ -105,10 +105,10 @@ enum class Place { END, BEGIN };
 // within its own pages, lie bytes that must not change.
 class Region {
  public:
-  static constexpr int64 kPage = 4096;
+  [[maybe_unused]] static constexpr int64 kPage = 4096;
   static constexpr int64 kBytes = 1 << 20;
-  static constexpr uint8 kUntouched = 0xa5;
-  static constexpr int64 kAround = 256;
+  [[maybe_unused]] static constexpr uint8 kUntouched = 0xa5;
+  [[maybe_unused]] static constexpr int64 kAround = 256;
 
   uint8* take(int64 bytes, Place where) {
     require(bytes <= kBytes, "a region is too small");
@@ -141,7 +141,7 @@ class Region {
   uint8* begin = nullptr;
   uint8* operand = nullptr;
   int64 count = 0;
-  Place place = Place::END;
+  [[maybe_unused]] Place place = Place::END;
 
 #if !SANITIZED
   int64 around() const { return kBytes - count < kAround ? kBytes - count : kAround; }
@@ -327,7 +327,8 @@ int64 number(const char* text) {
 }  // namespace
 
 #if SANITIZED
-int main(int count, char** words) {
+// Freely standing, so that its name has to be said to be C.
+extern "C" int main(int count, char** words) {
   require(count == 2, "usage: bounds MOST");
   return run(number(words[1]));
 }
