@@ -36,8 +36,8 @@ import org.apache.lucene.store.Directory;
 
 /**
  * Embeddings in a Lucene index of your own: of any length, in 8 bits a component, the best of what
- * is found scored again in 32. {@code LuceneVectorsTest} has 4 bits and 1 bit too, and the recall of
- * each.
+ * is found scored again in 32. {@code LuceneVectorsTest} has 4 bits and 1 bit too, and the recall
+ * of each.
  *
  * <p>Arguments: a query and a model directory, both optional; without the latter the default model
  * is used.

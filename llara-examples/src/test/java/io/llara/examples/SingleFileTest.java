@@ -39,7 +39,8 @@ class SingleFileTest {
       Method main = loader.loadClass("FirstSearch").getDeclaredMethod("main", String[].class);
       main.setAccessible(true);
       List<String> lines =
-          ProgramsTest.run(args -> ProgramsTest.invoke(main, args), file.toString(), "What is a llama?");
+          ProgramsTest.run(
+              args -> ProgramsTest.invoke(main, args), file.toString(), "What is a llama?");
       assertThat(lines).hasSize(3);
       assertThat(lines.get(0)).matches("0\\.\\d{4}  The llama is .*");
     }

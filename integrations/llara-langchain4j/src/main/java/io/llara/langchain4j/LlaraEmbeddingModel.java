@@ -32,10 +32,10 @@ import org.jspecify.annotations.Nullable;
  * }</pre>
  *
  * <p>Queries and documents have different embeddings. The input type of a request decides: {@code
- * QUERY} is {@link Encoder#forQueries}, {@code DOCUMENT} is {@link Encoder#forPassages}, each in its
- * mode of {@link Encoder#modes}. Where a call gives no type, {@link #embed(String)} embeds a query
- * and everything else documents: that is what LangChain4j's retrievers and ingestors call. {@link
- * Builder#inputType} sets one type for all of these.
+ * QUERY} is {@link Encoder#forQueries}, {@code DOCUMENT} is {@link Encoder#forPassages}, each in
+ * its mode of {@link Encoder#modes}. Where a call gives no type, {@link #embed(String)} embeds a
+ * query and everything else documents: that is what LangChain4j's retrievers and ingestors call.
+ * {@link Builder#inputType} sets one type for all of these.
  *
  * <p>The texts of a request are encoded in batches by number of tokens. A request for other
  * dimensions is refused, as the length of the embeddings is the encoder's. Errors are those of
@@ -157,7 +157,9 @@ public final class LlaraEmbeddingModel implements EmbeddingModel, AutoCloseable 
       return this;
     }
 
-    /** Sets the type of all texts for which a call gives none, those of {@code embed(String)} too. */
+    /**
+     * Sets the type of all texts for which a call gives none, those of {@code embed(String)} too.
+     */
     public Builder inputType(EmbeddingInputType inputType) {
       this.inputType = requireNonNull(inputType, "inputType");
       return this;

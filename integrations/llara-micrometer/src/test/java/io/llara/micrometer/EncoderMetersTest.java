@@ -23,8 +23,7 @@ class EncoderMetersTest {
 
   @Test
   void metersCallsTokensAndTexts() {
-    try (Encoder encoder =
-        Encoder.builder(Stories.dir()).maxTokens(64).listener(meters).build()) {
+    try (Encoder encoder = Encoder.builder(Stories.dir()).maxTokens(64).listener(meters).build()) {
       encoder.encodeQuery(TEXT);
       encoder.encodeAll(List.of(TEXT, TEXT, TEXT.repeat(20)), Mode.SELF);
 

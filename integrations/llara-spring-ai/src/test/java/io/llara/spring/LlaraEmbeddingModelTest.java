@@ -60,9 +60,7 @@ class LlaraEmbeddingModelTest {
     List<Document> documents = Texts.random(50, 40, 5).stream().map(Document::new).toList();
     List<float[]> vectors =
         model.embed(
-            documents,
-            EmbeddingOptions.builder().build(),
-            new LlaraBatchingStrategy(encoder, 256));
+            documents, EmbeddingOptions.builder().build(), new LlaraBatchingStrategy(encoder, 256));
     assertThat(vectors).hasSize(50);
     for (int i = 0; i < 50; i++) {
       float[] alone = encoder.encodePassage(documents.get(i).getText());
@@ -78,7 +76,8 @@ class LlaraEmbeddingModelTest {
     EmbeddingOptions fewer = EmbeddingOptions.builder().dimensions(8).build();
     assertThatIllegalArgumentException()
         .isThrownBy(() -> vector(fewer))
-        .withMessage("8 dimensions are asked for; this encoder has 64: set the dimension of the encoder");
+        .withMessage(
+            "8 dimensions are asked for; this encoder has 64: set the dimension of the encoder");
   }
 
   @Test
@@ -133,8 +132,7 @@ class LlaraEmbeddingModelTest {
   @Test
   void anObservationHearsOfErrors() {
     TestObservationRegistry observations = TestObservationRegistry.create();
-    LlaraEmbeddingModel observed =
-        new LlaraEmbeddingModel(encoder, "stories", observations, null);
+    LlaraEmbeddingModel observed = new LlaraEmbeddingModel(encoder, "stories", observations, null);
     assertThatIllegalArgumentException()
         .isThrownBy(() -> observed.embed(List.of(TEXT, " ")))
         .withMessageStartingWith("text 1: the text is blank");

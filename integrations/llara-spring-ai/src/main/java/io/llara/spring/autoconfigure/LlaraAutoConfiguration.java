@@ -5,11 +5,13 @@ import io.llara.Encoder;
 import io.llara.EncoderBuilder;
 import io.llara.EncoderListener;
 import io.llara.ModelLoadException;
+import io.llara.ModelSource;
 import io.llara.micrometer.EncoderMeters;
 import io.llara.spring.LlaraBatchingStrategy;
 import io.llara.spring.LlaraEmbeddingModel;
 import io.micrometer.core.instrument.MeterRegistry;
 import io.micrometer.observation.ObservationRegistry;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.function.Consumer;
@@ -27,10 +29,10 @@ import org.springframework.boot.context.properties.EnableConfigurationProperties
 import org.springframework.context.annotation.Bean;
 
 /**
- * Configures an {@link Encoder}, its {@link LlaraEmbeddingModel}, {@link LlaraBatchingStrategy} and,
- * where there is a {@link MeterRegistry}, its {@link EncoderMeters}. Each steps aside for a bean of
- * the application's, the embedding model for any other {@link EmbeddingModel}; all do if {@code
- * spring.ai.model.embedding} is set to anything but {@code llara}.
+ * Configures an {@link Encoder}, its {@link LlaraEmbeddingModel}, {@link LlaraBatchingStrategy}
+ * and, where there is a {@link MeterRegistry}, its {@link EncoderMeters}. Each steps aside for a
+ * bean of the application's, the embedding model for any other {@link EmbeddingModel}; all do if
+ * {@code spring.ai.model.embedding} is set to anything but {@code llara}.
  *
  * <p>The context closes the encoder with its other beans, after the web server is done with its
  * requests.
@@ -65,7 +67,8 @@ public class LlaraAutoConfiguration {
   Encoder llaraEncoder(ObjectProvider<EncoderListener> listenerBeans) {
     List<EncoderListener> listeners = listenerBeans.orderedStream().toList();
     String model = properties.model();
-    EncoderBuilder builder = model == null ? Encoder.builder() : Encoder.builder(Path.of(model));
+    EncoderBuilder builder =
+        model == null ? Encoder.builder() : Encoder.builder(ModelSource.of(Path.of(model)));
     builder.copyWeights(properties.copyWeights());
     builder.listener(event -> listeners.forEach(listener -> listener.encoded(event)));
     set(properties.template(), builder::template);
@@ -113,7 +116,8 @@ public class LlaraAutoConfiguration {
     }
     String model = properties.model();
     if (model != null) {
-      return String.valueOf(Path.of(model).toAbsolutePath().normalize().getFileName());
+      Path dir = Path.of(model).toAbsolutePath().normalize();
+      return Files.isDirectory(dir) ? String.valueOf(dir.getFileName()) : model;
     }
     try {
       return BundledModel.find().name();

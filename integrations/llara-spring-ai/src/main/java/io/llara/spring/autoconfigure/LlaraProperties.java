@@ -11,7 +11,8 @@ import org.springframework.boot.context.properties.bind.DefaultValue;
  * The properties of the encoder, those of {@link io.llara.EncoderBuilder}; what is not set has its
  * default.
  *
- * @param model Directory of the model; by default the model on the class path (llara-mini).
+ * @param model Directory of the model, or its name on the Hugging Face hub (owner/name); by default
+ *     the model on the class path (llara-mini).
  * @param name Name of the model in responses and meters; by default that of the directory or of the
  *     model on the class path.
  * @param template Name of the prompt template, if the model does not say its own.

@@ -67,8 +67,7 @@ class LlaraAutoConfigurationTest {
 
   @Test
   void theModelOfTheClassPathByDefault() {
-    runner.run(
-        context -> assertThat(context.getBean(Encoder.class).dimension()).isEqualTo(576));
+    runner.run(context -> assertThat(context.getBean(Encoder.class).dimension()).isEqualTo(576));
   }
 
   @Test
@@ -198,8 +197,7 @@ class LlaraAutoConfigurationTest {
   void healthIsThatOfTheEncoder() {
     stories.run(
         context -> {
-          HealthIndicator health =
-              context.getBean("llaraHealthIndicator", HealthIndicator.class);
+          HealthIndicator health = context.getBean("llaraHealthIndicator", HealthIndicator.class);
           assertThat(health.health().getStatus()).isEqualTo(Status.UP);
           assertThat(health.health().getDetails())
               .containsEntry("dimension", 64)
@@ -226,8 +224,7 @@ class LlaraAutoConfigurationTest {
   @Test
   void propertiesHaveMetadata() throws IOException {
     try (InputStream in =
-        LlaraProperties.class.getResourceAsStream(
-            "/META-INF/spring-configuration-metadata.json")) {
+        LlaraProperties.class.getResourceAsStream("/META-INF/spring-configuration-metadata.json")) {
       assertThat(new String(in.readAllBytes(), StandardCharsets.UTF_8))
           .contains("\"llara.query-max-tokens\"", "Longest prompt of a query, in tokens.")
           .contains("\"defaultValue\": 65536");
