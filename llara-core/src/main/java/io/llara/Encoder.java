@@ -25,10 +25,10 @@ import java.util.stream.Stream;
  *
  * <p>An encoder made by {@link #load} or {@link #builder} is thread-safe: any number of threads,
  * virtual ones included, may call it; single texts share batches, and step in front of those of
- * {@code encodeAll}: a query waits for a layer of a batch, not for a corpus. The forward pass runs on
- * threads of the encoder's own. Results do not depend on what else is encoded at the same time (cosine ≥
- * 0.999999 in float32); the same texts given to {@code encodeAll} have the same vectors to the last
- * bit each time, with the same settings on the same machine.
+ * {@code encodeAll}: a query waits for a layer of a batch, not for a corpus. The forward pass runs
+ * on threads of the encoder's own. Results do not depend on what else is encoded at the same time
+ * (cosine ≥ 0.999999 in float32); the same texts given to {@code encodeAll} have the same vectors
+ * to the last bit each time, with the same settings on the same machine.
  *
  * <p>It holds native memory until it is closed. Closing ends running calls with an {@link
  * IllegalStateException}; so does every call after it. Embeddings are plain arrays and stay valid.

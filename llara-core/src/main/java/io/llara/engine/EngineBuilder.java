@@ -224,7 +224,11 @@ public final class EngineBuilder {
         lanes,
         integers ? "in integers" : packed ? "packed" : "plain");
     return new EncodingEngine(
-        model, head, new EncodingEngine.Compute(resolved, null), maxTokens, new WorkQueue(lanes, rows));
+        model,
+        head,
+        new EncodingEngine.Compute(resolved, null),
+        maxTokens,
+        new WorkQueue(lanes, rows));
   }
 
   private EncodingEngine openOn(

@@ -100,8 +100,7 @@ class WorkQueueTest {
       batches.add(rows(queue.take()));
     }
     assertThat(batches)
-        .containsExactly(
-            List.of(7), List.of(10), List.of(6), List.of(9), List.of(5), List.of(8));
+        .containsExactly(List.of(7), List.of(10), List.of(6), List.of(9), List.of(5), List.of(8));
   }
 
   @Test

@@ -9,7 +9,13 @@ import org.bytedeco.pytorch.Tensor;
  * GPUs and heads that {@link FlashAttention} does not take.
  */
 final class EfficientAttention implements PackedAttention {
-  static final Operator OPERATOR = new Operator("aten::_efficient_attention_forward", "");
+  private static final String NAME = "aten::_efficient_attention_forward";
+  private static final Operator OPERATOR = new Operator(NAME, "");
+
+  /** In this version of libtorch; {@value #KNOWN} are given. */
+  private static final int DECLARED = PackedAttention.declaredArguments(NAME);
+
+  private static final int KNOWN = 14;
 
   /** Libtorch's numbers of what is masked: nothing, or what follows, aligned bottom-right. */
   private static final long ALL = 0;
@@ -23,12 +29,13 @@ final class EfficientAttention implements PackedAttention {
 
   @Override
   public boolean suits(Tensor q) {
-    return q.size(2) % 8 == 0;
+    return DECLARED >= KNOWN && q.size(2) % 8 == 0;
   }
 
   @Override
   public Tensor apply(Tensor q, Tensor k, Tensor v, PackedSequences sequences) {
-    return OPERATOR.call(arguments(q, k, v, sequences)).squeeze(0);
+    IValue[] all = PackedAttention.complete(arguments(q, k, v, sequences), DECLARED);
+    return OPERATOR.call(all).squeeze(0);
   }
 
   static IValue[] arguments(Tensor q, Tensor k, Tensor v, PackedSequences sequences) {

@@ -11,7 +11,13 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
  * groups of query heads.
  */
 final class FlashAttention implements PackedAttention {
-  static final Operator OPERATOR = new Operator("aten::_flash_attention_forward", "");
+  private static final String NAME = "aten::_flash_attention_forward";
+  private static final Operator OPERATOR = new Operator(NAME, "");
+
+  /** In this version of libtorch; {@value #KNOWN} are given. */
+  private static final int DECLARED = PackedAttention.declaredArguments(NAME);
+
+  private static final int KNOWN = 15;
 
   private static final int WIDEST_HEAD = 256;
 
@@ -23,14 +29,15 @@ final class FlashAttention implements PackedAttention {
   @Override
   public boolean suits(Tensor q) {
     ScalarType type = q.scalar_type().intern();
-    return (type == ScalarType.BFloat16 || type == ScalarType.Half)
+    return DECLARED >= KNOWN
+        && (type == ScalarType.BFloat16 || type == ScalarType.Half)
         && q.size(2) <= WIDEST_HEAD
         && q.size(2) % 8 == 0;
   }
 
   @Override
   public Tensor apply(Tensor q, Tensor k, Tensor v, PackedSequences sequences) {
-    return OPERATOR.call(arguments(q, k, v, sequences));
+    return OPERATOR.call(PackedAttention.complete(arguments(q, k, v, sequences), DECLARED));
   }
 
   static IValue[] arguments(Tensor q, Tensor k, Tensor v, PackedSequences sequences) {

@@ -1,5 +1,11 @@
 package io.llara.cuda;
 
+import java.util.Arrays;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Dispatcher;
+import org.bytedeco.pytorch.IValue;
+import org.bytedeco.pytorch.OperatorHandleOptional;
+import org.bytedeco.pytorch.OperatorName;
 import org.bytedeco.pytorch.Tensor;
 
 /** Attention within sequences of different lengths that lie one after the other. Thread-safe. */
@@ -20,6 +26,27 @@ interface PackedAttention {
    * @return {@code [queries, heads, headDim]}
    */
   Tensor apply(Tensor q, Tensor k, Tensor v, PackedSequences sequences);
+
+  /**
+   * Returns how many arguments an operator of libtorch's has, 0 if there is none: other versions
+   * append some.
+   */
+  static int declaredArguments(String operator) {
+    try (PointerScope scope = new PointerScope();
+        OperatorName name = new OperatorName(operator, "")) {
+      OperatorHandleOptional found = Dispatcher.singleton().findSchema(name);
+      return found.has_value() ? Math.toIntExact(found.get().schema().arguments().capacity()) : 0;
+    }
+  }
+
+  /** Returns arguments and, for those that a later version appended, nothing. */
+  static IValue[] complete(IValue[] known, int declared) {
+    IValue[] all = Arrays.copyOf(known, declared);
+    for (int i = known.length; i < declared; i++) {
+      all[i] = new IValue();
+    }
+    return all;
+  }
 
   /** The factor of scores. */
   static double scale(Tensor q) {

@@ -21,8 +21,7 @@ class CudaKernelsContractTest {
   class Fused extends KernelsContract {
     @Override
     List<Kernels> kernels() {
-      return List.of(
-          DisguisedAccelerators.shim().orElseGet(DisguisedAccelerators::neutral));
+      return List.of(DisguisedAccelerators.shim().orElseGet(DisguisedAccelerators::neutral));
     }
   }
 }
