@@ -197,7 +197,8 @@ public final class EncodingEngine implements AutoCloseable {
     }
     if (prompt.isJoint() && !config().causal()) {
       throw new IllegalArgumentException(
-          "the prompt is joint, but in this model (is_causal is false) the text sees what follows it");
+          "the prompt is joint, but in this model (is_causal is false) the text sees what follows"
+              + " it");
     }
     // In a joint prompt the two suffixes stand at the same positions: what counts is the longest
     // path through it.

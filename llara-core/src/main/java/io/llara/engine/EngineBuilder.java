@@ -198,12 +198,13 @@ public final class EngineBuilder {
     ComputeType resolved = Cpu.resolve(computeType);
     if (resolved == ComputeType.BFLOAT16 && !Cpu.multipliesBfloat16()) {
       LOG.warn(
-          "this processor does not multiply bfloat16 natively; float32 would be several times faster");
+          "this processor does not multiply bfloat16 natively; float32 would be several times"
+              + " faster");
     }
     if (resolved == ComputeType.INT8 && !QuantizedProjection.available()) {
       throw new LlaraException(
-          "int8 is computed by this library's own kernels, which there are for Linux on x86 with AVX2"
-              + " (property io.llara.kernels unset); float32 works here");
+          "int8 is computed by this library's own kernels, which there are for Linux on x86 with"
+              + " AVX2 (property io.llara.kernels unset); float32 works here");
     }
     ScalarType type = Cpu.scalarType(resolved);
     boolean packed = resolved != ComputeType.INT8 && packs(config, weights, type);

@@ -88,7 +88,9 @@ class AcceleratorTest {
     assertThatThrownBy(() -> builder("cuda").build())
         .isInstanceOf(DeviceException.class)
         .hasMessage(
-            "device cuda: no kernels for it are on the class path; add the dependencies io.llara:llara-cuda and io.llara:llara-natives-gpu (type pom), or choose device cpu");
+            "device cuda: no kernels for it are on the class path; add the dependencies"
+                + " io.llara:llara-cuda and io.llara:llara-natives-gpu (type pom), or choose device"
+                + " cpu");
   }
 
   @Test
@@ -124,7 +126,9 @@ class AcceleratorTest {
     assertThatThrownBy(() -> builder("fake:1").build())
         .isInstanceOf(OutOfDeviceMemoryException.class)
         .hasMessageMatching(
-            "fake:1 has 0.00 GiB free; the model takes .* GiB for its weights and .* GiB for batches of 8192 tokens: choose a type of fewer bytes, a smaller model or another device");
+            "fake:1 has 0.00 GiB free; the model takes .* GiB for its weights and .* GiB for"
+                + " batches of 8192 tokens: choose a type of fewer bytes, a smaller model or"
+                + " another device");
 
     assertThat(FakeAccelerators.SMALL.uploads).hasValue(uploads);
   }

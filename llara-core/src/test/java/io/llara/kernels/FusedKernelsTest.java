@@ -255,6 +255,7 @@ class FusedKernelsTest extends KernelsContract {
     assertThatThrownBy(() -> NativeKernels.highest("sse"))
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessage(
-            "io.llara.kernels is sse; expected one of libtorch, avx512_bf16, avx512_vnni, avx512, avx_vnni, avx2");
+            "io.llara.kernels is sse; expected one of libtorch, avx512_bf16, avx512_vnni, avx512,"
+                + " avx_vnni, avx2");
   }
 }

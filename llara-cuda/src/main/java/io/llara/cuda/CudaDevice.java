@@ -108,7 +108,9 @@ final class CudaDevice implements Accelerator {
                 String.format(Locale.ROOT, "%.1f GiB", freeBytes() / (double) (1L << 30))));
     lines.add(
         "attention: "
-            + attentions.stream().map(PackedAttention::name).collect(Collectors.joining(", else ")));
+            + attentions.stream()
+                .map(PackedAttention::name)
+                .collect(Collectors.joining(", else ")));
     lines.add("fused kernels: " + fusion);
     return lines;
   }
@@ -121,7 +123,8 @@ final class CudaDevice implements Accelerator {
   @Override
   public ComputeType resolve(ComputeType wanted) {
     if (wanted == ComputeType.INT8) {
-      throw new DeviceException("int8 is for the processor; on %s choose bfloat16".formatted(name()));
+      throw new DeviceException(
+          "int8 is for the processor; on %s choose bfloat16".formatted(name()));
     }
     if (wanted == ComputeType.BFLOAT16 && capability < AMPERE) {
       throw new DeviceException(
@@ -171,8 +174,7 @@ final class CudaDevice implements Accelerator {
     used = true;
     try (TensorScope scope = new TensorScope()) {
       TensorOptions placed = new TensorOptions(device).dtype(new ScalarTypeOptional(type));
-      TensorOptions pinned =
-          new TensorOptions(type).pinned_memory(new BoolOptional(true));
+      TensorOptions pinned = new TensorOptions(type).pinned_memory(new BoolOptional(true));
       Tensor copy = torch.empty_like(host, placed, null);
       Tensor from = host.reshape(-1);
       Tensor to = copy.view(-1);

@@ -15,8 +15,8 @@ import org.bytedeco.pytorch.global.torch;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Kernels for inference on a GPU: attention by libtorch's kernels for packed sequences, one call for
- * all causal spans of a batch and one for all others, and the operations around it fused. What
+ * Kernels for inference on a GPU: attention by libtorch's kernels for packed sequences, one call
+ * for all causal spans of a batch and one for all others, and the operations around it fused. What
  * cannot be used there is replaced by libtorch's operators, which run on every device.
  */
 final class CudaKernels implements Kernels {

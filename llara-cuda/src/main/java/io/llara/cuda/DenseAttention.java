@@ -37,7 +37,10 @@ final class DenseAttention implements PackedAttention {
         .transpose(0, 1);
   }
 
-  /** Returns {@code [queries, keys]}: the same sequence, and not behind the query, counted from its end. */
+  /**
+   * Returns {@code [queries, keys]}: the same sequence, and not behind the query, counted from its
+   * end.
+   */
   private static Tensor visible(Tensor q, PackedSequences sequences) {
     Ends queries = new Ends(sequences.queryEnds(), q);
     Ends keys = new Ends(sequences.keyEnds(), q);

@@ -5,14 +5,23 @@ import io.llara.OutOfDeviceMemoryException;
 import java.util.List;
 import java.util.Optional;
 
-/** What the messages of libtorch's failures say about a GPU: exceptions of one type are all there is. */
+/**
+ * What the messages of libtorch's failures say about a GPU: exceptions of one type are all there
+ * is.
+ */
 final class DeviceErrors {
   /** libtorch's allocator, and the libraries that allocate on their own. */
   private static final List<String> MEMORY =
       List.of("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED");
 
   private static final List<String> DEVICE =
-      List.of("CUDA error", "CUDA driver error", "CUBLAS_STATUS_", "CUDNN_STATUS_", "NVML", "device-side assert");
+      List.of(
+          "CUDA error",
+          "CUDA driver error",
+          "CUBLAS_STATUS_",
+          "CUDNN_STATUS_",
+          "NVML",
+          "device-side assert");
 
   private DeviceErrors() {}
 

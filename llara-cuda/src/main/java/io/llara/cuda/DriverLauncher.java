@@ -22,8 +22,7 @@ final class DriverLauncher implements Launcher {
 
   @Override
   public void launch(String kernel, long blocks, int threads, long[] arguments) {
-    long found =
-        kernels.computeIfAbsent(kernel, name -> driver.kernel(module, "llara_" + name));
+    long found = kernels.computeIfAbsent(kernel, name -> driver.kernel(module, "llara_" + name));
     driver.launch(found, blocks, threads, arguments);
   }
 }

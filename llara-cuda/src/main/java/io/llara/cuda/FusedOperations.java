@@ -173,8 +173,7 @@ final class FusedOperations {
       case BFloat16 -> "_bf16";
       case Half -> "_f16";
       default ->
-          throw new IllegalArgumentException(
-              "expected float32, bfloat16 or float16, not " + type);
+          throw new IllegalArgumentException("expected float32, bfloat16 or float16, not " + type);
     };
   }
 }

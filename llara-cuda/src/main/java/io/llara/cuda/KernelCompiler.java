@@ -46,7 +46,9 @@ final class KernelCompiler {
     String home = System.getProperty("llara.libtorch.home", "");
     if (!home.isBlank()) {
       Path folder = Path.of(home).toAbsolutePath().normalize();
-      for (Path dir = folder; dir != null && folder.getNameCount() - dir.getNameCount() < 3; dir = dir.getParent()) {
+      for (Path dir = folder;
+          dir != null && folder.getNameCount() - dir.getNameCount() < 3;
+          dir = dir.getParent()) {
         Path base = dir;
         PACKAGES.forEach(
             inner -> NAMES.forEach(name -> add(base.resolve(inner).resolve(name), files)));
@@ -152,8 +154,7 @@ final class KernelCompiler {
     if (result != 0) {
       throw new DeviceException(
           "%s failed: %s"
-              .formatted(
-                  function, NativeLibrary.text(nvrtc.call("nvrtcGetErrorString", result))));
+              .formatted(function, NativeLibrary.text(nvrtc.call("nvrtcGetErrorString", result))));
     }
   }
 }

@@ -47,7 +47,8 @@ class DisguisedEncoderTest {
       List<float[]> actual = encoder.encodeAll(TEXTS, Mode.SELF);
 
       if (device.equals("shim")) {
-        // In each of five layers two norms, two rotations and a gate; and the final norm; of each batch.
+        // In each of five layers two norms, two rotations and a gate; and the final norm; of each
+        // batch.
         assertThat((ShimLauncher.LAUNCHES.get() - before) % (5 * 5 + 1)).isZero();
         assertThat(ShimLauncher.LAUNCHES.get()).isGreaterThan(before);
       }
@@ -55,8 +56,7 @@ class DisguisedEncoderTest {
         assertThat(Similarity.cosine(actual.get(i), expected.get(i))).isGreaterThan(0.999999);
         EmbeddingPair pair = encoder.encodeBoth(TEXTS.get(i));
         assertThat(Similarity.cosine(pair.self(), expected.get(i))).isGreaterThan(0.999999);
-        assertThat(
-                Similarity.cosine(pair.next(), processor.encode(TEXTS.get(i), Mode.NEXT)))
+        assertThat(Similarity.cosine(pair.next(), processor.encode(TEXTS.get(i), Mode.NEXT)))
             .isGreaterThan(0.999999);
       }
       Leaks.assertNone(() -> encoder.encodeAll(TEXTS, Mode.NEXT));
@@ -81,8 +81,7 @@ class DisguisedEncoderTest {
   @Test
   void withoutAGpuTheMessageSaysWhyAndTheProcessorGoesOn() {
     CudaProvider provider = (CudaProvider) Accelerators.providers().get("cuda");
-    assumeTrue(
-        provider.count() == 0, "this machine has a GPU and natives for it");
+    assumeTrue(provider.count() == 0, "this machine has a GPU and natives for it");
 
     assertThatThrownBy(() -> builder("cuda", ComputeType.FLOAT32).build())
         .isInstanceOf(DeviceException.class)

@@ -66,7 +66,8 @@ class GpuEncoderTest {
         List<float[]> actual = encoder.encodeAll(texts(), mode);
         for (int i = 0; i < expected.size(); i++) {
           assertThat(Similarity.cosine(actual.get(i), expected.get(i))).isGreaterThan(least);
-          assertThat(Similarity.cosine(encoder.encodeBoth(texts().get(i)).get(mode), expected.get(i)))
+          assertThat(
+                  Similarity.cosine(encoder.encodeBoth(texts().get(i)).get(mode), expected.get(i)))
               .isGreaterThan(least);
           for (int j = 0; j < expected.get(i).length && type == ComputeType.FLOAT32; j++) {
             assertThat(actual.get(i)[j]).isCloseTo(expected.get(i)[j], within(1e-3f));

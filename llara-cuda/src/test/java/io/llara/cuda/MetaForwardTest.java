@@ -40,7 +40,8 @@ import org.junit.jupiter.params.provider.EnumSource;
  */
 class MetaForwardTest {
   private static final PromptBuilder PROMPTS =
-      PromptBuilder.ofIds(new int[] {1}, IntStream.range(2, 22).toArray(), IntStream.range(22, 40).toArray(), 8);
+      PromptBuilder.ofIds(
+          new int[] {1}, IntStream.range(2, 22).toArray(), IntStream.range(22, 40).toArray(), 8);
 
   /** Shapes of models that people have. */
   enum Shape {
@@ -192,8 +193,7 @@ class MetaForwardTest {
               .flatMap(
                   i ->
                       IntStream.concat(
-                          mask.pooled(i, Mode.SELF).stream(),
-                          mask.pooled(i, Mode.NEXT).stream()))
+                          mask.pooled(i, Mode.SELF).stream(), mask.pooled(i, Mode.NEXT).stream()))
               .toArray();
       try (LlamaModel model =
           LlamaFactory.build(config, new Weightless(config, type), kernels, type, 2048)) {

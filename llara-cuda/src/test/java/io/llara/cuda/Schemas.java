@@ -12,8 +12,7 @@ final class Schemas {
 
   /** Fails unless an operator takes arguments of these types and no others. */
   static void assertTakes(String operator, IValue... values) {
-    Argument declared =
-        Dispatcher.singleton().findSchemaOrThrow(operator, "").schema().arguments();
+    Argument declared = Dispatcher.singleton().findSchemaOrThrow(operator, "").schema().arguments();
     assertThat(declared.capacity()).as(operator).isEqualTo(values.length);
     for (int i = 0; i < values.length; i++) {
       Argument argument = declared.getPointer(i);
