@@ -31,7 +31,7 @@ public final class PassageSpeed {
   private static final int CHARACTERS = 480;
   private static final int QUERIES = 30;
 
-  /** Sixteen tokens to the default encoder, prompt left out. */
+  /** Seventeen tokens to the default encoder, prompt left out. */
   private static final String QUERY =
       "what are the boundary conditions of a supersonic flow past a thin wing with sweep";
 
