@@ -5,6 +5,7 @@ import io.llara.Encoder;
 import io.llara.EncoderBuilder;
 import io.llara.io.TemporaryPath;
 import io.llara.retrieval.EmbeddingSearch;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
@@ -43,7 +44,11 @@ final class RetrievalOptions {
 
   /** Returns what answers call the model. */
   String modelName() {
-    return model == null ? BundledModel.find().name() : model.toString();
+    if (model == null) {
+      return BundledModel.find().name();
+    }
+    Path name = model.toAbsolutePath().normalize().getFileName();
+    return name != null && Files.isDirectory(model) ? name.toString() : model.toString();
   }
 
   boolean hasModel() {

@@ -12,7 +12,7 @@ import org.eclipse.jetty.io.Connection;
  */
 final class Connections implements Connection.Listener {
   /** A client that was told nothing yet may be sending its next request. */
-  private static final long LAST_CHANCE = TimeUnit.MILLISECONDS.toNanos(100);
+  private static final long LAST_CHANCE = TimeUnit.MILLISECONDS.toNanos(500);
 
   private final Map<Connection, Phase> phases = new ConcurrentHashMap<>();
   private final long patience;
