@@ -20,10 +20,10 @@ import java.util.stream.Stream;
  * Each uses the threads that it uses by itself.
  *
  * <pre>{@code
- * PassageSpeed FOLDER ROUNDS COMPUTE_TYPE…
+ * PassageSpeed CORPUS ROUNDS COMPUTE_TYPE…
  * }</pre>
  *
- * <p>The texts are beginnings of the passages of a collection in BEIR format, of about a hundred
+ * <p>The texts are beginnings of the passages of a corpus in BEIR format, of about a hundred
  * tokens.
  */
 public final class PassageSpeed {
@@ -89,7 +89,7 @@ public final class PassageSpeed {
   /** Prints a table. */
   public static void main(String[] args) {
     if (args.length < 3) {
-      System.err.println("usage: PassageSpeed FOLDER ROUNDS COMPUTE_TYPE…");
+      System.err.println("usage: PassageSpeed CORPUS ROUNDS COMPUTE_TYPE…");
       System.exit(2);
     }
     List<Times> sides = new ArrayList<>();
