@@ -45,7 +45,8 @@ if [[ -n $golden ]]; then
   for type in float32 bfloat16; do
     result=$(llara verify --device "$device" --dtype "$type" "$golden") || failed=1
     grep -v ': pass' <<< "$result" >&2 || true
-    echo "| golden cases in $type | $(tail -n 1 <<< "$result") | 0 failed |"
+    result=$(tail -n 1 <<< "$result")
+    echo "| golden cases in $type | ${result:-not run} | 0 failed |"
   done
 fi
 if [[ -n $python ]] && "$python" -c 'import torch, transformers' 2> /dev/null; then
