@@ -11,11 +11,13 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
+import java.util.function.Consumer;
 import java.util.stream.Collectors;
 import org.jetbrains.kotlin.cli.common.ExitCode;
 import org.jetbrains.kotlin.cli.jvm.K2JVMCompiler;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import scala.Console;
 
 /** The programs in other languages compile, and print what the one in Java prints. */
 class LanguagesTest {
@@ -43,7 +45,7 @@ class LanguagesTest {
                 "-d",
                 classes.toString());
     assertThat(code).isEqualTo(ExitCode.OK);
-    runs("io.llara.examples.kotlin.QuickStartKt");
+    runs("io.llara.examples.kotlin.QuickStartKt", Runnable::run);
   }
 
   @Test
@@ -59,14 +61,24 @@ class LanguagesTest {
               classes.toString()
             });
     assertThat(report.hasErrors()).isFalse();
-    runs("io.llara.examples.scala.QuickStart");
+    // Scala keeps the standard output of when it was loaded, here with the compiler.
+    runs(
+        "io.llara.examples.scala.QuickStart",
+        program ->
+            Console.withOut(
+                System.out,
+                () -> {
+                  program.run();
+                  return null;
+                }));
   }
 
-  private void runs(String program) throws Exception {
+  private void runs(String program, Consumer<Runnable> how) throws Exception {
     try (URLClassLoader loader = new URLClassLoader(new URL[] {classes.toUri().toURL()})) {
       var main = loader.loadClass(program).getMethod("main", String[].class);
       String model = Stories.dir().toString();
-      List<String> lines = ProgramsTest.run(args -> ProgramsTest.invoke(main, args), model);
+      List<String> lines =
+          ProgramsTest.run(args -> how.accept(() -> ProgramsTest.invoke(main, args)), model);
       assertThat(lines)
           .isEqualTo(ProgramsTest.run(QuickStart::main, model).subList(0, 2))
           .allMatch(line -> line.matches("-?\\d\\.\\d{4}  .+"));

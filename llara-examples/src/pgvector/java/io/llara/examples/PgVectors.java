@@ -10,8 +10,9 @@ import java.util.Arrays;
 import java.util.List;
 
 /**
- * Embeddings in PostgreSQL with pgvector 0.7 or newer, to copy from: a table with the whole vectors,
- * graphs over 16 and over 1 bit a component, and what they find scored again with the whole vectors.
+ * Embeddings in PostgreSQL with pgvector 0.7 or newer, to copy from: a table with the whole
+ * vectors, graphs over 16 and over 1 bit a component, and what they find scored again with the
+ * whole vectors.
  */
 final class PgVectors {
   private final Connection connection;
@@ -25,8 +26,10 @@ final class PgVectors {
       statement.execute("CREATE EXTENSION IF NOT EXISTS vector");
       statement.execute(
           "CREATE TABLE passage (id int PRIMARY KEY, embedding vector(%d))".formatted(dimension));
-      statement.execute("CREATE INDEX ON passage USING hnsw ((%s) halfvec_ip_ops)".formatted(half()));
-      statement.execute("CREATE INDEX ON passage USING hnsw ((%s) bit_hamming_ops)".formatted(bits()));
+      statement.execute(
+          "CREATE INDEX ON passage USING hnsw ((%s) halfvec_ip_ops)".formatted(half()));
+      statement.execute(
+          "CREATE INDEX ON passage USING hnsw ((%s) bit_hamming_ops)".formatted(bits()));
     }
   }
 
