@@ -28,8 +28,8 @@ import org.openjdk.jmh.annotations.Warmup;
  * An encoder as its callers meet it, tokenizer and queue included: threads that each encode one
  * query after another, and one that does while another thread encodes a corpus.
  *
- * <p>The mode {@code Throughput} has {@code tokens} per second, {@code ceilingTokens}, here those of
- * the same queries in one {@code encodeAll}, measured before each iteration, and {@code ratio}
+ * <p>The mode {@code Throughput} has {@code tokens} per second, {@code ceilingTokens}, here those
+ * of the same queries in one {@code encodeAll}, measured before each iteration, and {@code ratio}
  * between them; the mode {@code SampleTime} the percentiles of the time that a caller waits.
  */
 @BenchmarkMode({Mode.Throughput, Mode.SampleTime})
@@ -44,8 +44,27 @@ public class CallersBenchmark {
   private static final int PASSAGE_WORDS = 100;
   private static final List<String> WORDS =
       List.of(
-          "the", "llama", "of", "a", "mountain", "river", "carries", "and", "wool", "in", "to",
-          "heavy", "is", "old", "for", "market", "between", "flow", "pressure", "wing", "early");
+          "the",
+          "llama",
+          "of",
+          "a",
+          "mountain",
+          "river",
+          "carries",
+          "and",
+          "wool",
+          "in",
+          "to",
+          "heavy",
+          "is",
+          "old",
+          "for",
+          "market",
+          "between",
+          "flow",
+          "pressure",
+          "wing",
+          "early");
 
   /** An encoder and what it is given. */
   @State(Scope.Benchmark)
@@ -97,8 +116,7 @@ public class CallersBenchmark {
     public void encodeTogether() {
       double seconds =
           Stopwatch.mean(
-              1,
-              () -> Stopwatch.seconds(() -> encoder.encodeAll(queries, io.llara.Mode.NEXT)));
+              1, () -> Stopwatch.seconds(() -> encoder.encodeAll(queries, io.llara.Mode.NEXT)));
       speedTogether = QUERIES * tokensOfOne / seconds;
     }
 

@@ -24,13 +24,15 @@ import java.util.stream.Stream;
  * encodeAll} in this process and {@code wrk} (64 connections, one text a request) take turns, so
  * that what else the machine does meets both.
  *
- * <p>Arguments: the collection, the seconds of a turn, the number of turns; maybe a model directory.
+ * <p>Arguments: the collection, the seconds of a turn, the number of turns; maybe a model
+ * directory.
  */
 public final class ServerLoad {
   private static final int CONNECTIONS = 64;
   private static final Pattern RATE = Pattern.compile("Requests/sec:\\s+([\\d.]+)");
   private static final Pattern P99 = Pattern.compile("99%\\s+(\\S+)");
-  private static final Pattern FAILED = Pattern.compile("Non-2xx or 3xx responses: (\\d+)|Socket errors: (.*)");
+  private static final Pattern FAILED =
+      Pattern.compile("Non-2xx or 3xx responses: (\\d+)|Socket errors: (.*)");
 
   private ServerLoad() {}
 
@@ -70,7 +72,10 @@ public final class ServerLoad {
     }
     double[] sorted = ratios.stream().mapToDouble(Double::doubleValue).sorted().toArray();
     System.out.printf(
-        Locale.ROOT, "median ratio %.3f of %s%n", sorted[sorted.length / 2], Arrays.toString(sorted));
+        Locale.ROOT,
+        "median ratio %.3f of %s%n",
+        sorted[sorted.length / 2],
+        Arrays.toString(sorted));
   }
 
   /** Returns how many texts a second are encoded, all in one call. */

@@ -133,7 +133,8 @@ public final class SignSearch implements Searcher {
       return Collections.nCopies(asked.size(), Hits.NONE);
     }
     int each = IntMath.divide(Math.max(1, asked.size()), threads.count(), RoundingMode.CEILING);
-    return threads.map(Lists.partition(asked, Math.min(QUERIES, each)), some -> find(some, k))
+    return threads
+        .map(Lists.partition(asked, Math.min(QUERIES, each)), some -> find(some, k))
         .stream()
         .flatMap(List::stream)
         .toList();
@@ -146,7 +147,10 @@ public final class SignSearch implements Searcher {
                 () -> {
                   List<Candidates> candidates =
                       queries.stream().map(query -> new Candidates(query, k)).toList();
-                  long[] block = new long[ROWS * (VectorStorage.BINARY.rowBytes(vectors.dimension()) / Long.BYTES)];
+                  long[] block =
+                      new long
+                          [ROWS
+                              * (VectorStorage.BINARY.rowBytes(vectors.dimension()) / Long.BYTES)];
                   for (long first = 0; first < signs.count(); first += ROWS) {
                     int rows = (int) Math.min(ROWS, signs.count() - first);
                     signs.readSigns(first, block, rows);

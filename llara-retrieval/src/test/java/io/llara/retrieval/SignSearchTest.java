@@ -57,8 +57,7 @@ class SignSearchTest {
             .toList();
     TopHits best = new TopHits(k);
     nearest.forEach(
-        i ->
-            best.offer(i, InnerProduct.of(InnerProduct.widened(query), vectors.get(i))));
+        i -> best.offer(i, InnerProduct.of(InnerProduct.widened(query), vectors.get(i))));
     return best.drain();
   }
 
