@@ -208,7 +208,7 @@ final class CompileKernels {
             clang("avx2", SANITIZERS, "-o", kernels, KERNELS.toString()),
             clang("avx2", SANITIZERS, "-o", bounds, BOUNDS.toString())));
     run(List.of(List.of("c++", "-fsanitize=address", "-o", program, kernels, bounds)));
-    run(List.of(List.of(program, "200")));
+    run(List.of(List.of(program, "130")));
   }
 
   private static boolean hasCompiler(String folder) {
