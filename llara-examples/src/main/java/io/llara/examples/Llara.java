@@ -29,8 +29,8 @@ import picocli.CommandLine.TypeConversionException;
 import picocli.CommandLine.UnmatchedArgumentException;
 
 /**
- * The launcher: {@code llara encode | encode-corpus | merge-vectors | search | verify | import |
- * init | add-markers | merge | shrink | quantize | collect | pairs | pretrain | finetune | mine |
+ * The launcher: {@code llara encode | encode-corpus | merge-vectors | search | serve | verify |
+ * import | init | add-markers | merge | shrink | quantize | collect | pairs | pretrain | finetune | mine |
  * teach | evaluate | doctor}.
  *
  * <p>Exit codes: 0 ok, 1 a check or a training run failed, 2 bad usage or input, reported in one
@@ -46,6 +46,7 @@ import picocli.CommandLine.UnmatchedArgumentException;
       EncodeCorpusCommand.class,
       MergeVectorsCommand.class,
       SearchCommand.class,
+      ServeCommand.class,
       VerifyCommand.class,
       ImportCommand.class,
       InitCommand.class,

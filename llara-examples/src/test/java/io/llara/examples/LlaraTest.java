@@ -19,6 +19,7 @@ class LlaraTest {
       strings = {
         "encode",
         "search",
+        "serve",
         "verify",
         "import",
         "init",
