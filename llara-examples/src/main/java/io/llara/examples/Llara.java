@@ -30,8 +30,8 @@ import picocli.CommandLine.UnmatchedArgumentException;
 
 /**
  * The launcher: {@code llara encode | encode-corpus | merge-vectors | search | serve | verify |
- * import | init | add-markers | merge | shrink | quantize | collect | pairs | pretrain | finetune | mine |
- * teach | evaluate | doctor}.
+ * import | init | add-markers | merge | shrink | quantize | collect | pairs | pretrain | finetune |
+ * mine | teach | evaluate | doctor}.
  *
  * <p>Exit codes: 0 ok, 1 a check or a training run failed, 2 bad usage or input, reported in one
  * line on standard error.

@@ -10,7 +10,6 @@ import io.llara.Encoder;
 import io.llara.LlaraException;
 import io.llara.Mode;
 import io.llara.io.Messages;
-import io.llara.io.StrictJson;
 import io.llara.server.ApiException.Problem;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -58,8 +57,16 @@ final class Api extends Handler.Abstract {
 
   private static final Set<String> PATHS =
       Set.of(
-          "/", "/page.css", "/page.js", "/health", "/metrics", "/info", "/v1/models",
-          "/v1/embeddings", "/embed", "/search");
+          "/",
+          "/page.css",
+          "/page.js",
+          "/health",
+          "/metrics",
+          "/info",
+          "/v1/models",
+          "/v1/embeddings",
+          "/embed",
+          "/search");
 
   /** The page is served to those who have yet to enter a key. */
   private static final Set<String> OPEN_PATHS = Set.of("/", "/page.css", "/page.js", "/health");
@@ -140,7 +147,8 @@ final class Api extends Handler.Abstract {
     headers.put(HttpHeader.CONTENT_LENGTH, answer.body().length);
     headers.put("X-Content-Type-Options", "nosniff");
     if (answer.media().startsWith("text/html")) {
-      headers.put("Content-Security-Policy", "default-src 'self'; img-src data:; frame-ancestors 'none'");
+      headers.put(
+          "Content-Security-Policy", "default-src 'self'; img-src data:; frame-ancestors 'none'");
     }
     if (answer.retryAfter() > 0) {
       headers.put(HttpHeader.RETRY_AFTER, answer.retryAfter());
@@ -163,9 +171,7 @@ final class Api extends Handler.Abstract {
 
   private Answer refusal(Dialect dialect, Throwable error) {
     Throwable cause =
-        error instanceof CompletionException && error.getCause() != null
-            ? error.getCause()
-            : error;
+        error instanceof CompletionException && error.getCause() != null ? error.getCause() : error;
     ApiException refused = refused(cause);
     if (refused.problem() == Problem.FAILED) {
       LOG.warn("a request failed", cause);
@@ -214,9 +220,7 @@ final class Api extends Handler.Abstract {
               request,
               Answer.ok(
                   "text/plain; version=0.0.4; charset=utf-8",
-                  metrics
-                      .text(embedder, connections.count())
-                      .getBytes(StandardCharsets.UTF_8)));
+                  metrics.text(embedder, connections.count()).getBytes(StandardCharsets.UTF_8)));
       case "/info" -> get(request, Answer.json(info()));
       case "/v1/models" -> get(request, Answer.json(models()));
       default -> {
@@ -235,8 +239,7 @@ final class Api extends Handler.Abstract {
   /** A page of another site may reach this machine by a name of its own for it. */
   private void requireHost(Request request) {
     String host = Request.getServerName(request).toLowerCase(Locale.ROOT);
-    if (settings.loopback()
-        && !Set.of("localhost", "127.0.0.1", "[::1]", "::1").contains(host)) {
+    if (settings.loopback() && !Set.of("localhost", "127.0.0.1", "[::1]", "::1").contains(host)) {
       throw new ApiException(
           Problem.FORBIDDEN, "this server answers to localhost, not to " + Messages.quote(host));
     }
@@ -281,15 +284,13 @@ final class Api extends Handler.Abstract {
     return body(request)
         .thenCompose(
             body -> {
-              EmbeddingRequest wanted =
-                  EmbeddingRequest.read(body, dialect, settings.limits());
+              EmbeddingRequest wanted = EmbeddingRequest.read(body, dialect, settings.limits());
               return embedder
                   .embed(wanted)
                   .thenApply(
                       result ->
                           Answer.ok(
-                              JSON,
-                              dialect.answer(result, wanted.base64(), settings.model())));
+                              JSON, dialect.answer(result, wanted.base64(), settings.model())));
             });
   }
 
@@ -321,7 +322,8 @@ final class Api extends Handler.Abstract {
     Content.Source.asByteArrayAsync(
         request,
         limit,
-        Promise.Invocable.from(InvocationType.BLOCKING, body::complete, body::completeExceptionally));
+        Promise.Invocable.from(
+            InvocationType.BLOCKING, body::complete, body::completeExceptionally));
     return body.exceptionally(
             error -> {
               // Jetty's word for a body that is longer.
@@ -380,8 +382,7 @@ final class Api extends Handler.Abstract {
     Integer number = Ints.tryParse(k);
     if (number == null || number < 1 || number > MOST_HITS) {
       throw new ApiException(
-          Problem.INVALID,
-          "'k' is %s; expected 1 to %d".formatted(Messages.quote(k), MOST_HITS));
+          Problem.INVALID, "'k' is %s; expected 1 to %d".formatted(Messages.quote(k), MOST_HITS));
     }
     return number;
   }

@@ -14,8 +14,7 @@ import java.util.List;
 enum Dialect {
   OPENAI(
       "input",
-      ImmutableSet.of(
-          "input", "model", "encoding_format", "dimensions", "user", "input_type")) {
+      ImmutableSet.of("input", "model", "encoding_format", "dimensions", "user", "input_type")) {
     @Override
     byte[] answer(Embedder.Result result, boolean base64, String model) {
       StringBuilder json = new StringBuilder("{\"object\":\"list\",\"data\":[");

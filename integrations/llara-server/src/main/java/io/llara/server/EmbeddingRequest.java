@@ -53,8 +53,7 @@ record EmbeddingRequest(
       StrictJson.end(json);
       return request;
     } catch (IOException e) {
-      throw new ApiException(
-          Problem.INVALID, "the body is not valid JSON: " + Messages.reason(e));
+      throw new ApiException(Problem.INVALID, "the body is not valid JSON: " + Messages.reason(e));
     }
   }
 
@@ -206,8 +205,7 @@ record EmbeddingRequest(
         case "document", "passage" -> false;
         default ->
             throw invalid(
-                "'%s' is %s; expected 'query' or 'document'"
-                    .formatted(key, Messages.quote(value)));
+                "'%s' is %s; expected 'query' or 'document'".formatted(key, Messages.quote(value)));
       };
     }
 

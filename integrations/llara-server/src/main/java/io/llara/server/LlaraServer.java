@@ -94,8 +94,7 @@ public final class LlaraServer implements AutoCloseable {
     } catch (Exception e) {
       close();
       throw new LlaraException(
-          "%s port %d cannot be listened on: %s"
-              .formatted(builder.host, builder.port, reason(e)),
+          "%s port %d cannot be listened on: %s".formatted(builder.host, builder.port, reason(e)),
           e);
     }
   }

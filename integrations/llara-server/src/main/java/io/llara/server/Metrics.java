@@ -80,8 +80,7 @@ final class Metrics {
     return text.toString();
   }
 
-  private static void add(
-      StringBuilder text, String name, String type, String help, long value) {
+  private static void add(StringBuilder text, String name, String type, String help, long value) {
     text.append(
         "# HELP %s %s\n# TYPE %s %s\n%s %d\n".formatted(name, help, name, type, name, value));
   }

@@ -1,12 +1,12 @@
 package io.llara.server;
 
+import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.classes;
+
 import com.tngtech.archunit.core.domain.JavaClasses;
 import io.llara.testing.HouseRules;
 import io.llara.testing.VisibleTypes;
 import java.util.Set;
 import org.junit.jupiter.api.Test;
-
-import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.classes;
 
 /** The rules of the house that a compiler does not check. */
 class ArchitectureTest {

@@ -130,11 +130,7 @@ final class Chromium implements AutoCloseable {
     JsonObject parameters = new JsonObject();
     parameters.addProperty("expression", "String(%s)".formatted(expression));
     JsonObject answer = command("Runtime.evaluate", parameters.toString());
-    return answer
-        .getAsJsonObject("result")
-        .getAsJsonObject("result")
-        .get("value")
-        .getAsString();
+    return answer.getAsJsonObject("result").getAsJsonObject("result").get("value").getAsString();
   }
 
   /** Waits until an expression is true. */
@@ -165,8 +161,7 @@ final class Chromium implements AutoCloseable {
         "\"key\": \"%s\", \"code\": \"%s\", \"windowsVirtualKeyCode\": %d"
             .formatted(key, key, code);
     String text = key.equals("Enter") ? ", \"text\": \"\\r\"" : "";
-    command(
-        "Input.dispatchKeyEvent", "{\"type\": \"keyDown\", %s%s}".formatted(parameters, text));
+    command("Input.dispatchKeyEvent", "{\"type\": \"keyDown\", %s%s}".formatted(parameters, text));
     command("Input.dispatchKeyEvent", "{\"type\": \"keyUp\", %s}".formatted(parameters));
   }
 

@@ -63,8 +63,7 @@ class LlaraServerTest {
 
   @BeforeAll
   static void open() {
-    encoder =
-        Encoder.builder(Stories.dir()).computeType(ComputeType.FLOAT32).threads(2).build();
+    encoder = Encoder.builder(Stories.dir()).computeType(ComputeType.FLOAT32).threads(2).build();
     usual = LlaraServer.builder(encoder).model("stories").port(0).start();
   }
 
@@ -100,8 +99,7 @@ class LlaraServerTest {
         .build();
   }
 
-  private HttpResponse<String> send(LlaraServer server, String path, String body)
-      throws Exception {
+  private HttpResponse<String> send(LlaraServer server, String path, String body) throws Exception {
     return http.send(post(server, path, body), BodyHandlers.ofString());
   }
 
@@ -121,8 +119,7 @@ class LlaraServerTest {
   }
 
   private static float[] embedding(JsonElement answer, int index) {
-    JsonObject one =
-        answer.getAsJsonObject().getAsJsonArray("data").get(index).getAsJsonObject();
+    JsonObject one = answer.getAsJsonObject().getAsJsonArray("data").get(index).getAsJsonObject();
     assertThat(one.get("index").getAsInt()).isEqualTo(index);
     return floats(one.get("embedding"));
   }
@@ -179,10 +176,7 @@ class LlaraServerTest {
   void cutsToFewerDimensions() throws Exception {
     float[] cut =
         embedding(
-            json(
-                usual,
-                "/v1/embeddings",
-                "{\"input\": \"%s\", \"dimensions\": 8}".formatted(TEXT)),
+            json(usual, "/v1/embeddings", "{\"input\": \"%s\", \"dimensions\": 8}".formatted(TEXT)),
             0);
     float[] whole = Arrays.copyOf(encoder.encodePassage(TEXT), 8);
     assertThat(cut).hasSize(8);
@@ -194,7 +188,10 @@ class LlaraServerTest {
   void answersAsTextEmbeddingsInferenceDoes() throws Exception {
     LlaraServer server = start(LlaraServer.builder(encoder).model("stories"));
     JsonArray answer =
-        json(server, "/embed", "{\"inputs\": [\"%s\", \"Tom\"], \"truncate\": true}".formatted(TEXT))
+        json(
+                server,
+                "/embed",
+                "{\"inputs\": [\"%s\", \"Tom\"], \"truncate\": true}".formatted(TEXT))
             .getAsJsonArray();
     Vectors.assertSame(floats(answer.get(0)), encoder.encodePassage(TEXT));
     Vectors.assertSame(floats(answer.get(1)), encoder.encodePassage("Tom"));
@@ -257,8 +254,7 @@ class LlaraServerTest {
   @Test
   void refusesTextsThatDoNotFitUnlessTheyMayBeCut() throws Exception {
     String text = "Once upon a time. ".repeat(encoder.maxTokens());
-    HttpResponse<String> refused =
-        send(usual, "/embed", "{\"inputs\": \"%s\"}".formatted(text));
+    HttpResponse<String> refused = send(usual, "/embed", "{\"inputs\": \"%s\"}".formatted(text));
     assertThat(refused.statusCode()).isEqualTo(400);
     assertThat(refused.body())
         .contains("fit into the " + encoder.maxTokens() + " of this model")
@@ -276,8 +272,10 @@ class LlaraServerTest {
     HttpRequest form =
         request(server, "/embed").POST(BodyPublishers.ofString("{\"inputs\": \"a\"}")).build();
     assertThat(http.send(form, BodyHandlers.ofString()).statusCode()).isEqualTo(415);
-    assertThat(raw(server, "GET /info HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n")).contains(" 403 ");
-    assertThat(raw(server, "GET /info HTTP/1.1\r\nHost: localhost:1\r\nConnection: close\r\n\r\n")).contains(" 200 ");
+    assertThat(raw(server, "GET /info HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n"))
+        .contains(" 403 ");
+    assertThat(raw(server, "GET /info HTTP/1.1\r\nHost: localhost:1\r\nConnection: close\r\n\r\n"))
+        .contains(" 200 ");
   }
 
   @Test
@@ -426,8 +424,7 @@ class LlaraServerTest {
     LlaraServer server =
         start(LlaraServer.builder(held).limits(ServerLimits.DEFAULT.withPatience(SHORT)));
     CompletableFuture<HttpResponse<String>> response =
-        http.sendAsync(
-            post(server, "/embed", "{\"inputs\": \"a\"}"), BodyHandlers.ofString());
+        http.sendAsync(post(server, "/embed", "{\"inputs\": \"a\"}"), BodyHandlers.ofString());
     Thread.sleep(3 * SHORT.toMillis());
     assertThat(response).isNotDone();
     held.release();
@@ -505,7 +502,10 @@ class LlaraServerTest {
     assertThat(scores.get("bm25").getAsDouble()).isPositive();
     assertThat(get(server, "/search?q=").statusCode()).isEqualTo(400);
     assertThat(get(server, "/search?q=a&k=0").statusCode()).isEqualTo(400);
-    assertThat(raw(server, "GET /search?q=%zz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
+    assertThat(
+            raw(
+                server,
+                "GET /search?q=%zz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
         .startsWith("HTTP/1.1 400");
     HttpResponse<String> page = get(server, "/");
     assertThat(page.body()).contains("<html lang=\"en\">").doesNotContain("http");

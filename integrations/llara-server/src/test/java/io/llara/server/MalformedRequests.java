@@ -20,12 +20,14 @@ final class MalformedRequests {
       case 1 -> post(BODIES.get(random.nextInt(BODIES.size())).replace("input", noise(random, 5)));
       case 2 -> post("[".repeat(1 + random.nextInt(5000)));
       case 3 -> post("{\"input\": %d}".formatted(random.nextLong()));
-      case 4 -> "POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n"
+      case 4 ->
+          "POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n"
               + "Connection: close\r\n\r\n";
       case 5 -> noise(random, 40) + "\r\n\r\n";
-      case 6 -> "GET /%s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".formatted(noise(random, 8));
-      default ->
-          "GET / HTTP/1.1\r\nHost: localhost\r\nX: %s\r\n\r\n".formatted("x".repeat(20_000));
+      case 6 ->
+          "GET /%s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+              .formatted(noise(random, 8));
+      default -> "GET / HTTP/1.1\r\nHost: localhost\r\nX: %s\r\n\r\n".formatted("x".repeat(20_000));
     };
   }
 

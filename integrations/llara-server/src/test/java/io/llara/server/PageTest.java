@@ -88,7 +88,8 @@ class PageTest {
                     "document.documentElement.scrollWidth <= document.documentElement.clientWidth"))
             .isEqualTo("true");
         assertThat(
-                browser.evaluate("[...document.querySelectorAll('input')].every(i => i.labels.length)"))
+                browser.evaluate(
+                    "[...document.querySelectorAll('input')].every(i => i.labels.length)"))
             .isEqualTo("true");
         // On to the button and to the modes.
         browser.press("Tab", 9);
