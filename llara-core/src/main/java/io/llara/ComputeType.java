@@ -7,7 +7,8 @@ package io.llara;
 public enum ComputeType {
   /**
    * {@link #BFLOAT16} where the processor (AVX512_BF16, AMX, Arm BF16) or the GPU multiplies it
-   * natively, else {@link #FLOAT32}.
+   * natively; else {@link #INT8} if the model is stored in integers and the processor multiplies
+   * these; else {@link #FLOAT32}.
    */
   AUTO,
   /** IEEE binary32. */

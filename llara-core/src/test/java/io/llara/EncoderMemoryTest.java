@@ -26,11 +26,13 @@ import java.util.List;
 import java.util.Random;
 import java.util.stream.LongStream;
 import java.util.stream.Stream;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 
 /** Native memory: freed with its scope, limited by nothing but the machine, and used once. */
+@Tag("slow")
 class EncoderMemoryTest {
   private static final String TEXT = "Once upon a time there was a llama.";
 

@@ -66,15 +66,20 @@ public final class CheckpointWeights implements WeightSource, AutoCloseable {
   }
 
   @Override
+  public boolean isQuantized(String name) {
+    return !pairs.containsKey(name) && scales(name).isPresent();
+  }
+
+  @Override
   public Optional<QuantizedMatrix> quantized(String name) {
-    return pairs.containsKey(name)
-        ? Optional.empty()
-        : scales(name).map(scales -> stored.quantized(entry(name), scales));
+    return isQuantized(name)
+        ? scales(name).map(scales -> stored.quantized(entry(name), scales))
+        : Optional.empty();
   }
 
   @Override
   public ScalarType storedType(String name, ScalarType preferred) {
-    return pairs.containsKey(name) || scales(name).isPresent()
+    return pairs.containsKey(name) || isQuantized(name)
         ? preferred
         : StoredTensors.scalarType(entry(name).type());
   }

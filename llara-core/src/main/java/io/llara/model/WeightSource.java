@@ -32,6 +32,11 @@ public interface WeightSource {
    */
   Tensor load(String name, ScalarType type, Use use);
 
+  /** Returns whether a matrix is stored as integers and scales. */
+  default boolean isQuantized(String name) {
+    return false;
+  }
+
   /** Returns a matrix as integers and scales, if it is stored so. The caller owns it. */
   default Optional<QuantizedMatrix> quantized(String name) {
     return Optional.empty();

@@ -3,8 +3,10 @@ package io.llara.kernels;
 import io.llara.cuda.DisguisedAccelerators;
 import java.util.List;
 import org.junit.jupiter.api.Nested;
+import org.junit.jupiter.api.Tag;
 
 /** The kernels for GPUs, on the processor. */
+@Tag("slow")
 class CudaKernelsContractTest {
 
   /** Everything by libtorch's operators. */

@@ -39,8 +39,8 @@ final class EncoderOptions {
       defaultValue = "auto",
       description =
           "The type to compute in; auto: bfloat16 where the device multiplies it natively, else"
-              + " float32; int8, on the processor: faster still, and a little less exact; float16:"
-              + " on GPUs (default: ${DEFAULT-VALUE}).")
+              + " int8 for models stored in integers, else float32; int8, on the processor: faster"
+              + " still, and a little less exact; float16: on GPUs (default: ${DEFAULT-VALUE}).")
   private ComputeType computeType = ComputeType.AUTO;
 
   @Option(

@@ -40,6 +40,7 @@ import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
+@Tag("slow")
 class CorpusVectorsTest {
   private static final List<String> TEXTS = Texts.random(40, 12, 1);
   private static final TextSet SET = TextSet.of("the texts", TEXTS);

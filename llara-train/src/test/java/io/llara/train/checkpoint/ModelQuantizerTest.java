@@ -3,6 +3,7 @@ package io.llara.train.checkpoint;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatExceptionOfType;
 import static org.assertj.core.api.Assertions.within;
+import static org.junit.jupiter.api.Assumptions.assumeFalse;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.llara.ComputeType;
@@ -18,6 +19,7 @@ import io.llara.checkpoint.StorageType;
 import io.llara.checkpoint.TensorEntry;
 import io.llara.kernels.FusedKernels;
 import io.llara.prompt.PromptTemplate;
+import io.llara.tensor.Cpu;
 import io.llara.testing.MarkedStories;
 import io.llara.testing.Stories;
 import java.io.IOException;
@@ -79,6 +81,19 @@ class ModelQuantizerTest {
               .isGreaterThan(0.999);
         }
       }
+    }
+  }
+
+  @Test
+  void whatIsStoredInIntegersIsComputedInThemWithoutBfloat16() {
+    assumeTrue(FusedKernels.instructions().isPresent(), "no kernels are compiled for this machine");
+    assumeFalse(Cpu.multipliesBfloat16(), "bfloat16 comes first");
+    Path out = dir.resolve("quantized");
+    ModelQuantizer.write(Stories.dir(), out, new Quantization(4, 8, 32), ONE_FILE, List.of());
+    try (Encoder whole = Encoder.builder(Stories.dir()).build();
+        Encoder small = Encoder.builder(out).build()) {
+      assertThat(whole.computeType()).isEqualTo(ComputeType.FLOAT32);
+      assertThat(small.computeType()).isEqualTo(ComputeType.INT8);
     }
   }
 

@@ -57,11 +57,13 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
+@Tag("slow")
 class ContrastiveObjectiveTest {
   private static final RunOptions.Warmup NO_WARMUP =
       new RunOptions.Warmup(OptionalLong.of(0), OptionalDouble.empty(), Warmup.LINEAR);

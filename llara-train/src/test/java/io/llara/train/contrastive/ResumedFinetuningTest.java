@@ -3,7 +3,9 @@ package io.llara.train.contrastive;
 import io.llara.train.testing.ResumedRunContract;
 import java.nio.file.Path;
 import java.util.List;
+import org.junit.jupiter.api.Tag;
 
+@Tag("slow")
 class ResumedFinetuningTest extends ResumedRunContract {
   @Override
   protected Path data(Path folder) {

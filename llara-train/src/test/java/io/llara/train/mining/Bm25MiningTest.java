@@ -20,9 +20,11 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
 import java.util.stream.IntStream;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
+@Tag("slow")
 class Bm25MiningTest {
   private static final String[] WORDS = {
     "ant", "bat", "cat", "cow", "dog", "eel", "elk", "fox", "hen", "owl", "pig", "rat", "yak"

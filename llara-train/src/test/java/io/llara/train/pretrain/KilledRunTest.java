@@ -2,7 +2,9 @@ package io.llara.train.pretrain;
 
 import io.llara.train.testing.KilledRunContract;
 import java.nio.file.Path;
+import org.junit.jupiter.api.Tag;
 
+@Tag("slow")
 class KilledRunTest extends KilledRunContract {
   @Override
   protected Path data(Path folder) {
