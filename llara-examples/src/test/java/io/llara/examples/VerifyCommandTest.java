@@ -124,7 +124,7 @@ class VerifyCommandTest {
     Files.writeString(folder.resolve("encode.json"), "{\"schema\":");
     LlaraTest.assertRefused(CommandRun.of("verify", folder.toString()), "encode.json");
     LlaraTest.assertRefused(CommandRun.of("verify", "--dtype=auto", folder.toString()), "auto");
-    LlaraTest.assertRefused(CommandRun.of("verify", "--dtype=int8", folder.toString()), "int8");
+    LlaraTest.assertRefused(CommandRun.of("verify", "--dtype=int4", folder.toString()), "int4");
   }
 
   @Test
