@@ -38,7 +38,7 @@ import org.openjdk.jmh.annotations.Warmup;
 @Warmup(iterations = 1, time = 3)
 @Measurement(iterations = 3, time = 5)
 public class CallersBenchmark {
-  private static final int QUERIES = 256;
+  private static final int QUERIES = 64;
   private static final int QUERY_WORDS = 10;
   private static final int PASSAGES = 64;
   private static final int PASSAGE_WORDS = 100;

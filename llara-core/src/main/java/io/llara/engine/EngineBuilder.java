@@ -237,7 +237,8 @@ public final class EngineBuilder {
 
   private ComputeType resolve(LlamaConfig config, WeightSource weights) {
     ComputeType resolved = Cpu.resolve(computeType);
-    // Weights that are integers anyway lose next to nothing in products of integers, which take half
+    // Weights that are integers anyway lose next to nothing in products of integers, which take
+    // half
     // of the time and of the memory.
     boolean integers =
         computeType == ComputeType.AUTO

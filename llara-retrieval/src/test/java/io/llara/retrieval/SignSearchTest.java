@@ -84,8 +84,7 @@ class SignSearchTest {
       assertThat(found).hasSize(150);
       List<float[]> stored = read(vectors);
       for (int i = 0; i < found.size(); i++) {
-        assertThat(found.get(i))
-            .isEqualTo(expected(stored, queries.get(i).requireVector(), 21, 7));
+        assertThat(found.get(i)).isEqualTo(expected(stored, queries.get(i).requireVector(), 21, 7));
       }
       assertThat(search.search(queries.get(0), 7)).isEqualTo(found.get(0));
     }
