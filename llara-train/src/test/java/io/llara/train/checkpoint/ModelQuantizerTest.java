@@ -13,14 +13,17 @@ import io.llara.Mode;
 import io.llara.Similarity;
 import io.llara.UnsupportedModelException;
 import io.llara.checkpoint.CheckpointDirectory;
+import io.llara.checkpoint.LlamaConfig;
 import io.llara.checkpoint.Quantization;
 import io.llara.checkpoint.SafetensorsFile;
 import io.llara.checkpoint.StorageType;
 import io.llara.checkpoint.TensorEntry;
+import io.llara.engine.EncodingEngine;
 import io.llara.kernels.FusedKernels;
 import io.llara.prompt.PromptTemplate;
 import io.llara.tensor.Cpu;
 import io.llara.testing.MarkedStories;
+import io.llara.testing.RandomCheckpoint;
 import io.llara.testing.Stories;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -85,15 +88,34 @@ class ModelQuantizerTest {
   }
 
   @Test
-  void whatIsStoredInIntegersIsComputedInThemWithoutBfloat16() {
+  void whatIsStoredInIntegersIsComputedInThemWithoutBfloat16() throws IOException {
     assumeTrue(FusedKernels.instructions().isPresent(), "no kernels are compiled for this machine");
     assumeFalse(Cpu.multipliesBfloat16(), "bfloat16 comes first");
+    LlamaConfig config =
+        LlamaConfig.builder()
+            .hiddenSize(32)
+            .intermediateSize(64)
+            .layers(1)
+            .heads(4)
+            .kvHeads(4)
+            .vocabularySize(512)
+            .build();
+    Path whole = Files.createDirectory(dir.resolve("whole"));
+    RandomCheckpoint.write(whole, config, StorageType.F32, 5);
     Path out = dir.resolve("quantized");
-    ModelQuantizer.write(Stories.dir(), out, new Quantization(4, 8, 32), ONE_FILE, List.of());
-    try (Encoder whole = Encoder.builder(Stories.dir()).build();
-        Encoder small = Encoder.builder(out).build()) {
-      assertThat(whole.computeType()).isEqualTo(ComputeType.FLOAT32);
-      assertThat(small.computeType()).isEqualTo(ComputeType.INT8);
+    ModelQuantizer.write(whole, out, new Quantization(4, 8, 32), ONE_FILE, List.of());
+    assertThat(computeType(whole)).isEqualTo(ComputeType.FLOAT32);
+    assertThat(computeType(out)).isEqualTo(ComputeType.INT8);
+
+    // Rows of 172 are not whole groups: that matrix stays as it is, and would be rounded.
+    Path partly = dir.resolve("partly");
+    ModelQuantizer.write(Stories.dir(), partly, new Quantization(4, 8, 32), ONE_FILE, List.of());
+    assertThat(computeType(partly)).isEqualTo(ComputeType.FLOAT32);
+  }
+
+  private static ComputeType computeType(Path model) {
+    try (EncodingEngine engine = EncodingEngine.builder().open(CheckpointDirectory.open(model))) {
+      return engine.computeType();
     }
   }
 
