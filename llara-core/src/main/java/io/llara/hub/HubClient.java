@@ -33,8 +33,9 @@ import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Future;
+import java.util.concurrent.FutureTask;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.function.LongConsumer;
@@ -347,8 +348,13 @@ final class HubClient {
       if (have > 0) {
         request.header("Range", "bytes=%d-".formatted(have));
       }
-      CompletableFuture<HttpResponse<Path>> future =
-          http.sendAsync(request.build(), info -> subscriber(info, part, have));
+      // A thread of its own: sendAsync completes on the common pool, which those who wait for this
+      // download may have filled.
+      FutureTask<HttpResponse<Path>> future =
+          new FutureTask<>(() -> http.send(request.build(), info -> subscriber(info, part, have)));
+      Thread thread = new Thread(future, "llara-download");
+      thread.setDaemon(true);
+      thread.start();
       HttpResponse<Path> response;
       try {
         response = await(future, part, remote.size(), progress);
@@ -381,8 +387,7 @@ final class HubClient {
   }
 
   /** Waits for a body, which may take long as long as something comes. */
-  private static <T> T await(
-      CompletableFuture<T> future, Path part, long expected, LongConsumer progress)
+  private static <T> T await(Future<T> future, Path part, long expected, LongConsumer progress)
       throws IOException, InterruptedException {
     long seen = -1;
     long since = System.nanoTime();

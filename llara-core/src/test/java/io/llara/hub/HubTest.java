@@ -211,7 +211,9 @@ class HubTest {
   void givesUpWhenNothingComes() throws IOException {
     server.cuts = Integer.MAX_VALUE;
     assertThat(refused(ID)).hasMessageContaining("org/name@main: cannot be downloaded to " + dir);
-    assertThat(server.storageRequests()).hasSize(5);
+    // Newer clients of the JDK ask once more by themselves where a connection ends without an
+    // answer.
+    assertThat(server.storageRequests()).hasSizeBetween(5, 10);
     assertThat(cached()).noneMatch(name -> name.startsWith("refs"));
   }
 
