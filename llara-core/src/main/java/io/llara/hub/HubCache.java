@@ -72,12 +72,7 @@ final class HubCache {
 
   /** Returns the snapshot of a revision, if all that an encoder needs is in it. */
   Optional<Path> complete(String revision) throws IOException {
-    String commit = revision;
-    if (!isCommit(revision)) {
-      Path ref = ref(revision);
-      commit =
-          Files.isRegularFile(ref) ? Files.readString(ref, StandardCharsets.UTF_8).strip() : "";
-    }
+    String commit = isCommit(revision) ? revision : noted(revision);
     if (!isCommit(commit)) {
       return Optional.empty();
     }
@@ -101,9 +96,15 @@ final class HubCache {
     return root.resolve("refs").resolve(revision);
   }
 
-  /** Notes which commit a branch or a tag is at. */
+  /** Returns what is noted of a branch or a tag; empty if nothing is. */
+  private String noted(String revision) throws IOException {
+    Path ref = ref(revision);
+    return Files.isRegularFile(ref) ? Files.readString(ref, StandardCharsets.UTF_8).strip() : "";
+  }
+
+  /** Notes which commit a branch or a tag is at; a cache in which nothing changes is only read. */
   void setCommit(String revision, String commit) throws IOException {
-    if (!revision.equals(commit)) {
+    if (!revision.equals(commit) && !noted(revision).equals(commit)) {
       Path ref = ref(revision);
       Files.createDirectories(ref.resolveSibling(""));
       AtomicFiles.write(ref, commit.getBytes(StandardCharsets.UTF_8));

@@ -13,6 +13,7 @@ import java.net.ProxySelector;
 import java.net.URI;
 import java.net.URLEncoder;
 import java.net.http.HttpClient;
+import java.net.http.HttpConnectTimeoutException;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
 import java.net.http.HttpResponse.BodyHandlers;
@@ -33,6 +34,7 @@ import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Future;
 import java.util.concurrent.FutureTask;
@@ -73,6 +75,9 @@ final class HubClient {
 
   /** The commit that a revision is at, and the paths of its files. */
   record Listing(String commit, List<String> files) {}
+
+  /** What was answered, read and closed. */
+  private record Answer(HttpResponse<?> response, String body) {}
 
   /**
    * A file to be downloaded.
@@ -130,17 +135,12 @@ final class HubClient {
    */
   Listing list(String revision) throws IOException, InterruptedException {
     String path = "/api/models/%s/revision/%s".formatted(name, encoded(revision));
-    HttpResponse<InputStream> response =
-        send("GET", URI.create(endpoint + path), BodyHandlers.ofInputStream());
-    String body;
-    try (InputStream in = response.body()) {
-      body = new String(in.readNBytes(MOST_JSON_BYTES), StandardCharsets.UTF_8);
-    }
-    if (response.statusCode() != 200) {
-      throw refused(response, "revision " + Messages.quote(revision));
+    Answer answer = send("GET", URI.create(endpoint + path));
+    if (answer.response().statusCode() != 200) {
+      throw refused(answer.response(), "revision " + Messages.quote(revision));
     }
     JsonSection json =
-        StrictJson.modelText(body, "%s: the hub's list of its files".formatted(name));
+        StrictJson.modelText(answer.body(), "%s: the hub's list of its files".formatted(name));
     String commit = json.requiredString("sha");
     if (!HubCache.isCommit(commit)) {
       throw json.invalid("sha", Messages.quote(commit), "a commit of 40 hexadecimal digits");
@@ -159,7 +159,7 @@ final class HubClient {
   Remote find(String commit, String file) throws IOException, InterruptedException {
     String path = encoded(file).replace("%2F", "/");
     URI uri = URI.create("%s/%s/resolve/%s/%s".formatted(endpoint, name, commit, path));
-    HttpResponse<Void> response = send("HEAD", uri, BodyHandlers.discarding());
+    HttpResponse<?> response = send("HEAD", uri).response();
     Optional<String> linked = response.headers().firstValue("X-Linked-Etag");
     if (linked.isEmpty() && response.statusCode() != 200) {
       throw refused(response, "file " + Messages.quote(file));
@@ -188,14 +188,13 @@ final class HubClient {
   }
 
   /** Sends a request without a body and tries again while the hub is busy. */
-  private <T> HttpResponse<T> send(String method, URI uri, HttpResponse.BodyHandler<T> handler)
-      throws IOException, InterruptedException {
+  private Answer send(String method, URI uri) throws IOException, InterruptedException {
     for (int failures = 1; ; failures++) {
       try {
-        HttpResponse<T> response = follow(method, uri, handler);
-        requireNotBusy(response);
-        return response;
-      } catch (ConnectException e) {
+        Answer answer = follow(method, uri);
+        requireNotBusy(answer.response());
+        return answer;
+      } catch (ConnectException | HttpConnectTimeoutException e) {
         throw e;
       } catch (IOException e) {
         pause(failures, e);
@@ -204,22 +203,60 @@ final class HubClient {
   }
 
   /** Follows a model's new name, but not what leads away from the hub. */
-  private <T> HttpResponse<T> follow(String method, URI first, HttpResponse.BodyHandler<T> handler)
-      throws IOException, InterruptedException {
+  private Answer follow(String method, URI first) throws IOException, InterruptedException {
     URI uri = first;
     for (int i = 0; i < MOST_REDIRECTS; i++) {
       HttpRequest request =
           request(uri).method(method, HttpRequest.BodyPublishers.noBody()).build();
-      HttpResponse<T> response = http.send(request, handler);
+      Answer answer = ask(request);
+      HttpResponse<?> response = answer.response();
       Optional<URI> next = redirect(response);
       if (next.isEmpty()
           || !isHub(next.get())
           || response.headers().firstValue("X-Linked-Etag").isPresent()) {
-        return response;
+        return answer;
       }
       uri = next.get();
     }
     throw tooManyRedirects();
+  }
+
+  /** Sends a request and reads what is answered; a request's own time-out ends with the headers. */
+  private Answer ask(HttpRequest request) throws IOException, InterruptedException {
+    Future<Answer> future =
+        start(
+            () -> {
+              HttpResponse<InputStream> response = http.send(request, BodyHandlers.ofInputStream());
+              try (InputStream in = response.body()) {
+                byte[] body = in.readNBytes(MOST_JSON_BYTES);
+                return new Answer(response, new String(body, StandardCharsets.UTF_8));
+              }
+            });
+    try {
+      return future.get(2 * PATIENCE.toMillis(), TimeUnit.MILLISECONDS);
+    } catch (TimeoutException e) {
+      throw new HttpTimeoutException("the answer did not end in time");
+    } catch (ExecutionException e) {
+      throw unwrapped(e);
+    } finally {
+      future.cancel(true);
+    }
+  }
+
+  /**
+   * Begins something on a thread of its own. The client's own futures complete on the common pool,
+   * which those who wait for this download may have filled.
+   */
+  private static <T> Future<T> start(Callable<T> work) {
+    FutureTask<T> task = new FutureTask<>(work);
+    Thread thread = new Thread(task, "llara-hub");
+    thread.setDaemon(true);
+    thread.start();
+    return task;
+  }
+
+  private static IOException unwrapped(ExecutionException e) {
+    return e.getCause() instanceof IOException io ? io : new IOException(e.getCause());
   }
 
   private static IOException tooManyRedirects() {
@@ -248,7 +285,9 @@ final class HubClient {
     String location = response.headers().firstValue("Location").orElse("");
     try {
       URI next = response.uri().resolve(location);
-      if (!location.isEmpty() && String.valueOf(next.getScheme()).matches("(?i)https?")) {
+      if (!location.isEmpty()
+          && next.getHost() != null
+          && String.valueOf(next.getScheme()).matches("(?i)https?")) {
         return Optional.of(next);
       }
     } catch (IllegalArgumentException e) {
@@ -346,15 +385,10 @@ final class HubClient {
     for (int i = 0; i < MOST_REDIRECTS; i++) {
       HttpRequest.Builder request = request(uri).GET();
       if (have > 0) {
-        request.header("Range", "bytes=%d-".formatted(have));
+        request.header("Range", "bytes=" + have + "-"); // Its digits are those of no locale.
       }
-      // A thread of its own: sendAsync completes on the common pool, which those who wait for this
-      // download may have filled.
-      FutureTask<HttpResponse<Path>> future =
-          new FutureTask<>(() -> http.send(request.build(), info -> subscriber(info, part, have)));
-      Thread thread = new Thread(future, "llara-download");
-      thread.setDaemon(true);
-      thread.start();
+      Future<HttpResponse<Path>> future =
+          start(() -> http.send(request.build(), info -> subscriber(info, part, have)));
       HttpResponse<Path> response;
       try {
         response = await(future, part, remote.size(), progress);
@@ -376,7 +410,7 @@ final class HubClient {
 
   private static BodySubscriber<Path> subscriber(ResponseInfo info, Path part, long have) {
     String range = info.headers().firstValue("Content-Range").orElse("");
-    if (info.statusCode() == 206 && range.startsWith("bytes %d-".formatted(have))) {
+    if (info.statusCode() == 206 && range.startsWith("bytes " + have + "-")) {
       return BodySubscribers.ofFile(part, StandardOpenOption.WRITE, StandardOpenOption.APPEND);
     }
     // A server without ranges sends all of it once more.
@@ -408,7 +442,7 @@ final class HubClient {
           throw new HttpTimeoutException("nothing came for %d s".formatted(PATIENCE.toSeconds()));
         }
       } catch (ExecutionException e) {
-        throw e.getCause() instanceof IOException io ? io : new IOException(e.getCause());
+        throw unwrapped(e);
       }
     }
   }
@@ -418,7 +452,7 @@ final class HubClient {
     try (InputStream in = Files.newInputStream(file)) {
       MessageDigest digest = MessageDigest.getInstance(lfs ? "SHA-256" : "SHA-1");
       if (!lfs) {
-        digest.update("blob %d\0".formatted(Files.size(file)).getBytes(StandardCharsets.UTF_8));
+        digest.update(("blob " + Files.size(file) + "\0").getBytes(StandardCharsets.UTF_8));
       }
       byte[] buffer = new byte[1 << 20];
       for (int read = in.read(buffer); read >= 0; read = in.read(buffer)) {

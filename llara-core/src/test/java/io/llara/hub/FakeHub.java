@@ -148,8 +148,9 @@ final class FakeHub implements AutoCloseable {
             .getResponseHeaders()
             .add(
                 "Location",
-                "http://localhost:%d/%s?signature=secret"
-                    .formatted(storage.getAddress().getPort(), name));
+                "http://localhost:"
+                    + storage.getAddress().getPort()
+                    + "/%s?signature=secret".formatted(name));
         exchange.sendResponseHeaders(302, -1);
       } else {
         exchange.getResponseHeaders().add("ETag", "\"%s\"".formatted(gitHash(content)));
@@ -190,7 +191,7 @@ final class FakeHub implements AutoCloseable {
           .getResponseHeaders()
           .add(
               "Content-Range",
-              "bytes %d-%d/%d".formatted(begin, content.length - 1, content.length));
+              "bytes " + begin + "-" + (content.length - 1) + "/" + content.length);
     }
     byte[] rest = Arrays.copyOfRange(content, begin, content.length);
     exchange.sendResponseHeaders(status, rest.length);
