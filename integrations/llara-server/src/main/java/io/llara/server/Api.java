@@ -162,7 +162,8 @@ final class Api extends Handler.Abstract {
     response.write(
         true,
         ByteBuffer.wrap(head ? new byte[0] : answer.body()),
-        Callback.from(callback, () -> connections.rest(connection)));
+        // First: once the answer is complete, the client's next request may come.
+        Callback.from(() -> connections.rest(connection), callback));
   }
 
   private static Connection connection(Request request) {

@@ -74,15 +74,29 @@ final class Embedder {
     long begin = System.nanoTime();
     List<CompletableFuture<float[]>> works =
         prompts.stream().map(prompt -> encoder.encodePromptAsync(prompt, mode)).toList();
-    CompletableFuture<Result> result =
-        CompletableFuture.allOf(works.toArray(CompletableFuture<?>[]::new))
-            .thenApply(
-                done ->
-                    new Result(
-                        works.stream().map(work -> cut(work.join(), dimension)).toList(), sum));
+    CompletableFuture<Result> result = new CompletableFuture<>();
+    works.forEach(
+        work ->
+            work.whenComplete(
+                (vector, error) -> {
+                  if (error != null && result.completeExceptionally(error)) {
+                    works.forEach(other -> other.cancel(false)); // Nobody waits for them any more.
+                  }
+                }));
+    CompletableFuture.allOf(works.toArray(CompletableFuture<?>[]::new))
+        .thenApply(
+            done ->
+                new Result(works.stream().map(work -> cut(work.join(), dimension)).toList(), sum))
+        .whenComplete(
+            (done, error) -> {
+              if (error == null) {
+                result.complete(done);
+              } else {
+                result.completeExceptionally(error);
+              }
+            });
     return result.whenComplete(
         (done, error) -> {
-          works.forEach(work -> work.cancel(false)); // What is left, when one failed.
           queuedTokens.addAndGet(-sum);
           queuedTexts.addAndGet(-works.size());
           texts.addAndGet(works.size());

@@ -56,7 +56,7 @@ public final class LlaraServer implements AutoCloseable {
   private URI address = URI.create("");
   private final @Nullable CorpusSearch search;
 
-  /** Makes the search of a collection, once everything else is known to be right. */
+  /** Makes the search of a collection, once all settings are known. */
   private interface Opening {
     CorpusSearch open();
   }
@@ -133,12 +133,12 @@ public final class LlaraServer implements AutoCloseable {
   private URI bound() {
     String host = connector.getHost();
     return URI.create(
-        "http://%s:%d"
-            .formatted(
-                InetAddresses.isInetAddress(host)
-                    ? InetAddresses.toUriString(InetAddresses.forString(host))
-                    : host,
-                connector.getLocalPort()));
+        "http://"
+            + (InetAddresses.isInetAddress(host)
+                ? InetAddresses.toUriString(InetAddresses.forString(host))
+                : host)
+            + ":"
+            + connector.getLocalPort());
   }
 
   /**
@@ -189,6 +189,9 @@ public final class LlaraServer implements AutoCloseable {
 
     /** Sets the port to listen on; 8080 by default, 0 for any that is free. */
     public Builder port(int port) {
+      if (port < 0 || port > 65_535) {
+        throw new IllegalArgumentException("the port is " + port + "; expected 0 to 65535");
+      }
       this.port = port;
       return this;
     }

@@ -37,8 +37,7 @@ final class Metrics {
    */
   void answered(String path, int status, long duration) {
     requests
-        .computeIfAbsent(
-            "path=\"%s\",status=\"%d\"".formatted(path, status), key -> new LongAdder())
+        .computeIfAbsent("path=\"" + path + "\",status=\"" + status + "\"", key -> new LongAdder())
         .increment();
     if (status == 200) {
       double seconds = duration / 1e9;
@@ -59,19 +58,19 @@ final class Metrics {
     new TreeMap<>(requests)
         .forEach(
             (labels, count) ->
-                text.append("te_request_count{%s} %d\n".formatted(labels, count.sum())));
+                text.append("te_request_count{" + labels + "} " + count.sum() + "\n"));
     text.append("# HELP te_request_duration How long requests that succeeded took, in seconds.\n");
     text.append("# TYPE te_request_duration histogram\n");
     long sum = 0;
     for (int i = 0; i < buckets.length; i++) {
       sum += buckets[i].sum();
       String bound = i < BOUNDS.length ? String.valueOf(BOUNDS[i]) : "+Inf";
-      text.append("te_request_duration_bucket{le=\"%s\"} %d\n".formatted(bound, sum));
+      text.append("te_request_duration_bucket{le=\"" + bound + "\"} " + sum + "\n");
     }
     text.append(
         String.format(
             Locale.ROOT, "te_request_duration_sum %.6f\n", nanoseconds.doubleValue() / 1e9));
-    text.append("te_request_duration_count %d\n".formatted(sum));
+    text.append("te_request_duration_count " + sum + "\n");
     add(text, "te_embed_count", "counter", "Texts that were embedded.", embedder.texts());
     add(text, "llara_tokens", "counter", "Their tokens, prompts included.", embedder.tokens());
     add(text, "te_queue_size", "gauge", "Texts that wait or are computed.", embedder.queuedTexts());
@@ -82,6 +81,6 @@ final class Metrics {
 
   private static void add(StringBuilder text, String name, String type, String help, long value) {
     text.append(
-        "# HELP %s %s\n# TYPE %s %s\n%s %d\n".formatted(name, help, name, type, name, value));
+        "# HELP %s %s\n# TYPE %s %s\n%s ".formatted(name, help, name, type, name) + value + "\n");
   }
 }

@@ -31,8 +31,8 @@ import org.springframework.context.annotation.Bean;
 /**
  * Configures an {@link Encoder}, its {@link LlaraEmbeddingModel}, {@link LlaraBatchingStrategy}
  * and, where there is a {@link MeterRegistry}, its {@link EncoderMeters}. Each steps aside for a
- * bean of the application's, the embedding model for any other {@link EmbeddingModel}; all do if
- * {@code spring.ai.model.embedding} is set to anything but {@code llara}.
+ * bean of the application's; all do where there is another {@link EmbeddingModel}, or if {@code
+ * spring.ai.model.embedding} is set to anything but {@code llara}.
  *
  * <p>The context closes the encoder with its other beans, after the web server is done with its
  * requests.
@@ -74,12 +74,14 @@ public class LlaraAutoConfiguration {
     set(properties.template(), builder::template);
     set(properties.modes(), builder::modes);
     set(properties.adapter(), adapter -> builder.adapter(Path.of(adapter)));
+    set(properties.device(), builder::device);
     set(properties.computeType(), builder::computeType);
     set(properties.maxTokens(), builder::maxTokens);
     set(properties.queryMaxTokens(), builder::queryMaxTokens);
     set(properties.passageMaxTokens(), builder::passageMaxTokens);
     set(properties.onOverflow(), builder::onOverflow);
     set(properties.dimension(), builder::dimension);
+    set(properties.normalize(), builder::normalize);
     set(properties.batchTokens(), builder::batchTokens);
     set(properties.threads(), builder::threads);
     return builder.build();

@@ -18,12 +18,14 @@ import org.springframework.boot.context.properties.bind.DefaultValue;
  * @param template Name of the prompt template, if the model does not say its own.
  * @param modes Modes of queries and passages.
  * @param adapter Directory of a PEFT LoRA adapter to merge into the weights.
+ * @param device Device to compute on, such as cuda:0; the processor by default.
  * @param computeType Type to compute in.
  * @param maxTokens Longest prompt, in tokens.
  * @param queryMaxTokens Longest prompt of a query, in tokens.
  * @param passageMaxTokens Longest prompt of a passage, in tokens.
  * @param onOverflow What happens to texts that do not fit.
  * @param dimension Number of components that embeddings are cut to.
+ * @param normalize Whether embeddings are scaled to length 1.
  * @param batchTokens Tokens computed at once on one thread.
  * @param threads Threads that run forward passes.
  * @param copyWeights Whether weights are copied into memory instead of mapped from their files.
@@ -37,12 +39,14 @@ public record LlaraProperties(
     @Nullable String template,
     @Nullable TextModes modes,
     @Nullable String adapter,
+    @Nullable String device,
     @Nullable ComputeType computeType,
     @Nullable Integer maxTokens,
     @Nullable Integer queryMaxTokens,
     @Nullable Integer passageMaxTokens,
     @Nullable Overflow onOverflow,
     @Nullable Integer dimension,
+    @Nullable Boolean normalize,
     @Nullable Integer batchTokens,
     @Nullable Integer threads,
     @DefaultValue("false") boolean copyWeights,

@@ -82,7 +82,9 @@ class LlaraAutoConfigurationTest {
             "llara.query-max-tokens=32",
             "llara.passage-max-tokens=48",
             "llara.on-overflow=refuse",
+            "llara.device=cpu",
             "llara.dimension=16",
+            "llara.normalize=false",
             "llara.batch-tokens=128",
             "llara.threads=1",
             "llara.copy-weights=true")
@@ -93,6 +95,8 @@ class LlaraAutoConfigurationTest {
               assertThat(encoder.forQueries().maxTokens()).isEqualTo(32);
               assertThat(encoder.forPassages().maxTokens()).isEqualTo(48);
               assertThat(encoder.dimension()).isEqualTo(16);
+              assertThat(encoder.device()).isEqualTo("cpu");
+              assertThat(encoder.normalizes()).isFalse();
               assertThat(encoder.lanes()).isEqualTo(1);
               EmbeddingModel model = context.getBean(EmbeddingModel.class);
               assertThat(model.dimensions()).isEqualTo(16);
