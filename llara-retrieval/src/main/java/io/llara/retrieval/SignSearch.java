@@ -6,7 +6,6 @@ import com.google.common.math.IntMath;
 import com.google.common.primitives.Ints;
 import io.llara.LlaraException;
 import io.llara.io.TemporaryPath;
-import java.io.IOException;
 import java.math.RoundingMode;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -100,9 +99,6 @@ public final class SignSearch implements Searcher {
       StoredVectors.write(file, vectors, header);
       return StoredVectors.open(file);
     } catch (LlaraException e) {
-      if (!(e.getCause() instanceof IOException)) {
-        throw e;
-      }
       notes.accept("the signs cannot be kept: " + e.getMessage());
     }
     TemporaryPath folder = TemporaryPath.folder("llara-signs");

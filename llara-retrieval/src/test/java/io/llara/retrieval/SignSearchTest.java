@@ -142,6 +142,22 @@ class SignSearchTest {
   }
 
   @Test
+  void whatAnEndedProcessLeftOfOtherVectorsDoesNotMatter() throws IOException {
+    List<float[]> old = RandomVectors.clustered(50, DIMENSION, 5, 1);
+    try (StoredVectors vectors = store(old, VectorStorage.FLOAT32)) {
+      open(vectors, 2).close();
+    }
+    Files.move(folder.resolve("a.vectors.signs"), folder.resolve("a.vectors.signs.partial"));
+    try (StoredVectors vectors =
+            store(RandomVectors.clustered(50, DIMENSION, 5, 9), VectorStorage.FLOAT32);
+        SignSearch search = open(vectors, 2)) {
+      float[] query = queries(1).get(0).requireVector();
+      assertThat(search.search(Query.of(query), 3)).isEqualTo(expected(read(vectors), query, 6, 3));
+    }
+    assertThat(notes).singleElement().asString().contains("the signs cannot be kept");
+  }
+
+  @Test
   void refusesWhatItCannotSearchFor() {
     try (StoredVectors vectors =
             store(RandomVectors.normal(10, DIMENSION, 1), VectorStorage.FLOAT32);
