@@ -7,8 +7,8 @@ package io.llara;
 public enum ComputeType {
   /**
    * {@link #BFLOAT16} where the processor (AVX512_BF16, AMX, Arm BF16) or the GPU multiplies it
-   * natively; else {@link #INT8} if the model is stored in integers and the processor multiplies
-   * these; else {@link #FLOAT32}.
+   * natively; else, for encoding, {@link #INT8} if the layers and the embedding matrix are stored
+   * in integers and there are kernels for them; else {@link #FLOAT32}.
    */
   AUTO,
   /** IEEE binary32. */

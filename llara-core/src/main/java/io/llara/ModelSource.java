@@ -89,8 +89,8 @@ public final class ModelSource {
   /**
    * Returns the directory as {@link #resolve()}.
    *
-   * @param progress hears how many bytes of the weights are here and how many there are, on this
-   *     thread
+   * @param progress hears how many bytes are here of the weights that were missing, on this thread;
+   *     nothing if none were
    */
   public Path resolve(ProgressListener progress) {
     return resolution.apply(requireNonNull(progress, "progress"));

@@ -229,6 +229,7 @@ public final class EncodingEngine implements AutoCloseable {
       }
     } finally {
       if (lanesLeft.decrementAndGet() == 0) {
+        queue.close(); // Where lanes ended by an error, nobody shall wait for them.
         model.close(); // None is left that could run it.
       }
     }

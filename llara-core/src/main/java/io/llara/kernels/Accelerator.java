@@ -37,6 +37,13 @@ public interface Accelerator {
   long freeBytes();
 
   /**
+   * Returns what the driver says is free, in bytes: without what was freed but is kept for later.
+   */
+  default long driverFreeBytes() {
+    return freeBytes();
+  }
+
+  /**
    * Prepares the calling thread, whose forward passes run on this device until it closes the
    * result.
    */

@@ -9,9 +9,13 @@ import java.util.ServiceConfigurationError;
 import java.util.TreeMap;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /** Devices by name. */
 public final class Accelerators {
+  private static final Logger LOG = LoggerFactory.getLogger(Accelerators.class);
+
   /** The processor. */
   public static final String CPU = "cpu";
 
@@ -67,10 +71,7 @@ public final class Accelerators {
     }
     Map<String, AcceleratorProvider> providers = providers();
     if (name.equals(AUTO)) {
-      return providers.values().stream()
-          .filter(provider -> provider.count() > 0)
-          .findFirst()
-          .map(provider -> provider.open(0));
+      return providers.values().stream().flatMap(provider -> first(provider).stream()).findFirst();
     }
     String kind = matcher.group(1);
     AcceleratorProvider provider = providers.get(kind);
@@ -90,6 +91,16 @@ public final class Accelerators {
               .formatted(name, range(kind, provider.count())));
     }
     return Optional.of(provider.open(index));
+  }
+
+  /** Opens the first device of a kind, if there is one that can be used. */
+  private static Optional<Accelerator> first(AcceleratorProvider provider) {
+    try {
+      return provider.count() > 0 ? Optional.of(provider.open(0)) : Optional.empty();
+    } catch (DeviceException e) {
+      LOG.warn("{} is passed over: {}", provider.kind(), e.getMessage());
+      return Optional.empty();
+    }
   }
 
   private static String range(String kind, int count) {

@@ -119,7 +119,7 @@ final class NativeKernels {
       return "the processor lacks " + String.join(" ", level.missing());
     }
     String limit = System.getProperty(PROPERTY);
-    if (limit != null) {
+    if (limit != null && highest(limit).map(top -> level.compareTo(top) < 0).orElse(true)) {
       return "-D%s=%s".formatted(PROPERTY, limit);
     }
     return NativeKernels.class.getResource(level.resource()) == null

@@ -59,7 +59,8 @@ public final class Cpu {
   }
 
   /**
-   * Returns the compute type to use on this processor: never {@code AUTO}.
+   * Returns the compute type to use on this processor, for a model in a floating type: never {@code
+   * AUTO}.
    *
    * @throws IllegalArgumentException if it is float16
    */

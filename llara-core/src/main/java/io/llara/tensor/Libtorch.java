@@ -51,12 +51,15 @@ public final class Libtorch {
 
   /** Begins to {@link #load} on a thread of its own; whoever needs the libraries waits for it. */
   public static void loadAhead() {
+    if (loaded) {
+      return;
+    }
     Thread loader =
         new Thread(
             () -> {
               try {
                 load();
-              } catch (LlaraException e) {
+              } catch (RuntimeException | Error e) {
                 LOG.debug("whoever needs libtorch will hear of it", e);
               }
             },

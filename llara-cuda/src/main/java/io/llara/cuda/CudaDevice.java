@@ -148,8 +148,8 @@ final class CudaDevice implements Accelerator {
     return used ? freeAtFirst : driverFreeBytes();
   }
 
-  /** Returns what the driver says is free: not what libtorch keeps. */
-  long driverFreeBytes() {
+  @Override
+  public long driverFreeBytes() {
     try (Lane lane = openLane()) {
       return driver.freeBytes();
     }

@@ -42,7 +42,7 @@ final class KernelCompiler {
    */
   KernelCompiler(Path cache) {
     this.cache = cache;
-    List<String> files = new ArrayList<>(NAMES);
+    List<String> files = new ArrayList<>();
     String home = System.getProperty("llara.libtorch.home", "");
     if (!home.isBlank()) {
       Path folder = Path.of(home).toAbsolutePath().normalize();
@@ -54,6 +54,7 @@ final class KernelCompiler {
             inner -> NAMES.forEach(name -> add(base.resolve(inner).resolve(name), files)));
       }
     }
+    files.addAll(NAMES); // Wherever the system finds them, if none was found there.
     try {
       nvrtc = NativeLibrary.open(files);
     } catch (DeviceException e) {
@@ -61,10 +62,9 @@ final class KernelCompiler {
     }
   }
 
-  /** Found files come before names. */
   private static void add(Path file, List<String> files) {
     if (Files.exists(file)) {
-      files.add(0, file.toString());
+      files.add(file.toString());
     }
   }
 

@@ -302,8 +302,9 @@ public abstract class RunBuilder<B extends RunBuilder<B>> {
   }
 
   /**
-   * Sets the type to compute in, not {@code INT8}; {@link ComputeType#AUTO} by default. The
-   * optimiser's values, the sums of gradients and the losses are float32 in any case.
+   * Sets the type to compute in, neither {@code INT8} nor {@code FLOAT16}; {@link ComputeType#AUTO}
+   * by default. The optimiser's values, the sums of gradients and the losses are float32 in any
+   * case.
    */
   public B computeType(ComputeType type) {
     this.computeType = type;
@@ -371,8 +372,8 @@ public abstract class RunBuilder<B extends RunBuilder<B>> {
     require(problems, !data.isEmpty(), "there is no data file");
     require(
         problems,
-        computeType != ComputeType.INT8,
-        "int8 is for encoding; models are trained in float32 or bfloat16");
+        computeType != ComputeType.INT8 && computeType != ComputeType.FLOAT16,
+        "int8 and float16 are for encoding; models are trained in float32 or bfloat16");
     require(
         problems,
         adapter.isEmpty() || lora.isPresent(),
