@@ -3,8 +3,7 @@
 #
 #     gpu-check.sh [--device cuda:0] [--golden DIR] [--python PYTHON] [options of io.llara.benchmarks.GpuCheck]
 #
-# In a checkout that has been built (mvn -DskipTests package) with llara-natives-gpu on the class path or LLARA_LIBTORCH set,
-# or as gpu-check in the archive of portable-bundle.sh. Golden cases are those of a folder for llara verify (docs/golden.md).
+# In a checkout that has been built (mvn -DskipTests package), with LLARA_LIBTORCH set, or as gpu-check in the archive of portable-bundle.sh. Golden cases are those of a folder for llara verify (docs/golden.md).
 # With transformers in the Python that --python names (python3 by default), its speed stands beside ours, with SDPA and,
 # where it is installed, flash attention. On the processor, to try it out:
 #

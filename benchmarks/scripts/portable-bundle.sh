@@ -13,31 +13,31 @@ limit=$((48 * 1024 * 1024))
 out=benchmarks/target/llara-portable.tar.xz
 bin=${JAVA_HOME:+$JAVA_HOME/bin/}
 if [[ ${1:-} != --built ]]; then
-  mvn -B -ntp -q -DskipTests -pl llara-examples,benchmarks,llara-cuda -am package
+  mvn -B -ntp -q -DskipTests -pl llara-examples,benchmarks -am package
 fi
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 bundle=$work/llara-portable
 mkdir -p "$bundle/lib" "$bundle/bin"
-"${bin}jlink" --add-modules java.base,jdk.management,java.logging,jdk.unsupported --strip-debug --no-header-files \
-  --no-man-pages --output "$bundle/runtime"
+"${bin}jlink" --add-modules java.base,java.logging,java.net.http,jdk.crypto.ec,jdk.management,jdk.unsupported \
+  --strip-debug --no-header-files --no-man-pages --output "$bundle/runtime"
 
 # The default encoder and the charts are large; the natives are those of the bridge and of one platform.
-python3 - "$bundle/lib" llara-examples/target/llara/lib benchmarks/target llara-cuda/target <<'PYTHON'
+python3 - "$bundle/lib" llara-examples/target/llara/lib benchmarks/target <<'PYTHON'
 import pathlib, re, sys, zipfile
 
-out, launcher, benchmarks, cuda = map(pathlib.Path, sys.argv[1:])
+out, launcher, benchmarks = map(pathlib.Path, sys.argv[1:])
 left_out = re.compile(r"llara-mini|-tests\.jar|-sources\.jar|-javadoc\.jar|xchart|animated-gif|pdfbox|fontbox|graphics2d|VectorGraphics|jmh|commons-math3|jopt-simple")
 other_platform = re.compile(r"native/lib/(?!linux-x86_64|[^/]*$)|META-INF/native-image/|META-INF/maven/.*/pom.xml$|\.(h|cpp|cmake|pc|html)$")
 libraries_of_torch = re.compile(r"/lib(torch|torch_cpu|c10|gomp|jnitorch_gloo|jnitorch_nccl|jnitorch_cuda|jniopenblas_full)\.so")
-jars = {jar.name: jar for folder in (benchmarks / "lib", benchmarks, cuda, launcher) for jar in sorted(folder.glob("*.jar"))}
+jars = {jar.name: jar for folder in (benchmarks / "lib", benchmarks, launcher) for jar in sorted(folder.glob("*.jar"))}
 for name, jar in jars.items():
     if left_out.search(name):
         continue
+    native = name.endswith("linux-x86_64.jar") or name.startswith("tokenizers")
     with zipfile.ZipFile(jar) as old, zipfile.ZipFile(out / name, "w", zipfile.ZIP_STORED) as new:
         for entry in old.infolist():
-            native = name.endswith("linux-x86_64.jar") or name.startswith("tokenizers")
             if entry.is_dir() or other_platform.search(entry.filename):
                 continue
             if native and libraries_of_torch.search("/" + entry.filename):

@@ -2,14 +2,12 @@ package io.llara.benchmarks;
 
 import com.google.common.hash.Hashing;
 import io.llara.BundledModel;
-import io.llara.ComputeType;
 import io.llara.Encoder;
 import io.llara.retrieval.CorpusVectors.CachePlace;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.nio.file.Path;
-import java.util.Locale;
 
 /** The default encoder, whose vectors several programs share. */
 public final class DefaultEncoder {
@@ -24,10 +22,7 @@ public final class DefaultEncoder {
    * @param type what it computes in, such as {@code float32}
    */
   public static Encoder open(String type, int threads) {
-    return Encoder.builder()
-        .computeType(ComputeType.valueOf(type.toUpperCase(Locale.ROOT)))
-        .threads(threads)
-        .build();
+    return Encoder.builder().computeType(Types.parse(type)).threads(threads).build();
   }
 
   /** Returns where its vectors are kept. */

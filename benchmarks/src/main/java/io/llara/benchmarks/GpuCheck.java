@@ -200,10 +200,10 @@ public final class GpuCheck {
       int[] lengths = random.ints(call, Workload.MARKERS + 2, 129).toArray();
       Workload.of(lengths, engine.config().vocabularySize()).encode(engine);
       if (done <= options.encodes() / 4) {
-        settled = accelerator.freeBytes();
+        settled = accelerator.driverFreeBytes();
       }
     }
-    double growth = settled - accelerator.freeBytes();
+    double growth = settled - accelerator.driverFreeBytes();
     table.atMost(
         "growth of the device's memory over %d encodes, MiB".formatted(options.encodes()),
         growth / (1 << 20),

@@ -11,7 +11,6 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.regex.Matcher;
@@ -70,18 +69,12 @@ public final class ServerLoad {
     } finally {
       Files.delete(script);
     }
-    double[] sorted = ratios.stream().mapToDouble(Double::doubleValue).sorted().toArray();
-    System.out.printf(
-        Locale.ROOT,
-        "median ratio %.3f of %s%n",
-        sorted[sorted.length / 2],
-        Arrays.toString(sorted));
+    System.out.println("ratio, median (lowest–highest): " + Stopwatch.Spread.of(ratios));
   }
 
   /** Returns how many texts a second are encoded, all in one call. */
   private static double batched(Encoder encoder, List<String> texts, int seconds) {
-    List<String> many =
-        Stream.generate(() -> texts).limit(2).flatMap(List::stream).collect(Collectors.toList());
+    List<String> many = Stream.of(texts, texts).flatMap(List::stream).toList();
     long begin = System.nanoTime();
     long done = 0;
     while (System.nanoTime() - begin < seconds * 1e9) {
@@ -118,7 +111,7 @@ public final class ServerLoad {
     return matcher.group(1);
   }
 
-  /** Each request has the next text. JSON's strings are Lua's, but for the slash. */
+  /** Each request has the next text. They are in long brackets, in which Lua escapes nothing. */
   private static String script(List<String> texts) {
     String bodies =
         texts.stream()

@@ -36,6 +36,7 @@ import java.util.Iterator;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Random;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
@@ -55,6 +56,7 @@ import java.util.stream.Stream;
  */
 public final class Storages {
   private static final String BAG_OF_WORDS = "bag-of-words";
+  private static final String DEFAULT = DefaultEncoder.NAME + ":";
   private static final int HITS = 100;
 
   private Storages() {}
@@ -76,11 +78,8 @@ public final class Storages {
       BeirDataset dataset = BeirDataset.open(Path.of(folder), BeirEvaluator.DEFAULT_SPLIT);
       try (Encoder encoder = encoder(args[0], dataset.corpus());
           TemporaryPath stored = TemporaryPath.folder("llara-storages")) {
-        CachePlace place =
-            args[0].startsWith(DefaultEncoder.NAME)
-                ? DefaultEncoder.place(Path.of(args[1]))
-                : new CachePlace(Path.of(args[1]), args[0]);
-        new Comparison(dataset, encoder, place).print(dimensions, stored.path());
+        new Comparison(dataset, encoder, place(args[0], Path.of(args[1])))
+            .print(dimensions, stored.path());
       }
     }
   }
@@ -89,11 +88,20 @@ public final class Storages {
     if (model.equals(BAG_OF_WORDS)) {
       return new BagOfWords(corpus);
     }
-    if (model.startsWith(DefaultEncoder.NAME + ":")) {
-      String type = model.substring(DefaultEncoder.NAME.length() + 1);
+    if (model.startsWith(DEFAULT)) {
+      String type = model.substring(DEFAULT.length());
       return DefaultEncoder.open(type, Runtime.getRuntime().availableProcessors());
     }
     return Encoder.load(Path.of(model));
+  }
+
+  private static CachePlace place(String model, Path cache) {
+    if (model.equals(BAG_OF_WORDS)) {
+      return new CachePlace(cache, BAG_OF_WORDS);
+    }
+    return model.startsWith(DEFAULT)
+        ? DefaultEncoder.place(cache)
+        : CachePlace.of(cache, Path.of(model), Optional.empty());
   }
 
   /** One collection. */

@@ -4,9 +4,9 @@ import dev.langchain4j.data.segment.TextSegment;
 import dev.langchain4j.model.embedding.EmbeddingModel;
 import dev.langchain4j.model.embedding.onnx.allminilml6v2.AllMiniLmL6V2EmbeddingModel;
 import dev.langchain4j.model.embedding.onnx.bgesmallenv15.BgeSmallEnV15EmbeddingModel;
-import io.llara.ComputeType;
 import io.llara.Encoder;
 import io.llara.Mode;
+import io.llara.benchmarks.DefaultEncoder;
 import io.llara.retrieval.Corpus;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -95,10 +95,7 @@ public final class PassageSpeed {
     List<Times> sides = new ArrayList<>();
     List<Encoder> encoders = new ArrayList<>();
     for (String type : List.of(args).subList(2, args.length)) {
-      Encoder encoder =
-          Encoder.builder()
-              .computeType(ComputeType.valueOf(type.toUpperCase(Locale.ROOT)))
-              .build();
+      Encoder encoder = DefaultEncoder.open(type, Runtime.getRuntime().availableProcessors());
       encoders.add(encoder);
       sides.add(new Times(new Llara("llara-mini, " + type, encoder)));
     }
