@@ -2,6 +2,8 @@ package io.llara.tensor;
 
 import io.llara.LlaraException;
 import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.Optional;
 import org.bytedeco.javacpp.Loader;
 import org.bytedeco.javacpp.PointerScope;
@@ -18,6 +20,8 @@ public final class Libtorch {
 
   /** Of the presets' natives for GPUs. */
   private static final String BUNDLED_CUDA = "13.1";
+
+  private static final String EXTENSION = "org.bytedeco.javacpp.platform.extension";
 
   private static volatile boolean loaded;
   private static @Nullable Throwable failure;
@@ -90,9 +94,32 @@ public final class Libtorch {
     if (home != null && home.cudaFailure() != null) {
       return Optional.of(home.cudaFailure());
     }
+    String bundled = home == null ? bundledCudaFailure() : null;
+    if (bundled != null) {
+      return Optional.of(
+          "libtorch for CUDA %s cannot be loaded: %s".formatted(BUNDLED_CUDA, bundled));
+    }
     return Optional.of(
         "libtorch %s has no CUDA; io.llara:llara-natives-gpu (type pom) has, or a PyTorch with CUDA that -D%s names"
             .formatted(version(), LibtorchHome.PROPERTY));
+  }
+
+  /** Returns why the natives for GPUs computed without CUDA; null if these are others. */
+  private static @Nullable String bundledCudaFailure() {
+    String processor = Loader.getLoadedLibraries().get(LibtorchHome.PROCESSOR);
+    if (processor == null) {
+      return null;
+    }
+    Path cuda = Path.of(processor).resolveSibling(System.mapLibraryName(LibtorchHome.CUDA));
+    if (Files.notExists(cuda)) {
+      return null;
+    }
+    try {
+      System.load(cuda.toString()); // JavaCPP tried, and did not say what was wrong.
+      return null;
+    } catch (UnsatisfiedLinkError e) {
+      return LibtorchHome.reason(e);
+    }
   }
 
   private static String presets() {
@@ -124,14 +151,17 @@ public final class Libtorch {
     // there. Read once, when the first Bytedeco class initialises.
     setUnlessSet("org.bytedeco.javacpp.maxBytes", "0");
     setUnlessSet("org.bytedeco.javacpp.maxPhysicalBytes", "0");
-    if (!onClassPath("org/bytedeco/cuda/global/cudart.class")
-        && !onClassPath("org/bytedeco/pytorch/linux-x86_64-gpu/libjnitorch.so")
-        && !onClassPath("org/bytedeco/pytorch/windows-x86_64-gpu/jnitorch.dll")) {
+    ClassLoader loader = Libtorch.class.getClassLoader();
+    if (loader.getResource("org/bytedeco/cuda/global/cudart.class") == null
+        && !hasBridge(loader, Loader.getPlatform() + "-gpu")) {
       // Or JavaCPP looks for two dozen libraries of CUDA, in every jar, before those that are
       // there: half of the time that libtorch takes to load.
-      setUnlessSet("org.bytedeco.javacpp.platform.extension", "-cpu");
+      setUnlessSet(EXTENSION, "-cpu");
     }
     LibtorchHome given = LibtorchHome.given().orElse(null);
+    if (given == null && !"-cpu".equals(System.getProperty(EXTENSION))) {
+      requireOne(loader, Loader.getPlatform());
+    }
     if (given != null) {
       given.load();
       home = given;
@@ -171,8 +201,23 @@ public final class Libtorch {
     }
   }
 
-  private static boolean onClassPath(String resource) {
-    return Libtorch.class.getClassLoader().getResource(resource) != null;
+  /**
+   * Checks that the class path does not bring libtorch twice: JavaCPP would load both, and the
+   * second one ends the process.
+   *
+   * @throws LlaraException if it does
+   */
+  static void requireOne(ClassLoader loader, String platform) {
+    if (hasBridge(loader, platform) && hasBridge(loader, platform + "-gpu")) {
+      throw new LlaraException(
+          "the class path has libtorch for %s twice, with CUDA and without, and a process can load one; leave out llara-natives-cpu (or pytorch's %1$s jar): the one with CUDA computes on the processor too"
+              .formatted(platform));
+    }
+  }
+
+  private static boolean hasBridge(ClassLoader loader, String platform) {
+    String library = platform.startsWith("windows") ? "jnitorch.dll" : "libjnitorch.so";
+    return loader.getResource("org/bytedeco/pytorch/" + platform + "/" + library) != null;
   }
 
   private static void setUnlessSet(String key, String value) {

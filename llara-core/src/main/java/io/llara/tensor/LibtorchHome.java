@@ -30,7 +30,7 @@ final class LibtorchHome {
    */
   private static final List<String> VERSIONS = List.of("2.10", "2.11");
 
-  private static final String PROCESSOR = "torch_cpu";
+  static final String PROCESSOR = "torch_cpu";
   private static final String OPENMP = "gomp@.1";
 
   /** As the presets call the library. */
