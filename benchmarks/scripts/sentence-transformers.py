@@ -16,8 +16,9 @@ import tempfile
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import tokenizers
+import torch
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
 from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
@@ -66,6 +67,13 @@ def mean(folder):
     return SentenceTransformer(modules=[Transformer(folder), Pooling(64, pooling_mode="mean")], truncate_dim=24, device="cpu")
 
 
+def dense(folder):
+    byte_level(folder)
+    torch.manual_seed(7)
+    modules = [Transformer(folder, max_seq_length=40), Pooling(64, pooling_mode="mean"), Dense(64, 24, activation_function=torch.nn.Tanh()), Normalize()]
+    return SentenceTransformer(modules=modules, prompts={"query": "query: ", "document": "passage: "}, device="cpu")
+
+
 def old_files(folder):
     """As version 2 wrote them."""
     byte_level(folder)
@@ -94,13 +102,16 @@ def old_files(folder):
     return None
 
 
-CASES = {"last-token": last_token, "mean": mean, "old-files": old_files}
+CASES = {"last-token": last_token, "mean": mean, "dense": dense, "old-files": old_files}
 KEPT = [
     "modules.json",
     "config_sentence_transformers.json",
     "sentence_bert_config.json",
     "1_Pooling/config.json",
     "2_Normalize/config.json",
+    "2_Dense/config.json",
+    "2_Dense/model.safetensors",
+    "3_Normalize/config.json",
     "tokenizer.json",
     "tokenizer_config.json",
 ]

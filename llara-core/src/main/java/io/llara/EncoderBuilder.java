@@ -4,6 +4,7 @@ import static java.util.Objects.requireNonNull;
 
 import com.google.common.primitives.Ints;
 import io.llara.checkpoint.CheckpointDirectory;
+import io.llara.checkpoint.DenseLayer;
 import io.llara.checkpoint.LlamaConfig;
 import io.llara.checkpoint.LlaraJson;
 import io.llara.engine.EncodingEngine;
@@ -234,7 +235,9 @@ public final class EncoderBuilder {
     CheckpointDirectory checkpoint = CheckpointDirectory.open(model);
     LlamaConfig config = checkpoint.config();
     @Nullable LlaraJson trained = checkpoint.llaraJson().orElse(null);
-    int length = resolveDimension(config, trained, model);
+    @Nullable DenseLayer dense = checkpoint.dense().orElse(null);
+    int all = dense == null ? config.hiddenSize() : dense.outputs();
+    int length = resolveDimension(all, trained, model);
     OptionalInt trainedQuery = trained == null ? OptionalInt.empty() : trained.maxQueryTokens();
     OptionalInt trainedPassage = trained == null ? OptionalInt.empty() : trained.maxPassageTokens();
     int query = resolveMaxTokens("query", queryMaxTokens, config, trainedQuery, trainedPassage);
@@ -263,6 +266,7 @@ public final class EncoderBuilder {
           engine.maxTokens(longest).open(checkpoint),
           new LlamaEncoder.Settings(
               resolved,
+              dense,
               length,
               normalizes,
               overflow,
@@ -290,17 +294,16 @@ public final class EncoderBuilder {
     }
   }
 
-  private int resolveDimension(LlamaConfig config, @Nullable LlaraJson trained, Path model) {
-    int hidden = config.hiddenSize();
-    if (dimension != null && dimension > hidden) {
+  private int resolveDimension(int all, @Nullable LlaraJson trained, Path model) {
+    if (dimension != null && dimension > all) {
       throw new IllegalArgumentException(
-          "dimension is " + dimension + "; the model's hidden states have " + hidden);
+          "dimension is %d; the model's vectors have %d".formatted(dimension, all));
     }
-    int usual = trained == null ? hidden : trained.dimension().orElse(hidden);
-    if (usual > hidden) {
+    int usual = trained == null ? all : trained.dimension().orElse(all);
+    if (usual > all) {
       throw new ModelLoadException(
-          "%s: embeddings are to have %d components; the model's hidden states have %d"
-              .formatted(model, usual, hidden));
+          "%s: embeddings are to have %d components; the model's vectors have %d"
+              .formatted(model, usual, all));
     }
     return dimension == null ? usual : dimension;
   }

@@ -2,6 +2,7 @@ package io.llara;
 
 import static java.util.Objects.requireNonNull;
 
+import io.llara.checkpoint.DenseLayer;
 import io.llara.engine.EncodingEngine;
 import io.llara.engine.PooledVectors;
 import io.llara.engine.Work;
@@ -60,6 +61,7 @@ final class LlamaEncoder implements Encoder {
   /** What the engine need not know. */
   record Settings(
       PromptTemplate template,
+      @Nullable DenseLayer dense,
       int dimension,
       boolean normalize,
       Overflow overflow,
@@ -362,10 +364,12 @@ final class LlamaEncoder implements Encoder {
         .collect(Collectors.toCollection(ArrayList::new));
   }
 
-  /** Cuts a pooled vector to the dimension of this encoder and scales it to length 1, in place. */
+  /** Makes an embedding of a pooled vector: the linear layer, the dimension, the length of 1. */
   private float[] finish(float[] pooled) {
+    DenseLayer dense = settings.dense();
+    float[] whole = dense == null ? pooled : dense.apply(pooled);
     int dimension = settings.dimension();
-    float[] embedding = dimension < pooled.length ? Arrays.copyOf(pooled, dimension) : pooled;
+    float[] embedding = dimension < whole.length ? Arrays.copyOf(whole, dimension) : whole;
     double sum = 0;
     for (float value : embedding) {
       sum += (double) value * value;

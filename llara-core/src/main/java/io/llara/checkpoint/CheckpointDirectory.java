@@ -145,11 +145,26 @@ public final class CheckpointDirectory {
 
   /** Returns the files that hold the weights, in no particular order, each once. */
   public List<Path> weightFiles() {
-    return Stream.of(weights.tensors(), weights.scales())
-        .flatMap(entries -> entries.values().stream())
-        .map(TensorEntry::file)
+    return Stream.concat(
+            Stream.of(weights.tensors(), weights.scales())
+                .flatMap(entries -> entries.values().stream())
+                .map(TensorEntry::file),
+            denseLocation().map(layer -> path.resolve(layer.file())).stream())
         .distinct()
         .toList();
+  }
+
+  /**
+   * Reads the linear layer behind the pooling, if there is one.
+   *
+   * @throws ModelLoadException if its file is missing or damaged, or does not fit the model
+   */
+  public Optional<DenseLayer> dense() {
+    return denseLocation().map(layer -> DenseLayer.read(path, layer, config.hiddenSize()));
+  }
+
+  private Optional<DenseLayer.Location> denseLocation() {
+    return llaraJson.flatMap(LlaraJson::dense);
   }
 
   /**

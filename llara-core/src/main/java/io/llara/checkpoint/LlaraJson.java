@@ -11,10 +11,10 @@ import io.llara.io.AtomicFiles;
 import io.llara.io.JsonSection;
 import io.llara.io.Messages;
 import io.llara.io.StrictJson;
-import io.llara.prompt.Pooling;
 import io.llara.prompt.PromptTemplate;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.Locale;
 import java.util.Objects;
 import java.util.Optional;
@@ -30,6 +30,7 @@ import java.util.OptionalInt;
  * @param maxPassageTokens the longest passage prompt trained on, in tokens, if known
  * @param modes the modes that queries and passages are embedded in
  * @param dimension how many components of an embedding are kept, where not all are
+ * @param dense the linear layer behind the pooling, if there is one
  */
 public record LlaraJson(
     PromptTemplate template,
@@ -37,7 +38,8 @@ public record LlaraJson(
     OptionalInt maxQueryTokens,
     OptionalInt maxPassageTokens,
     TextModes modes,
-    OptionalInt dimension) {
+    OptionalInt dimension,
+    Optional<DenseLayer.Location> dense) {
   /** The name of the file. */
   public static final String FILE_NAME = "llara.json";
 
@@ -51,10 +53,11 @@ public record LlaraJson(
   private static final String MAX_TOKENS = "maxTokens";
   private static final String MODES = "modes";
   private static final String DIMENSION = "dimension";
+  private static final String DENSE = "dense";
   private static final String QUERY = "query";
   private static final String PASSAGE = "passage";
   private static final ImmutableSet<String> KEYS =
-      ImmutableSet.of(VERSION, TEMPLATE, POOLING, NORMALIZE, MAX_TOKENS, MODES, DIMENSION);
+      ImmutableSet.of(VERSION, TEMPLATE, POOLING, NORMALIZE, MAX_TOKENS, MODES, DIMENSION, DENSE);
 
   /**
    * Checks the lengths.
@@ -67,6 +70,7 @@ public record LlaraJson(
     requirePositive(MAX_TOKENS + "." + PASSAGE, maxPassageTokens);
     Objects.requireNonNull(modes, MODES);
     requirePositive(DIMENSION, dimension);
+    Objects.requireNonNull(dense, DENSE);
   }
 
   /** Describes a checkpoint whose embeddings keep all their components. */
@@ -76,7 +80,14 @@ public record LlaraJson(
       OptionalInt maxQueryTokens,
       OptionalInt maxPassageTokens,
       TextModes modes) {
-    this(template, normalize, maxQueryTokens, maxPassageTokens, modes, OptionalInt.empty());
+    this(
+        template,
+        normalize,
+        maxQueryTokens,
+        maxPassageTokens,
+        modes,
+        OptionalInt.empty(),
+        Optional.empty());
   }
 
   /** Describes one whose queries are embedded as NEXT and its passages as SELF, too. */
@@ -90,7 +101,14 @@ public record LlaraJson(
 
   /** Returns these settings with another number of components. */
   LlaraJson withDimension(OptionalInt components) {
-    return new LlaraJson(template, normalize, maxQueryTokens, maxPassageTokens, modes, components);
+    return new LlaraJson(
+        template, normalize, maxQueryTokens, maxPassageTokens, modes, components, dense);
+  }
+
+  /** Returns these settings with another linear layer behind the pooling. */
+  public LlaraJson withDense(Optional<DenseLayer.Location> layer) {
+    return new LlaraJson(
+        template, normalize, maxQueryTokens, maxPassageTokens, modes, dimension, layer);
   }
 
   /**
@@ -115,7 +133,8 @@ public record LlaraJson(
           lengths.map(section -> section.optionalInt(QUERY)).orElse(OptionalInt.empty()),
           lengths.map(section -> section.optionalInt(PASSAGE)).orElse(OptionalInt.empty()),
           readModes(json),
-          json.optionalInt(DIMENSION));
+          json.optionalInt(DIMENSION),
+          json.string(DENSE).map(name -> readDense(json, name)));
     } catch (IllegalArgumentException e) {
       throw new ModelLoadException("%s: %s".formatted(file, e.getMessage()), e);
     }
@@ -142,6 +161,7 @@ public record LlaraJson(
       root.addProperty(MODES, modes.spelled());
     }
     dimension.ifPresent(components -> root.addProperty(DIMENSION, components));
+    dense.ifPresent(layer -> root.addProperty(DENSE, spelled(layer.activation())));
     return StrictJson.pretty(root);
   }
 
@@ -159,6 +179,14 @@ public record LlaraJson(
     String name = json.string(MODES).orElse(TextModes.N2S.spelled());
     return TextModes.byName(name)
         .orElseThrow(() -> json.invalid(MODES, Messages.quote(name), "n2s, s2s or n2n"));
+  }
+
+  private static DenseLayer.Location readDense(JsonSection json, String name) {
+    return Arrays.stream(DenseLayer.Activation.values())
+        .filter(activation -> spelled(activation).equals(name))
+        .findFirst()
+        .map(activation -> new DenseLayer.Location(DenseLayer.FILE_NAME, activation))
+        .orElseThrow(() -> json.invalid(DENSE, Messages.quote(name), "linear or tanh"));
   }
 
   private static PromptTemplate readTemplate(JsonSection json) {
@@ -193,8 +221,8 @@ public record LlaraJson(
     }
   }
 
-  private static String spelled(Pooling pooling) {
-    return pooling.name().toLowerCase(Locale.ROOT);
+  private static String spelled(Enum<?> value) {
+    return value.name().toLowerCase(Locale.ROOT);
   }
 
   private static void requirePositive(String key, OptionalInt value) {

@@ -16,10 +16,12 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /**
  * What tells Python how the texts of a model become vectors: the files of the sentence-transformers
@@ -28,6 +30,7 @@ import java.util.stream.Collectors;
 public final class PythonFiles {
   private static final String README = "README.md";
   private static final String POOLING_FOLDER = "1_Pooling";
+  private static final String DENSE_FOLDER = "2_Dense";
   private static final String PACKAGE = "sentence_transformers.models.";
 
   private PythonFiles() {}
@@ -85,8 +88,16 @@ public final class PythonFiles {
     JsonArray modules = new JsonArray();
     modules.add(module(0, "", "Transformer"));
     modules.add(module(1, POOLING_FOLDER, "Pooling"));
+    recipe
+        .dense()
+        .ifPresent(
+            location -> {
+              modules.add(module(2, DENSE_FOLDER, "Dense"));
+              writeDense(dir, location, config);
+            });
     if (recipe.normalize()) {
-      modules.add(module(2, "2_Normalize", "Normalize"));
+      int index = modules.size();
+      modules.add(module(index, index + "_Normalize", "Normalize"));
     }
     JsonObject pooling = new JsonObject();
     pooling.addProperty("word_embedding_dimension", config.hiddenSize());
@@ -108,16 +119,42 @@ public final class PythonFiles {
     JsonObject length = new JsonObject();
     length.addProperty("max_seq_length", maxTokens(recipe, config));
     length.addProperty("do_lower_case", false);
-    try {
-      Files.createDirectories(dir.resolve(POOLING_FOLDER));
-    } catch (IOException e) {
-      throw new LlaraException("%s: cannot be written: %s".formatted(dir, e), e);
-    }
+    createFolder(dir.resolve(POOLING_FOLDER));
     AtomicFiles.writeJson(dir.resolve(POOLING_FOLDER).resolve("config.json"), pooling);
     AtomicFiles.writeJson(dir.resolve(SentenceTransformers.SETTINGS), settings);
     AtomicFiles.writeJson(dir.resolve(SentenceTransformers.LENGTH), length);
     AtomicFiles.writeText(
         dir.resolve(SentenceTransformers.MODULES), text -> text.write(modules + "\n"));
+  }
+
+  private static void writeDense(Path dir, DenseLayer.Location location, LlamaConfig config) {
+    Path folder = dir.resolve(DENSE_FOLDER);
+    Path weights = dir.resolve(location.file());
+    JsonObject settings = new JsonObject();
+    settings.addProperty("in_features", config.hiddenSize());
+    settings.addProperty(
+        "out_features", DenseLayer.read(dir, location, config.hiddenSize()).outputs());
+    settings.addProperty("bias", DenseLayer.hasBias(weights));
+    settings.addProperty(
+        SentenceTransformers.ACTIVATION, SentenceTransformers.spelled(location.activation()));
+    createFolder(folder);
+    AtomicFiles.writeJson(folder.resolve(SentenceTransformers.SETTINGS_OF_MODULE), settings);
+    Path copy = folder.resolve(WeightFiles.SINGLE_FILE);
+    if (!copy.equals(weights)) {
+      try {
+        Files.copy(weights, copy, StandardCopyOption.REPLACE_EXISTING);
+      } catch (IOException e) {
+        throw new LlaraException("%s: cannot be written: %s".formatted(copy, e), e);
+      }
+    }
+  }
+
+  private static void createFolder(Path folder) {
+    try {
+      Files.createDirectories(folder);
+    } catch (IOException e) {
+      throw new LlaraException("%s: cannot be written: %s".formatted(folder, e), e);
+    }
   }
 
   private static JsonObject module(int index, String path, String type) {
@@ -159,7 +196,7 @@ public final class PythonFiles {
         lines give the same vectors in Python. A text that spells a special token is not text here.
 
         ```python
-        import torch
+        %simport torch
         from transformers import AutoModel, PreTrainedTokenizerFast
 
         tokenizer = PreTrainedTokenizerFast.from_pretrained(".")
@@ -174,19 +211,33 @@ public final class PythonFiles {
             ids = tokenizer(prefix + text, add_special_tokens=False).input_ids[: %d - len(before)]
             with torch.no_grad():
                 states = model(input_ids=torch.tensor([before + ids + after])).last_hidden_state[0]
-            vector = %s%s
+            vector = %s%s%s
             return %s
         ```
         """
         .formatted(
             template.name(),
             template.pooling().name().toLowerCase(Locale.ROOT),
+            recipe.dense().isPresent() ? "import safetensors.torch\n" : "",
             pythonPrompt(template, prompts, recipe.modes().query()),
             pythonPrompt(template, prompts, recipe.modes().passage()),
             maxTokens(recipe, config) - longest,
             vector,
+            recipe.dense().map(PythonFiles::pythonDense).orElse(""),
             cut,
             recipe.normalize() ? "torch.nn.functional.normalize(vector, dim=0)" : "vector");
+  }
+
+  private static String pythonDense(DenseLayer.Location location) {
+    String product = "torch.nn.functional.linear(vector, dense[\"linear.weight\"].float(), bias)";
+    return Stream.of(
+            "dense = safetensors.torch.load_file(\"%s\")".formatted(location.file()),
+            "bias = dense[\"linear.bias\"].float() if \"linear.bias\" in dense else None",
+            "vector = "
+                + product
+                + (location.activation() == DenseLayer.Activation.TANH ? ".tanh()" : ""))
+        .map(line -> "\n    " + line)
+        .collect(Collectors.joining());
   }
 
   /** The text before a text, the ids around both, and how many rows at the end are averaged. */

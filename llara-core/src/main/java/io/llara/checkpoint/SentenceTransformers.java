@@ -13,6 +13,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
@@ -34,6 +35,18 @@ final class SentenceTransformers {
 
   /** What the library calls the length where none is set is near 10^30. */
   private static final double NO_LENGTH = Integer.MAX_VALUE;
+
+  static final String SETTINGS_OF_MODULE = "config.json";
+
+  static final String ACTIVATION = "activation_function";
+
+  /** What the pooling calls its vector. */
+  private static final String POOLED = "sentence_embedding";
+
+  private static final ImmutableMap<String, DenseLayer.Activation> ACTIVATIONS =
+      ImmutableMap.of(
+          "torch.nn.modules.linear.Identity", DenseLayer.Activation.LINEAR,
+          "torch.nn.modules.activation.Tanh", DenseLayer.Activation.TANH);
 
   private static final String MODE_PREFIX = "pooling_mode_";
 
@@ -82,21 +95,20 @@ final class SentenceTransformers {
   private LlaraJson read() {
     JsonSection list = modules();
     List<JsonSection> modules = list.sections("modules").orElseThrow();
-    List<String> types = modules.stream().map(SentenceTransformers::type).toList();
-    boolean normalizes = types.equals(List.of("Transformer", "Pooling", "Normalize"));
-    if (!normalizes && !types.equals(List.of("Transformer", "Pooling"))) {
+    String types =
+        modules.stream().map(SentenceTransformers::type).collect(Collectors.joining(", "));
+    if (!types.matches("Transformer, Pooling(, Dense)?(, Normalize)?")) {
       throw list.unsupported(
-          "modules", String.join(", ", types), "Transformer, Pooling, and maybe Normalize");
+          "modules", types, "Transformer, Pooling, and maybe Dense and Normalize");
     }
+    boolean normalizes = types.endsWith("Normalize");
     String weights = modules.get(0).string("path").orElse("");
     if (!weights.isEmpty()) {
       throw modules.get(0).unsupported("path", Messages.quote(weights), "'', the directory itself");
     }
-    String folder = modules.get(1).requiredString("path");
-    if (!folder.matches("\\w[\\w.-]*")) {
-      throw modules.get(1).invalid("path", Messages.quote(folder), "the name of a folder");
-    }
-    JsonSection pooling = StrictJson.modelFile(dir.resolve(folder).resolve("config.json"));
+    JsonSection pooling = StrictJson.modelFile(folder(modules.get(1)).resolve(SETTINGS_OF_MODULE));
+    Optional<DenseLayer.Location> dense =
+        types.contains("Dense") ? Optional.of(dense(folder(modules.get(2)))) : Optional.empty();
     Optional<JsonSection> settings = optional(SETTINGS);
     @Nullable JsonSection prompts = settings.flatMap(json -> json.section("prompts")).orElse(null);
     String usual = settings.flatMap(json -> json.string("default_prompt_name")).orElse("");
@@ -112,6 +124,7 @@ final class SentenceTransformers {
     OptionalInt length = length();
     try {
       return new LlaraJson(template, normalizes, length, length)
+          .withDense(dense)
           .withDimension(
               settings.map(json -> json.optionalInt("truncate_dim")).orElse(OptionalInt.empty()));
     } catch (IllegalArgumentException e) {
@@ -140,6 +153,40 @@ final class SentenceTransformers {
     return type.startsWith("sentence_transformers.")
         ? type.substring(type.lastIndexOf('.') + 1)
         : type;
+  }
+
+  private Path folder(JsonSection module) {
+    String name = module.requiredString("path");
+    if (!name.matches("\\w[\\w.-]*")) {
+      throw module.invalid("path", Messages.quote(name), "the name of a folder");
+    }
+    return dir.resolve(name);
+  }
+
+  private DenseLayer.Location dense(Path folder) {
+    JsonSection json = StrictJson.modelFile(folder.resolve(SETTINGS_OF_MODULE));
+    json.refuseUnknownKeys(
+        ImmutableSet.of(
+            "in_features",
+            "out_features",
+            "bias",
+            ACTIVATION,
+            "module_input_name",
+            "module_output_name"));
+    for (String key : List.of("module_input_name", "module_output_name")) {
+      String name = json.string(key).orElse(POOLED);
+      if (!name.equals(POOLED)) {
+        throw json.unsupported(key, Messages.quote(name), "'" + POOLED + "'");
+      }
+    }
+    String function = json.requiredString(ACTIVATION);
+    DenseLayer.Activation activation = ACTIVATIONS.get(function);
+    if (activation == null) {
+      throw json.unsupported(
+          ACTIVATION, Messages.quote(function), String.join(", ", ACTIVATIONS.keySet()));
+    }
+    Path weights = folder.resolve(WeightFiles.SINGLE_FILE);
+    return new DenseLayer.Location(dir.relativize(weights).toString(), activation);
   }
 
   private Optional<JsonSection> optional(String name) {
@@ -231,5 +278,14 @@ final class SentenceTransformers {
         .filter(entry -> entry.getValue() == pooling)
         .map(entry -> entry.getKey().toLowerCase(Locale.ROOT))
         .findFirst();
+  }
+
+  /** Returns an activation's class. */
+  static String spelled(DenseLayer.Activation activation) {
+    return ACTIVATIONS.entrySet().stream()
+        .filter(entry -> entry.getValue() == activation)
+        .map(Map.Entry::getKey)
+        .findFirst()
+        .orElseThrow();
   }
 }

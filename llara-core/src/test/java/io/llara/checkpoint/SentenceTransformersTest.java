@@ -146,7 +146,7 @@ class SentenceTransformersTest {
         "1_Pooling/config.json | \"lasttoken\" | [\"mean\"] | expected a string",
         "1_Pooling/config.json | 64 | 65 | key 'embedding_dimension' is 65",
         "1_Pooling/config.json | \"include_prompt\" | \"prompts\" | unknown key 'prompts'",
-        "modules.json | modules.normalize.Normalize | modules.dense.Dense | Dense, which is not supported",
+        "modules.json | modules.normalize.Normalize | modules.cnn.CNN | CNN, which is not supported",
         "modules.json | sentence_transformers.base.modules.normalize | custom_st.own | custom_st.own.Normalize",
         "modules.json | \"path\": \"\" | \"path\": \"0_Transformer\" | key 'modules[0].path' is '0_Transformer'",
         "modules.json | 1_Pooling | ../pooling | key 'modules[1].path' is '../pooling'",

@@ -54,6 +54,7 @@ import picocli.CommandLine.UnmatchedArgumentException;
       MergeCommand.class,
       ShrinkCommand.class,
       QuantizeCommand.class,
+      RotateCommand.class,
       CollectCommand.class,
       PairsCommand.class,
       PretrainCommand.class,

@@ -110,7 +110,9 @@ public final class ModelDirectory {
     AtomicFiles.writeJson(dir.resolve(CheckpointDirectory.CONFIG), config);
     ModelFiles.copyTokenizer(source.path(), dir);
     ModelFiles.copy(source.path(), dir, List.of(ModelFiles.GENERATION));
-    settings.or(source::llaraJson).ifPresent(recipe -> ModelFiles.writeRecipe(dir, recipe));
+    settings
+        .or(source::llaraJson)
+        .ifPresent(recipe -> ModelFiles.writeRecipe(source.path(), dir, recipe));
     SafetensorsWriter writer = new SafetensorsWriter();
     LlamaTensors.all(source.config())
         .forEach(

@@ -3,6 +3,7 @@ package io.llara.train.checkpoint;
 import com.google.gson.JsonArray;
 import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
+import io.llara.checkpoint.DenseLayer;
 import io.llara.checkpoint.LlamaConfig;
 import io.llara.checkpoint.LlaraJson;
 import io.llara.checkpoint.PythonFiles;
@@ -122,7 +123,21 @@ final class ModelFiles {
     }
   }
 
-  /** Writes what a model's prompts are, for this library and for those of Python. */
+  /**
+   * Writes how a model's texts become vectors, for this library and for those of Python.
+   *
+   * @param source the model that has the linear layer of the recipe, if it has one
+   */
+  static void writeRecipe(Path source, Path dir, LlaraJson recipe) {
+    Optional<DenseLayer.Location> dense = recipe.dense();
+    dense.ifPresent(layer -> copy(source.resolve(layer.file()), dir.resolve(DenseLayer.FILE_NAME)));
+    writeRecipe(
+        dir,
+        recipe.withDense(
+            dense.map(layer -> new DenseLayer.Location(DenseLayer.FILE_NAME, layer.activation()))));
+  }
+
+  /** Writes the recipe of a model whose linear layer is there, or which has none. */
   static void writeRecipe(Path dir, LlaraJson recipe) {
     recipe.write(dir);
     PythonFiles.write(dir, recipe);

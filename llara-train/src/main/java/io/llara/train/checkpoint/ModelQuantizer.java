@@ -118,7 +118,7 @@ public final class ModelQuantizer {
     AtomicFiles.writeJson(dir.resolve(CheckpointDirectory.CONFIG), config);
     ModelFiles.copyTokenizer(source, dir);
     ModelFiles.copy(source, dir, List.of(ModelFiles.GENERATION));
-    checkpoint.llaraJson().ifPresent(recipe -> ModelFiles.writeRecipe(dir, recipe));
+    checkpoint.llaraJson().ifPresent(recipe -> ModelFiles.writeRecipe(source, dir, recipe));
     writeWeights(dir, shapes, shardBytes);
     CheckpointDirectory.open(dir);
   }

@@ -83,7 +83,7 @@ public final class ModelShrinker {
     ModelFiles.nameType(section.json(), checkpoint.weightType());
     AtomicFiles.writeJson(dir.resolve(CheckpointDirectory.CONFIG), section.json());
     ModelFiles.copy(source, dir, List.of(ModelFiles.GENERATION));
-    checkpoint.llaraJson().ifPresent(recipe -> ModelFiles.writeRecipe(dir, recipe));
+    checkpoint.llaraJson().ifPresent(recipe -> ModelFiles.writeRecipe(source, dir, recipe));
     writeWeights(checkpoint, dir, layers, tokens);
     CheckpointDirectory.open(dir);
   }

@@ -65,6 +65,11 @@ public final class BaseModel implements AutoCloseable {
           "%s: key 'is_causal' is false; such a model encodes, training supports causal ones"
               .formatted(path().resolve(CheckpointDirectory.CONFIG)));
     }
+    if (llaraJson().flatMap(LlaraJson::dense).isPresent()) {
+      throw new UnsupportedModelException(
+          "%s: the model has a linear layer behind its pooling; it encodes, training supports models without"
+              .formatted(path()));
+    }
     if (tokenizer.vocabularySize() > config.vocabularySize()) {
       throw new LlaraException(
           "%s: the tokenizer has %d tokens, the model only %d"
