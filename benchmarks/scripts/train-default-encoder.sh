@@ -69,8 +69,35 @@ with open(out + ".part", "w", encoding="utf-8") as lines:
 os.rename(out + ".part", out)
 PYTHON
 
-[[ -d $work/llara-mini ]] || "$llara" quantize --model "$work/short" --out "$work/llara-mini" --bits 4 --embedding-bits 8 \
+[[ -d $work/quantized ]] || "$llara" quantize --model "$work/short" --out "$work/quantized" --bits 4 --embedding-bits 8 \
   --group 32 --shard-mb 19 --texts "$work/calibration.txt"
+
+# Three thousand passages of the same sources and weights, onto whose principal axes the vectors are turned.
+[[ -f $work/rotation.txt ]] || python3 - "$work/rotation.txt" "$data/pairs" "$sources" <<'PYTHON'
+import gzip, json, os, random, sys
+out, folder, sources = sys.argv[1:]
+weights = {name: int(weight) for name, weight in (line.split() for line in sources.splitlines())}
+draw = random.Random(11)
+passages = []
+for name, weight in weights.items():
+    with gzip.open(f"{folder}/{name}.jsonl.gz", "rt", encoding="utf-8") as lines:
+        pairs = [json.loads(line) for line in lines]
+    draw.shuffle(pairs)
+    most = min(len(pairs), 24000 * weight // sum(weights.values()))
+    drawn = {}
+    for pair in pairs:
+        if len(drawn) == most:
+            break
+        drawn[draw.choice(pair["pos"])] = None
+    passages += drawn
+draw.shuffle(passages)
+with open(out + ".part", "w", encoding="utf-8") as lines:
+    for passage in passages[:3000]:
+        print(" ".join(passage.split()), file=lines)
+os.rename(out + ".part", out)
+PYTHON
+
+[[ -d $work/llara-mini ]] || "$llara" rotate --model "$work/quantized" --out "$work/llara-mini" "$work/rotation.txt"
 
 # What lies in llara-mini/src/main/resources/io/llara/mini/model.
 (cd "$work/llara-mini" && sha256sum -- *.json *.safetensors > SHA256SUMS)

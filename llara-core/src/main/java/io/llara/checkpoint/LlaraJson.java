@@ -140,7 +140,11 @@ public record LlaraJson(
     }
   }
 
-  /** Returns the content of a file that {@link #read} turns into an equal value. */
+  /**
+   * Returns the content of a file that {@link #read} turns into an equal value.
+   *
+   * @throws IllegalStateException if the linear layer is not {@link DenseLayer#FILE_NAME}
+   */
   public String toJson() {
     JsonObject root = new JsonObject();
     root.addProperty(VERSION, FORMAT_VERSION);
@@ -161,7 +165,15 @@ public record LlaraJson(
       root.addProperty(MODES, modes.spelled());
     }
     dimension.ifPresent(components -> root.addProperty(DIMENSION, components));
-    dense.ifPresent(layer -> root.addProperty(DENSE, spelled(layer.activation())));
+    dense.ifPresent(
+        layer -> {
+          if (!layer.file().equals(DenseLayer.FILE_NAME)) {
+            throw new IllegalStateException(
+                "the linear layer is %s; beside a %s it is %s"
+                    .formatted(layer.file(), FILE_NAME, DenseLayer.FILE_NAME));
+          }
+          root.addProperty(DENSE, spelled(layer.activation()));
+        });
     return StrictJson.pretty(root);
   }
 

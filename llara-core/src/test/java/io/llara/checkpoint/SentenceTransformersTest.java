@@ -14,6 +14,7 @@ import io.llara.testing.Directories;
 import io.llara.testing.Stories;
 import io.llara.testing.Vectors;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
@@ -61,13 +62,13 @@ class SentenceTransformersTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"last-token", "mean", "old-files"})
+  @ValueSource(strings = {"last-token", "mean", "old-files", "dense"})
   void vectorsAreThoseOfTheLibrary(String name) throws IOException {
     directory(name);
     Expected[] all =
         new Gson().fromJson(Files.readString(dir.resolve("expected.json")), Expected[].class);
     try (Encoder encoder = load(dir)) {
-      assertThat(encoder.normalizes()).isEqualTo(name.equals("last-token"));
+      assertThat(encoder.normalizes()).isEqualTo(name.matches("last-token|dense"));
       for (Expected expected : all) {
         assertThat(encoder.dimension()).isEqualTo(expected.query().length);
         Vectors.assertSame(encoder.encodeQuery(expected.text()), expected.query());
@@ -75,7 +76,8 @@ class SentenceTransformersTest {
       }
     }
     // The same recipe as a file of ours.
-    LlaraJson recipe = CheckpointDirectory.open(dir).llaraJson().orElseThrow();
+    LlaraJson found = CheckpointDirectory.open(dir).llaraJson().orElseThrow();
+    LlaraJson recipe = found.withDense(found.dense().map(this::besideOurFile));
     recipe.write(dir);
     assertThat(LlaraJson.read(dir.resolve("llara.json"))).isEqualTo(recipe);
     for (String file : new String[] {"modules.json", "1_Pooling/config.json"}) {
@@ -84,6 +86,25 @@ class SentenceTransformersTest {
     try (Encoder encoder = load(dir)) {
       Vectors.assertSame(encoder.encodeQuery(all[0].text()), all[0].query());
     }
+  }
+
+  private DenseLayer.Location besideOurFile(DenseLayer.Location layer) {
+    try {
+      Files.copy(dir.resolve(layer.file()), dir.resolve(DenseLayer.FILE_NAME));
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+    return new DenseLayer.Location(DenseLayer.FILE_NAME, layer.activation());
+  }
+
+  @Test
+  void aLinearLayerElsewhereIsNotWrittenAsOurs() throws IOException {
+    directory("dense");
+    LlaraJson recipe = CheckpointDirectory.open(dir).llaraJson().orElseThrow();
+
+    assertThatThrownBy(() -> recipe.write(dir))
+        .isInstanceOf(IllegalStateException.class)
+        .hasMessageContaining("2_Dense");
   }
 
   @Test
@@ -144,6 +165,7 @@ class SentenceTransformersTest {
         "1_Pooling/config.json | \"lasttoken\" | \"cls\" | key 'pooling_mode' is 'cls', which is not supported",
         "1_Pooling/config.json | \"lasttoken\" | \"max\" | supported: lasttoken, mean",
         "1_Pooling/config.json | \"lasttoken\" | [\"mean\"] | expected a string",
+        "modules.json | modules.normalize.Normalize | modules.dense.Dense | 2_Normalize",
         "1_Pooling/config.json | 64 | 65 | key 'embedding_dimension' is 65",
         "1_Pooling/config.json | \"include_prompt\" | \"prompts\" | unknown key 'prompts'",
         "modules.json | modules.normalize.Normalize | modules.cnn.CNN | CNN, which is not supported",
@@ -169,6 +191,40 @@ class SentenceTransformersTest {
     assertThatThrownBy(() -> load(dir))
         .isInstanceOf(ModelLoadException.class)
         .hasMessageContaining(message);
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "activation.Tanh | activation.ReLU | torch.nn.modules.activation.ReLU', which is not supported",
+        "\"bias\" | \"dropout\" | unknown key 'dropout'",
+        "sentence_embedding | token_embeddings | 'token_embeddings', which is not supported",
+      })
+  void aLinearLayerThatCannotBeDoneIsNamed(String old, String replacement, String message)
+      throws IOException {
+    directory("dense");
+    change("2_Dense/config.json", old, replacement);
+
+    assertThatThrownBy(() -> load(dir))
+        .isInstanceOf(ModelLoadException.class)
+        .hasMessageContaining(message);
+  }
+
+  @Test
+  void aLinearLayerIsWrittenForTheLibraryToo() throws IOException {
+    directory("dense");
+    LlaraJson found = CheckpointDirectory.open(dir).llaraJson().orElseThrow();
+    LlaraJson recipe = found.withDense(found.dense().map(this::besideOurFile));
+    byte[] weights = Files.readAllBytes(dir.resolve("2_Dense/model.safetensors"));
+    for (String file : new String[] {"2_Dense/model.safetensors", "2_Dense/config.json"}) {
+      Files.delete(dir.resolve(file));
+    }
+
+    PythonFiles.write(dir, recipe);
+
+    assertThat(CheckpointDirectory.open(dir).llaraJson()).contains(found);
+    assertThat(dir.resolve("2_Dense/model.safetensors")).hasBinaryContent(weights);
   }
 
   @Test
