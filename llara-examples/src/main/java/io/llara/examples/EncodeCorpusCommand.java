@@ -1,7 +1,6 @@
 package io.llara.examples;
 
 import io.llara.Encoder;
-import io.llara.LlaraException;
 import io.llara.retrieval.Corpus;
 import io.llara.retrieval.CorpusVectors;
 import io.llara.retrieval.CorpusVectors.Encoding;
@@ -97,10 +96,7 @@ final class EncodeCorpusCommand extends Subcommand {
         .reads("--adapter", adapter.stream().toList())
         .writes("--out", out);
     Corpus corpus = Corpus.of(corpusFile);
-    Corpus.Summary summary = corpus.summarizeUnique(document -> {});
-    if (summary.documents() == 0) {
-      throw new LlaraException(corpus.name() + ": contains no document with text");
-    }
+    Corpus.Summary summary = corpus.summarizeUnique();
     TextSet texts = TextSet.of(corpus, summary);
     long count = shard.end(texts.count()) - shard.begin(texts.count());
     String fingerprint = new ModelFingerprint(Optional.empty()).of(model, adapter);

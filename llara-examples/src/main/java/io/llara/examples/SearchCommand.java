@@ -3,7 +3,6 @@ package io.llara.examples;
 import static java.util.Objects.requireNonNull;
 
 import io.llara.Encoder;
-import io.llara.LlaraException;
 import io.llara.examples.SearcherOptions.Kind;
 import io.llara.retrieval.Corpus;
 import io.llara.retrieval.Document;
@@ -81,7 +80,7 @@ final class SearchCommand extends Subcommand {
       throw new IllegalArgumentException("the query is blank");
     }
     Corpus corpus = corpusFile == null ? Demo.corpus() : Corpus.of(corpusFile);
-    Corpus.Summary summary = corpus.summarizeUnique(document -> {});
+    Corpus.Summary summary = corpus.summarizeUnique();
     noteBlank(corpus, summary);
     TextSet passages = TextSet.of(corpus, summary);
     Hits hits;
@@ -116,9 +115,6 @@ final class SearchCommand extends Subcommand {
           .note(
               "%s: skipped documents with neither title nor text: %d (%s)"
                   .formatted(corpus.name(), blank.size(), String.join(", ", blank)));
-    }
-    if (summary.documents() == 0) {
-      throw new LlaraException(corpus.name() + ": contains no document with text");
     }
   }
 

@@ -87,27 +87,38 @@ public final class Corpus {
     return read((lines, document) -> {});
   }
 
+  /** Reads the whole collection once, as {@link #summarizeUnique(Consumer)}. */
+  public Summary summarizeUnique() {
+    return summarizeUnique(document -> {});
+  }
+
   /**
    * Reads the whole collection once, as {@link #summarize}, and fails if two documents have the
-   * same id, those without text among them. Takes some 30 bytes of memory a document.
+   * same id, those without text among them, or none has a text. Takes some 30 bytes of memory a
+   * document.
    *
    * @param visitor is shown each document, those without text too
    * @throws LlaraException as {@link #summarize}, or naming the repeated id and both lines
    */
   public Summary summarizeUnique(Consumer<Document> visitor) {
     DigestTable ids = new DigestTable();
-    return read(
-        (lines, document) -> {
-          if (!ids.addNew(document.id())) {
-            throw lines
-                .reader
-                .lines()
-                .error(
-                    "repeats the id '%s' of line %d"
-                        .formatted(document.id(), firstLine(document.id())));
-          }
-          visitor.accept(document);
-        });
+    Summary summary =
+        read(
+            (lines, document) -> {
+              if (!ids.addNew(document.id())) {
+                throw lines
+                    .reader
+                    .lines()
+                    .error(
+                        "repeats the id '%s' of line %d"
+                            .formatted(document.id(), firstLine(document.id())));
+              }
+              visitor.accept(document);
+            });
+    if (summary.documents() == 0) {
+      throw new LlaraException(name + ": contains no document with text");
+    }
+    return summary;
   }
 
   private long firstLine(String id) {

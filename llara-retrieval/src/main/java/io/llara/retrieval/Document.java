@@ -14,7 +14,8 @@ public record Document(String id, String title, String text) {
     return (title + " " + text).strip();
   }
 
-  boolean isBlank() {
+  /** Returns whether it has neither title nor text: then it is passed over. */
+  public boolean isBlank() {
     return title.isBlank() && text.isBlank();
   }
 }

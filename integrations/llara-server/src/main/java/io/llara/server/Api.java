@@ -3,6 +3,7 @@ package io.llara.server;
 import com.google.common.collect.ImmutableMap;
 import com.google.common.hash.Hashing;
 import com.google.common.io.Resources;
+import com.google.common.net.InetAddresses;
 import com.google.common.primitives.Ints;
 import com.google.gson.JsonArray;
 import com.google.gson.JsonObject;
@@ -76,17 +77,23 @@ final class Api extends Handler.Abstract {
   private final Connections connections;
   private final Metrics metrics = new Metrics();
   private final AtomicLong bodyBytes = new AtomicLong();
+  private volatile Optional<CorpusSearch> search = Optional.empty();
   private volatile boolean draining;
 
-  /** What the builder of a server collects. */
+  /**
+   * What the builder of a server collects.
+   *
+   * @param searches whether there is a collection, which may not be open yet
+   * @param loopback the host, if other machines do not reach it
+   */
   record Settings(
       Encoder encoder,
       String model,
       boolean truncates,
       Optional<String> apiKey,
       ServerLimits limits,
-      Optional<CorpusSearch> search,
-      boolean loopback) {}
+      boolean searches,
+      Optional<String> loopback) {}
 
   /** What is sent. */
   private record Answer(int status, String media, byte[] body, int retryAfter) {
@@ -103,6 +110,11 @@ final class Api extends Handler.Abstract {
     this.settings = settings;
     this.embedder = new Embedder(settings.encoder(), settings.truncates(), settings.limits());
     this.connections = connections;
+  }
+
+  /** Searches the collection from now on. */
+  void opened(CorpusSearch collection) {
+    search = Optional.of(collection);
   }
 
   /** Tells clients from now on that their connections end. */
@@ -229,7 +241,7 @@ final class Api extends Handler.Abstract {
           yield get(request, Answer.json(model()));
         }
         String media = PAGE.get(path);
-        if (media == null || settings.search().isEmpty()) {
+        if (media == null || !settings.searches()) {
           throw new ApiException(Problem.NOT_FOUND, "there is no " + Messages.quote(path));
         }
         yield get(request, Answer.ok(media, page(path)));
@@ -237,13 +249,24 @@ final class Api extends Handler.Abstract {
     };
   }
 
-  /** A page of another site may reach this machine by a name of its own for it. */
+  /**
+   * A page of another site may reach this machine by a name of its own for it. So names are not
+   * resolved: whoever owns one can make it this machine's for a moment.
+   */
   private void requireHost(Request request) {
-    String host = Request.getServerName(request).toLowerCase(Locale.ROOT);
-    if (settings.loopback() && !Set.of("localhost", "127.0.0.1", "[::1]", "::1").contains(host)) {
+    String host = Request.getServerName(request);
+    boolean own = settings.loopback().map(host::equalsIgnoreCase).orElse(true);
+    if (!own && !isLoopback(host)) {
       throw new ApiException(
           Problem.FORBIDDEN, "this server answers to localhost, not to " + Messages.quote(host));
     }
+  }
+
+  private static boolean isLoopback(String host) {
+    String address = host.startsWith("[") ? host.substring(1, host.length() - 1) : host;
+    return host.equalsIgnoreCase("localhost")
+        || InetAddresses.isInetAddress(address)
+            && InetAddresses.forString(address).isLoopbackAddress();
   }
 
   private void requireKey(Request request) {
@@ -321,7 +344,11 @@ final class Api extends Handler.Abstract {
     CompletableFuture<byte[]> body = new CompletableFuture<>();
     // "Blocking", since what follows tokenises: not on the thread that serves all connections.
     Content.Source.asByteArrayAsync(
-        request,
+        new Request.Wrapper(request) {
+          /** Jetty calls it once it has said that the body is too long, and the answer is sent. */
+          @Override
+          public void fail(Throwable failure) {}
+        },
         limit,
         Promise.Invocable.from(
             InvocationType.BLOCKING, body::complete, body::completeExceptionally));
@@ -346,11 +373,10 @@ final class Api extends Handler.Abstract {
 
   private CompletableFuture<Answer> search(Request request) {
     requireMethod(request, Set.of("GET"));
-    CorpusSearch search =
-        settings
-            .search()
-            .orElseThrow(
-                () -> new ApiException(Problem.NOT_FOUND, "this server has no collection"));
+    if (!settings.searches()) {
+      throw new ApiException(Problem.NOT_FOUND, "this server has no collection");
+    }
+    CorpusSearch collection = search.orElseThrow(Api::notOpen);
     Fields parameters;
     try {
       parameters = Request.extractQueryParameters(request);
@@ -368,7 +394,7 @@ final class Api extends Handler.Abstract {
         embedder.embed(query, Mode.SELF),
         (asNext, asSelf) ->
             Answer.json(
-                search.search(
+                collection.search(
                     text,
                     ImmutableMap.of(
                         Mode.NEXT, asNext.vectors().get(0), Mode.SELF, asSelf.vectors().get(0)),
@@ -392,7 +418,14 @@ final class Api extends Handler.Abstract {
     if (draining) {
       throw new ApiException(Problem.UNAVAILABLE, "the server is stopping");
     }
+    if (settings.searches() && search.isEmpty()) {
+      throw notOpen();
+    }
     return Answer.ok("text/plain", new byte[0]);
+  }
+
+  private static ApiException notOpen() {
+    return new ApiException(Problem.UNAVAILABLE, "the collection is being encoded");
   }
 
   private JsonObject model() {
@@ -433,7 +466,7 @@ final class Api extends Handler.Abstract {
         "version",
         Optional.ofNullable(Api.class.getPackage().getImplementationVersion())
             .orElse("development"));
-    settings.search().ifPresent(search -> info.addProperty("documents", search.size()));
+    search.ifPresent(collection -> info.addProperty("documents", collection.size()));
     return info;
   }
 

@@ -3,7 +3,6 @@ package io.llara.server;
 import com.google.gson.JsonArray;
 import com.google.gson.JsonNull;
 import com.google.gson.JsonObject;
-import io.llara.LlaraException;
 import io.llara.Mode;
 import io.llara.retrieval.Bm25Options;
 import io.llara.retrieval.Bm25Search;
@@ -21,7 +20,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.OptionalDouble;
 import java.util.TreeSet;
-import java.util.stream.Stream;
 
 /**
  * Searches a collection with queries in both modes, and by words. Its documents are held in memory.
@@ -41,15 +39,15 @@ final class CorpusSearch implements AutoCloseable {
 
   /** Encodes a collection, or takes its vectors from the cache, and indexes its words. */
   static CorpusSearch open(Corpus corpus, EmbeddingSearch search, SearchListener listener) {
-    Corpus.Summary summary = corpus.summarizeUnique(document -> {});
-    if (summary.documents() == 0) {
-      throw new LlaraException(corpus.name() + ": contains no document with text");
-    }
+    List<Document> documents = new ArrayList<>();
+    Corpus.Summary summary =
+        corpus.summarizeUnique(
+            document -> {
+              if (!document.isBlank()) {
+                documents.add(document);
+              }
+            });
     TextSet passages = TextSet.of(corpus, summary);
-    List<Document> documents;
-    try (Stream<Document> all = corpus.documents()) {
-      documents = all.toList();
-    }
     Searcher vectors = search.open(passages, listener);
     try {
       Searcher words = new Bm25Search(Bm25Options.DEFAULT).open(passages, listener);

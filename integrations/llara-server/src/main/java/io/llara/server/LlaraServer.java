@@ -54,7 +54,7 @@ public final class LlaraServer implements AutoCloseable {
   private final Api api;
   private final Connections connections;
   private URI address = URI.create("");
-  private final @Nullable CorpusSearch search;
+  private @Nullable CorpusSearch search;
 
   /** Makes the search of a collection, once all settings are known. */
   private interface Opening {
@@ -63,7 +63,6 @@ public final class LlaraServer implements AutoCloseable {
 
   private LlaraServer(Builder builder) {
     ServerLimits limits = builder.limits;
-    this.search = builder.opening == null ? null : builder.opening.open();
     QueuedThreadPool threads = new QueuedThreadPool();
     threads.setName("llara-server");
     threads.setStopTimeout(STOP_MILLISECONDS);
@@ -72,7 +71,7 @@ public final class LlaraServer implements AutoCloseable {
     }
     this.server = new Server(threads);
     this.connections = new Connections(limits.patience());
-    this.api = new Api(builder.settings(search), connections);
+    this.api = new Api(builder.settings(), connections);
     HttpConfiguration http = new HttpConfiguration();
     http.setSendServerVersion(false);
     http.setRequestHeaderSize(LONGEST_HEADERS);
@@ -96,6 +95,16 @@ public final class LlaraServer implements AutoCloseable {
       throw new LlaraException(
           "%s port %d cannot be listened on: %s".formatted(builder.host, builder.port, reason(e)),
           e);
+    }
+    // Last, as it may take hours: until then searches are answered 503.
+    if (builder.opening != null) {
+      try {
+        search = builder.opening.open();
+      } catch (RuntimeException | Error e) {
+        close();
+        throw e;
+      }
+      api.opened(search);
     }
   }
 
@@ -236,21 +245,23 @@ public final class LlaraServer implements AutoCloseable {
       return this;
     }
 
-    private Api.Settings settings(@Nullable CorpusSearch search) {
+    private Api.Settings settings() {
       return new Api.Settings(
-          encoder, model, truncates, apiKey, limits, Optional.ofNullable(search), isLoopback());
+          encoder, model, truncates, apiKey, limits, opening != null, loopback());
     }
 
-    private boolean isLoopback() {
+    private Optional<String> loopback() {
       try {
-        return InetAddress.getByName(host).isLoopbackAddress();
+        boolean loopback = InetAddress.getByName(host).isLoopbackAddress();
+        return loopback ? Optional.of(host) : Optional.empty();
       } catch (IOException e) {
-        return false;
+        return Optional.empty();
       }
     }
 
     /**
-     * Starts a server; with a collection once this is encoded.
+     * Starts a server, which listens at once; with a collection returns when this is encoded, until
+     * when {@code /search} and {@code /health} are answered 503.
      *
      * @throws LlaraException if the address cannot be listened on, or the collection cannot be read
      */

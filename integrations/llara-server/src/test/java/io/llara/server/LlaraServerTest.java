@@ -1,5 +1,6 @@
 package io.llara.server;
 
+import static com.google.common.util.concurrent.Uninterruptibles.awaitUninterruptibly;
 import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatExceptionOfType;
@@ -21,6 +22,8 @@ import io.llara.testing.Vectors;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStream;
+import java.net.ConnectException;
+import java.net.ServerSocket;
 import java.net.Socket;
 import java.net.URI;
 import java.net.http.HttpClient;
@@ -37,6 +40,7 @@ import java.util.Base64;
 import java.util.List;
 import java.util.Random;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterAll;
@@ -44,6 +48,8 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.condition.EnabledOnOs;
+import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -274,8 +280,33 @@ class LlaraServerTest {
     assertThat(http.send(form, BodyHandlers.ofString()).statusCode()).isEqualTo(415);
     assertThat(raw(server, "GET /info HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n"))
         .contains(" 403 ");
-    assertThat(raw(server, "GET /info HTTP/1.1\r\nHost: localhost:1\r\nConnection: close\r\n\r\n"))
-        .contains(" 200 ");
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "localhost:1, 200",
+    "LocalHost, 200",
+    "127.0.0.1, 200",
+    "127.0.0.2:8080, 200",
+    "[::1]:8080, 200",
+    "localhost.evil.example, 403",
+    "127.0.0.1.evil.example, 403",
+    "192.0.2.1, 403",
+    "[2001:db8::1], 403",
+    // A name is not resolved: whoever owns it can make it any address, for a moment.
+    "ip6-localhost, 403"
+  })
+  void answersToAddressesThatNeverLeaveTheMachine(String host, int status) throws Exception {
+    assertThat(raw(usual, "GET /info HTTP/1.1\r\nHost: " + host + "\r\nConnection: close\r\n\r\n"))
+        .startsWith("HTTP/1.1 " + status);
+  }
+
+  @Test
+  @EnabledOnOs(OS.LINUX) // Others have 127.0.0.1 alone.
+  void answersToItsOwnAddress() throws Exception {
+    LlaraServer server = start(LlaraServer.builder(encoder).host("127.0.0.2"));
+    assertThat(server.address().getHost()).isEqualTo("127.0.0.2");
+    assertThat(get(server, "/info").statusCode()).isEqualTo(200);
   }
 
   @Test
@@ -516,10 +547,91 @@ class LlaraServerTest {
   }
 
   @Test
-  void namesAPortThatIsTaken() {
-    int port = usual.address().getPort();
+  void listensBeforeItsCollectionIsEncoded() throws Exception {
+    int port = freePort();
+    CountDownLatch wanted = new CountDownLatch(1);
+    Corpus corpus =
+        new Corpus(
+            "one",
+            () -> {
+              awaitUninterruptibly(wanted);
+              return new ByteArrayInputStream(
+                  "{\"_id\": \"a\", \"text\": \"Lily\"}".getBytes(UTF_8));
+            });
+    CompletableFuture<LlaraServer> starting =
+        CompletableFuture.supplyAsync(
+            () ->
+                LlaraServer.builder(encoder)
+                    .port(port)
+                    .corpus(corpus, EmbeddingSearch.of(encoder), SearchListener.NONE)
+                    .start());
+    URI address = URI.create("http://127.0.0.1:" + port);
+    try {
+      assertThat(statusOnceListening(address.resolve("/health"))).isEqualTo(503);
+      assertThat(statusOnceListening(address.resolve("/search?q=a"))).isEqualTo(503);
+    } finally {
+      wanted.countDown();
+    }
+    LlaraServer server = starting.get();
+    servers.add(server);
+    assertThat(get(server, "/health").statusCode()).isEqualTo(200);
+    assertThat(get(server, "/search?q=a").statusCode()).isEqualTo(200);
+  }
+
+  private static int freePort() throws IOException {
+    try (ServerSocket free = new ServerSocket(0)) {
+      return free.getLocalPort();
+    }
+  }
+
+  private int statusOnceListening(URI address) throws Exception {
+    while (true) {
+      try {
+        return http.send(HttpRequest.newBuilder(address).build(), BodyHandlers.discarding())
+            .statusCode();
+      } catch (ConnectException e) {
+        Thread.sleep(10);
+      }
+    }
+  }
+
+  @Test
+  void stopsIfItsCollectionCannotBeRead() throws Exception {
+    int port = freePort();
+    Corpus corpus =
+        new Corpus(
+            "none",
+            () -> {
+              throw new IOException("gone");
+            });
     assertThatExceptionOfType(LlaraException.class)
-        .isThrownBy(() -> LlaraServer.builder(encoder).port(port).start())
+        .isThrownBy(
+            () ->
+                LlaraServer.builder(encoder)
+                    .port(port)
+                    .corpus(corpus, EmbeddingSearch.of(encoder), SearchListener.NONE)
+                    .start())
+        .withMessageContaining("gone");
+    assertThatExceptionOfType(ConnectException.class)
+        .isThrownBy(() -> new Socket("127.0.0.1", port).close());
+  }
+
+  @Test
+  void namesAPortThatIsTakenBeforeItReadsTheCollection() {
+    int port = usual.address().getPort();
+    Corpus corpus =
+        new Corpus(
+            "unread",
+            () -> {
+              throw new AssertionError("it is read");
+            });
+    assertThatExceptionOfType(LlaraException.class)
+        .isThrownBy(
+            () ->
+                LlaraServer.builder(encoder)
+                    .port(port)
+                    .corpus(corpus, EmbeddingSearch.of(encoder), SearchListener.NONE)
+                    .start())
         .withMessageStartingWith("127.0.0.1 port %d cannot be listened on: ".formatted(port));
   }
 }

@@ -154,9 +154,6 @@ public record BeirDataset(
     Set<String> unknownDocuments = new LinkedHashSet<>(qrels.documentIds());
     Corpus.Summary summary =
         corpus.summarizeUnique(document -> unknownDocuments.remove(document.id()));
-    if (summary.documents() == 0) {
-      throw new LlaraException(corpusFile + ": contains no document with text");
-    }
     Findings findings =
         new Findings(summary.blankIds(), blank, List.copyOf(unknownDocuments), unknown);
     return new BeirDataset(name, corpus, summary, qrels, searched, findings);

@@ -49,10 +49,7 @@ final class Passages {
   Passages(Corpus corpus, PairTexts pairs, ProgressListener progress) {
     this.corpus = corpus;
     this.pairs = pairs;
-    this.summary = corpus.summarizeUnique(document -> {});
-    if (summary.documents() == 0) {
-      throw new LlaraException(corpus.name() + ": contains no document with text");
-    }
+    this.summary = corpus.summarizeUnique();
     if (summary.documents() > Integer.MAX_VALUE - 8) {
       throw new LlaraException(
           "%s: holds %d documents; expected at most %d"
