@@ -9,6 +9,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
+import java.util.OptionalLong;
 import java.util.concurrent.CompletableFuture;
 import java.util.stream.Stream;
 
@@ -161,6 +162,20 @@ public interface Encoder extends AutoCloseable {
     List<float[]> embeddings = new ArrayList<>(texts.size());
     encodeAll(texts.stream(), mode, (index, text, embedding) -> embeddings.add(embedding));
     return embeddings;
+  }
+
+  /** Encodes many texts as {@link #encodeAll(List, Mode)} does, and counts their tokens. */
+  @Internal
+  default EncodedTexts encodeAndCount(List<String> texts, Mode mode) {
+    List<float[]> embeddings = encodeAll(texts, mode);
+    try {
+      return new EncodedTexts(
+          embeddings,
+          OptionalLong.of(
+              texts.stream().mapToLong(t -> Math.min(countTokens(t, mode), maxTokens())).sum()));
+    } catch (UnsupportedOperationException e) {
+      return new EncodedTexts(embeddings, OptionalLong.empty());
+    }
   }
 
   /**

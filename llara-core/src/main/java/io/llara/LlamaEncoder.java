@@ -18,6 +18,7 @@ import java.util.Deque;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.Spliterator;
 import java.util.Spliterators;
 import java.util.concurrent.CompletableFuture;
@@ -82,7 +83,14 @@ final class LlamaEncoder implements Encoder {
     void cancel() {
       Work.cancel(works);
     }
+
+    long tokens() {
+      return works.stream().mapToLong(work -> work.prompt().length()).sum();
+    }
   }
+
+  /** How many texts of a stream were blank, and how many tokens the prompts of the others had. */
+  private record Totals(long blanks, long tokens) {}
 
   /** Takes over the tokenizer and the engine. */
   LlamaEncoder(
@@ -186,12 +194,29 @@ final class LlamaEncoder implements Encoder {
   }
 
   @Override
+  public EncodedTexts encodeAndCount(List<String> texts, Mode mode) {
+    List<float[]> embeddings = new ArrayList<>(texts.size());
+    Totals totals =
+        encodeStream(
+            texts.stream(),
+            mode,
+            BlankTexts.REFUSE,
+            (index, text, embedding) -> embeddings.add(embedding));
+    return new EncodedTexts(embeddings, OptionalLong.of(totals.tokens()));
+  }
+
+  @Override
   public void encodeAll(Stream<String> texts, Mode mode, EmbeddingSink sink) {
     encodeAll(texts, mode, BlankTexts.REFUSE, sink);
   }
 
   @Override
   public long encodeAll(Stream<String> texts, Mode mode, BlankTexts blank, EmbeddingSink sink) {
+    return encodeStream(texts, mode, blank, sink).blanks();
+  }
+
+  private Totals encodeStream(
+      Stream<String> texts, Mode mode, BlankTexts blank, EmbeddingSink sink) {
     requireNonNull(mode, "mode");
     requireNonNull(blank, "blank");
     engine.requireOpen();
@@ -203,6 +228,7 @@ final class LlamaEncoder implements Encoder {
     long read = 0;
     long done = 0;
     long blanks = 0;
+    long tokens = 0;
     try {
       while (source.hasNext() || !underWay.isEmpty()) {
         while (underWay.size() < 2 && source.hasNext()) {
@@ -219,6 +245,7 @@ final class LlamaEncoder implements Encoder {
         }
         underWay.remove();
         report(first);
+        tokens += first.tokens();
         Iterator<Work<PooledVectors>> works = first.works().iterator();
         for (String text : first.texts()) {
           if (Thread.interrupted()) {
@@ -236,7 +263,7 @@ final class LlamaEncoder implements Encoder {
           done++;
         }
       }
-      return blanks;
+      return new Totals(blanks, tokens);
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
       throw new LlaraException("interrupted after " + done + " texts", e);
@@ -343,19 +370,18 @@ final class LlamaEncoder implements Encoder {
     }
     long started = Long.MAX_VALUE;
     long ended = Long.MIN_VALUE;
-    long rows = 0;
     int truncated = 0;
     for (Work<?> work : window.works()) {
       started = Math.min(started, work.started());
       ended = Math.max(ended, work.ended());
-      rows += work.prompt().length();
       truncated += work.prompt().truncatedTokens() > 0 ? 1 : 0;
     }
     Duration tokenize = Duration.ofNanos(window.tokenize());
     Duration queue = Duration.ofNanos(started - window.works().get(0).submitted());
     Duration compute = Duration.ofNanos(ended - started);
     int count = window.works().size();
-    listener.encoded(new EncoderListener.Event(count, rows, truncated, tokenize, queue, compute));
+    listener.encoded(
+        new EncoderListener.Event(count, window.tokens(), truncated, tokenize, queue, compute));
   }
 
   private List<float[]> finish(List<PooledVectors> vectors, String what, Mode mode) {

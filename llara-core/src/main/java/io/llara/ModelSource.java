@@ -27,17 +27,21 @@ import java.util.function.Function;
  */
 public final class ModelSource {
   private final String name;
+  private final String place;
   private final Function<ProgressListener, Path> resolution;
 
-  private ModelSource(String name, Function<ProgressListener, Path> resolution) {
+  private ModelSource(String name, String place, Function<ProgressListener, Path> resolution) {
     this.name = name;
+    this.place = place;
     this.resolution = resolution;
   }
 
   /** Returns the source of a model that lies in a directory. */
   public static ModelSource directory(Path dir) {
     requireNonNull(dir, "dir");
-    return new ModelSource(dir.toString(), progress -> dir);
+    Path name = dir.toAbsolutePath().normalize().getFileName();
+    return new ModelSource(
+        name == null ? dir.toString() : name.toString(), dir.toString(), progress -> dir);
   }
 
   /**
@@ -60,7 +64,7 @@ public final class ModelSource {
                         "the model of the hub is '%s'; expected owner/name or owner/name@revision"
                             .formatted(id)));
     return new ModelSource(
-        id, progress -> new Hub(environment).snapshot(parsed, progress::progress));
+        id, id, progress -> new Hub(environment).snapshot(parsed, progress::progress));
   }
 
   /**
@@ -96,9 +100,14 @@ public final class ModelSource {
     return resolution.apply(requireNonNull(progress, "progress"));
   }
 
-  /** Returns the name of the model or of its directory. */
+  /** Returns what answers and meters call the model: its name on the hub or its directory's own. */
+  public String name() {
+    return name;
+  }
+
+  /** Returns the name of the model on the hub, or the path of its directory. */
   @Override
   public String toString() {
-    return name;
+    return place;
   }
 }

@@ -99,6 +99,17 @@ class EncoderTest {
   }
 
   @Test
+  void countsTokensAsTheyRan() {
+    try (Encoder narrow = builder().maxTokens(60).build()) {
+      List<String> texts = List.of("dog", "dog ".repeat(200));
+      EncodedTexts encoded = narrow.encodeAndCount(texts, Mode.SELF);
+      assertThat(encoded.tokens()).hasValue(narrow.countTokens("dog", Mode.SELF) + 60);
+      assertThat(encoded.embeddings())
+          .containsExactlyElementsOf(narrow.encodeAll(texts, Mode.SELF));
+    }
+  }
+
+  @Test
   void reportsWhatEncodingTook() throws Exception {
     List<EncoderListener.Event> events = new ArrayList<>();
     try (Encoder observed = builder().maxTokens(60).listener(events::add).build()) {

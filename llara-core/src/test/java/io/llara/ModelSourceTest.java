@@ -52,6 +52,14 @@ class ModelSourceTest {
   }
 
   @Test
+  void namesTheModel() {
+    assertThat(ModelSource.of(dir).name()).isEqualTo(dir.getFileName().toString());
+    assertThat(ModelSource.directory(dir.resolve("a/..")).name())
+        .isEqualTo(dir.getFileName().toString());
+    assertThat(ModelSource.of(Path.of("owner", "name@v1")).name()).isEqualTo("owner/name@v1");
+  }
+
+  @Test
   void refusesWhatIsNoNameOfTheHub() {
     assertThatIllegalArgumentException()
         .isThrownBy(() -> ModelSource.hub("name"))

@@ -62,6 +62,8 @@ class FakeEncoderTest {
       assertThat(encoder.encodeAllAsync(texts, Mode.NEXT).get())
           .extracting(v -> v[1])
           .containsExactly(1f, 1f, 1f);
+      assertThat(encoder.encodeAndCount(texts, Mode.NEXT).embeddings()).hasSize(3);
+      assertThat(encoder.encodeAndCount(texts, Mode.NEXT).tokens()).isEmpty();
     }
   }
 

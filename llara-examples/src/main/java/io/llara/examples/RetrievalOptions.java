@@ -3,9 +3,9 @@ package io.llara.examples;
 import io.llara.BundledModel;
 import io.llara.Encoder;
 import io.llara.EncoderBuilder;
+import io.llara.ModelSource;
 import io.llara.io.TemporaryPath;
 import io.llara.retrieval.EmbeddingSearch;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
@@ -44,11 +44,7 @@ final class RetrievalOptions {
 
   /** Returns what answers call the model. */
   String modelName() {
-    if (model == null) {
-      return BundledModel.find().name();
-    }
-    Path name = model.toAbsolutePath().normalize().getFileName();
-    return name != null && Files.isDirectory(model) ? name.toString() : model.toString();
+    return model == null ? BundledModel.find().name() : ModelSource.of(model).name();
   }
 
   boolean hasModel() {

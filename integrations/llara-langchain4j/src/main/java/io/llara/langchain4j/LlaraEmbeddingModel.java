@@ -14,9 +14,11 @@ import dev.langchain4j.model.embedding.response.EmbeddingResponse;
 import dev.langchain4j.model.output.Response;
 import dev.langchain4j.model.output.TokenUsage;
 import io.llara.BundledModel;
+import io.llara.EncodedTexts;
 import io.llara.Encoder;
 import io.llara.Mode;
 import java.util.List;
+import java.util.OptionalLong;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
@@ -79,22 +81,13 @@ public final class LlaraEmbeddingModel implements EmbeddingModel, AutoCloseable 
     Encoder kind = query ? encoder.forQueries() : encoder.forPassages();
     Mode mode = query ? encoder.modes().query() : encoder.modes().passage();
     List<String> texts = request.inputs().stream().map(EmbeddingInput::text).toList();
+    EncodedTexts encoded = kind.encodeAndCount(texts, mode);
+    OptionalLong tokens = encoded.tokens();
     return EmbeddingResponse.builder()
-        .embeddings(kind.encodeAll(texts, mode).stream().map(Embedding::from).toList())
+        .embeddings(encoded.embeddings().stream().map(Embedding::from).toList())
         .modelName(modelName)
-        .tokenUsage(usage(kind, texts, mode))
+        .tokenUsage(tokens.isPresent() ? new TokenUsage((int) tokens.getAsLong()) : null)
         .build();
-  }
-
-  /** Counts the tokens that ran, or returns null for an encoder that has no tokenizer. */
-  private static @Nullable TokenUsage usage(Encoder encoder, List<String> texts, Mode mode) {
-    try {
-      int longest = encoder.maxTokens();
-      return new TokenUsage(
-          texts.stream().mapToInt(t -> Math.min(encoder.countTokens(t, mode), longest)).sum());
-    } catch (UnsupportedOperationException e) {
-      return null;
-    }
   }
 
   @Override

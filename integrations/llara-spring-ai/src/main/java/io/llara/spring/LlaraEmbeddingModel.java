@@ -2,10 +2,12 @@ package io.llara.spring;
 
 import static java.util.Objects.requireNonNull;
 
+import io.llara.EncodedTexts;
 import io.llara.Encoder;
 import io.llara.Mode;
 import io.micrometer.observation.ObservationRegistry;
 import java.util.List;
+import java.util.OptionalLong;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 import org.springframework.ai.chat.metadata.DefaultUsage;
@@ -94,13 +96,13 @@ public final class LlaraEmbeddingModel implements EmbeddingModel {
     boolean query = options == LlaraEmbeddingOptions.QUERY;
     Encoder kind = query ? encoder.forQueries() : encoder.forPassages();
     Mode mode = query ? encoder.modes().query() : encoder.modes().passage();
-    List<String> texts = request.getInstructions();
-    List<float[]> vectors = kind.encodeAll(texts, mode);
+    EncodedTexts encoded = kind.encodeAndCount(request.getInstructions(), mode);
+    List<float[]> vectors = encoded.embeddings();
     return new EmbeddingResponse(
         IntStream.range(0, vectors.size())
             .mapToObj(index -> new Embedding(vectors.get(index), index))
             .toList(),
-        new EmbeddingResponseMetadata(name, usage(kind, texts, mode)));
+        new EmbeddingResponseMetadata(name, usage(encoded.tokens())));
   }
 
   private void requireDimensions(@Nullable Integer dimensions) {
@@ -111,15 +113,9 @@ public final class LlaraEmbeddingModel implements EmbeddingModel {
     }
   }
 
-  /** Counts the tokens that ran; an encoder without tokenizer does not know. */
-  private static Usage usage(Encoder encoder, List<String> texts, Mode mode) {
-    try {
-      int longest = encoder.maxTokens();
-      return new DefaultUsage(
-          texts.stream().mapToInt(t -> Math.min(encoder.countTokens(t, mode), longest)).sum(), 0);
-    } catch (UnsupportedOperationException e) {
-      return new EmptyUsage();
-    }
+  /** An encoder without a tokenizer does not know how many tokens ran. */
+  private static Usage usage(OptionalLong tokens) {
+    return tokens.isPresent() ? new DefaultUsage((int) tokens.getAsLong(), 0) : new EmptyUsage();
   }
 
   /** Embeds a query. */

@@ -11,7 +11,6 @@ import io.llara.spring.LlaraBatchingStrategy;
 import io.llara.spring.LlaraEmbeddingModel;
 import io.micrometer.core.instrument.MeterRegistry;
 import io.micrometer.observation.ObservationRegistry;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.function.Consumer;
@@ -118,8 +117,7 @@ public class LlaraAutoConfiguration {
     }
     String model = properties.model();
     if (model != null) {
-      Path dir = Path.of(model).toAbsolutePath().normalize();
-      return Files.isDirectory(dir) ? String.valueOf(dir.getFileName()) : model;
+      return ModelSource.of(Path.of(model)).name();
     }
     try {
       return BundledModel.find().name();
