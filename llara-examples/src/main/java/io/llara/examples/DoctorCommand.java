@@ -63,7 +63,7 @@ final class DoctorCommand extends Subcommand {
       try {
         loaded(results);
       } catch (LlaraException e) {
-        show(results, "FAILED", e.getMessage());
+        show(results, "FAILED", String.valueOf(e.getMessage()));
         return Llara.CHECK_FAILED;
       }
       return Llara.OK;
@@ -198,7 +198,7 @@ final class DoctorCommand extends Subcommand {
     try (Stream<Path> cached = Files.walk(Utils.getEngineCacheDir("tokenizers"))) {
       cached
           .filter(Files::isRegularFile)
-          .filter(path -> path.getParent().getFileName().toString().startsWith(version))
+          .filter(path -> path.resolveSibling("").getFileName().toString().startsWith(version))
           .filter(path -> path.getFileName().toString().matches("(?i).*(\\.so.*|\\.dylib|\\.dll)"))
           .forEach(files::add);
     }

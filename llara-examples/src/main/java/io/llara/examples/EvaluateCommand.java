@@ -410,7 +410,8 @@ final class EvaluateCommand extends Subcommand {
       for (String searcher : searchers) {
         Table table =
             (metric, member) ->
-                requireNonNull(requireNonNull(means.get(member)).get(searcher)).get(metric);
+                requireNonNull(
+                    requireNonNull(requireNonNull(means.get(member)).get(searcher)).get(metric));
         results.line(
             row(
                 searcher,

@@ -1,6 +1,7 @@
 package io.llara.examples;
 
 import static java.nio.charset.StandardCharsets.UTF_8;
+import static java.util.Objects.requireNonNull;
 
 import com.google.common.base.Ascii;
 import com.google.gson.JsonObject;
@@ -140,7 +141,7 @@ record TextFolder(
       try {
         find(folder, "");
       } catch (DirectoryIteratorException e) {
-        throw unreadable(folder, e.getCause());
+        throw unreadable(folder, requireNonNull(e.getCause()));
       } catch (IOException e) {
         throw unreadable(folder, e);
       }
