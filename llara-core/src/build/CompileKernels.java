@@ -124,12 +124,32 @@ final class CompileKernels {
   private static void compileOther(Path jar, String version, String[] args)
       throws IOException, InterruptedException {
     Path work = Path.of(args[2]);
+    Path made = Path.of(args[3], args[5]);
+    Path source = Path.of(args[6]);
+    Path self = work.resolve("../..").resolve(SELF);
+    List<Path> sources = new ArrayList<>(List.of(self, Path.of("pom.xml")));
+    sources.addAll(files(source.getParent()));
+    List<String> flags = List.of(args).subList(7, args.length);
+    for (String flag : flags) {
+      if (flag.startsWith("-I")) {
+        sources.addAll(files(Path.of(flag.substring(2))));
+      }
+    }
+    if (sources.stream().noneMatch(file -> isOlder(made, file))) {
+      return;
+    }
     if (isOlder(work.resolve("bin/clang++"), jar)) {
       unpack(jar, version, work);
     }
-    List<String> arguments = new ArrayList<>(List.of(args).subList(6, args.length));
-    arguments.addAll(List.of("-o", Path.of(args[3], args[5]).toString()));
+    List<String> arguments = new ArrayList<>(flags);
+    arguments.addAll(List.of(source.toString(), "-o", made.toString()));
     run(List.of(clang(work, List.of(), LIBRARY, arguments)));
+  }
+
+  private static List<Path> files(Path folder) throws IOException {
+    try (Stream<Path> files = Files.list(folder)) {
+      return files.toList();
+    }
   }
 
   private boolean libraryIsOld(String level) {

@@ -14,7 +14,6 @@ import com.tngtech.archunit.library.dependencies.SliceIdentifier;
 import io.llara.testing.HouseRules;
 import io.llara.testing.VisibleTypes;
 import java.util.List;
-import java.util.Set;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 
@@ -154,18 +153,8 @@ class ArchitectureTest {
   }
 
   @Test
-  void nothingPrints() {
-    HouseRules.nothingPrints(MAIN);
-  }
-
-  @Test
-  void nothingEndsTheProcess() {
-    HouseRules.nothingEndsTheProcess(MAIN);
-  }
-
-  @Test
-  void signaturesAreShort() {
+  void rulesOfTheHouse() {
     // The value class of config.json has what config.json has.
-    HouseRules.signaturesAreShort(MAIN, Set.of("LlamaConfig"));
+    HouseRules.check(MAIN, "LlamaConfig");
   }
 }

@@ -1,20 +1,14 @@
 package io.llara.kernels;
 
 import com.google.common.collect.ImmutableSet;
-import com.google.common.hash.Hashing;
-import com.google.common.io.Resources;
 import io.llara.LlaraException;
-import io.llara.io.AtomicFiles;
 import io.llara.tensor.Cpu;
 import java.io.IOException;
 import java.net.URL;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.Set;
-import org.bytedeco.javacpp.Loader;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -134,15 +128,7 @@ final class NativeKernels {
       return Optional.empty();
     }
     try {
-      byte[] library = Resources.toByteArray(resource);
-      // Named by its content: jars of two builds may have the same name, size and timestamps.
-      String hash = Hashing.sha256().hashBytes(library).toString();
-      Path cached =
-          Loader.getCacheDir().toPath().toAbsolutePath().resolve("libllara-" + hash + ".so");
-      if (!Files.exists(cached)) {
-        AtomicFiles.write(cached, library);
-      }
-      System.load(cached.toString());
+      LibraryResource.load(resource);
       return Optional.of(level);
     } catch (IOException | LlaraException | UnsatisfiedLinkError e) {
       LOG.warn("{} cannot be loaded; libtorch's kernels do its work, slower", level.resource(), e);

@@ -29,6 +29,18 @@ public final class HouseRules {
         .importUrl(type.getProtectionDomain().getCodeSource().getLocation());
   }
 
+  /**
+   * Checks all of these rules.
+   *
+   * @param exempt the simple names of classes that are allowed longer signatures, each with its
+   *     reason at the call
+   */
+  public static void check(JavaClasses main, String... exempt) {
+    nothingPrints(main);
+    nothingEndsTheProcess(main);
+    signaturesAreShort(main, Set.of(exempt));
+  }
+
   /** A library never prints: it logs by SLF4J. */
   public static void nothingPrints(JavaClasses main) {
     NO_CLASSES_SHOULD_ACCESS_STANDARD_STREAMS.check(main);
@@ -45,9 +57,6 @@ public final class HouseRules {
   /**
    * Methods have at most five parameters and records at most seven components. Native methods are
    * exempt: they take a C function's arguments.
-   *
-   * @param exempt the simple names of classes that are allowed more, each with its reason at the
-   *     call
    */
   public static void signaturesAreShort(JavaClasses main, Set<String> exempt) {
     methods()

@@ -1,11 +1,10 @@
 package io.llara.cuda;
 
 import io.llara.DeviceException;
+import io.llara.LlaraException;
+import io.llara.kernels.LibraryResource;
 import java.io.IOException;
-import java.io.InputStream;
-import java.nio.file.Files;
-import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
+import java.net.URL;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
@@ -121,17 +120,14 @@ final class NativeLibrary {
     }
 
     private static @Nullable String load() {
-      String resource = Loader.getPlatform() + "/libllara-cuda.so";
-      try (InputStream library = NativeLibrary.class.getResourceAsStream(resource)) {
-        if (library == null) {
-          return "this build has no bridge to CUDA for " + Loader.getPlatform();
-        }
-        Path copy = Files.createTempFile("libllara-cuda", ".so");
-        Files.copy(library, copy, StandardCopyOption.REPLACE_EXISTING);
-        System.load(copy.toString());
-        Files.delete(copy);
+      URL resource = NativeLibrary.class.getResource(Loader.getPlatform() + "/libllara-cuda.so");
+      if (resource == null) {
+        return "this build has no bridge to CUDA for " + Loader.getPlatform();
+      }
+      try {
+        LibraryResource.load(resource);
         return null;
-      } catch (IOException | UnsatisfiedLinkError e) {
+      } catch (IOException | LlaraException | UnsatisfiedLinkError e) {
         return "the bridge to CUDA cannot be loaded: " + e.getMessage();
       }
     }

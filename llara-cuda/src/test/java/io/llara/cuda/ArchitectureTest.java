@@ -4,7 +4,6 @@ import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.classes;
 
 import com.tngtech.archunit.core.domain.JavaClasses;
 import io.llara.testing.HouseRules;
-import java.util.Set;
 import org.junit.jupiter.api.Test;
 
 /** The rules of the house that a compiler does not check. */
@@ -22,17 +21,7 @@ class ArchitectureTest {
   }
 
   @Test
-  void nothingPrints() {
-    HouseRules.nothingPrints(MAIN);
-  }
-
-  @Test
-  void nothingEndsTheProcess() {
-    HouseRules.nothingEndsTheProcess(MAIN);
-  }
-
-  @Test
-  void signaturesAreShort() {
-    HouseRules.signaturesAreShort(MAIN, Set.of());
+  void rulesOfTheHouse() {
+    HouseRules.check(MAIN);
   }
 }

@@ -169,9 +169,7 @@ public final class Bm25Index implements Searcher {
    * @throws LlaraException if the index cannot be read
    */
   public Hits search(String query, int k) {
-    if (k < 1) {
-      throw new IllegalArgumentException("k is " + k + "; expected 1 or more");
-    }
+    Hits.requireCount(k);
     return folder.read(
         reader -> {
           ScoreDoc[] found = searcher.search(bagOfWords(query), k).scoreDocs;

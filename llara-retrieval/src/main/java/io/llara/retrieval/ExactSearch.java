@@ -134,9 +134,7 @@ public final class ExactSearch implements Searcher {
    * @throws RuntimeException as {@link #search(VectorSet, int)}, or what the receiver throws
    */
   public void search(VectorSet queries, int k, HitsReceiver receiver) {
-    if (k < 1) {
-      throw new IllegalArgumentException("k is " + k + "; expected 1 or more");
-    }
+    Hits.requireCount(k);
     if (queries.count() == 0) {
       return;
     }

@@ -27,6 +27,13 @@ public record Hits(ImmutableLongArray indices, ImmutableDoubleArray scores) {
     return new Hits(ImmutableLongArray.copyOf(indices), ImmutableDoubleArray.copyOf(scores));
   }
 
+  /** Fails unless so many hits can be asked for. */
+  static void requireCount(int k) {
+    if (k < 1) {
+      throw new IllegalArgumentException("k is " + k + "; expected 1 or more");
+    }
+  }
+
   /** Returns how many there are. */
   public int size() {
     return indices.length();

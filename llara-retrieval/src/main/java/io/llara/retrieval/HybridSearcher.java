@@ -34,9 +34,7 @@ public final class HybridSearcher implements Searcher {
 
   @Override
   public List<Hits> search(List<Query> queries, int k) {
-    if (k < 1) {
-      throw new IllegalArgumentException("k is " + k + "; expected 1 or more");
-    }
+    Hits.requireCount(k);
     return search(queries, Math.max(k, DEPTH), k);
   }
 

@@ -36,9 +36,7 @@ final class QueryProducts implements AutoCloseable {
    * @throws LlaraException if it is not finite
    */
   static void requireFitting(float[] query, int k, VectorSet vectors) {
-    if (k < 1) {
-      throw new IllegalArgumentException("k is " + k + "; expected 1 or more");
-    }
+    Hits.requireCount(k);
     if (query.length != vectors.dimension() && vectors.count() > 0) {
       throw new IllegalArgumentException(
           "the query has the dimension %d, the index %d"

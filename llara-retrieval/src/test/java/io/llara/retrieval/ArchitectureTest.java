@@ -8,7 +8,6 @@ import com.tngtech.archunit.core.domain.JavaClasses;
 import io.llara.Internal;
 import io.llara.testing.HouseRules;
 import io.llara.testing.VisibleTypes;
-import java.util.Set;
 import org.junit.jupiter.api.Test;
 
 /** The rules of the house that a compiler does not check. */
@@ -43,17 +42,7 @@ class ArchitectureTest {
   }
 
   @Test
-  void nothingPrints() {
-    HouseRules.nothingPrints(MAIN);
-  }
-
-  @Test
-  void nothingEndsTheProcess() {
-    HouseRules.nothingEndsTheProcess(MAIN);
-  }
-
-  @Test
-  void signaturesAreShort() {
-    HouseRules.signaturesAreShort(MAIN, Set.of());
+  void rulesOfTheHouse() {
+    HouseRules.check(MAIN);
   }
 }

@@ -10,7 +10,6 @@ import com.tngtech.archunit.core.domain.JavaClasses;
 import io.llara.Internal;
 import io.llara.testing.HouseRules;
 import io.llara.testing.VisibleTypes;
-import java.util.Set;
 import org.junit.jupiter.api.Test;
 
 /** The rules of the house that a compiler does not check. */
@@ -119,18 +118,8 @@ class ArchitectureTest {
   }
 
   @Test
-  void nothingPrints() {
-    HouseRules.nothingPrints(MAIN);
-  }
-
-  @Test
-  void nothingEndsTheProcess() {
-    HouseRules.nothingEndsTheProcess(MAIN);
-  }
-
-  @Test
-  void signaturesAreShort() {
+  void rulesOfTheHouse() {
     // Steps for checks are given all that decides their numbers.
-    HouseRules.signaturesAreShort(MAIN, Set.of("ContrastiveSteps"));
+    HouseRules.check(MAIN, "ContrastiveSteps");
   }
 }

@@ -1,17 +1,12 @@
 package io.llara.langchain4j;
 
-import com.tngtech.archunit.core.domain.JavaClasses;
 import io.llara.testing.HouseRules;
-import java.util.Set;
 import org.junit.jupiter.api.Test;
 
 /** The rules of the house that a compiler does not check. */
 class ArchitectureTest {
   @Test
   void rulesOfTheHouse() {
-    JavaClasses main = HouseRules.mainClassesBeside(LlaraEmbeddingModel.class);
-    HouseRules.nothingPrints(main);
-    HouseRules.nothingEndsTheProcess(main);
-    HouseRules.signaturesAreShort(main, Set.of());
+    HouseRules.check(HouseRules.mainClassesBeside(LlaraEmbeddingModel.class));
   }
 }

@@ -1,17 +1,12 @@
 package io.llara.micrometer;
 
-import com.tngtech.archunit.core.domain.JavaClasses;
 import io.llara.testing.HouseRules;
-import java.util.Set;
 import org.junit.jupiter.api.Test;
 
 /** The rules of the house that a compiler does not check. */
 class ArchitectureTest {
   @Test
   void rulesOfTheHouse() {
-    JavaClasses main = HouseRules.mainClassesBeside(EncoderMeters.class);
-    HouseRules.nothingPrints(main);
-    HouseRules.nothingEndsTheProcess(main);
-    HouseRules.signaturesAreShort(main, Set.of());
+    HouseRules.check(HouseRules.mainClassesBeside(EncoderMeters.class));
   }
 }

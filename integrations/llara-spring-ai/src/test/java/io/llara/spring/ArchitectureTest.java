@@ -1,18 +1,13 @@
 package io.llara.spring;
 
-import com.tngtech.archunit.core.domain.JavaClasses;
 import io.llara.testing.HouseRules;
-import java.util.Set;
 import org.junit.jupiter.api.Test;
 
 /** The rules of the house that a compiler does not check. */
 class ArchitectureTest {
   @Test
   void rulesOfTheHouse() {
-    JavaClasses main = HouseRules.mainClassesBeside(LlaraEmbeddingModel.class);
-    HouseRules.nothingPrints(main);
-    HouseRules.nothingEndsTheProcess(main);
     // Spring binds the properties by name.
-    HouseRules.signaturesAreShort(main, Set.of("LlaraProperties"));
+    HouseRules.check(HouseRules.mainClassesBeside(LlaraEmbeddingModel.class), "LlaraProperties");
   }
 }
