@@ -1,6 +1,5 @@
 package io.llara.examples.golden;
 
-import com.google.common.base.Supplier;
 import com.google.common.base.Suppliers;
 import com.google.gson.JsonObject;
 import io.llara.LlaraException;
@@ -13,6 +12,7 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Optional;
 import java.util.function.BiFunction;
+import java.util.function.Supplier;
 
 /** One JSON file of a golden folder and the float64 tensors that belong to it. */
 final class GoldenFile {
@@ -83,7 +83,7 @@ final class GoldenFile {
 
   /** Fails if the file with the tensors is not there. */
   void requireTensors() {
-    tensors.get();
+    var unused = tensors.get();
   }
 
   /** Returns the number of tokens of the longest row of {@code input_ids} in the cases. */
