@@ -266,9 +266,7 @@ public final class EncoderBuilder {
           engine.maxTokens(longest).open(checkpoint),
           new LlamaEncoder.Settings(
               resolved,
-              dense,
-              length,
-              normalizes,
+              new LlamaEncoder.Finish(dense, length, normalizes),
               overflow,
               new LlamaEncoder.Kinds(
                   kinds, Math.max(query, leastQuery), Math.max(passage, leastPassage)),

@@ -62,13 +62,14 @@ final class LlamaEncoder implements Encoder {
   /** What the engine need not know. */
   record Settings(
       PromptTemplate template,
-      @Nullable DenseLayer dense,
-      int dimension,
-      boolean normalize,
+      Finish finish,
       Overflow overflow,
       Kinds kinds,
       ProgressListener progress,
       @Nullable EncoderListener listener) {}
+
+  /** What makes an embedding of a pooled vector: a linear layer, the dimension, the length of 1. */
+  record Finish(@Nullable DenseLayer dense, int dimension, boolean normalize) {}
 
   /** How queries and passages are embedded: their modes and their longest prompts, in tokens. */
   record Kinds(TextModes modes, int queryMaxTokens, int passageMaxTokens) {}
@@ -390,11 +391,11 @@ final class LlamaEncoder implements Encoder {
         .collect(Collectors.toCollection(ArrayList::new));
   }
 
-  /** Makes an embedding of a pooled vector: the linear layer, the dimension, the length of 1. */
+  /** Makes an embedding of a pooled vector, maybe in place. */
   private float[] finish(float[] pooled) {
-    DenseLayer dense = settings.dense();
+    DenseLayer dense = settings.finish().dense();
     float[] whole = dense == null ? pooled : dense.apply(pooled);
-    int dimension = settings.dimension();
+    int dimension = dimension();
     float[] embedding = dimension < whole.length ? Arrays.copyOf(whole, dimension) : whole;
     double sum = 0;
     for (float value : embedding) {
@@ -406,7 +407,7 @@ final class LlamaEncoder implements Encoder {
               + " overflow in "
               + computeType());
     }
-    if (settings.normalize()) {
+    if (normalizes()) {
       double norm = Math.sqrt(sum);
       if (norm < Float.MIN_NORMAL) {
         throw new LlaraException("the embedding is zero and has no direction");
@@ -420,12 +421,12 @@ final class LlamaEncoder implements Encoder {
 
   @Override
   public int dimension() {
-    return settings.dimension();
+    return settings.finish().dimension();
   }
 
   @Override
   public boolean normalizes() {
-    return settings.normalize();
+    return settings.finish().normalize();
   }
 
   @Override
