@@ -43,13 +43,14 @@ public interface Encoder extends AutoCloseable {
   /**
    * Opens a checkpoint with the default settings.
    *
-   * @param dir a Hugging Face model directory: {@code config.json}, {@code tokenizer.json} and
-   *     {@code model.safetensors} or its shards
+   * @param model a Hugging Face model directory: {@code config.json}, {@code tokenizer.json} and
+   *     {@code model.safetensors} or its shards; or a file whose name ends in {@code .gguf}, as
+   *     {@link io.llara.checkpoint.gguf.GgufImporter} reads them
    * @throws ModelLoadException if a file is missing, damaged or does not fit
    * @throws UnsupportedModelException if the model is of a kind this library does not support
    */
-  static Encoder load(Path dir) {
-    return builder(dir).build();
+  static Encoder load(Path model) {
+    return builder(model).build();
   }
 
   /**
@@ -73,9 +74,9 @@ public interface Encoder extends AutoCloseable {
     return builder().build();
   }
 
-  /** Returns a builder for an encoder of the checkpoint in a directory. */
-  static EncoderBuilder builder(Path dir) {
-    return builder(ModelSource.directory(dir));
+  /** Returns a builder for an encoder of the checkpoint in a directory, or in a GGUF file. */
+  static EncoderBuilder builder(Path model) {
+    return builder(ModelSource.directory(model));
   }
 
   /** Returns a builder for an encoder of a checkpoint, which is downloaded as it is built. */

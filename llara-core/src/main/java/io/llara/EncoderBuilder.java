@@ -7,6 +7,7 @@ import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.DenseLayer;
 import io.llara.checkpoint.LlamaConfig;
 import io.llara.checkpoint.LlaraJson;
+import io.llara.checkpoint.gguf.GgufImporter;
 import io.llara.engine.EncodingEngine;
 import io.llara.engine.EngineBuilder;
 import io.llara.io.TemporaryPath;
@@ -17,6 +18,7 @@ import io.llara.tokenize.Tokenizer;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.OptionalInt;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /** Settings of an encoder, all of them optional. {@link #build} checks them all at once. */
@@ -169,15 +171,15 @@ public final class EncoderBuilder {
 
   /**
    * Sets whether weights are copied into memory instead of mapped from their files; false by
-   * default. A mapped file that becomes shorter while it is in use ends the process: copy where
-   * files may change underneath.
+   * default, and always so for a GGUF file. A mapped file that becomes shorter while it is in use
+   * ends the process: copy where files may change underneath.
    */
   public EncoderBuilder copyWeights(boolean copy) {
     engine.copyWeights(copy);
     return this;
   }
 
-  /** Merges a PEFT LoRA adapter into the weights as they are loaded. */
+  /** Merges a PEFT LoRA adapter into the weights of a directory as they are loaded. */
   public EncoderBuilder adapter(Path dir) {
     engine.adapter(requireNonNull(dir, "dir"));
     return this;
@@ -209,7 +211,8 @@ public final class EncoderBuilder {
     // It takes as long as all else that comes before the weights.
     Libtorch.loadAhead();
     if (source != null) {
-      return build(source.resolve());
+      Path model = source.resolve();
+      return GgufImporter.isGguf(model) ? buildFromGguf(model) : build(model);
     }
     // Its files are deleted as soon as it is loaded.
     engine.copyWeights(true);
@@ -218,24 +221,66 @@ public final class EncoderBuilder {
       try {
         model.copyTo(folder.path());
         return build(folder.path());
-      } catch (UnsupportedModelException e) {
-        throw new UnsupportedModelException(named(e, folder.path(), model), e);
-      } catch (ModelLoadException e) {
-        throw new ModelLoadException(named(e, folder.path(), model), e);
+      } catch (LlaraException e) {
+        throw renamed(e, folder.path(), model.name());
       }
     }
   }
 
-  /** Messages have the model's name in place of the folder's. */
-  private static String named(LlaraException e, Path folder, BundledModel model) {
-    return String.valueOf(e.getMessage()).replace(folder.toString(), model.name());
+  /** The weights are read from the file; the tokenizer wants files, which it reads at once. */
+  private Encoder buildFromGguf(Path file) {
+    GgufImporter gguf = GgufImporter.builder(file).build();
+    try (TemporaryPath folder = TemporaryPath.folder("llara-model")) {
+      try {
+        gguf.writeTokenizer(folder.path());
+        return build(
+            new Model(file, folder.path(), gguf.config(), null, null, () -> engine.open(gguf)));
+      } catch (LlaraException e) {
+        throw renamed(e, folder.path(), file.toString());
+      }
+    }
   }
 
-  private Encoder build(Path model) {
-    CheckpointDirectory checkpoint = CheckpointDirectory.open(model);
-    LlamaConfig config = checkpoint.config();
-    @Nullable LlaraJson trained = checkpoint.llaraJson().orElse(null);
-    @Nullable DenseLayer dense = checkpoint.dense().orElse(null);
+  /** Returns the exception with the model's name in place of the folder's. */
+  private static LlaraException renamed(LlaraException e, Path folder, String name) {
+    String message = String.valueOf(e.getMessage()).replace(folder.toString(), name);
+    if (e instanceof UnsupportedModelException) {
+      return new UnsupportedModelException(message, e);
+    }
+    return e instanceof ModelLoadException ? new ModelLoadException(message, e) : e;
+  }
+
+  /**
+   * What an encoder is made of.
+   *
+   * @param path names it in messages
+   * @param tokenizer the directory of the tokenizer's files
+   */
+  private record Model(
+      Path path,
+      Path tokenizer,
+      LlamaConfig config,
+      @Nullable LlaraJson trained,
+      @Nullable DenseLayer dense,
+      Supplier<EncodingEngine> engine) {}
+
+  private Encoder build(Path directory) {
+    CheckpointDirectory checkpoint = CheckpointDirectory.open(directory);
+    return build(
+        new Model(
+            directory,
+            directory,
+            checkpoint.config(),
+            checkpoint.llaraJson().orElse(null),
+            checkpoint.dense().orElse(null),
+            () -> engine.open(checkpoint)));
+  }
+
+  private Encoder build(Model parts) {
+    Path model = parts.path();
+    LlamaConfig config = parts.config();
+    @Nullable LlaraJson trained = parts.trained();
+    @Nullable DenseLayer dense = parts.dense();
     int all = dense == null ? config.hiddenSize() : dense.outputs();
     int length = resolveDimension(all, trained, model);
     OptionalInt trainedQuery = trained == null ? OptionalInt.empty() : trained.maxQueryTokens();
@@ -244,7 +289,7 @@ public final class EncoderBuilder {
     int passage =
         resolveMaxTokens("passage", passageMaxTokens, config, trainedPassage, trainedQuery);
     int longest = Math.max(query, passage);
-    Tokenizer tokenizer = Tokenizer.load(model);
+    Tokenizer tokenizer = Tokenizer.load(parts.tokenizer());
     try {
       requireFits(tokenizer, config, model);
       PromptTemplate resolved = resolveTemplate(trained, tokenizer, model);
@@ -259,11 +304,12 @@ public final class EncoderBuilder {
       if (passageMaxTokens != null) {
         requireRoom("passageMaxTokens", passageMaxTokens, leastPassage, resolved);
       }
+      engine.maxTokens(longest);
       boolean normalizes = normalize != null ? normalize : trained == null || trained.normalize();
       return new LlamaEncoder(
           tokenizer,
           prompts,
-          engine.maxTokens(longest).open(checkpoint),
+          parts.engine().get(),
           new LlamaEncoder.Settings(
               resolved,
               new LlamaEncoder.Finish(dense, length, normalizes),

@@ -2,6 +2,7 @@ package io.llara;
 
 import static java.util.Objects.requireNonNull;
 
+import io.llara.checkpoint.gguf.GgufImporter;
 import io.llara.hub.Hub;
 import io.llara.hub.HubId;
 import java.io.File;
@@ -11,7 +12,7 @@ import java.util.Map;
 import java.util.function.Function;
 
 /**
- * Where a model comes from: a directory, or the Hugging Face hub.
+ * Where a model comes from: a directory, a GGUF file, or the Hugging Face hub.
  *
  * <p>Models of the hub are kept in the cache that its Python client keeps, so that either finds
  * what the other downloaded, and the client's environment variables are obeyed: {@code
@@ -36,7 +37,7 @@ public final class ModelSource {
     this.resolution = resolution;
   }
 
-  /** Returns the source of a model that lies in a directory. */
+  /** Returns the source of a model that lies in a directory, or in a GGUF file. */
   public static ModelSource directory(Path dir) {
     requireNonNull(dir, "dir");
     Path name = dir.toAbsolutePath().normalize().getFileName();
@@ -69,17 +70,20 @@ public final class ModelSource {
 
   /**
    * Returns the source that a command's argument means: a directory if there is one or the argument
-   * has not the form of a name of the hub, else a model of the hub.
+   * has not the form of a name of the hub, a GGUF file if it ends in {@code .gguf}, else a model of
+   * the hub.
    */
   public static ModelSource of(Path argument) {
     String name = argument.toString().replace(File.separatorChar, '/');
-    return Files.exists(argument) || HubId.parse(name).isEmpty() ? directory(argument) : hub(name);
+    return Files.exists(argument) || GgufImporter.isGguf(argument) || HubId.parse(name).isEmpty()
+        ? directory(argument)
+        : hub(name);
   }
 
   /**
-   * Returns the directory of the model, with its files in it. Of a model of the hub all that is
-   * missing in the cache is downloaded, each file checked against its hash; an interrupted download
-   * goes on where it ended.
+   * Returns the directory of the model, with its files in it, or its GGUF file. Of a model of the
+   * hub all that is missing in the cache is downloaded, each file checked against its hash; an
+   * interrupted download goes on where it ended.
    *
    * @throws ModelLoadException if there is no such model or revision on the hub, access to it is
    *     refused, a file is damaged, or the hub cannot be reached and the cache does not have it

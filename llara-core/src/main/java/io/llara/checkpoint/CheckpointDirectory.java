@@ -68,7 +68,8 @@ public final class CheckpointDirectory {
     String name = dir.toString().replace(File.separatorChar, '/');
     String advice = "";
     if (name.endsWith(".gguf")) {
-      advice = ": 'llara import FILE DIR', or GgufImporter, makes one of a GGUF file";
+      advice =
+          ": an Encoder opens a GGUF file itself; for all else 'llara import FILE DIR', or GgufImporter, makes a directory of it";
     } else if (!exists && HUB_ID.matcher(name).matches()) {
       advice =
           ": ModelSource.hub(\"%s\") downloads a model of the Hugging Face hub, 'hf download %s --local-dir DIR' anything of it"

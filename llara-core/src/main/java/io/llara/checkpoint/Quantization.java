@@ -2,8 +2,11 @@ package io.llara.checkpoint;
 
 import com.google.gson.JsonArray;
 import com.google.gson.JsonObject;
+import io.llara.io.ByteChannels;
 import io.llara.io.JsonSection;
 import io.llara.io.Messages;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -93,6 +96,29 @@ public record Quantization(int bits, int embeddingBits, int groupSize) {
   /** Returns the name of the tensor with the shape of a weight whose integers are packed. */
   public static String shapeName(String name) {
     return name + "_shape";
+  }
+
+  /**
+   * Declares the tensor with the shape of a weight, if its integers are packed.
+   *
+   * @param name the weight's stored name
+   * @return the name of the tensor, if there is one
+   */
+  public Optional<String> addShape(SafetensorsWriter writer, String name, long... shape) {
+    if (bits(name) == 8) {
+      return Optional.empty();
+    }
+    String tensor = shapeName(name);
+    writer.add(
+        tensor,
+        StorageType.I64,
+        new long[] {shape.length},
+        out -> {
+          ByteBuffer bytes = ByteBuffer.allocate(shape.length * Long.BYTES);
+          bytes.order(ByteOrder.LITTLE_ENDIAN).asLongBuffer().put(shape);
+          ByteChannels.writeFully(out, bytes);
+        });
+    return Optional.of(tensor);
   }
 
   /** Returns whether a weight can be quantised: a matrix whose rows are whole groups. */

@@ -235,7 +235,7 @@ public final class WeightFiles {
                     dir,
                     name,
                     name.endsWith(".gguf")
-                        ? "'llara import FILE DIR' makes a directory of it"
+                        ? "an Encoder opens the file itself; 'llara import FILE DIR' makes a directory of it"
                         : "a pickle can run code",
                     expected));
       }

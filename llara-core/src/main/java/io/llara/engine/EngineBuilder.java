@@ -5,10 +5,12 @@ import static java.util.Objects.requireNonNull;
 import io.llara.ComputeType;
 import io.llara.DeviceException;
 import io.llara.LlaraException;
+import io.llara.UnsupportedModelException;
 import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.LlamaConfig;
 import io.llara.checkpoint.LlamaTensors;
 import io.llara.checkpoint.LoraAdapter;
+import io.llara.checkpoint.gguf.GgufImporter;
 import io.llara.kernels.Accelerator;
 import io.llara.kernels.Accelerators;
 import io.llara.kernels.FusedKernels;
@@ -18,6 +20,7 @@ import io.llara.kernels.Projection;
 import io.llara.kernels.QuantizedProjection;
 import io.llara.model.CheckpointWeights;
 import io.llara.model.DeviceParts;
+import io.llara.model.GgufWeightSource;
 import io.llara.model.LlamaFactory;
 import io.llara.model.LlamaModel;
 import io.llara.model.Parts;
@@ -157,6 +160,14 @@ public final class EngineBuilder {
     return open(checkpoint, checkpoint.config());
   }
 
+  /**
+   * Loads the model of a GGUF file and starts its lanes. Matrices of Q8_0 and Q4_0 stay integers
+   * where integers are computed with; otherwise as {@link #open(LlamaConfig, WeightSource)}.
+   */
+  public EncodingEngine open(GgufImporter gguf) {
+    return open(gguf.config(), new GgufWeightSource(gguf.weights(), gguf.config()));
+  }
+
   /** Loads the model of a checkpoint with another configuration; otherwise as {@link #open}. */
   public EncodingEngine open(CheckpointDirectory checkpoint, LlamaConfig config) {
     Libtorch.load();
@@ -175,8 +186,15 @@ public final class EngineBuilder {
   /**
    * Builds a model from any source of weights and starts its lanes; such an engine has no {@link
    * EncodingEngine#logits}.
+   *
+   * @throws UnsupportedModelException if an adapter is set, which is merged into a checkpoint only
    */
   public EncodingEngine open(LlamaConfig config, WeightSource weights) {
+    if (adapter != null) {
+      throw new UnsupportedModelException(
+          "%s: an adapter is merged into a model directory only; 'llara import FILE DIR' makes one of a GGUF file"
+              .formatted(adapter));
+    }
     return open(
         config,
         weights,

@@ -9,6 +9,7 @@ import java.nio.charset.Charset;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.util.Arrays;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.pytorch.BoolOptional;
 import org.bytedeco.pytorch.LongOptional;
@@ -97,6 +98,64 @@ public final class TensorFile implements AutoCloseable {
       }
       return scope.own(tensor);
     }
+  }
+
+  /** Writes the elements of a tensor to a channel. */
+  @FunctionalInterface
+  public interface Elements {
+    void writeTo(WritableByteChannel out) throws IOException;
+  }
+
+  /**
+   * Returns a tensor of the bytes that are written to it. The caller owns it.
+   *
+   * @throws IllegalStateException if there are more or fewer than it has
+   * @throws IOException if {@code elements} does
+   */
+  public static Tensor of(Elements elements, ScalarType type, long... shape) throws IOException {
+    try (TensorScope scope = new TensorScope()) {
+      Tensor tensor = torch.empty(shape, new TensorOptions(type), null);
+      MemoryChannel memory =
+          new MemoryChannel(new BytePointer(tensor.data_ptr()), bytes(type, shape));
+      elements.writeTo(memory);
+      if (memory.position != memory.length) {
+        throw new IllegalStateException(
+            "%d bytes were written; a tensor of %s %s has %d"
+                .formatted(memory.position, type, Arrays.toString(shape), memory.length));
+      }
+      return scope.own(tensor);
+    }
+  }
+
+  /** Writes into native memory that lives longer than it. */
+  private static final class MemoryChannel implements WritableByteChannel {
+    private final BytePointer data;
+    private final long length;
+    private long position;
+
+    MemoryChannel(BytePointer data, long length) {
+      this.data = data;
+      this.length = length;
+    }
+
+    @Override
+    public int write(ByteBuffer source) {
+      int count = source.remaining();
+      if (count > length - position) {
+        throw new IllegalStateException("more than %d bytes were written".formatted(length));
+      }
+      data.position(position).limit(position + count).asByteBuffer().put(source);
+      position += count;
+      return count;
+    }
+
+    @Override
+    public boolean isOpen() {
+      return true;
+    }
+
+    @Override
+    public void close() {}
   }
 
   /**

@@ -109,11 +109,12 @@ class CheckpointDirectoryTest {
   void saysWhatToDoWithAGgufFileAndTheNameOfAModelOnTheHub() throws IOException {
     Path gguf = Files.writeString(dir.resolve("model.gguf"), "GGUF");
     assertThatExceptionOfType(ModelLoadException.class)
-        .isThrownBy(() -> Encoder.load(gguf))
+        .isThrownBy(() -> CheckpointDirectory.open(gguf))
         .withMessage(
             gguf
-                + ": is not a directory; expected the directory of a checkpoint: 'llara import FILE DIR',"
-                + " or GgufImporter, makes one of a GGUF file");
+                + ": is not a directory; expected the directory of a checkpoint: an Encoder opens a"
+                + " GGUF file itself; for all else 'llara import FILE DIR', or GgufImporter, makes"
+                + " a directory of it");
     assertThatExceptionOfType(ModelLoadException.class)
         .isThrownBy(() -> Encoder.load(Path.of("BAAI", "LLARA-passage")))
         .withMessageContaining("LLARA-passage: does not exist; expected the directory")

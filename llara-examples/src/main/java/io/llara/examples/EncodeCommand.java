@@ -34,7 +34,7 @@ final class EncodeCommand extends Subcommand {
       names = "--model",
       required = true,
       paramLabel = "DIR",
-      description = "The model: a Hugging Face directory, or owner/name of the hub.")
+      description = "The model: a Hugging Face directory, a GGUF file, or owner/name of the hub.")
   private Path model = Path.of("");
 
   @Option(

@@ -21,7 +21,8 @@ import picocli.CommandLine.Parameters;
       "",
       "Reads tensors of the types F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1 and Q6_K and"
           + " vocabularies of the kinds llama and gpt2; anything else is refused by name. By default"
-          + " no precision is lost: quantised tensors are written as float32.",
+          + " no precision is lost: matrices of Q8_0 and Q4_0 stay integers, other quantised tensors"
+          + " are written as float32. To embed with a model, --model FILE.gguf does without it.",
       ""
     })
 final class ImportCommand extends Subcommand {
@@ -87,7 +88,10 @@ final class ImportCommand extends Subcommand {
         config.hiddenSize(),
         config.vocabularySize(),
         importer.vocabularyKind(),
-        config.torchDtype().orElseThrow(),
+        importer
+            .quantization()
+            .map(scheme -> scheme.bits() + " bits")
+            .orElseGet(() -> config.torchDtype().orElseThrow()),
         Files.size(dir.resolve("model.safetensors")) / 1e6);
   }
 }

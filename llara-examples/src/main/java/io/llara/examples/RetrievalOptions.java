@@ -25,7 +25,7 @@ final class RetrievalOptions {
       names = "--model",
       paramLabel = "DIR",
       description =
-          "The model: a Hugging Face directory, or owner/name of the hub (default: the bundled"
+          "The model: a Hugging Face directory, a GGUF file, or owner/name of the hub (default: the bundled"
               + " llara-mini).")
   private @Nullable Path model;
 

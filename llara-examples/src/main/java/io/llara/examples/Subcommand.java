@@ -24,7 +24,10 @@ abstract class Subcommand implements Callable<Integer> {
     return requireNonNull(llara).streams();
   }
 
-  /** Returns the directory of a model; one of the hub is downloaded, unless the cache has it. */
+  /**
+   * Returns the directory of a model, or its GGUF file; one of the hub is downloaded, unless the
+   * cache has it.
+   */
   final Path directory(Path model) {
     try (ProgressOptions.Bar bar = new ProgressOptions().start(streams(), "downloading", -1)) {
       return ModelSource.of(model).resolve(bar);

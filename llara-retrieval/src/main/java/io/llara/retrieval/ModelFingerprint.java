@@ -6,6 +6,7 @@ import com.google.common.hash.Hashing;
 import com.google.common.io.MoreFiles;
 import io.llara.LlaraException;
 import io.llara.checkpoint.CheckpointDirectory;
+import io.llara.checkpoint.gguf.GgufImporter;
 import io.llara.io.AtomicFiles;
 import io.llara.io.Messages;
 import java.io.IOException;
@@ -19,6 +20,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.stream.Stream;
@@ -51,16 +53,14 @@ public final class ModelFingerprint {
   }
 
   /**
-   * Returns the fingerprint of a checkpoint and of the adapter on top of it.
+   * Returns the fingerprint of a checkpoint or a GGUF file and of the adapter on top of it.
    *
    * @throws LlaraException if a file cannot be read
    */
   public String of(Path model, Optional<Path> adapter) {
     List<String> parts = new ArrayList<>();
     try {
-      TreeSet<Path> files = new TreeSet<>(list(model, ".json"));
-      files.addAll(CheckpointDirectory.open(model).weightFiles());
-      add(files, parts);
+      add(files(model), parts);
       if (adapter.isPresent()) {
         TreeSet<Path> adapterFiles = new TreeSet<>(list(adapter.get(), ".json", ".safetensors"));
         parts.add("adapter");
@@ -70,6 +70,15 @@ public final class ModelFingerprint {
       throw new LlaraException("%s: cannot be read: %s".formatted(model, Messages.reason(e)), e);
     }
     return TextDigest.of(parts);
+  }
+
+  private static Set<Path> files(Path model) throws IOException {
+    if (GgufImporter.isGguf(model)) {
+      return Set.of(model);
+    }
+    TreeSet<Path> files = new TreeSet<>(list(model, ".json"));
+    files.addAll(CheckpointDirectory.open(model).weightFiles());
+    return files;
   }
 
   private static List<Path> list(Path directory, String... endings) throws IOException {

@@ -1,19 +1,25 @@
 package io.llara.checkpoint.gguf;
 
+import com.google.gson.JsonObject;
+import io.llara.Internal;
 import io.llara.LlaraException;
 import io.llara.ModelLoadException;
 import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.LlamaConfig;
 import io.llara.checkpoint.LlamaTensors;
+import io.llara.checkpoint.Quantization;
 import io.llara.checkpoint.SafetensorsWriter;
 import io.llara.checkpoint.StorageType;
 import io.llara.checkpoint.WeightFiles;
 import io.llara.io.AtomicFiles;
 import io.llara.tokenize.Tokenizer;
 import java.io.File;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalInt;
@@ -42,6 +48,7 @@ public final class GgufImporter {
   private final LlamaConfig config;
   private final int layersInFile;
   private final Optional<StorageType> type;
+  private final Optional<Quantization> quantization;
 
   private GgufImporter(Path file, OptionalInt layers, Optional<StorageType> type) {
     this.header = GgufHeader.read(file);
@@ -52,6 +59,7 @@ public final class GgufImporter {
     this.weights = new GgufWeights(header, whole);
     this.layersInFile = whole.layers();
     this.type = type;
+    this.quantization = type.isPresent() ? Optional.empty() : weights.quantization();
     if (layers.isPresent() && layers.getAsInt() > layersInFile) {
       throw new IllegalArgumentException(
           "layers is %d; %s has %d".formatted(layers.getAsInt(), file, layersInFile));
@@ -90,7 +98,8 @@ public final class GgufImporter {
 
     /**
      * Writes all weights in one type. By default nothing is lost: F16 and BF16 stay as they are,
-     * F32 and what was quantised is written as F32.
+     * and so do matrices of Q8_0 and Q4_0, integers with a scale for each 32 of them ({@link
+     * Quantization}); F32 and what was quantised in another way is written as F32.
      *
      * @throws IllegalArgumentException if the type is not F32, F16 or BF16
      */
@@ -125,6 +134,23 @@ public final class GgufImporter {
   /** Returns the configuration that is written. */
   public LlamaConfig config() {
     return config;
+  }
+
+  /** Returns whether a path is that of a GGUF file, by its name. */
+  @Internal
+  public static boolean isGguf(Path path) {
+    return path.toString().toLowerCase(Locale.ROOT).endsWith(".gguf") && !Files.isDirectory(path);
+  }
+
+  /** Returns the weights, those of all layers. */
+  @Internal
+  public GgufWeights weights() {
+    return weights;
+  }
+
+  /** Returns how the matrices are quantised that are written as integers, if some are. */
+  public Optional<Quantization> quantization() {
+    return quantization;
   }
 
   /** Returns the number of layers in the file, of which {@link #config} may have fewer. */
@@ -166,20 +192,75 @@ public final class GgufImporter {
   }
 
   private void fill(Path dir, Progress progress) {
-    GgufTokenizerFiles tokenizer = new GgufTokenizerFiles(vocabulary);
-    tokenizer.write(dir, config.maxPositionEmbeddings());
+    writeTokenizer(dir);
     checkTokenizer(dir);
-    AtomicFiles.writeJson(
-        dir.resolve(CheckpointDirectory.CONFIG),
-        GgufConfig.toJson(config, vocabulary.special(GgufVocabulary.PADDING)));
-    int total = LlamaTensors.all(config).size();
+    JsonObject json = GgufConfig.toJson(config, vocabulary.special(GgufVocabulary.PADDING));
+    quantization.ifPresent(scheme -> json.add(Quantization.KEY, scheme.toJson(floatingModules())));
+    AtomicFiles.writeJson(dir.resolve(CheckpointDirectory.CONFIG), json);
+    Map<String, long[]> shapes = LlamaTensors.all(config);
     int[] done = {0};
-    try (GgufRows rows = new GgufRows(header.file())) {
-      SafetensorsWriter writer = new SafetensorsWriter();
-      weights.addTo(writer, config, type, rows, () -> progress.progress(++done[0], total));
-      writer.write(dir.resolve(WeightFiles.SINGLE_FILE));
-    }
+    Runnable written = () -> progress.progress(++done[0], shapes.size());
+    SafetensorsWriter writer = new SafetensorsWriter();
+    shapes.forEach((name, shape) -> add(name, shape, writer, written));
+    writer.write(dir.resolve(WeightFiles.SINGLE_FILE));
     CheckpointDirectory.open(dir);
+  }
+
+  /**
+   * Writes the files of the tokenizer into an existing directory.
+   *
+   * @throws LlaraException if they cannot be written
+   */
+  @Internal
+  public void writeTokenizer(Path dir) {
+    new GgufTokenizerFiles(vocabulary).write(dir, config.maxPositionEmbeddings());
+  }
+
+  /** Returns the modules whose matrices are not integers, by the names that Python gives them. */
+  private List<String> floatingModules() {
+    List<String> names = new ArrayList<>();
+    LlamaTensors.all(config)
+        .forEach(
+            (name, shape) -> {
+              if (shape.length == 2 && weights.bits(name) == 0) {
+                names.add(name);
+              }
+            });
+    if (config.tieWordEmbeddings() && names.contains(LlamaTensors.EMBEDDING)) {
+      names.add(LlamaTensors.HEAD);
+    }
+    return names.stream()
+        .map(name -> LlamaTensors.storedName(name).replaceFirst("\\.weight$", ""))
+        .toList();
+  }
+
+  private void add(String name, long[] shape, SafetensorsWriter writer, Runnable written) {
+    String stored = LlamaTensors.storedName(name);
+    if (quantization.isEmpty() || weights.bits(name) == 0) {
+      StorageType floating = type.orElseGet(() -> weights.storedType(name));
+      writer.add(stored, floating, shape, then(weights.floats(name, floating), written));
+      return;
+    }
+    Quantization scheme = quantization.get();
+    writer.add(
+        scheme.integersName(stored),
+        scheme.integersType(name),
+        scheme.integersShape(name, shape),
+        then(weights.integers(name, scheme.bits(name)), written));
+    writer.add(
+        Quantization.scalesName(stored),
+        StorageType.F16,
+        scheme.scalesShape(shape),
+        weights.scales(name));
+    scheme.addShape(writer, stored, shape);
+  }
+
+  private static SafetensorsWriter.Content then(
+      SafetensorsWriter.Content content, Runnable written) {
+    return out -> {
+      content.writeTo(out);
+      written.run();
+    };
   }
 
   /** Whether the tokenizer loads is better known now than when the model is used. */

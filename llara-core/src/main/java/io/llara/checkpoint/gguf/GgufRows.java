@@ -10,7 +10,7 @@ import java.nio.channels.FileChannel;
 import java.nio.file.Path;
 import java.util.Arrays;
 
-/** Reads rows of tensors of a GGUF file as floats. Holds two buffers; not thread-safe. */
+/** Reads rows of tensors of a GGUF file. Holds two buffers; not thread-safe. */
 final class GgufRows implements AutoCloseable {
   private final Path file;
   private final FileChannel channel;
@@ -40,19 +40,36 @@ final class GgufRows implements AutoCloseable {
   }
 
   /**
-   * Reads neighbouring rows, row-major. What is returned is good until the next call, and may be
-   * longer than the rows.
+   * Reads neighbouring rows as floats, row-major. What is returned is good until the next call, and
+   * may be longer than the rows.
    *
    * @throws ModelLoadException if the file cannot be read
    */
   float[] read(GgufTensor tensor, long first, int count) {
-    int length = Math.toIntExact(tensor.rowBytes() * count);
+    ByteBuffer blocks = readBlocks(tensor, first, count);
     int elements = Math.toIntExact(tensor.rowElements() * count);
-    if (bytes.capacity() < length) {
-      bytes = ByteBuffer.allocate(length).order(ByteOrder.LITTLE_ENDIAN);
-    }
     if (values.length < elements) {
       values = new float[elements];
+    }
+    GgufType type = tensor.type();
+    for (int from = 0, to = 0; from < blocks.limit(); ) {
+      type.decode(blocks, from, values, to);
+      from += type.blockBytes();
+      to += type.blockElements();
+    }
+    return values;
+  }
+
+  /**
+   * Reads neighbouring rows as they lie in the file, from 0 to the limit of what is returned, which
+   * is good until the next call.
+   *
+   * @throws ModelLoadException if the file cannot be read
+   */
+  ByteBuffer readBlocks(GgufTensor tensor, long first, int count) {
+    int length = Math.toIntExact(tensor.rowBytes() * count);
+    if (bytes.capacity() < length) {
+      bytes = ByteBuffer.allocate(length).order(ByteOrder.LITTLE_ENDIAN);
     }
     bytes.clear().limit(length);
     long offset = tensor.offset() + first * tensor.rowBytes();
@@ -64,13 +81,7 @@ final class GgufRows implements AutoCloseable {
               .formatted(file, Messages.quote(tensor.name()), Messages.reason(e)),
           e);
     }
-    GgufType type = tensor.type();
-    for (int from = 0, to = 0; from < length; ) {
-      type.decode(bytes, from, values, to);
-      from += type.blockBytes();
-      to += type.blockElements();
-    }
-    return values;
+    return bytes.flip();
   }
 
   @Override

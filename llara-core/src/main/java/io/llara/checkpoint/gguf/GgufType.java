@@ -125,6 +125,8 @@ enum GgufType {
                   + " 19:IQ1_S 20:IQ4_NL 21:IQ3_S 22:IQ2_S 23:IQ4_XS 24:I8 25:I16 26:I32 27:I64"
                   + " 28:F64 29:IQ1_M 34:TQ1_0 35:TQ2_0 39:MXFP4");
 
+  private static final int SCALE_BYTES = 2;
+
   private final int id;
   private final int blockElements;
   private final int blockBytes;
@@ -138,6 +140,11 @@ enum GgufType {
   /** Decodes the block that begins at an index of a little-endian buffer. */
   abstract void decode(ByteBuffer in, int from, float[] out, int to);
 
+  /** Returns the number that the type has in a file. */
+  int number() {
+    return id;
+  }
+
   /** Returns the number of neighbouring elements that a block stands for. */
   int blockElements() {
     return blockElements;
@@ -146,6 +153,49 @@ enum GgufType {
   /** Returns the number of bytes that a block takes. */
   int blockBytes() {
     return blockBytes;
+  }
+
+  /**
+   * Returns the bits of the integers that a block is, times its scale; 0 if it is more than that.
+   */
+  int bits() {
+    return switch (this) {
+      case Q8_0 -> 8;
+      case Q4_0 -> 4;
+      default -> 0;
+    };
+  }
+
+  /**
+   * Puts the integers of a block of Q8_0 or Q4_0 into a buffer: as bytes, or two in a byte, each
+   * plus eight, the first in the lower half.
+   *
+   * @param bits 8 or 4, not below {@link #bits()}
+   */
+  void putIntegers(ByteBuffer in, int from, int bits, ByteBuffer out) {
+    int begin = from + SCALE_BYTES;
+    if (this == Q8_0) {
+      out.put(out.position(), in, begin, blockElements);
+      out.position(out.position() + blockElements);
+    } else if (bits == 8) {
+      for (int i = 0; i < blockElements; i++) {
+        out.put((byte) (nibble(in, begin, i) - 8));
+      }
+    } else {
+      for (int i = 0; i < blockElements; i += 2) {
+        out.put((byte) (nibble(in, begin, i) | nibble(in, begin, i + 1) << 4));
+      }
+    }
+  }
+
+  /** The second half of a block lies in the high nibbles. */
+  private static int nibble(ByteBuffer in, int begin, int index) {
+    return in.get(begin + index % 16) >>> index / 16 * 4 & 15;
+  }
+
+  /** Returns the scale of a block of Q8_0 or Q4_0, in half precision. */
+  static short scale(ByteBuffer in, int from) {
+    return in.getShort(from);
   }
 
   /** Returns the type that stores the decoded elements without loss. */

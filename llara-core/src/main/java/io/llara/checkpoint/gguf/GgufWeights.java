@@ -1,10 +1,12 @@
 package io.llara.checkpoint.gguf;
 
+import io.llara.Internal;
 import io.llara.ModelLoadException;
 import io.llara.UnsupportedModelException;
 import io.llara.checkpoint.HalfFloats;
 import io.llara.checkpoint.LlamaConfig;
 import io.llara.checkpoint.LlamaTensors;
+import io.llara.checkpoint.Quantization;
 import io.llara.checkpoint.SafetensorsWriter;
 import io.llara.checkpoint.StorageType;
 import io.llara.io.ByteChannels;
@@ -21,16 +23,25 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
+import java.util.regex.Pattern;
 
 /**
- * The weights of a GGUF file under their Hugging Face names, checked against the configuration, and
- * their way into a safetensors file: decoded, reordered where need be, narrowed.
+ * The weights of a GGUF file under their canonical names ({@link LlamaTensors}), checked against
+ * the configuration: decoded to floats, reordered where need be, narrowed; or, where they are
+ * nothing but integers and scales, as these.
+ *
+ * <p>What is asked for is read from the file as it is written on: a model is never in memory.
+ * Thread-safe; the file must not change.
  *
  * <p>GGUF keeps the two halves of each head's rotary pairs side by side, {@code (0, 1), (2, 3), …}:
  * the rows of q and k are put back to where element {@code i} is rotated with {@code i + headDim /
  * 2}.
  */
-final class GgufWeights {
+@Internal
+public final class GgufWeights {
+  /** How many integers share a scale. */
+  public static final int GROUP = 32;
+
   /** Rows are read and written in portions of about this many elements. */
   private static final int PORTION = 1 << 18;
 
@@ -50,7 +61,10 @@ final class GgufWeights {
           Map.entry("norm", "output_norm"),
           Map.entry("lm_head", "output"));
 
+  private static final Pattern ROTARY = Pattern.compile("\\.self_attn\\.[qk]_proj\\.");
+
   private final Path file;
+  private final int headDim;
   private final Map<String, GgufTensor> byName = new LinkedHashMap<>();
 
   /**
@@ -62,6 +76,7 @@ final class GgufWeights {
    */
   GgufWeights(GgufHeader header, LlamaConfig config) {
     this.file = header.file();
+    this.headDim = config.headDim();
     Set<String> rest = new HashSet<>(header.tensors().keySet());
     rest.remove(GgufConfig.ROPE_FACTORS);
     Map<String, long[]> shapes = LlamaTensors.all(config);
@@ -98,104 +113,182 @@ final class GgufWeights {
     return tensor;
   }
 
+  private GgufTensor tensor(String name) {
+    return Objects.requireNonNull(byName.get(name), name);
+  }
+
+  /** Returns whether there is a weight of this canonical name. */
+  public boolean has(String name) {
+    return byName.containsKey(name);
+  }
+
   /**
-   * Returns the type that holds every weight without loss: the one they share, or else single
-   * precision.
+   * Returns the bits of the integers that a matrix is stored in, with a scale for each {@value
+   * #GROUP} of them: 8 (Q8_0) or 4 (Q4_0); 0 if it is stored in another way.
+   */
+  public int bits(String name) {
+    GgufTensor tensor = tensor(name);
+    return tensor.shape().length == 2 ? tensor.type().bits() : 0;
+  }
+
+  /** Returns the floating type that holds a weight without loss. */
+  public StorageType storedType(String name) {
+    return tensor(name).type().storage();
+  }
+
+  /**
+   * Returns the type that holds every weight without loss, those that are {@linkplain #bits
+   * integers} apart: the one they share, or else single precision.
    */
   StorageType commonType() {
-    return byName.values().stream()
-        .map(tensor -> tensor.type().storage())
+    return byName.keySet().stream()
+        .filter(name -> bits(name) == 0)
+        .map(this::storedType)
         .reduce((a, b) -> a == b ? a : StorageType.F32)
         .orElse(StorageType.F32);
   }
 
   /**
-   * Declares all weights of a configuration to a writer.
-   *
-   * @param type the type to write, or none for the one that holds each without loss
-   * @param written called after each
+   * Returns how matrices are quantised that are {@linkplain #bits integers}: with eight bits where
+   * some of the layers have eight. Empty if none is.
    */
-  void addTo(
-      SafetensorsWriter writer,
-      LlamaConfig config,
-      Optional<StorageType> type,
-      GgufRows rows,
-      Runnable written) {
-    LlamaTensors.all(config)
-        .forEach(
-            (name, shape) -> {
-              GgufTensor tensor = Objects.requireNonNull(byName.get(name), name);
-              StorageType stored = type.orElse(tensor.type().storage());
-              boolean rotary = name.matches(".*\\.self_attn\\.[qk]_proj\\..*");
-              writer.add(
-                  LlamaTensors.storedName(name),
-                  stored,
-                  shape,
-                  out -> {
-                    new Conversion(file, tensor, stored, rows, out)
-                        .run(rotary ? config.headDim() : 0);
-                    written.run();
-                  });
+  Optional<Quantization> quantization() {
+    int layers =
+        byName.keySet().stream()
+            .filter(name -> !name.equals(LlamaTensors.EMBEDDING))
+            .mapToInt(this::bits)
+            .reduce(0, Math::max);
+    int embedding = bits(LlamaTensors.EMBEDDING);
+    return layers == 0 && embedding == 0
+        ? Optional.empty()
+        : Optional.of(
+            new Quantization(
+                layers == 0 ? embedding : layers, embedding == 0 ? layers : embedding, GROUP));
+  }
+
+  /**
+   * Returns a weight in a floating type, row-major, decoded as it is written.
+   *
+   * @param type F32, F16 or BF16
+   */
+  public SafetensorsWriter.Content floats(String name, StorageType type) {
+    GgufTensor tensor = tensor(name);
+    int rowElements = Math.toIntExact(tensor.rowElements());
+    if (headDim(name) > 0 && tensor.shape().length == 1) {
+      return out -> {
+        float[] mixed = GgufRows.readWhole(file, tensor);
+        float[] ordered = new float[rowElements];
+        for (int i = 0; i < rowElements; i++) {
+          ordered[i] = mixed[(int) source(i, headDim(name))];
+        }
+        write(tensor, ordered, rowElements, type, out);
+      };
+    }
+    return out ->
+        forRows(
+            name,
+            (rows, first, count) ->
+                write(tensor, rows.read(tensor, first, count), count * rowElements, type, out));
+  }
+
+  /**
+   * Returns the integers of a matrix, row-major: bytes, or two in a byte, each plus eight, the
+   * first in the lower half.
+   *
+   * @param bits 8 or 4, not below {@link #bits(String)}
+   */
+  public SafetensorsWriter.Content integers(String name, int bits) {
+    GgufType type = tensor(name).type();
+    return blocks(name, GROUP * bits / 8, (in, from, to) -> type.putIntegers(in, from, bits, to));
+  }
+
+  /**
+   * Returns the scales of a matrix's integers, in F16, {@code [out, in / }{@value #GROUP}{@code ]}.
+   */
+  public SafetensorsWriter.Content scales(String name) {
+    GgufTensor tensor = tensor(name);
+    return blocks(
+        name,
+        Short.BYTES,
+        (in, from, to) -> {
+          short scale = GgufType.scale(in, from);
+          float value = HalfFloats.fromF16(scale);
+          if (!Float.isFinite(value)) {
+            throw refused(tensor, value, "the file is damaged");
+          }
+          to.putShort(scale);
+        });
+  }
+
+  /** What becomes of a block that begins at an index of a buffer. */
+  private interface BlockWriter {
+    void write(ByteBuffer in, int from, ByteBuffer to);
+  }
+
+  private SafetensorsWriter.Content blocks(String name, int bytesOfBlock, BlockWriter writer) {
+    GgufTensor tensor = tensor(name);
+    int blockBytes = tensor.type().blockBytes();
+    return out ->
+        forRows(
+            name,
+            (rows, first, count) -> {
+              ByteBuffer blocks = rows.readBlocks(tensor, first, count);
+              ByteBuffer bytes =
+                  ByteBuffer.allocate(blocks.limit() / blockBytes * bytesOfBlock)
+                      .order(ByteOrder.LITTLE_ENDIAN);
+              for (int from = 0; from < blocks.limit(); from += blockBytes) {
+                writer.write(blocks, from, bytes);
+              }
+              ByteChannels.writeFully(out, bytes.flip());
             });
   }
 
-  /** One tensor on its way. */
-  private record Conversion(
-      Path file, GgufTensor tensor, StorageType type, GgufRows rows, WritableByteChannel out) {
+  /** What becomes of neighbouring rows. */
+  private interface RowsReader {
+    void read(GgufRows rows, long first, int count) throws IOException;
+  }
 
-    /**
-     * Writes the tensor.
-     *
-     * @param headDim the width of the heads whose rows to put back in order, or 0 for none
-     */
-    void run(int headDim) throws IOException {
-      int rowElements = Math.toIntExact(tensor.rowElements());
-      if (headDim == 0) {
-        int portion = Math.max(1, PORTION / rowElements);
-        for (long row = 0; row < tensor.rows(); row += portion) {
-          int count = (int) Math.min(portion, tensor.rows() - row);
-          write(rows.read(tensor, row, count), count * rowElements);
-        }
-      } else if (tensor.shape().length == 1) {
-        float[] mixed = rows.read(tensor, 0, 1);
-        float[] ordered = new float[rowElements];
-        for (int i = 0; i < rowElements; i++) {
-          ordered[i] = mixed[(int) source(i, headDim)];
-        }
-        write(ordered, rowElements);
-      } else {
-        for (long row = 0; row < tensor.rows(); row++) {
-          write(rows.read(tensor, source(row, headDim), 1), rowElements);
-        }
+  /** Goes through the rows of a weight in the order in which they belong. */
+  private void forRows(String name, RowsReader reader) throws IOException {
+    GgufTensor tensor = tensor(name);
+    int headDim = headDim(name);
+    int portion = headDim > 0 ? 1 : Math.max(1, PORTION / Math.toIntExact(tensor.rowElements()));
+    try (GgufRows rows = new GgufRows(file)) {
+      for (long row = 0; row < tensor.rows(); row += portion) {
+        int count = (int) Math.min(portion, tensor.rows() - row);
+        reader.read(rows, headDim > 0 ? source(row, headDim) : row, count);
       }
     }
+  }
 
-    /** Returns where GGUF keeps the row: the first and second of a pair lie side by side there. */
-    private static long source(long row, int headDim) {
-      long head = row / headDim;
-      long inHead = row % headDim;
-      long second = inHead / (headDim / 2);
-      long pair = inHead % (headDim / 2);
-      return head * headDim + 2 * pair + second;
-    }
+  /** Returns the width of the heads whose rows are to be put back in order, or 0 for none. */
+  private int headDim(String name) {
+    return ROTARY.matcher(name).find() ? headDim : 0;
+  }
 
-    private void write(float[] values, int count) throws IOException {
-      ByteBuffer bytes = ByteBuffer.allocate(count * type.bytes()).order(ByteOrder.LITTLE_ENDIAN);
-      for (int i = 0; i < count; i++) {
-        if (!Float.isFinite(values[i])) {
-          throw refused(values[i], "the file is damaged");
-        }
-        put(bytes, values[i]);
+  /** Returns where GGUF keeps the row: the first and second of a pair lie side by side there. */
+  private static long source(long row, int headDim) {
+    long head = row / headDim;
+    long inHead = row % headDim;
+    long second = inHead / (headDim / 2);
+    long pair = inHead % (headDim / 2);
+    return head * headDim + 2 * pair + second;
+  }
+
+  private void write(
+      GgufTensor tensor, float[] values, int count, StorageType type, WritableByteChannel out)
+      throws IOException {
+    ByteBuffer bytes = ByteBuffer.allocate(count * type.bytes()).order(ByteOrder.LITTLE_ENDIAN);
+    for (int i = 0; i < count; i++) {
+      float value = values[i];
+      if (!Float.isFinite(value)) {
+        throw refused(tensor, value, "the file is damaged");
       }
-      ByteChannels.writeFully(out, bytes.flip());
-    }
-
-    private void put(ByteBuffer bytes, float value) {
       switch (type) {
         case F16 -> {
           short half = HalfFloats.toF16(value);
           if ((half & 0x7fff) == 0x7c00) {
-            throw refused(value, "F16 reaches to 65504 only: choose BF16 or F32");
+            throw refused(tensor, value, "F16 reaches to 65504 only: choose BF16 or F32");
           }
           bytes.putShort(half);
         }
@@ -203,11 +296,12 @@ final class GgufWeights {
         default -> bytes.putFloat(value);
       }
     }
+    ByteChannels.writeFully(out, bytes.flip());
+  }
 
-    private ModelLoadException refused(float value, String why) {
-      return new ModelLoadException(
-          "%s: tensor %s has the value %s; %s"
-              .formatted(file, Messages.quote(tensor.name()), value, why));
-    }
+  private ModelLoadException refused(GgufTensor tensor, float value, String why) {
+    return new ModelLoadException(
+        "%s: tensor %s has the value %s; %s"
+            .formatted(file, Messages.quote(tensor.name()), value, why));
   }
 }

@@ -5,14 +5,18 @@ import com.google.gson.JsonObject;
 import com.google.gson.JsonParser;
 import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.Checkpoints;
+import io.llara.checkpoint.HalfFloats;
 import io.llara.checkpoint.LlamaConfig;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Function;
 
 /**
  * GGUF files of small models: one with a few byte-level tokens, and checkpoints turned into GGUF.
@@ -108,6 +112,15 @@ final class GgufModels {
    * Turns a checkpoint with a SentencePiece-like tokenizer into GGUF, weights in single precision.
    */
   static GgufBuilder of(Path checkpointDir) {
+    return of(checkpointDir, name -> GgufType.F32);
+  }
+
+  /**
+   * As {@link #of(Path)}, with matrices whose rows are whole blocks in other types.
+   *
+   * @param types F32, Q8_0 or Q4_0 for the name of a weight
+   */
+  static GgufBuilder of(Path checkpointDir, Function<String, GgufType> types) {
     CheckpointDirectory checkpoint = CheckpointDirectory.open(checkpointDir);
     LlamaConfig config = checkpoint.config();
     GgufBuilder gguf = new GgufBuilder();
@@ -129,12 +142,54 @@ final class GgufModels {
             (name, entry) -> {
               float[] values = entry.readFloats();
               boolean rotary = name.matches(".*[qk]_proj\\.(weight|bias)");
-              gguf.tensor(
-                  ggufName(name),
-                  entry.shape(),
-                  rotary ? interleaved(values, entry.shape(), config.headDim()) : values);
+              float[] ordered =
+                  rotary ? interleaved(values, entry.shape(), config.headDim()) : values;
+              add(gguf, ggufName(name), types.apply(name), entry.shape(), ordered);
             });
     return gguf;
+  }
+
+  private static void add(
+      GgufBuilder gguf, String name, GgufType type, long[] shape, float[] values) {
+    boolean whole = shape.length == 2 && shape[1] % type.blockElements() == 0;
+    if (type == GgufType.F32 || !whole) {
+      gguf.tensor(name, shape, values);
+    } else {
+      gguf.tensor(name, shape, type.number(), quantized(type, values));
+    }
+  }
+
+  /** Rounds weights to blocks of Q8_0 or Q4_0, the largest of a block to the end of the range. */
+  static byte[] quantized(GgufType type, float[] values) {
+    int elements = type.blockElements();
+    ByteBuffer out =
+        ByteBuffer.allocate(values.length / elements * type.blockBytes())
+            .order(ByteOrder.LITTLE_ENDIAN);
+    for (int begin = 0; begin < values.length; begin += elements) {
+      float most = 0;
+      for (int i = begin; i < begin + elements; i++) {
+        most = Math.max(most, Math.abs(values[i]));
+      }
+      short half = HalfFloats.toF16(most / (type == GgufType.Q8_0 ? 127 : 7));
+      float scale = HalfFloats.fromF16(half);
+      out.putShort(half);
+      if (type == GgufType.Q8_0) {
+        for (int i = begin; i < begin + elements; i++) {
+          out.put((byte) rounded(values[i], scale, 127));
+        }
+      } else {
+        for (int i = begin; i < begin + elements / 2; i++) {
+          int low = rounded(values[i], scale, 7) + 8;
+          int high = rounded(values[i + elements / 2], scale, 7) + 8;
+          out.put((byte) (low | high << 4));
+        }
+      }
+    }
+    return out.array();
+  }
+
+  private static int rounded(float value, float scale, int most) {
+    return scale == 0 ? 0 : Math.max(-most, Math.min(most, Math.round(value / scale)));
   }
 
   /**

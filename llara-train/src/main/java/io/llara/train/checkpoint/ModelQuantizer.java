@@ -20,7 +20,6 @@ import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
 import java.io.IOException;
 import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 import java.nio.channels.WritableByteChannel;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -187,11 +186,9 @@ public final class ModelQuantizer {
       String scales = Quantization.scalesName(stored);
       writer.add(scales, SCALES, quantization.scalesShape(shape), quantized.scales());
       files.addProperty(scales, file.getFileName().toString());
-      if (!integers.equals(stored)) {
-        String whole = Quantization.shapeName(stored);
-        writer.add(whole, StorageType.I64, new long[] {2}, out -> writeShape(shape, out));
-        files.addProperty(whole, file.getFileName().toString());
-      }
+      quantization
+          .addShape(writer, stored, shape)
+          .ifPresent(whole -> files.addProperty(whole, file.getFileName().toString()));
     }
     writer.write(file);
   }
@@ -201,11 +198,6 @@ public final class ModelQuantizer {
     try (TensorScope scope = new TensorScope()) {
       StoredTensors.content(load(name), type).writeTo(out);
     }
-  }
-
-  private static void writeShape(long[] shape, WritableByteChannel out) throws IOException {
-    ByteBuffer bytes = ByteBuffer.allocate(2 * Long.BYTES).order(ByteOrder.LITTLE_ENDIAN);
-    ByteChannels.writeFully(out, bytes.putLong(shape[0]).putLong(shape[1]).flip());
   }
 
   private Tensor load(String name) {
