@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes a GGUF file anew with its matrices in another type: for llama.cpp to compute in it.
 
-    requantise-gguf.py FILE.gguf F32|F16|BF16|Q8_0 OUT.gguf
+    requantise-gguf.py FILE.gguf F32|F16|BF16|Q8_0|Q4_0 OUT.gguf
 """
 import sys
 

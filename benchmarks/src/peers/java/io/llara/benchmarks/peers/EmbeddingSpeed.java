@@ -27,18 +27,19 @@ import java.util.Locale;
 import java.util.stream.Collectors;
 
 /**
- * How fast this library, llama.cpp and transformers embed the same texts with the same model, in
- * turn within one run.
+ * How fast this library and others embed the same texts with the same model, in turn within one
+ * run.
  *
  * <pre>{@code
  * EmbeddingSpeed MODEL_DIR SHARED_DATA_FOLDER ROUNDS SIDE …
  * }</pre>
  *
- * <p>A side is {@code llara:TYPE}, {@code llama.cpp:FILE.gguf} or {@code
- * transformers:PYTHON:SCRIPT:TYPE}, the first is what the others are compared with. All take the
- * state of the end-of-text token behind each text, normalised, and use as many threads as there are
- * processors. The lowest cosine between the vectors of a side and those of the first is printed: it
- * shows that they do the same work.
+ * <p>A side is {@code llara:TYPE}, {@code llama.cpp:FILE.gguf} (java-llama.cpp) or {@code
+ * python:PYTHON:SCRIPT:ARGUMENT…}, a process of one of {@code benchmarks/scripts/*-peer.py}; the
+ * first is what the others are compared with. All take the state of the end-of-text token behind
+ * each text, normalised, and use as many threads as there are processors. The lowest cosine between
+ * the vectors of a side and those of the first is printed: it shows that they do the same work. A
+ * side that fails ends the program, with exit code 1.
  */
 public final class EmbeddingSpeed {
   private static final int TEXTS = 64;
@@ -65,11 +66,28 @@ public final class EmbeddingSpeed {
   }
 
   /** Compares and prints a table. */
-  public static void main(String[] args) throws IOException {
+  public static void main(String[] args) {
     if (args.length < 4) {
       System.err.println("usage: EmbeddingSpeed MODEL_DIR SHARED_DATA_FOLDER ROUNDS SIDE …");
       System.exit(2);
     }
+    List<Side> sides = new ArrayList<>();
+    int code = 0;
+    try {
+      run(args, sides);
+    } catch (Throwable e) {
+      e.printStackTrace();
+      code = 1;
+    }
+    // llama.cpp does not always come to an end when it is closed, nor does it let the JVM end when
+    // something else failed: the process ends with it.
+    sides.stream().filter(Python.class::isInstance).forEach(Side::close);
+    System.out.flush();
+    System.err.flush();
+    Runtime.getRuntime().halt(code);
+  }
+
+  private static void run(String[] args, List<Side> sides) throws IOException {
     Path model = Path.of(args[0]);
     List<String> texts = texts(Path.of(args[1]).resolve("text"));
     int rounds = Integer.parseInt(args[2]);
@@ -84,15 +102,10 @@ public final class EmbeddingSpeed {
     }
     System.out.printf("%d texts, %d tokens, %d threads%n", texts.size(), tokens, THREADS);
     List<String> names = Arrays.asList(args).subList(3, args.length);
-    List<Side> sides = new ArrayList<>();
     for (String name : names) {
       sides.add(side(name, model, texts, eos));
     }
     compare(names, sides, rounds, tokens);
-    // llama.cpp does not always come to an end when it is closed: the process ends with it.
-    sides.stream().filter(Transformers.class::isInstance).forEach(Side::close);
-    System.out.flush();
-    Runtime.getRuntime().halt(0);
   }
 
   /** Beginnings of the shared texts, cut between words. */
@@ -151,9 +164,10 @@ public final class EmbeddingSpeed {
       throws IOException {
     List<String> parts = List.of(name.split(":"));
     return switch (parts.get(0)) {
-      case "llara" -> new Llara(model, ComputeType.valueOf(parts.get(1).toUpperCase(Locale.ROOT)), texts);
+      case "llara" ->
+          new Llara(model, ComputeType.valueOf(parts.get(1).toUpperCase(Locale.ROOT)), texts);
       case "llama.cpp" -> new LlamaCpp(parts.get(1), texts, eos);
-      case "transformers" -> new Transformers(parts, model, texts);
+      case "python" -> new Python(name, parts.subList(1, parts.size()), model, texts);
       default -> throw new IllegalArgumentException("no such side: " + name);
     };
   }
@@ -183,7 +197,9 @@ public final class EmbeddingSpeed {
     }
   }
 
-  /** One text after the other: sixteen callers at once, which it could batch, took twice as long. */
+  /**
+   * One text after the other: sixteen callers at once, which it could batch, took twice as long.
+   */
   private static final class LlamaCpp implements Side {
     private final LlamaModel model;
     private final List<String> texts;
@@ -216,35 +232,47 @@ public final class EmbeddingSpeed {
     }
   }
 
-  /** A Python process that embeds whenever it is sent a line. */
-  private static final class Transformers implements Side {
+  /** A process that embeds whenever it is sent a line. */
+  private static final class Python implements Side {
+    private final String name;
     private final Process process;
     private final BufferedReader answers;
     private final Writer requests;
     private final List<float[]> vectors = new ArrayList<>();
 
-    Transformers(List<String> parts, Path model, List<String> texts) throws IOException {
+    Python(String name, List<String> parts, Path model, List<String> texts) throws IOException {
       Gson gson = new Gson();
       Path file = Files.createTempFile("llara-peers", ".jsonl");
-      file.toFile().deleteOnExit();
       Files.writeString(file, texts.stream().map(gson::toJson).collect(Collectors.joining("\n")));
+      List<String> command = new ArrayList<>(parts.subList(0, 2));
+      command.addAll(List.of(model.toString(), Integer.toString(THREADS), file.toString()));
+      command.addAll(parts.subList(2, parts.size()));
+      this.name = name;
       this.process =
-          new ProcessBuilder(
-                  parts.get(1),
-                  parts.get(2),
-                  model.toString(),
-                  parts.get(3),
-                  Integer.toString(THREADS),
-                  file.toString())
-              .redirectError(ProcessBuilder.Redirect.INHERIT)
-              .start();
+          new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT).start();
       this.answers =
           new BufferedReader(
               new InputStreamReader(process.getInputStream(), StandardCharsets.UTF_8));
       this.requests = process.outputWriter(StandardCharsets.UTF_8);
-      for (int i = 0; i < texts.size(); i++) {
-        vectors.add(gson.fromJson(answers.readLine(), float[].class));
+      try {
+        for (int i = 0; i < texts.size(); i++) {
+          vectors.add(gson.fromJson(answer(), float[].class));
+        }
+      } catch (IOException | RuntimeException e) {
+        close();
+        throw e;
+      } finally {
+        Files.delete(file);
       }
+    }
+
+    /** Returns the next line; what a process that ended said on standard error is seen above. */
+    private String answer() throws IOException {
+      String line = answers.readLine();
+      if (line == null) {
+        throw new IOException("the side " + name + " ended before it answered");
+      }
+      return line;
     }
 
     @Override
@@ -257,7 +285,7 @@ public final class EmbeddingSpeed {
       try {
         requests.write("\n");
         requests.flush();
-        return Double.parseDouble(answers.readLine());
+        return Double.parseDouble(answer());
       } catch (IOException e) {
         throw new UncheckedIOException(e);
       }
