@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # What a person with a card runs: a Markdown table on standard output, in under ten minutes; progress on standard error.
 #
+# Kernels, speed and memory of encoding, all GPUs at once where there are several, and steps of training.
+#
 #     gpu-check.sh [--device cuda:0] [--golden DIR] [--python PYTHON] [options of io.llara.benchmarks.GpuCheck]
 #
 # In a checkout that has been built (mvn -DskipTests package), with LLARA_LIBTORCH set, or as gpu-check in the archive of portable-bundle.sh. Golden cases are those of a folder for llara verify (docs/golden.md).
@@ -17,6 +19,7 @@ device=cuda:0
 golden=
 python=$(command -v python3 || true)
 options=()
+peers=()
 while [[ $# -gt 0 ]]; do
   case $1 in
     --device) device=$2; shift 2 ;;
@@ -49,12 +52,13 @@ if [[ -n $golden ]]; then
   done
 fi
 if [[ -n $python ]] && "$python" -c 'import torch, transformers' 2> /dev/null; then
-  options+=(--peer "$python:$here/transformers-gpu-peer.py:sdpa")
+  peers+=(--peer "$python:$here/transformers-gpu-peer.py:sdpa")
   if "$python" -c 'import flash_attn' 2> /dev/null; then
-    options+=(--peer "$python:$here/transformers-gpu-peer.py:flash_attention_2")
+    peers+=(--peer "$python:$here/transformers-gpu-peer.py:flash_attention_2")
   fi
 else
   echo "no transformers in ${python:-python3}: its cells are left out" >&2
 fi
-java io.llara.benchmarks.GpuCheck --device "$device" "${options[@]}" || failed=1
+java io.llara.benchmarks.GpuCheck --device "$device" "${options[@]}" "${peers[@]}" || failed=1
+java io.llara.benchmarks.GpuTrainingCheck --device "$device" "${options[@]}" || failed=1
 exit "$failed"

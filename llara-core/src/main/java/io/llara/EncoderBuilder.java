@@ -123,8 +123,8 @@ public final class EncoderBuilder {
   }
 
   /**
-   * Sets how many threads run forward passes; one per processor by default, or two if the device is
-   * a GPU.
+   * Sets how many threads run forward passes; one per processor by default. For each GPU it is so
+   * many, two by default.
    */
   public EncoderBuilder threads(int count) {
     engine.threads(count);
@@ -133,8 +133,10 @@ public final class EncoderBuilder {
 
   /**
    * Sets the device to compute on: {@code cpu}, the default; {@code cuda:0} or another GPU by its
-   * number; {@code cuda}, which is the first; or {@code auto}, the first GPU that can be used, else
-   * the processor. A GPU needs {@code io.llara:llara-cuda} and natives for it on the class path.
+   * number; {@code cuda}, which is the first; {@code cuda:0,1} or {@code cuda:all}, which are
+   * several, with a copy of the model each, that share the batches; or {@code auto}, the first GPU
+   * that can be used, else the processor. A GPU needs {@code io.llara:llara-cuda} and natives for
+   * it on the class path.
    *
    * <p>{@link #build} ends with a {@link DeviceException} if the device is not there or does not
    * work, and with an {@link OutOfDeviceMemoryException} before anything is loaded if the model

@@ -1,5 +1,7 @@
 package io.llara.benchmarks;
 
+import static java.util.Objects.requireNonNull;
+
 import io.llara.Mode;
 import io.llara.benchmarks.Stopwatch.Spread;
 import io.llara.checkpoint.LlamaConfig;
@@ -84,6 +86,7 @@ public final class GpuCheck {
         query(engine, peers);
         device.ifPresent(accelerator -> memory(engine, accelerator));
       }
+      device.ifPresent(accelerator -> several(config, accelerator));
     }
     return table.allHold();
   }
@@ -172,6 +175,40 @@ public final class GpuCheck {
       table.atMost(what, ratio, 1.15);
     } else {
       table.value(what, ratio);
+    }
+  }
+
+  /** All devices of the kind at once, beside one of them, with as much work for each. */
+  private void several(LlamaConfig config, Accelerator one) {
+    String kind = one.name().replaceFirst(":.*", "");
+    int count = requireNonNull(Accelerators.providers().get(kind)).count();
+    String what = "passages of 512 tokens, several devices: times one";
+    if (count < 2) {
+      table.row(what, "not run: there is one");
+      return;
+    }
+    double single = speed(config, one.name(), 1);
+    table.row(what, "%.2f (%d devices)", speed(config, kind + ":all", count) / single, count);
+  }
+
+  /** Returns the median of tokens per second. */
+  private double speed(LlamaConfig config, String devices, int count) {
+    int length = 512;
+    Workload workload =
+        Workload.of(
+            Math.max(1, count * options.tokens() / length), length, config.vocabularySize());
+    try (EncodingEngine engine =
+        EncodingEngine.builder()
+            .device(devices)
+            .computeType(options.type())
+            .maxTokens(Workload.MAX_TOKENS + SUFFIX)
+            .open(config, new LayerWeights(config))) {
+      workload.check(engine);
+      List<Double> speeds = new ArrayList<>();
+      for (int round = 0; round < options.rounds(); round++) {
+        speeds.add(workload.tokens() / Stopwatch.seconds(() -> workload.encode(engine)));
+      }
+      return Spread.of(speeds).median();
     }
   }
 

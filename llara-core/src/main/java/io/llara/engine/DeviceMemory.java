@@ -3,9 +3,9 @@ package io.llara.engine;
 import io.llara.OutOfDeviceMemoryException;
 import io.llara.checkpoint.LlamaConfig;
 import io.llara.checkpoint.LlamaTensors;
+import io.llara.io.Messages;
 import io.llara.kernels.Accelerator;
 import java.util.Arrays;
-import java.util.Locale;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 
@@ -54,17 +54,13 @@ record DeviceMemory(long weights, long batches, int batchRows) {
           "%s has %s free; the model takes %s for its weights and %s for batches of %d tokens: choose %s or another device"
               .formatted(
                   device.name(),
-                  size(free),
-                  size(weights),
-                  size(batches),
+                  Messages.gibibytes(free),
+                  Messages.gibibytes(weights),
+                  Messages.gibibytes(batches),
                   batchRows,
                   weights > free
                       ? "a type of fewer bytes, a smaller model"
                       : "a smaller batchTokens"));
     }
-  }
-
-  private static String size(long bytes) {
-    return String.format(Locale.ROOT, "%.2f GiB", bytes / (double) (1L << 30));
   }
 }

@@ -4,15 +4,10 @@ import com.google.common.util.concurrent.Uninterruptibles;
 import io.llara.ComputeType;
 import io.llara.DeviceException;
 import io.llara.LlaraException;
-import io.llara.OutOfDeviceMemoryException;
-import io.llara.attention.AttentionMask;
-import io.llara.attention.AttentionMaskFactory;
-import io.llara.attention.Layout;
 import io.llara.checkpoint.LlamaConfig;
 import io.llara.kernels.Accelerator;
 import io.llara.kernels.Accelerators;
 import io.llara.kernels.Projection;
-import io.llara.model.LlamaModel;
 import io.llara.prompt.Prompt;
 import io.llara.tensor.Libtorch;
 import io.llara.tensor.TensorScope;
@@ -24,64 +19,52 @@ import java.util.function.Supplier;
 import java.util.stream.IntStream;
 import org.bytedeco.pytorch.InferenceMode;
 import org.jspecify.annotations.Nullable;
-import org.slf4j.Logger;
-import org.slf4j.LoggerFactory;
 
 /**
  * Runs prompts through a model on lanes: threads of this engine's own, the only ones that do native
  * work. Thread-safe; prompts that come one by one from several threads share batches.
  */
 public final class EncodingEngine implements AutoCloseable {
-  private static final Logger LOG = LoggerFactory.getLogger(EncodingEngine.class);
+  /** One for each device; lanes are shared out among them. */
+  private final List<Replica> replicas;
 
-  /** How often the rows of a batch are halved for want of memory before that is an error. */
-  private static final int MOST_HALVINGS = 4;
-
-  /**
-   * How an engine computes.
-   *
-   * @param type never {@code AUTO}
-   * @param accelerator null for the processor
-   */
-  record Compute(ComputeType type, @Nullable Accelerator accelerator) {}
-
-  private final LlamaModel model;
   private final Supplier<Projection> head;
-  private final Compute compute;
+  private final ComputeType type;
   private final int maxTokens;
   private final WorkQueue queue;
   private final List<Thread> lanes;
   private final AtomicInteger lanesLeft;
 
-  /** How many rows the device has memory for, as far as was found out. */
-  private final AtomicInteger mostRows = new AtomicInteger(Integer.MAX_VALUE);
-
-  private final AtomicInteger halvings = new AtomicInteger();
-
   /**
    * Starts the lanes.
    *
-   * @param model freed when this engine is closed
+   * @param replicas the model, on each device; freed when this engine is closed
    * @param head loads the projection on the vocabulary; the caller closes it
+   * @param type what they compute in, never {@code AUTO}
+   * @param queue of at least as many lanes as there are replicas
    */
   EncodingEngine(
-      LlamaModel model,
+      List<Replica> replicas,
       Supplier<Projection> head,
-      Compute compute,
+      ComputeType type,
       int maxTokens,
       WorkQueue queue) {
-    this.model = model;
+    this.replicas = List.copyOf(replicas);
     this.head = head;
-    this.compute = compute;
+    this.type = type;
     this.maxTokens = maxTokens;
     this.queue = queue;
     this.lanesLeft = new AtomicInteger(queue.lanes());
     this.lanes =
         IntStream.range(0, queue.lanes())
-            .mapToObj(i -> new Thread(this::runLane, "llara-lane-" + i))
+            .mapToObj(i -> lane(i, replicas.get(i % replicas.size())))
             .toList();
     lanes.forEach(lane -> lane.setDaemon(true));
     lanes.forEach(Thread::start);
+  }
+
+  private Thread lane(int number, Replica replica) {
+    return new Thread(() -> runLane(replica), "llara-lane-" + number);
   }
 
   /** Returns a builder of engines. */
@@ -91,12 +74,12 @@ public final class EncodingEngine implements AutoCloseable {
 
   /** Returns the configuration of the model. */
   public LlamaConfig config() {
-    return model.config();
+    return replicas.get(0).model().config();
   }
 
   /** Returns the type the model computes in, never {@code AUTO}. */
   public ComputeType computeType() {
-    return compute.type();
+    return type;
   }
 
   /** Returns the number of lanes. */
@@ -207,43 +190,44 @@ public final class EncodingEngine implements AutoCloseable {
       throw new IllegalArgumentException(
           "the prompt has " + length + " tokens; this engine was opened for " + maxTokens);
     }
-    model.requireKnown(prompt.ids());
+    replicas.get(0).model().requireKnown(prompt.ids());
     return new Work<>(prompt, pooler);
   }
 
-  /** Returns the name of the device it computes on, such as {@code cpu} or {@code cuda:0}. */
+  /** Returns what it computes on, such as {@code cpu}, {@code cuda:0} or {@code cuda:0,1}. */
   public String device() {
-    @Nullable Accelerator accelerator = compute.accelerator();
-    return accelerator == null ? Accelerators.CPU : accelerator.name();
+    return Accelerators.name(
+        replicas.stream().flatMap(replica -> replica.accelerator().stream()).toList());
   }
 
-  private void runLane() {
-    @Nullable Accelerator accelerator = compute.accelerator();
+  private void runLane(Replica replica) {
     try (TensorScope scope = new TensorScope();
-        Accelerator.@Nullable Lane lane = accelerator == null ? null : accelerator.openLane();
+        Accelerator.@Nullable Lane lane =
+            replica.accelerator().map(Accelerator::openLane).orElse(null);
         InferenceMode inference = new InferenceMode(true)) {
       // Gradient mode and thread count belong to the thread: set once, for all it ever runs.
       Libtorch.useThreads(1);
       for (WorkQueue.Batch batch = queue.take(); !batch.isEmpty(); batch = queue.take()) {
-        run(batch);
+        run(batch, replica);
       }
     } finally {
       if (lanesLeft.decrementAndGet() == 0) {
         queue.close(); // Where lanes ended by an error, nobody shall wait for them.
-        model.close(); // None is left that could run it.
+        replicas.forEach(Replica::close); // None is left that could run it.
       }
     }
   }
 
   // Throwable: a lane must outlive anything a batch does, or its callers would wait for ever.
   @SuppressWarnings("CatchThrowable")
-  private void run(WorkQueue.Batch batch) {
-    boolean wide = batch.alone() && lanes.size() > 1 && compute.accelerator() == null;
+  private void run(WorkQueue.Batch batch, Replica replica) {
+    boolean wide = batch.alone() && lanes.size() > 1 && replica.accelerator().isEmpty();
     try (TensorScope scope = new TensorScope()) {
       if (wide) {
         Libtorch.useThreads(Math.min(lanes.size(), Runtime.getRuntime().availableProcessors()));
       }
-      forward(batch);
+      batch.work().forEach(Work::start);
+      replica.run(batch.work(), () -> betweenLayers(batch, replica));
     } catch (CancellationException e) {
       batch.work().forEach(work -> work.completeExceptionally(WorkQueue.closedError()));
     } catch (DeviceException e) {
@@ -263,79 +247,7 @@ public final class EncodingEngine implements AutoCloseable {
     return String.valueOf(e.getMessage()).lines().findFirst().orElse(e.getClass().getName());
   }
 
-  /**
-   * Runs a batch, in several passes where the device has less memory than it takes. What was found
-   * to be too much is not tried again.
-   */
-  private void forward(WorkQueue.Batch taken) {
-    List<Work<?>> batch = taken.work();
-    batch.forEach(Work::start);
-    @Nullable Accelerator accelerator = compute.accelerator();
-    if (accelerator == null) {
-      pass(batch, taken);
-      return;
-    }
-    for (int begin = 0; begin < batch.size(); ) {
-      List<Work<?>> some = batch.subList(begin, end(batch, begin));
-      try (TensorScope scope = new TensorScope()) {
-        pass(some, taken);
-        begin += some.size();
-      } catch (CancellationException e) {
-        throw e;
-      } catch (RuntimeException e) {
-        DeviceException explained = accelerator.explain(e).orElseThrow(() -> e);
-        if (!(explained instanceof OutOfDeviceMemoryException)) {
-          throw explained;
-        }
-        halve(some, explained);
-      }
-    }
-  }
-
-  /** Returns where works from {@code begin} on end that the device has memory for; at least one. */
-  private int end(List<Work<?>> batch, int begin) {
-    int end = begin + 1;
-    long rows = batch.get(begin).rows();
-    while (end < batch.size() && rows + batch.get(end).rows() <= mostRows.get()) {
-      rows += batch.get(end++).rows();
-    }
-    return end;
-  }
-
-  /** Halves how many rows are run at once, given works that were too many. */
-  private void halve(List<Work<?>> tooMany, DeviceException reason) {
-    int rows = tooMany.stream().mapToInt(Work::rows).sum();
-    int before = mostRows.getAndAccumulate(rows / 2, Math::min);
-    boolean other = before < rows; // Another lane found out meanwhile.
-    if (tooMany.size() == 1 || (!other && halvings.incrementAndGet() > MOST_HALVINGS)) {
-      throw new OutOfDeviceMemoryException(
-          "%s has too little memory for %d tokens at once%s; choose a smaller batchTokens, fewer threads or a shorter maxTokens (%s)"
-              .formatted(
-                  device(),
-                  rows,
-                  tooMany.size() == 1 ? ", which are one text" : "",
-                  reason.getMessage()),
-          reason);
-    }
-    LOG.warn("{} has too little memory for {} tokens at once; going on with half", device(), rows);
-  }
-
-  /** Runs works of a batch that was taken. */
-  private void pass(List<Work<?>> batch, WorkQueue.Batch taken) {
-    AttentionMask mask =
-        AttentionMaskFactory.create(batch.stream().map(Work::prompt).toList(), Layout.packed());
-    int[] rows =
-        IntStream.range(0, batch.size())
-            .flatMap(i -> batch.get(i).tokens().map(token -> mask.sequenceBegin(i) + token))
-            .toArray();
-    float[] states = Tensors.toFloats(model.forward(mask, rows, () -> betweenLayers(taken)));
-    int begin = 0;
-    for (Work<?> work : batch) {
-      begin = work.finish(states, begin, config().hiddenSize());
-    }
-  }
-
-  private void betweenLayers(WorkQueue.Batch batch) {
+  private void betweenLayers(WorkQueue.Batch batch, Replica replica) {
     if (queue.isClosed() || batch.work().stream().allMatch(Work::isDone)) {
       throw new CancellationException();
     }
@@ -343,14 +255,14 @@ public final class EncodingEngine implements AutoCloseable {
     if (!batch.single()) {
       WorkQueue.Batch singles = queue.takeSingles();
       if (!singles.isEmpty()) {
-        run(singles);
+        run(singles, replica);
       }
     }
   }
 
   /**
    * Ends all calls with an {@link IllegalStateException}, waits for the lanes to leave their
-   * forward pass; the last of them frees the model. Harmless when repeated.
+   * forward pass; the last of them frees the models. Harmless when repeated.
    */
   @Override
   public void close() {

@@ -34,6 +34,7 @@ import io.llara.tensor.Tensors;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.function.Supplier;
 import java.util.stream.Stream;
@@ -81,7 +82,8 @@ public final class EngineBuilder {
 
   /**
    * Sets the number of lanes, threads that run forward passes; by default one per processor, or two
-   * for a device beside it: what one does on the processor, the other's work on the device hides.
+   * for each device beside it, for each of which this is the number: what one does on the
+   * processor, the other's work on the device hides.
    */
   public EngineBuilder threads(int count) {
     this.threads = count;
@@ -124,7 +126,10 @@ public final class EngineBuilder {
     return this;
   }
 
-  /** Sets the device to compute on, as {@link Accelerators#open}; the processor by default. */
+  /**
+   * Sets the devices to compute on, as {@link Accelerators#openAll}; the processor by default.
+   * Several have a copy of the model each and share the batches.
+   */
   public EngineBuilder device(String name) {
     this.device = name;
     return this;
@@ -137,7 +142,10 @@ public final class EngineBuilder {
     requireWithin("batchTokens", batchTokens, MOST_TOKENS, problems);
     requireWithin("maxTokens", maxTokens, MOST_TOKENS, problems);
     if (!Accelerators.isName(device)) {
-      problems.add("device is \"" + device + "\"; expected cpu, auto, cuda or one such as cuda:0");
+      problems.add(
+          "device is \""
+              + device
+              + "\"; expected cpu, auto, cuda, or such as cuda:0, cuda:0,1 or cuda:all");
     }
     return problems;
   }
@@ -209,9 +217,10 @@ public final class EngineBuilder {
       throw new IllegalArgumentException(String.join("; ", problems));
     }
     Libtorch.load();
-    return Accelerators.open(device)
-        .map(accelerator -> openOn(accelerator, config, weights, head))
-        .orElseGet(() -> openOnProcessor(config, weights, head));
+    List<Accelerator> devices = Accelerators.openAll(device);
+    return devices.isEmpty()
+        ? openOnProcessor(config, weights, head)
+        : openOn(devices, config, weights, head);
   }
 
   private EncodingEngine openOnProcessor(
@@ -246,11 +255,7 @@ public final class EngineBuilder {
         lanes,
         integers ? "in integers" : packed ? "packed" : "plain");
     return new EncodingEngine(
-        model,
-        head,
-        new EncodingEngine.Compute(resolved, null),
-        maxTokens,
-        new WorkQueue(lanes, rows));
+        List.of(new Replica(model, null)), head, resolved, maxTokens, new WorkQueue(lanes, rows));
   }
 
   private ComputeType resolve(LlamaConfig config, WeightSource weights) {
@@ -271,32 +276,58 @@ public final class EngineBuilder {
   }
 
   private EncodingEngine openOn(
-      Accelerator accelerator,
+      List<Accelerator> devices,
       LlamaConfig config,
       WeightSource weights,
       Supplier<Projection> head) {
-    ComputeType resolved = accelerator.resolve(computeType);
+    ComputeType resolved = resolve(devices);
     ScalarType type = Tensors.scalarType(resolved);
     int rows = batchTokens == null ? DEVICE_ROWS : batchTokens;
     int lanes = threads == null ? DEVICE_LANES : threads;
-    DeviceMemory.estimate(config, type, maxTokens, Math.max(rows, maxTokens), lanes)
-        .requireFits(accelerator);
-    LlamaModel model;
+    DeviceMemory needed =
+        DeviceMemory.estimate(config, type, maxTokens, Math.max(rows, maxTokens), lanes);
+    devices.forEach(needed::requireFits);
+    List<Replica> replicas = new ArrayList<>();
+    try {
+      devices.forEach(
+          each -> replicas.add(new Replica(buildOn(each, config, weights, type), each)));
+    } catch (RuntimeException | Error e) {
+      replicas.forEach(Replica::close);
+      throw e;
+    }
+    LOG.debug("{} on {}, {} lanes each", resolved, Accelerators.name(devices), lanes);
+    return new EncodingEngine(
+        replicas, head, resolved, maxTokens, new WorkQueue(lanes * devices.size(), rows));
+  }
+
+  /** Vectors must not depend on which of several devices a text meets. */
+  private ComputeType resolve(List<Accelerator> devices) {
+    ComputeType first = devices.get(0).resolve(computeType);
+    for (Accelerator each : devices) {
+      ComputeType type = each.resolve(computeType);
+      if (type != first) {
+        throw new DeviceException(
+            "%s computes in %s, %s in %s; choose a compute type that suits both"
+                .formatted(devices.get(0).name(), name(first), each.name(), name(type)));
+      }
+    }
+    return first;
+  }
+
+  private static String name(ComputeType type) {
+    return type.name().toLowerCase(Locale.ROOT);
+  }
+
+  private LlamaModel buildOn(
+      Accelerator accelerator, LlamaConfig config, WeightSource weights, ScalarType type) {
     try (Accelerator.Lane lane = accelerator.openLane()) {
       Parts parts = new DeviceParts(weights, type, accelerator);
-      model = build(config, parts, accelerator.kernels(), type);
+      return build(config, parts, accelerator.kernels(), type);
     } catch (DeviceException e) {
       throw e;
     } catch (RuntimeException e) {
       throw accelerator.explain(e).map(RuntimeException.class::cast).orElse(e);
     }
-    LOG.debug("{} on {}, {} lanes", resolved, accelerator.name(), lanes);
-    return new EncodingEngine(
-        model,
-        head,
-        new EncodingEngine.Compute(resolved, accelerator),
-        maxTokens,
-        new WorkQueue(lanes, rows));
   }
 
   private LlamaModel build(LlamaConfig config, Parts parts, Kernels kernels, ScalarType type) {

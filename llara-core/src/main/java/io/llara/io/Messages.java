@@ -9,6 +9,7 @@ import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.NotDirectoryException;
+import java.util.Locale;
 import java.util.regex.Pattern;
 
 /** How names and causes from files are shown in error messages. */
@@ -64,6 +65,11 @@ public final class Messages {
   }
 
   /** Returns the text on one line and of bounded length. */
+  /** Returns a number of bytes of memory for people, such as {@code 13.50 GiB}. */
+  public static String gibibytes(long bytes) {
+    return String.format(Locale.ROOT, "%.2f GiB", bytes / (double) (1L << 30));
+  }
+
   static String brief(String text) {
     return plain(text, LONGEST_REASON);
   }

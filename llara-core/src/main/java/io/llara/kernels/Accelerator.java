@@ -26,6 +26,9 @@ public interface Accelerator {
   /** Returns the kernels for inference. */
   Kernels kernels();
 
+  /** Returns the kernels for training, which autograd differentiates. */
+  Kernels trainingKernels();
+
   /**
    * Returns the type to compute in, never {@code AUTO}.
    *

@@ -3,6 +3,7 @@ package io.llara.tensor;
 import io.llara.ComputeType;
 import org.bytedeco.javacpp.FloatPointer;
 import org.bytedeco.javacpp.LongPointer;
+import org.bytedeco.pytorch.ScalarTypeOptional;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorOptional;
 import org.bytedeco.pytorch.TensorOptionalList;
@@ -50,9 +51,19 @@ public final class Tensors {
     return placed(ofInts(values), beside);
   }
 
-  /** Returns integers on the device of another tensor. */
-  public static Tensor placed(Tensor ints, Tensor beside) {
-    return beside.is_cpu() ? ints : ints.to(beside.device(), ScalarType.Long);
+  /** Returns a tensor of the processor's memory on the device of another one. */
+  public static Tensor placed(Tensor host, Tensor beside) {
+    return beside.is_cpu() ? host : host.to(beside.device(), host.scalar_type());
+  }
+
+  /** Returns zeros of a type on the device of another tensor. */
+  public static Tensor zeros(ScalarType type, Tensor beside, long... shape) {
+    return torch.zeros(shape, beside.options().dtype(new ScalarTypeOptional(type)));
+  }
+
+  /** Returns a tensor of a type on the device of another one, whose elements are undefined. */
+  public static Tensor empty(ScalarType type, Tensor beside, long... shape) {
+    return torch.empty(shape, beside.options().dtype(new ScalarTypeOptional(type)), null);
   }
 
   /**
@@ -77,8 +88,14 @@ public final class Tensors {
     return tensor;
   }
 
-  /** Copies a tensor of any floating type, on any device, into an array, row-major. */
+  /**
+   * Copies a tensor of any floating type, on any device, into an array, row-major; zeros if it is
+   * on the meta device, where tensors have no elements.
+   */
   public static float[] toFloats(Tensor tensor) {
+    if (tensor.is_meta()) {
+      return new float[Math.toIntExact(tensor.numel())];
+    }
     try (TensorScope scope = new TensorScope()) {
       Tensor floats = tensor.to(ScalarType.Float).cpu().contiguous();
       float[] values = new float[Math.toIntExact(floats.numel())];

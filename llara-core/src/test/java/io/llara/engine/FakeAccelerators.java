@@ -22,7 +22,8 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
  */
 public final class FakeAccelerators implements AcceleratorProvider {
   static final Fake ROOMY = new Fake("fake:0", Long.MAX_VALUE);
-  static final Fake SMALL = new Fake("fake:1", 100_000);
+  static final Fake TWIN = new Fake("fake:1", Long.MAX_VALUE);
+  static final Fake SMALL = new Fake("fake:2", 100_000);
 
   @Override
   public String kind() {
@@ -36,12 +37,12 @@ public final class FakeAccelerators implements AcceleratorProvider {
 
   @Override
   public int count() {
-    return 2;
+    return 3;
   }
 
   @Override
   public Accelerator open(int index) {
-    return index == 0 ? ROOMY : SMALL;
+    return List.of(ROOMY, TWIN, SMALL).get(index);
   }
 
   /** One of them. */
@@ -59,6 +60,14 @@ public final class FakeAccelerators implements AcceleratorProvider {
     /** What it fails with instead, in every pass. */
     volatile String failure;
 
+    /** What it computes in if nothing else is wanted. */
+    volatile ComputeType preferred;
+
+    volatile boolean refusesUploads;
+
+    /** Called at each norm. */
+    volatile Runnable meanwhile;
+
     Fake(String name, long freeBytes) {
       this.name = name;
       this.freeBytes = freeBytes;
@@ -68,6 +77,9 @@ public final class FakeAccelerators implements AcceleratorProvider {
     void recover() {
       mostRows = Integer.MAX_VALUE;
       failure = null;
+      preferred = ComputeType.FLOAT32;
+      refusesUploads = false;
+      meanwhile = () -> {};
     }
 
     @Override
@@ -86,11 +98,16 @@ public final class FakeAccelerators implements AcceleratorProvider {
     }
 
     @Override
+    public Kernels trainingKernels() {
+      return kernels;
+    }
+
+    @Override
     public ComputeType resolve(ComputeType wanted) {
       if (wanted == ComputeType.FLOAT16) {
         throw new DeviceException(name + " does not compute in float16");
       }
-      return wanted == ComputeType.AUTO ? ComputeType.FLOAT32 : wanted;
+      return wanted == ComputeType.AUTO ? preferred : wanted;
     }
 
     @Override
@@ -106,6 +123,9 @@ public final class FakeAccelerators implements AcceleratorProvider {
 
     @Override
     public Tensor upload(Tensor host, ScalarType type) {
+      if (refusesUploads) {
+        throw new RuntimeException("fake: " + name + " takes nothing");
+      }
       uploads.incrementAndGet();
       try (TensorScope scope = new TensorScope()) {
         return scope.own(host.to(type));
@@ -126,6 +146,7 @@ public final class FakeAccelerators implements AcceleratorProvider {
 
     @Override
     public Tensor rmsNorm(Tensor x, Tensor weight, double eps) {
+      meanwhile.run();
       if (x.size(0) > mostRows) {
         throw new RuntimeException("fake: out of memory");
       }

@@ -42,6 +42,7 @@ final class CudaDevice implements Accelerator {
   private final int capability;
   private final List<PackedAttention> attentions;
   private final Kernels kernels;
+  private final Kernels trainingKernels;
   private final long freeAtFirst;
   private volatile boolean used;
 
@@ -79,6 +80,7 @@ final class CudaDevice implements Accelerator {
     this.fusion = how;
     this.freeAtFirst = driverFreeBytes();
     this.kernels = new CudaKernels(device, fused, attentions);
+    this.trainingKernels = new CudaKernels(device, null, attentions);
   }
 
   /** Compiles and loads the fused kernels, on a thread that has a lane open. */
@@ -118,6 +120,11 @@ final class CudaDevice implements Accelerator {
   @Override
   public Kernels kernels() {
     return kernels;
+  }
+
+  @Override
+  public Kernels trainingKernels() {
+    return trainingKernels;
   }
 
   @Override

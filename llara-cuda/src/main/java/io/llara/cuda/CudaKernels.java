@@ -8,6 +8,7 @@ import java.util.List;
 import java.util.stream.Stream;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.DoubleOptional;
+import org.bytedeco.pytorch.GradMode;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorOptional;
 import org.bytedeco.pytorch.TensorVector;
@@ -15,9 +16,12 @@ import org.bytedeco.pytorch.global.torch;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Kernels for inference on a GPU: attention by libtorch's kernels for packed sequences, one call
- * for all causal spans of a batch and one for all others, and the operations around it fused. What
- * cannot be used there is replaced by libtorch's operators, which run on every device.
+ * Kernels for a GPU: attention by libtorch's kernels for packed sequences, one call for all causal
+ * spans of a batch and one for all others, and the operations around it fused. What cannot be used
+ * there is replaced by libtorch's operators, which run on every device.
+ *
+ * <p>Without fused operations autograd differentiates them, and results are the same in either
+ * gradient mode: they are the kernels for training.
  */
 final class CudaKernels implements Kernels {
   private final Device device;
@@ -75,10 +79,13 @@ final class CudaKernels implements Kernels {
   public Tensor swiGlu(Tensor x, Projection gate, Projection up) {
     try (TensorScope scope = new TensorScope()) {
       List<Tensor> factors = Projection.all(x, gate, up);
+      if (fused != null) {
+        return scope.keep(fused.gate(factors.get(0), factors.get(1)));
+      }
+      Tensor open = torch.silu(factors.get(0));
+      // Autograd needs it as it is.
       return scope.keep(
-          fused == null
-              ? torch.silu(factors.get(0)).mul_(factors.get(1))
-              : fused.gate(factors.get(0), factors.get(1)));
+          GradMode.is_enabled() ? open.mul(factors.get(1)) : open.mul_(factors.get(1)));
     }
   }
 

@@ -1,6 +1,7 @@
 package io.llara.cuda;
 
 import io.llara.tensor.Operator;
+import org.bytedeco.pytorch.GradMode;
 import org.bytedeco.pytorch.IValue;
 import org.bytedeco.pytorch.Tensor;
 
@@ -51,7 +52,7 @@ final class EfficientAttention implements PackedAttention {
       new IValue(sequences.mostKeys()),
       new IValue(0.0), // dropout
       new IValue(sequences.causal() ? CAUSAL_BOTTOM_RIGHT : ALL),
-      new IValue(false), // compute_log_sumexp
+      new IValue(GradMode.is_enabled()), // compute_log_sumexp, which its gradient needs
       new IValue(PackedAttention.scale(q)),
       new IValue(), // seqlen_k
       new IValue() // window_size

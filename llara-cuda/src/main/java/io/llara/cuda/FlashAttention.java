@@ -1,6 +1,7 @@
 package io.llara.cuda;
 
 import io.llara.tensor.Operator;
+import org.bytedeco.pytorch.GradMode;
 import org.bytedeco.pytorch.IValue;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -21,6 +22,9 @@ final class FlashAttention implements PackedAttention {
 
   private static final int WIDEST_HEAD = 256;
 
+  /** Wider ones are differentiated on some devices only. */
+  private static final int WIDEST_TRAINED_HEAD = 192;
+
   @Override
   public String name() {
     return "flash";
@@ -31,7 +35,7 @@ final class FlashAttention implements PackedAttention {
     ScalarType type = q.scalar_type().intern();
     return DECLARED >= KNOWN
         && (type == ScalarType.BFloat16 || type == ScalarType.Half)
-        && q.size(2) <= WIDEST_HEAD
+        && q.size(2) <= (GradMode.is_enabled() ? WIDEST_TRAINED_HEAD : WIDEST_HEAD)
         && q.size(2) % 8 == 0;
   }
 

@@ -26,11 +26,11 @@ final class EncoderOptions {
 
   @Option(
       names = "--device",
-      paramLabel = "cpu|auto|cuda[:N]",
+      paramLabel = "cpu|auto|cuda[:N,…|:all]",
       defaultValue = "cpu",
       description =
-          "The device to compute on; auto: a GPU that can be used, else the processor (default:"
-              + " ${DEFAULT-VALUE}).")
+          "The device to compute on; cuda:0,1 or cuda:all: several GPUs at once; auto: a GPU that"
+              + " can be used, else the processor (default: ${DEFAULT-VALUE}).")
   private String device = "cpu";
 
   @Option(
@@ -58,7 +58,7 @@ final class EncoderOptions {
   @Option(
       names = "--threads",
       paramLabel = "N",
-      description = "Compute threads (default: one per processor; two for a GPU).")
+      description = "Compute threads (default: one per processor; two for each GPU).")
   private Optional<Integer> threads = Optional.empty();
 
   @Option(

@@ -98,7 +98,7 @@ final class RefreshOptions {
   }
 
   private static EncoderBuilder configure(EncoderBuilder encoder, TrainingOptions training) {
-    encoder.computeType(training.computeType());
+    encoder.computeType(training.computeType()).device(training.device());
     return training.threads().map(encoder::threads).orElse(encoder);
   }
 

@@ -194,15 +194,24 @@ final class TrainingOptions {
       paramLabel = "N",
       description =
           "Compute threads of each process (default: one per processor, divided among the"
-              + " processes).")
+              + " processes; one on a GPU).")
   private Optional<Integer> threads = Optional.empty();
+
+  @Option(
+      names = "--device",
+      paramLabel = "cpu|auto|cuda[:N,…]",
+      defaultValue = "cpu",
+      description =
+          "The device to train on; with --nproc, each process takes one of the GPUs, or of those"
+              + " named (default: ${DEFAULT-VALUE}).")
+  private String device = "cpu";
 
   @Option(
       names = "--dtype",
       paramLabel = "auto|float32|bfloat16",
       defaultValue = "auto",
       description =
-          "The type to compute in; auto: bfloat16 where the processor multiplies it natively."
+          "The type to compute in; auto: bfloat16 where the device multiplies it natively."
               + " Weights and sums are float32 in any case (default: ${DEFAULT-VALUE}).")
   private ComputeType computeType = ComputeType.AUTO;
 
@@ -229,6 +238,10 @@ final class TrainingOptions {
     return threads;
   }
 
+  String device() {
+    return device;
+  }
+
   /**
    * Hands the settings to a builder.
    *
@@ -251,6 +264,7 @@ final class TrainingOptions {
         .saveEvery(saveEvery)
         .seed(seed.value())
         .computeType(computeType)
+        .device(device)
         .recompute(recompute);
     steps.ifPresent(builder::steps);
     epochs.ifPresent(builder::epochs);

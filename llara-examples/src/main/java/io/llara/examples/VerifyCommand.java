@@ -42,7 +42,7 @@ final class VerifyCommand extends Subcommand {
       paramLabel = "cpu|cuda[:N]",
       defaultValue = "cpu",
       description =
-          "The device of forward passes; training's cases run on the processor (default:"
+          "The device of all cases; those of training are in float32 in any case (default:"
               + " ${DEFAULT-VALUE}).")
   private String device = "cpu";
 

@@ -45,7 +45,7 @@ record AdaptationCase(GoldenFile file, GoldenJson json) implements GoldenCase.Re
     Comparison comparison = Comparison.ofTraining(engines.computeType(), "");
     Suffixes suffixes = Suffixes.of(file, json);
     if (json.has("steps")) {
-      compareSteps(suffixes, comparison);
+      compareSteps(suffixes, engines, comparison);
     } else {
       CollatedBatch batch = CollatedBatch.read(json.object("batch"));
       Optional<PromptBuilder> prompts = batch.prompts(suffixes, "", comparison);
@@ -53,16 +53,16 @@ record AdaptationCase(GoldenFile file, GoldenJson json) implements GoldenCase.Re
         List<Example> examples = examples(prompts.get());
         // Else the rest would compare different things.
         if (compareBatch(batch, examples, comparison)) {
-          compareGradients(batch.rows(), examples, comparison);
+          compareGradients(batch.rows(), examples, engines, comparison);
         }
       }
     }
     return comparison;
   }
 
-  private AdaptationSteps training(int positions, AdamW.Settings optimizer) {
+  private AdaptationSteps training(int positions, AdamW.Settings optimizer, ReplayEngines engines) {
     return new AdaptationSteps(
-        TrainingComparison.model(file.beside("llama-mha"), positions, true),
+        TrainingComparison.model(file.beside("llama-mha"), positions, true, engines),
         Recipe.RELEASED,
         optimizer,
         false);
@@ -107,8 +107,9 @@ record AdaptationCase(GoldenFile file, GoldenJson json) implements GoldenCase.Re
         & batch.compare("output_predict_ids", next, comparison);
   }
 
-  private void compareGradients(PaddedRows rows, List<Example> examples, Comparison comparison) {
-    try (AdaptationSteps training = training(rows.width(), AdamW.Settings.DEFAULT)) {
+  private void compareGradients(
+      PaddedRows rows, List<Example> examples, ReplayEngines engines, Comparison comparison) {
+    try (AdaptationSteps training = training(rows.width(), AdamW.Settings.DEFAULT, engines)) {
       TrainingComparison compare = new TrainingComparison(training, file, json, comparison);
       if (json.object("tensors").has("last_hidden_state")) {
         comparison.hiddenStates(file, json, rows, training.hiddenStates(examples));
@@ -122,13 +123,13 @@ record AdaptationCase(GoldenFile file, GoldenJson json) implements GoldenCase.Re
     }
   }
 
-  private void compareSteps(Suffixes suffixes, Comparison comparison) {
+  private void compareSteps(Suffixes suffixes, ReplayEngines engines, Comparison comparison) {
     GoldenOptimizer optimizer = GoldenOptimizer.read(json.object("optimizer"));
     List<GoldenJson> steps = json.objects("steps");
     List<CollatedBatch> batches =
         steps.stream().map(step -> CollatedBatch.read(step.object("batch"))).toList();
     int longest = batches.stream().mapToInt(batch -> batch.rows().width()).max().orElse(1);
-    try (AdaptationSteps training = training(longest, optimizer.settings())) {
+    try (AdaptationSteps training = training(longest, optimizer.settings(), engines)) {
       TrainingComparison compare = new TrainingComparison(training, file, json, comparison);
       for (int i = 0; i < steps.size(); i++) {
         String prefix = "step %d ".formatted(i + 1);

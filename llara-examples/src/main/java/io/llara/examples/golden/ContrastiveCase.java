@@ -22,7 +22,6 @@ import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
-import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
  * A case of {@code contrastive.json}, or the part {@code training} of {@code lora.json}.
@@ -96,14 +95,15 @@ record ContrastiveCase(GoldenFile file, GoldenJson json) implements GoldenCase.R
     Comparison comparison = Comparison.ofTraining(engines.computeType(), batch.remark());
     Suffixes suffixes = Suffixes.of(file, json);
     if (json.has("steps")) {
-      compareSteps(batch, suffixes.pooled(), comparison);
+      compareSteps(batch, suffixes.pooled(), engines, comparison);
     } else {
-      compareBatch(batch, suffixes, comparison);
+      compareBatch(batch, suffixes, engines, comparison);
     }
     return comparison;
   }
 
-  private void compareBatch(Batch batch, Suffixes suffixes, Comparison comparison) {
+  private void compareBatch(
+      Batch batch, Suffixes suffixes, ReplayEngines engines, Comparison comparison) {
     List<GoldenJson> texts = (json.has("source") ? json : file.json()).objects("source");
     if (texts.size() != batch.queries().count()) {
       throw new LlaraException(
@@ -121,7 +121,7 @@ record ContrastiveCase(GoldenFile file, GoldenJson json) implements GoldenCase.R
     int[] targets = IntStream.range(0, texts.size()).map(i -> i * batch.group()).toArray();
     if (batch.compare(queries, passages, comparison)
         & comparison.equal("targets", Arrays.equals(targets, json.ints("targets")))) {
-      compareGradients(batch, queries, passages, comparison);
+      compareGradients(batch, queries, passages, engines, comparison);
     }
   }
 
@@ -182,12 +182,16 @@ record ContrastiveCase(GoldenFile file, GoldenJson json) implements GoldenCase.R
   }
 
   private void compareGradients(
-      Batch batch, List<Prompt> queries, List<Prompt> passages, Comparison comparison) {
+      Batch batch,
+      List<Prompt> queries,
+      List<Prompt> passages,
+      ReplayEngines engines,
+      Comparison comparison) {
     int longest =
         Stream.concat(queries.stream(), passages.stream()).mapToInt(Prompt::length).max().orElse(1);
     try (ContrastiveSteps training =
         new ContrastiveSteps(
-            TrainingComparison.model(file.beside("llama-mha"), longest, false),
+            TrainingComparison.model(file.beside("llama-mha"), longest, false, engines),
             batch.loss(),
             AdamW.Settings.DEFAULT,
             batch.subBatch())) {
@@ -213,7 +217,7 @@ record ContrastiveCase(GoldenFile file, GoldenJson json) implements GoldenCase.R
     }
   }
 
-  private void compareSteps(Batch batch, int pooled, Comparison comparison) {
+  private void compareSteps(Batch batch, int pooled, ReplayEngines engines, Comparison comparison) {
     GoldenOptimizer optimizer = GoldenOptimizer.read(json.object("optimizer"));
     List<Prompt> queries = prompts(batch.queries(), Mode.NEXT, pooled);
     List<Prompt> passages = prompts(batch.passages(), Mode.SELF, pooled);
@@ -226,7 +230,7 @@ record ContrastiveCase(GoldenFile file, GoldenJson json) implements GoldenCase.R
         new ContrastiveSteps(
             TrainedModel.adapter(
                 base,
-                new TrainedModel.Settings(ScalarType.Float, longest, false),
+                TrainingComparison.settings(longest, false, engines),
                 LoraAdapter.open(file.beside("lora"), base.config()),
                 0),
             batch.loss(),

@@ -39,6 +39,10 @@ public final class ReplayEngines implements AutoCloseable {
     this.device = device;
   }
 
+  String device() {
+    return device;
+  }
+
   ComputeType computeType() {
     return computeType;
   }

@@ -3,6 +3,7 @@ package io.llara.examples.golden;
 import com.google.common.primitives.Floats;
 import io.llara.LlaraException;
 import io.llara.checkpoint.CheckpointDirectory;
+import io.llara.kernels.Accelerators;
 import io.llara.train.model.TrainedModel;
 import io.llara.train.run.TrainingSteps;
 import java.nio.file.Path;
@@ -24,10 +25,18 @@ record TrainingComparison(
     TrainingSteps training, GoldenFile file, GoldenJson json, Comparison comparison) {
 
   /** Loads a checkpoint to train all of its weights in float32. */
-  static TrainedModel model(Path checkpoint, int positions, boolean head) {
+  static TrainedModel model(Path checkpoint, int positions, boolean head, ReplayEngines engines) {
     return TrainedModel.full(
-        CheckpointDirectory.open(checkpoint),
-        new TrainedModel.Settings(ScalarType.Float, positions, head));
+        CheckpointDirectory.open(checkpoint), settings(positions, head, engines));
+  }
+
+  /** Returns settings in float32, on the device that is verified. */
+  static TrainedModel.Settings settings(int positions, boolean head, ReplayEngines engines) {
+    return new TrainedModel.Settings(
+        ScalarType.Float,
+        positions,
+        head,
+        Accelerators.openAll(engines.device()).stream().findFirst());
   }
 
   /** Compares a scalar with the value of a key. */

@@ -66,7 +66,9 @@ final class ContrastiveObjective implements Objective<PairExample>, AutoCloseabl
     Distillation distillation = loss.distillation();
     this.cosine =
         distillation.cosine() > 0
-            ? Optional.of(new ProjectedCosine(teacherDimension.orElseThrow(), cache.hiddenSize()))
+            ? Optional.of(
+                new ProjectedCosine(
+                    teacherDimension.orElseThrow(), cache.hiddenSize(), cache::placed))
             : Optional.empty();
     terms.add(new Term(INFO_NCE, loss.weight(), false));
     terms.add(new Term("similarity_loss", distillation.similarity(), false));
@@ -215,7 +217,9 @@ final class ContrastiveObjective implements Objective<PairExample>, AutoCloseabl
       float[] values =
           Floats.toArray(
               batch.stream().flatMap(example -> example.teacher().scores().stream()).toList());
-      scores = Optional.of(SoftLabels.ofScores(Tensors.ofFloats(values, queries, group(batch))));
+      scores =
+          Optional.of(
+              SoftLabels.ofScores(cache.placed(Tensors.ofFloats(values, queries, group(batch)))));
     }
     return new InfoNce.Targets(first, group(batch), similarities, scores);
   }
@@ -224,15 +228,16 @@ final class ContrastiveObjective implements Objective<PairExample>, AutoCloseabl
    * Returns the teacher's vectors in the order of the prompts, {@code [texts, dimension]}, in the
    * innermost scope.
    */
-  private static Tensor teacherVectors(List<PairExample> batch) {
+  private Tensor teacherVectors(List<PairExample> batch) {
     List<float[]> vectors = new ArrayList<>();
     batch.forEach(example -> vectors.add(example.teacher().vectors().get(0)));
     for (PairExample example : batch) {
       List<float[]> own = example.teacher().vectors();
       vectors.addAll(own.subList(1, own.size()));
     }
-    return Tensors.ofFloats(
-        Floats.concat(vectors.toArray(float[][]::new)), vectors.size(), vectors.get(0).length);
+    return cache.placed(
+        Tensors.ofFloats(
+            Floats.concat(vectors.toArray(float[][]::new)), vectors.size(), vectors.get(0).length));
   }
 
   /** Each batch is evaluated by itself: the loss has as many negatives as in training. */

@@ -17,6 +17,7 @@ import io.llara.train.run.RunDirectory;
 import io.llara.train.run.RunOptions;
 import io.llara.train.run.StepHook;
 import io.llara.train.run.TrainingLoop;
+import io.llara.train.run.TrainingMemory;
 import io.llara.train.run.Workers;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -157,7 +158,7 @@ public final class ContrastiveTrainer implements Trainer {
           return finished.get();
         }
         try (Workers workers = Workers.start(options.run().compute());
-            TrainedModel model = base.load(Optional.of(data.template()), false);
+            TrainedModel model = base.load(Optional.of(data.template()), false, pass());
             ContrastiveObjective objective = objective(model, workers, data.teacherDimension());
             TrainingLoop<PairExample> loop =
                 new TrainingLoop<>(directory, model, examples, objective, workers)) {
@@ -181,6 +182,18 @@ public final class ContrastiveTrainer implements Trainer {
         }
       }
     }
+  }
+
+  private TrainingMemory.Pass pass() {
+    Options.Prompts prompts = options.prompts();
+    long queries = options.run().data().batch() / options.run().compute().ranks();
+    long passages = queries * (1 + options.groups().negatives());
+    long all = queries * prompts.queryMaxTokens() + passages * prompts.passageMaxTokens();
+    long some =
+        (long) options.subBatch()
+            * options.run().compute().threads()
+            * Math.max(prompts.queryMaxTokens(), prompts.passageMaxTokens());
+    return new TrainingMemory.Pass(options.subBatch() == 0 ? all : Math.min(all, some), 0);
   }
 
   private ContrastiveObjective objective(

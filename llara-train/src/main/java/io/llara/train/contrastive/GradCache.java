@@ -69,6 +69,11 @@ final class GradCache {
     return model.config().hiddenSize();
   }
 
+  /** Returns a tensor of the processor's memory on the model's device, in the innermost scope. */
+  Tensor placed(Tensor host) {
+    return model.placed(host);
+  }
+
   /** Returns how many contributors the gradients of so many texts have. */
   int contributors(int texts) {
     return Ints.max(1, (int) Math.ceil((double) texts / textsAtOnce)) * lanes.count();
@@ -82,11 +87,11 @@ final class GradCache {
 
     /** Copies rows of the batch's matrix into a new one, in the innermost scope. */
     Tensor of(Tensor all) {
-      return all.index_select(0, Tensors.ofInts(places));
+      return Tensors.rows(all, Tensors.ofInts(places, all));
     }
 
     void put(Tensor rows, Tensor all) {
-      all.index_copy_(0, Tensors.ofInts(places), rows);
+      all.index_copy_(0, Tensors.ofInts(places, all), rows);
     }
   }
 
@@ -106,7 +111,7 @@ final class GradCache {
   }
 
   private Tensor matrix(List<Prompt> prompts) {
-    return torch.zeros(prompts.size(), hiddenSize());
+    return placed(torch.zeros(prompts.size(), hiddenSize()));
   }
 
   /**

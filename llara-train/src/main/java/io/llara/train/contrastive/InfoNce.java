@@ -172,10 +172,10 @@ public record InfoNce(double temperature, boolean normalized) {
     int count = Math.toIntExact(q.size(0));
     int[] places = IntStream.range(from, from + count).map(targets::of).toArray();
     Tensor scores = scores(q, p);
-    Tensor index = Tensors.ofInts(places).unsqueeze(1);
+    Tensor index = Tensors.ofInts(places, scores).unsqueeze(1);
     // Against the positive's score, so that a small loss is not a difference of large numbers.
     scores.sub_(scores.gather(1, index));
-    float[] losses = Tensors.toFloats(scores.logsumexp(new long[] {1}, false));
+    float[] losses = Tensors.toFloats(torch.log_softmax(scores, 1).gather(1, index).neg());
     float[] notBelow = Tensors.toFloats(scores.ge(new Scalar(0.0)).sum(1));
     Tensor gradient = null;
     if (backward != null) {

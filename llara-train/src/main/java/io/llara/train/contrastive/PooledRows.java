@@ -12,7 +12,6 @@ import io.llara.tensor.Tensors;
 import java.util.ArrayList;
 import java.util.List;
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
@@ -52,24 +51,25 @@ final class PooledRows {
   /** Averages {@code [rows, hidden]} to {@code [prompts, hidden]}, in the innermost scope. */
   Tensor mean(Tensor hidden) {
     try (TensorScope scope = new TensorScope()) {
-      Tensor sums = torch.zeros(shares.length, hidden.size(1));
-      sums.index_add_(0, owners(), hidden.to(ScalarType.Float));
-      return scope.keep(sums.mul_(weights()));
+      Tensor sums = Tensors.zeros(ScalarType.Float, hidden, shares.length, hidden.size(1));
+      sums.index_add_(0, owners(hidden), hidden.to(ScalarType.Float));
+      return scope.keep(sums.mul_(weights(hidden)));
     }
   }
 
   /** Takes the gradient by the means back to the rows, in the innermost scope. */
   Tensor backward(Tensor gradient, ScalarType type) {
     try (TensorScope scope = new TensorScope()) {
-      return scope.keep(gradient.mul(weights()).index_select(0, owners()).to(type));
+      Tensor scaled = gradient.mul(weights(gradient));
+      return scope.keep(Tensors.rows(scaled, owners(gradient)).to(type));
     }
   }
 
-  private Tensor owners() {
-    return Tensors.ofInts(Ints.toArray(owners));
+  private Tensor owners(Tensor beside) {
+    return Tensors.ofInts(Ints.toArray(owners), beside);
   }
 
-  private Tensor weights() {
-    return Tensors.ofFloats(shares, shares.length, 1);
+  private Tensor weights(Tensor beside) {
+    return Tensors.placed(Tensors.ofFloats(shares, shares.length, 1), beside);
   }
 }

@@ -4,6 +4,7 @@ import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
 import io.llara.train.autograd.GradientSink;
 import io.llara.train.autograd.Parameter;
+import java.util.function.UnaryOperator;
 import java.util.stream.IntStream;
 import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Scalar;
@@ -29,11 +30,16 @@ final class ProjectedCosine implements AutoCloseable {
 
   private final Parameter projection;
 
-  /** Makes the projection, {@code [teacher's dimension, hidden]}. */
-  ProjectedCosine(int teacherDimension, int hidden) {
+  /**
+   * Makes the projection, {@code [teacher's dimension, hidden]}.
+   *
+   * @param placed puts a tensor on the device that the embeddings are on
+   */
+  ProjectedCosine(int teacherDimension, int hidden, UnaryOperator<Tensor> placed) {
     try (NoGradGuard noGrad = new NoGradGuard();
         TensorScope scope = new TensorScope()) {
-      projection = Parameter.of(PROJECTION, torch.eye(teacherDimension, hidden), ScalarType.Float);
+      Tensor identity = placed.apply(torch.eye(teacherDimension, hidden));
+      projection = Parameter.of(PROJECTION, identity, ScalarType.Float);
     }
   }
 

@@ -100,7 +100,7 @@ abstract sealed class SoftLabels {
         Tensor scores, long from, Tensor positives, @Nullable Tensor gradient, double scale) {
       try (TensorScope scope = new TensorScope()) {
         int[] group = IntStream.range(0, Math.toIntExact(teacher.size(1))).toArray();
-        Tensor own = positives.add(Tensors.ofInts(group));
+        Tensor own = positives.add(Tensors.ofInts(group, positives));
         Tensor student = scores.gather(1, own);
         double sum = SoftLabels.divergence(student, teacher.narrow(0, from, scores.size(0)), scale);
         if (gradient != null) {

@@ -3,6 +3,7 @@ package io.llara.train.distributed;
 import com.google.common.base.Preconditions;
 import com.google.common.base.Splitter;
 import io.llara.tensor.TensorScope;
+import io.llara.tensor.Tensors;
 import java.time.Duration;
 import java.util.HashSet;
 import java.util.List;
@@ -13,6 +14,7 @@ import java.util.function.Supplier;
 import org.bytedeco.javacpp.DoublePointer;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Backend;
+import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Store;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorOptions;
@@ -86,6 +88,28 @@ final class C10dCommunicator implements Communicator {
   @Override
   public Pending allReduceAsync(List<Tensor> tensors) {
     tensors.forEach(C10dCommunicator::requireContiguousFloats);
+    return tensors.stream().allMatch(Tensor::is_cpu)
+        ? allReduceHere(tensors)
+        : throughHost(tensors);
+  }
+
+  /** The backend takes tensors in the processor's memory: others go there and come back. */
+  Pending throughHost(List<Tensor> tensors) {
+    try (TensorScope scope = new TensorScope()) {
+      TensorOptions host = new TensorOptions(ScalarType.Float);
+      List<Tensor> copies =
+          tensors.stream()
+              .map(tensor -> torch.empty(tensor.shape(), host, null).copy_(tensor))
+              .toList();
+      Pending sums = allReduceHere(copies);
+      return new ThroughHost(
+          sums,
+          tensors.stream().map(scope::own).toList(),
+          copies.stream().map(scope::own).toList());
+    }
+  }
+
+  private Pending allReduceHere(List<Tensor> tensors) {
     return start(
         "an all-reduce",
         () -> {
@@ -103,8 +127,9 @@ final class C10dCommunicator implements Communicator {
       long[] shape = tensor.shape();
       shape[0] = Math.multiplyExact(shape[0], size());
       Tensor all = torch.empty(shape, new TensorOptions(ScalarType.Float), null);
-      start("an all-gather", () -> backend._allgather_base(all, tensor)).await();
-      return scope.keep(all);
+      // The backend takes tensors in the processor's memory.
+      start("an all-gather", () -> backend._allgather_base(all, tensor.cpu())).await();
+      return scope.keep(Tensors.placed(all, tensor));
     }
   }
 
@@ -222,6 +247,34 @@ final class C10dCommunicator implements Communicator {
   private static String firstLine(RuntimeException error) {
     String message = String.valueOf(error.getMessage());
     return Splitter.on('\n').split(message).iterator().next().replaceFirst("^\\[[^]]*:\\d+] ", "");
+  }
+
+  /** Sums of copies, which are put back when they are there. Owns both. */
+  private static final class ThroughHost implements Pending {
+    private final Pending sums;
+    private List<Tensor> tensors;
+    private List<Tensor> copies;
+
+    ThroughHost(Pending sums, List<Tensor> tensors, List<Tensor> copies) {
+      this.sums = sums;
+      this.tensors = tensors;
+      this.copies = copies;
+    }
+
+    @Override
+    public synchronized void await() {
+      sums.await();
+      try (TensorScope scope = new TensorScope();
+          NoGradGuard noGrad = new NoGradGuard()) {
+        for (int i = 0; i < tensors.size(); i++) {
+          tensors.get(i).copy_(copies.get(i));
+        }
+      }
+      tensors.forEach(Tensor::close);
+      copies.forEach(Tensor::close);
+      tensors = List.of();
+      copies = List.of();
+    }
   }
 
   /** An operation under way; the native object keeps its tensors alive. */

@@ -2,11 +2,15 @@ package io.llara.train.distributed;
 
 import com.google.common.base.Throwables;
 import com.google.common.util.concurrent.Uninterruptibles;
+import io.llara.DeviceException;
 import io.llara.Internal;
+import io.llara.kernels.Accelerator;
 import io.llara.tensor.Libtorch;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.ExecutionException;
@@ -20,8 +24,8 @@ import org.bytedeco.pytorch.GradMode;
 
 /**
  * The threads that native work of training runs on: one for each core, with one libtorch thread
- * each, so that the thread pools of libtorch and BLAS do not fight. A lane's number decides what it
- * computes, not which is free first.
+ * each, so that the thread pools of libtorch and BLAS do not fight; or one for a device. A lane's
+ * number decides what it computes, not which is free first.
  *
  * <p>For one thread at a time.
  */
@@ -29,8 +33,21 @@ import org.bytedeco.pytorch.GradMode;
 public final class Lanes implements AutoCloseable {
   private final List<ExecutorService> threads = new ArrayList<>();
 
-  /** Starts lanes. */
+  /** Each lane's preparation for a device; empty on the processor. */
+  private final List<Accelerator.Lane> opened = new ArrayList<>();
+
+  /** Starts lanes for the processor. */
   public Lanes(int count) {
+    this(count, Optional.empty());
+  }
+
+  /**
+   * Starts lanes.
+   *
+   * @param device empty for the processor
+   * @throws DeviceException if the device cannot be used
+   */
+  public Lanes(int count, Optional<Accelerator> device) {
     if (count < 1) {
       throw new IllegalArgumentException("there must be at least 1 lane, not " + count);
     }
@@ -44,6 +61,14 @@ public final class Lanes implements AutoCloseable {
                 thread.setDaemon(true);
                 return thread;
               }));
+    }
+    if (device.isPresent()) {
+      try {
+        opened.addAll(run(Collections.nCopies(count, device.get()::openLane)));
+      } catch (RuntimeException | Error e) {
+        close();
+        throw e;
+      }
     }
   }
 
@@ -162,6 +187,10 @@ public final class Lanes implements AutoCloseable {
 
   @Override
   public void close() {
+    for (int i = 0; i < opened.size(); i++) {
+      threads.get(i).execute(opened.get(i)::close);
+    }
+    opened.clear();
     threads.forEach(ExecutorService::shutdown);
   }
 }

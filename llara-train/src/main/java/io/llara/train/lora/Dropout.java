@@ -48,14 +48,24 @@ public final class Dropout {
       return x;
     }
     try (TensorScope scope = new TensorScope()) {
-      Generator generator = torch.make_generator_cpu(mix(mix(passKey) + place));
       Tensor kept =
           torch
               .empty_like(x.detach())
-              .bernoulli_(1 - probability, new GeneratorOptional(generator))
+              .bernoulli_(1 - probability, generator(x, mix(mix(passKey) + place)))
               .mul_(new Scalar(1 / (1 - probability)));
       return scope.keep(x.mul(kept));
     }
+  }
+
+  /** Returns a generator of its own on the device of a tensor; each kind of them draws others. */
+  private static GeneratorOptional generator(Tensor beside, long seed) {
+    if (beside.is_meta()) {
+      return new GeneratorOptional(); // Nothing is drawn.
+    }
+    // A copy: that one is everybody's.
+    Generator generator = torch.globalContext().defaultGenerator(beside.device()).clone();
+    generator.set_current_seed(seed);
+    return new GeneratorOptional(generator);
   }
 
   /** The finaliser of SplitMix64: neighbouring keys give unrelated seeds. */

@@ -77,12 +77,12 @@ final class EmbeddingGradient implements AutoCloseable {
     try (TensorScope scope = new TensorScope()) {
       Tensor floats = gradient.to(ScalarType.Float);
       if (rows.length == 0) {
-        sum.index_add_(0, Tensors.ofInts(ids), floats);
+        sum.index_add_(0, Tensors.ofInts(ids, sum), floats);
       } else {
         int[] places = Arrays.stream(ids).map(id -> Arrays.binarySearch(rows, id)).toArray();
         int[] from = IntStream.range(0, places.length).filter(i -> places[i] >= 0).toArray();
         int[] to = Arrays.stream(from).map(i -> places[i]).toArray();
-        sum.index_add_(0, Tensors.ofInts(to), floats.index_select(0, Tensors.ofInts(from)));
+        sum.index_add_(0, Tensors.ofInts(to, sum), Tensors.rows(floats, Tensors.ofInts(from, sum)));
       }
       sink.add(embedding, sum);
     }

@@ -71,7 +71,7 @@ public interface HeadGradient {
     int[] rows = ids.clone();
     return (logitsGradient, hidden) -> {
       try (TensorScope scope = new TensorScope()) {
-        Tensor some = logitsGradient.index_select(1, Tensors.ofInts(rows));
+        Tensor some = logitsGradient.index_select(1, Tensors.ofInts(rows, logitsGradient));
         sum.addmm_(some.to(ScalarType.Float).t(), hidden.to(ScalarType.Float));
       }
     };

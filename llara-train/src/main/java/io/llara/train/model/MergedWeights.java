@@ -32,14 +32,15 @@ public final class MergedWeights implements ModelDirectory.Weights, AutoCloseabl
   public Tensor weight(String name) {
     Optional<Parameter> whole = trained.parameter(name);
     if (whole.isPresent()) {
-      return whole.get().master().detach();
+      return whole.get().master().detach().cpu();
     }
     try (NoGradGuard noGrad = new NoGradGuard();
         TensorScope scope = new TensorScope()) {
       Optional<Parameter> rows = trained.parameter(TrainedParts.ROWS);
       if (name.equals(LlamaTensors.EMBEDDING) && rows.isPresent()) {
         Tensor matrix = base(name);
-        matrix.index_copy_(0, Tensors.ofInts(trained.trainedRows()), rows.get().master().detach());
+        matrix.index_copy_(
+            0, Tensors.ofInts(trained.trainedRows()), rows.get().master().detach().cpu());
         return scope.keep(matrix);
       }
       String module = name.replaceFirst("\\.weight$", "");
@@ -55,7 +56,7 @@ public final class MergedWeights implements ModelDirectory.Weights, AutoCloseabl
   }
 
   private Tensor factor(String name) {
-    return trained.parameter(name).orElseThrow().master().detach();
+    return trained.parameter(name).orElseThrow().master().detach().cpu();
   }
 
   /** The checkpoint's own value, in float32, in the innermost scope. */

@@ -10,6 +10,7 @@ import io.llara.checkpoint.LlamaConfig;
 import io.llara.checkpoint.LlamaTensors;
 import io.llara.checkpoint.LoraAdapter;
 import io.llara.checkpoint.TensorEntry;
+import io.llara.kernels.Accelerator;
 import io.llara.kernels.FusedKernels;
 import io.llara.kernels.PlainProjection;
 import io.llara.kernels.Projection;
@@ -54,7 +55,11 @@ public final class TrainedModel implements AutoCloseable {
   /** Few enough different batches, and little padding. */
   private static final int HALF_PRECISION_ROWS = 64;
 
-  private final CheckpointDirectory checkpoint;
+  private final LlamaConfig config;
+
+  /** Null if the weights are from elsewhere. */
+  private final @Nullable CheckpointDirectory checkpoint;
+
   private final Settings settings;
   private final Optional<Updates> updates;
   private final int[] trainedRows;
@@ -78,8 +83,15 @@ public final class TrainedModel implements AutoCloseable {
    * @param head whether there is a loss of tokens. Otherwise a projection on the vocabulary of its
    *     own is not loaded, and written as the checkpoint has it: no loss of embeddings has a
    *     gradient for it, and weight decay alone would only wear it down
+   * @param device where weights, and all that is computed of them, are; empty for the processor
    */
-  public record Settings(ScalarType type, int positions, boolean head) {}
+  public record Settings(
+      ScalarType type, int positions, boolean head, Optional<Accelerator> device) {
+    /** Settings for the processor. */
+    public Settings(ScalarType type, int positions, boolean head) {
+      this(type, positions, head, Optional.empty());
+    }
+  }
 
   /** Computes a loss of hidden states. */
   @FunctionalInterface
@@ -95,10 +107,12 @@ public final class TrainedModel implements AutoCloseable {
   }
 
   private TrainedModel(
-      CheckpointDirectory checkpoint,
+      LlamaConfig config,
+      @Nullable CheckpointDirectory checkpoint,
       Settings settings,
       Optional<Updates> updates,
       int[] trainedRows) {
+    this.config = config;
     this.checkpoint = checkpoint;
     this.settings = settings;
     this.updates = updates;
@@ -125,6 +139,19 @@ public final class TrainedModel implements AutoCloseable {
       int[] trainedRows,
       long seed) {
     return load(checkpoint, settings, Optional.of(Updates.drawn(lora, seed)), trainedRows);
+  }
+
+  /**
+   * Makes a model of any source of weights, to train low-rank updates of its projections; it cannot
+   * be written.
+   *
+   * @param seed draws the updates' inner factors
+   */
+  public static TrainedModel lora(
+      LlamaConfig config, WeightSource weights, Settings settings, LoraOptions lora, long seed) {
+    Libtorch.load();
+    Optional<Updates> updates = Optional.of(Updates.drawn(lora, seed));
+    return load(new TrainedModel(config, null, settings, updates, new int[0]), weights);
   }
 
   /**
@@ -155,9 +182,15 @@ public final class TrainedModel implements AutoCloseable {
   private static TrainedModel load(
       CheckpointDirectory checkpoint, Settings settings, Optional<Updates> updates, int... rows) {
     Libtorch.load();
-    TrainedModel trained = new TrainedModel(checkpoint, settings, updates, rows);
-    try (NoGradGuard noGrad = new NoGradGuard();
-        CheckpointWeights weights = new CheckpointWeights(checkpoint, null, true)) {
+    try (CheckpointWeights weights =
+        new CheckpointWeights(checkpoint, null, settings.device().isEmpty())) {
+      return load(
+          new TrainedModel(checkpoint.config(), checkpoint, settings, updates, rows), weights);
+    }
+  }
+
+  private static TrainedModel load(TrainedModel trained, WeightSource weights) {
+    try (NoGradGuard noGrad = new NoGradGuard()) {
       trained.load(weights);
       return trained;
     } catch (RuntimeException | Error e) {
@@ -167,14 +200,16 @@ public final class TrainedModel implements AutoCloseable {
   }
 
   private void load(WeightSource weights) {
-    LlamaConfig config = checkpoint.config();
     boolean tied =
         settings.head() && LlamaFactory.headName(config, weights).equals(LlamaTensors.EMBEDDING);
     model =
         LlamaFactory.build(
             config,
             new TrainedParts(weights),
-            FusedKernels.forTraining(),
+            settings
+                .device()
+                .map(Accelerator::trainingKernels)
+                .orElseGet(FusedKernels::forTraining),
             settings.type(),
             settings.positions());
     if (settings.head()) {
@@ -185,7 +220,7 @@ public final class TrainedModel implements AutoCloseable {
   /** A matrix of tokens: trained as a whole, or frozen. The caller owns it. */
   private Tensor matrix(String name, WeightSource weights) {
     if (updates.isPresent()) {
-      return weights.load(name, settings.type(), WeightSource.Use.KEPT);
+      return frozen(name, weights);
     }
     try (TensorScope scope = new TensorScope()) {
       Tensor value = TensorScope.adopt(weights.load(name, ScalarType.Float, WeightSource.Use.KEPT));
@@ -193,11 +228,39 @@ public final class TrainedModel implements AutoCloseable {
     }
   }
 
-  /** Makes a parameter of a value and returns its leaf, in the innermost scope. */
+  /** A weight in the compute type. The caller owns it. */
+  private Tensor frozen(String name, WeightSource weights) {
+    Tensor host = weights.load(name, settings.type(), WeightSource.Use.KEPT);
+    if (settings.device().isEmpty()) {
+      return host;
+    }
+    try (TensorScope scope = new TensorScope()) {
+      return settings.device().get().upload(TensorScope.adopt(host), settings.type());
+    }
+  }
+
+  /**
+   * Makes a parameter of a value and returns its leaf, in the innermost scope.
+   *
+   * @param value in the processor's memory
+   */
   private Tensor register(String name, Tensor value) {
-    Parameter parameter = Parameter.of(name, value, settings.type());
+    Parameter parameter;
+    try (TensorScope scope = new TensorScope()) {
+      Tensor first =
+          settings
+              .device()
+              .map(device -> TensorScope.adopt(device.upload(value, ScalarType.Float)))
+              .orElse(value);
+      parameter = Parameter.of(name, first, settings.type());
+    }
     parameters.put(name, parameter);
     return parameter.leaf();
+  }
+
+  /** Returns a tensor of the processor's memory on this model's device, in the innermost scope. */
+  public Tensor placed(Tensor host) {
+    return Tensors.placed(host, requireNonNull(embedding));
   }
 
   /** Returns the model of inference, over the same weights. */
@@ -205,9 +268,14 @@ public final class TrainedModel implements AutoCloseable {
     return requireNonNull(model);
   }
 
+  /** Returns the device that it is on; empty for the processor. */
+  public Optional<Accelerator> device() {
+    return settings.device();
+  }
+
   /** Returns the configuration. */
   public LlamaConfig config() {
-    return checkpoint.config();
+    return config;
   }
 
   /** Returns all trained tensors, in the order a forward pass meets them. */
@@ -321,7 +389,8 @@ public final class TrainedModel implements AutoCloseable {
     if (rows != null) {
       try (NoGradGuard noGrad = new NoGradGuard();
           TensorScope scope = new TensorScope()) {
-        requireNonNull(embedding).index_copy_(0, Tensors.ofInts(trainedRows), rows.leaf());
+        Tensor matrix = requireNonNull(embedding);
+        matrix.index_copy_(0, Tensors.ofInts(trainedRows, matrix), rows.leaf());
       }
     }
   }
@@ -332,7 +401,7 @@ public final class TrainedModel implements AutoCloseable {
    * model changes or closes.
    */
   public MergedWeights weights() {
-    return new MergedWeights(this, checkpoint);
+    return new MergedWeights(this, checkpoint());
   }
 
   /** Returns what the update of a module is multiplied with, if it has one. */
@@ -342,7 +411,14 @@ public final class TrainedModel implements AutoCloseable {
 
   /** Returns how the checkpoint has the embedding matrix. */
   TensorEntry storedEmbedding() {
-    return checkpoint.tensor(LlamaTensors.EMBEDDING);
+    return checkpoint().tensor(LlamaTensors.EMBEDDING);
+  }
+
+  private CheckpointDirectory checkpoint() {
+    if (checkpoint == null) {
+      throw new IllegalStateException("the model was made without a checkpoint");
+    }
+    return checkpoint;
   }
 
   @Override
@@ -368,6 +444,7 @@ public final class TrainedModel implements AutoCloseable {
     static final String OUTER = ".lora_B.weight";
 
     private final WeightSource weights;
+    private final Map<String, long[]> shapes = LlamaTensors.required(config);
     private int places;
 
     TrainedParts(WeightSource weights) {
@@ -403,7 +480,7 @@ public final class TrainedModel implements AutoCloseable {
         return updates
             .flatMap(
                 all ->
-                    all.factors().of(module, checkpoint.tensor(module + ".weight").shape(), place))
+                    all.factors().of(module, requireNonNull(shapes.get(module + ".weight")), place))
             .map(update -> adapted(base, module, update, place))
             .orElse(base);
       } catch (RuntimeException | Error e) {
@@ -418,7 +495,7 @@ public final class TrainedModel implements AutoCloseable {
      */
     @Override
     public IntUnaryOperator rowPadding() {
-      return settings.type() == ScalarType.Float
+      return settings.type() == ScalarType.Float || settings.device().isPresent()
           ? rows -> rows
           : rows ->
               IntMath.divide(rows, HALF_PRECISION_ROWS, RoundingMode.CEILING) * HALF_PRECISION_ROWS;
@@ -440,7 +517,7 @@ public final class TrainedModel implements AutoCloseable {
     /** A trained leaf, or a frozen weight in the compute type. The caller owns it. */
     private Tensor weight(String name) {
       if (updates.isPresent()) {
-        return weights.load(name, settings.type(), WeightSource.Use.KEPT);
+        return frozen(name, weights);
       }
       try (TensorScope scope = new TensorScope()) {
         return scope.own(register(name, floats(name)));

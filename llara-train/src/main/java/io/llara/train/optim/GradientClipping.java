@@ -1,6 +1,7 @@
 package io.llara.train.optim;
 
 import io.llara.tensor.TensorScope;
+import io.llara.tensor.Tensors;
 import java.util.List;
 import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Scalar;
@@ -31,28 +32,33 @@ public final class GradientClipping {
    * Returns the Euclidean norm over all elements of all gradients; not finite if an element is not.
    */
   public static double globalNorm(List<Tensor> gradients) {
-    double squares = 0;
-    try (NoGradGuard noGrad = new NoGradGuard()) {
+    if (gradients.isEmpty()) {
+      return 0;
+    }
+    try (NoGradGuard noGrad = new NoGradGuard();
+        TensorScope all = new TensorScope()) {
+      // Where they are; a device answers once, not for each of them.
+      Tensor squares = Tensors.zeros(ScalarType.Double, gradients.get(0), 1);
       for (Tensor gradient : gradients) {
         try (TensorScope scope = new TensorScope()) {
           Tensor flat = gradient.reshape(-1);
           long runs = flat.numel() / RUN;
           long rest = flat.numel() % RUN;
-          squares += squares(flat.narrow(0, 0, runs * RUN).view(runs, RUN));
-          squares += squares(flat.narrow(0, runs * RUN, rest).view(1, rest));
+          squares.add_(squares(flat.narrow(0, 0, runs * RUN).view(runs, RUN)));
+          squares.add_(squares(flat.narrow(0, runs * RUN, rest).view(1, rest)));
         }
       }
+      return Math.sqrt(squares.item_double());
     }
-    return Math.sqrt(squares);
   }
 
   /** Returns the sum of squares: in float32 over a row, in float64 over the rows. */
-  private static double squares(Tensor rows) {
+  private static Tensor squares(Tensor rows) {
     Tensor norms =
         torch.linalg_vector_norm(
             rows, new Scalar(2.0), new long[] {1}, false, new ScalarTypeOptional());
     Tensor exact = norms.to(ScalarType.Double);
-    return exact.dot(exact).item_double();
+    return exact.dot(exact);
   }
 
   /**

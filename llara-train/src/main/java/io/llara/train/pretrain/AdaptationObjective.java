@@ -321,7 +321,7 @@ final class AdaptationObjective implements Objective<TextExample> {
       double loss(Tensor hidden) {
         return bags.isEmpty()
             ? 0
-            : projection.loss(hidden.index_select(0, index()), rowsEach(), bags);
+            : projection.loss(Tensors.rows(hidden, index(hidden)), rowsEach(), bags);
       }
 
       /**
@@ -335,13 +335,13 @@ final class AdaptationObjective implements Objective<TextExample> {
           return 0;
         }
         VocabularyProjection.Loss loss =
-            projection.loss(hidden.index_select(0, index()), rowsEach(), bags, scale, head);
-        gradient.index_copy_(0, index(), loss.hiddenGradient());
+            projection.loss(Tensors.rows(hidden, index(hidden)), rowsEach(), bags, scale, head);
+        gradient.index_copy_(0, index(hidden), loss.hiddenGradient());
         return loss.sum();
       }
 
-      private Tensor index() {
-        return Tensors.ofInts(Ints.toArray(places));
+      private Tensor index(Tensor hidden) {
+        return Tensors.ofInts(Ints.toArray(places), hidden);
       }
 
       private int rowsEach() {

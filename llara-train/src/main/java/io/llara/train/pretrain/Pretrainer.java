@@ -15,6 +15,7 @@ import io.llara.train.run.RunDirectory;
 import io.llara.train.run.RunOptions;
 import io.llara.train.run.StepHook;
 import io.llara.train.run.TrainingLoop;
+import io.llara.train.run.TrainingMemory;
 import io.llara.train.run.Workers;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -131,7 +132,7 @@ public final class Pretrainer implements Trainer {
           return finished.get();
         }
         try (Workers workers = Workers.start(options.run().compute());
-            TrainedModel model = base.load(data.template(), true);
+            TrainedModel model = base.load(data.template(), true, pass());
             TrainingLoop<TextExample> loop =
                 new TrainingLoop<>(
                     directory, model, examples, objective(model, workers), workers)) {
@@ -149,6 +150,13 @@ public final class Pretrainer implements Trainer {
         }
       }
     }
+  }
+
+  private TrainingMemory.Pass pass() {
+    int texts =
+        options.run().data().batch() / options.run().compute().ranks() / options.microBatches();
+    return new TrainingMemory.Pass(
+        (long) texts * options.texts().maxTokens(), VocabularyProjection.DEVICE_CHUNK_BYTES);
   }
 
   private AdaptationObjective objective(TrainedModel model, Workers workers) {

@@ -15,7 +15,6 @@ import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.T_TensorTensor_T;
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.TensorOptions;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.jspecify.annotations.Nullable;
@@ -44,6 +43,9 @@ public final class VocabularyProjection {
    */
   public static final long DEFAULT_CHUNK_BYTES = 48 << 20;
 
+  /** A device that multiplies many times as fast wants as many more rows at once. */
+  public static final long DEVICE_CHUNK_BYTES = 512 << 20;
+
   /** Half-precision products have a multiple of so many rows. */
   private static final int HALF_PRECISION_ROWS = 64;
 
@@ -55,9 +57,12 @@ public final class VocabularyProjection {
   private final long vocabulary;
   private final boolean halfPrecision;
 
-  /** Makes a projection with chunks of {@link #DEFAULT_CHUNK_BYTES}. */
+  /**
+   * Makes a projection with chunks of {@link #DEFAULT_CHUNK_BYTES}, or, on another device than the
+   * processor, of {@link #DEVICE_CHUNK_BYTES}.
+   */
   public VocabularyProjection(Tensor weight) {
-    this(weight, DEFAULT_CHUNK_BYTES);
+    this(weight, weight.is_cpu() ? DEFAULT_CHUNK_BYTES : DEVICE_CHUNK_BYTES);
   }
 
   /**
@@ -116,7 +121,7 @@ public final class VocabularyProjection {
     }
     try (NoGradGuard noGrad = new NoGradGuard();
         TensorScope scope = new TensorScope()) {
-      Tensor gradient = torch.empty(hidden.sizes(), new TensorOptions(hidden.scalar_type()), null);
+      Tensor gradient = torch.empty_like(hidden);
       double sum = loss(hidden, k, bags, new Backward(gradient, scale, head));
       return new Loss(sum, scope.keep(gradient.mul_(new Scalar(scale))));
     }
@@ -171,9 +176,9 @@ public final class VocabularyProjection {
       winners = maximum.get1();
     }
     int[] places = places(bags);
-    Tensor index = Tensors.ofInts(places);
+    Tensor index = Tensors.ofInts(places, logits);
     Tensor flat = largest.view(-1);
-    float[] ofTargets = Tensors.toFloats(flat.index_select(0, index));
+    float[] ofTargets = Tensors.toFloats(Tensors.rows(flat, index));
     double[] logSumExp = softmaxInPlace(largest);
     double sum = 0;
     float[] weights = new float[places.length];
@@ -188,7 +193,8 @@ public final class VocabularyProjection {
       sum += loss;
     }
     if (differentiate) {
-      flat.index_add_(0, index, Tensors.ofFloats(weights, weights.length), new Scalar(-1.0));
+      Tensor ofBags = Tensors.placed(Tensors.ofFloats(weights, weights.length), logits);
+      flat.index_add_(0, index, ofBags, new Scalar(-1.0));
       long rows = logits.size(0);
       Tensor gradient = product.narrow(0, 0, rows);
       if (winners != null) {
@@ -266,8 +272,8 @@ public final class VocabularyProjection {
       long chunks = Math.max(1, LongMath.divide(bags, most, CEILING));
       size = (int) LongMath.divide(bags, chunks, CEILING);
       long[] shape = {paddedRows((long) size * k), vocabulary};
-      products = torch.empty(shape, new TensorOptions(weight.scalar_type()), null);
-      floats = halfPrecision ? torch.empty(shape, new TensorOptions(ScalarType.Float), null) : null;
+      products = Tensors.empty(weight.scalar_type(), weight, shape);
+      floats = halfPrecision ? Tensors.empty(ScalarType.Float, weight, shape) : null;
     }
 
     /** Returns the logits of some rows in the weight's type. */

@@ -2,16 +2,18 @@ package io.llara.train.run;
 
 import io.llara.Internal;
 import io.llara.LlaraException;
+import io.llara.OutOfDeviceMemoryException;
 import io.llara.UnsupportedModelException;
 import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.LlamaConfig;
 import io.llara.checkpoint.LlaraJson;
 import io.llara.checkpoint.LoraAdapter;
+import io.llara.kernels.Accelerator;
 import io.llara.prompt.PromptBuilder;
 import io.llara.prompt.PromptTemplate;
 import io.llara.prompt.PromptTemplate.Token;
-import io.llara.tensor.Cpu;
 import io.llara.tensor.Libtorch;
+import io.llara.tensor.Tensors;
 import io.llara.tokenize.Tokenizer;
 import io.llara.train.checkpoint.ModelDirectory;
 import io.llara.train.lora.LoraOptions;
@@ -32,11 +34,15 @@ public final class BaseModel implements AutoCloseable {
   private final Optional<LoraAdapter> adapter;
   private final Tokenizer tokenizer;
 
+  /** This thread's preparation for the device, if there is one. */
+  private final Optional<Accelerator.Lane> lane;
+
   /**
-   * Opens the model; weights are loaded later.
+   * Opens the model, and the device to train on; weights are loaded later.
    *
    * @param maxTokens the length of the longest prompt
-   * @throws LlaraException if there is no model, or it has no room for so many tokens
+   * @throws LlaraException if there is no model, it has no room for so many tokens, or the device
+   *     cannot be used
    */
   public BaseModel(RunOptions options, int maxTokens) {
     this.options = options;
@@ -45,7 +51,14 @@ public final class BaseModel implements AutoCloseable {
     this.adapter = options.model().adapter().map(dir -> LoraAdapter.open(dir, checkpoint.config()));
     adapter.ifPresent(TrainedModel::requireTrainable);
     Libtorch.load();
+    options.compute().resolved(); // If the device refuses the type, then now.
     this.tokenizer = Tokenizer.load(path());
+    try {
+      this.lane = options.compute().accelerator().map(Accelerator::openLane);
+    } catch (RuntimeException | Error e) {
+      tokenizer.close();
+      throw e;
+    }
     try {
       requireRoomForTokens();
     } catch (RuntimeException | Error e) {
@@ -128,20 +141,47 @@ public final class BaseModel implements AutoCloseable {
    *
    * @param template the prompts, whose markers may train
    * @param head whether the loss has to do with the projection on the vocabulary
+   * @param pass what is run at once
+   * @throws OutOfDeviceMemoryException if the training does not fit into the device's memory
    */
-  public TrainedModel load(Optional<PromptTemplate> template, boolean head) {
-    TrainedModel.Settings settings =
-        new TrainedModel.Settings(Cpu.scalarType(options.compute().type()), maxTokens, head);
+  public TrainedModel load(
+      Optional<PromptTemplate> template, boolean head, TrainingMemory.Pass pass) {
+    try {
+      return load(template, settings(head), pass);
+    } catch (RuntimeException e) {
+      throw options.compute().explained(e);
+    }
+  }
+
+  private TrainedModel.Settings settings(boolean head) {
+    RunOptions.Compute compute = options.compute();
+    return new TrainedModel.Settings(
+        Tensors.scalarType(compute.resolved()), maxTokens, head, compute.accelerator());
+  }
+
+  private TrainedModel load(
+      Optional<PromptTemplate> template, TrainedModel.Settings settings, TrainingMemory.Pass pass) {
     RunOptions.Model trains = options.model();
+    settings
+        .device()
+        .ifPresent(
+            device ->
+                TrainingMemory.estimate(
+                        checkpoint.config(),
+                        settings,
+                        trains.lora(),
+                        pass,
+                        options.compute().recompute())
+                    .requireFits(device));
     if (trains.lora().isEmpty()) {
       return TrainedModel.full(checkpoint, settings);
     }
-    int[] rows =
+    int[] markers =
         trains.trainMarkers() ? template.map(this::markerIds).orElse(new int[0]) : new int[0];
     LoraOptions lora = trains.lora().get();
     return adapter.isPresent()
-        ? TrainedModel.adapter(checkpoint, settings, adapter.get(), lora.dropout(), rows)
-        : TrainedModel.lora(checkpoint, settings, lora, rows, options.seed());
+        ? TrainedModel.adapter(checkpoint, settings, adapter.get(), lora.dropout(), markers)
+        : TrainedModel.lora(checkpoint, settings, lora, markers, options.seed());
   }
 
   /** Returns the ids of a template's marker tokens that have names of their own, ascending. */
@@ -170,5 +210,6 @@ public final class BaseModel implements AutoCloseable {
   @Override
   public void close() {
     tokenizer.close();
+    lane.ifPresent(Accelerator.Lane::close);
   }
 }

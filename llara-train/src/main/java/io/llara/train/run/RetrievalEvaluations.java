@@ -4,6 +4,7 @@ import static java.util.Objects.requireNonNull;
 
 import com.google.gson.JsonObject;
 import io.llara.Encoder;
+import io.llara.EncoderBuilder;
 import io.llara.Internal;
 import io.llara.LlaraException;
 import io.llara.io.JsonSection;
@@ -142,11 +143,7 @@ public final class RetrievalEvaluations implements StepHook {
     try {
       writeModel.accept(model);
       Map<BeirSuite.Member, Evaluation> evaluations = new LinkedHashMap<>();
-      try (Encoder encoder =
-          Encoder.builder(model)
-              .computeType(options.compute().type())
-              .threads(options.compute().threads())
-              .build()) {
+      try (Encoder encoder = encoder(model)) {
         EmbeddingSearch search = EmbeddingSearch.of(encoder);
         collections
             .evaluators()
@@ -173,6 +170,17 @@ public final class RetrievalEvaluations implements StepHook {
     } finally {
       delete(model);
     }
+  }
+
+  /** On the device that trains, where its weights take their place a second time. */
+  private Encoder encoder(Path model) {
+    RunOptions.Compute compute = options.compute();
+    EncoderBuilder builder = Encoder.builder(model).computeType(compute.type());
+    return compute
+        .accelerator()
+        .map(device -> builder.device(device.name()))
+        .orElseGet(() -> builder.threads(compute.threads()))
+        .build();
   }
 
   private static JsonObject line(

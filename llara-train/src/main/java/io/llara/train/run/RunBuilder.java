@@ -2,6 +2,7 @@ package io.llara.train.run;
 
 import io.llara.ComputeType;
 import io.llara.Internal;
+import io.llara.kernels.Accelerators;
 import io.llara.prompt.PromptTemplate;
 import io.llara.retrieval.eval.BeirEvaluator;
 import io.llara.train.Trainer;
@@ -15,6 +16,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalDouble;
+import java.util.OptionalInt;
 import java.util.OptionalLong;
 import org.jspecify.annotations.Nullable;
 
@@ -72,6 +74,7 @@ public abstract class RunBuilder<B extends RunBuilder<B>> {
   private @Nullable Integer threads;
   private ComputeType computeType = ComputeType.AUTO;
   private boolean recompute;
+  private String device = Accelerators.CPU;
   private Optional<WorldSettings> world = Optional.empty();
   private TrainingListener listener = TrainingListener.NONE;
 
@@ -295,7 +298,10 @@ public abstract class RunBuilder<B extends RunBuilder<B>> {
     return self();
   }
 
-  /** Sets the number of lanes; as many as there are processors by default. */
+  /**
+   * Sets the number of lanes; by default as many as there are processors, divided among the
+   * processes, or one if the device is a GPU.
+   */
   public B threads(int lanes) {
     this.threads = lanes;
     return self();
@@ -317,6 +323,21 @@ public abstract class RunBuilder<B extends RunBuilder<B>> {
    */
   public B recompute(boolean recompute) {
     this.recompute = recompute;
+    return self();
+  }
+
+  /**
+   * Sets the device to train on: {@code cpu}, the default; {@code cuda}, {@code cuda:1} or {@code
+   * auto} as {@link io.llara.EncoderBuilder#device} takes them. A process trains on one GPU. Of
+   * several processes on a machine each takes one of its own, by its local rank: of all there are
+   * for {@code cuda}, of those named for {@code cuda:0,2}.
+   *
+   * <p>A run begins with a {@link io.llara.DeviceException} if there is no such device or it does
+   * not work, and with an {@link io.llara.OutOfDeviceMemoryException} before anything is loaded if
+   * weights, optimiser and batches do not fit into what is free of its memory.
+   */
+  public B device(String name) {
+    this.device = name;
     return self();
   }
 
@@ -365,10 +386,6 @@ public abstract class RunBuilder<B extends RunBuilder<B>> {
   protected final RunOptions options(double fullRate, double loraRate, List<String> problems) {
     double defaultRate = lora.isPresent() ? loraRate : fullRate;
     double rate = learningRate == null ? defaultRate : learningRate;
-    int lanes =
-        threads == null
-            ? Math.max(1, Runtime.getRuntime().availableProcessors() / ranks())
-            : threads;
     require(problems, !data.isEmpty(), "there is no data file");
     require(
         problems,
@@ -409,7 +426,12 @@ public abstract class RunBuilder<B extends RunBuilder<B>> {
     require(problems, evaluationTexts >= 1, "evaluation needs at least 1 text");
     require(problems, saveEvery >= 1, "checkpoints must be at least 1 step apart");
     require(problems, keep >= 1, "at least 1 checkpoint must stay");
-    require(problems, lanes >= 1, "threads must be at least 1");
+    require(problems, threads == null || threads >= 1, "threads must be at least 1");
+    require(
+        problems,
+        Accelerators.isName(device),
+        "device is \"%s\"; expected cpu, auto, cuda, or such as cuda:0 or cuda:0,1"
+            .formatted(device));
     if (!problems.isEmpty()) {
       throw new IllegalArgumentException(String.join("; ", problems));
     }
@@ -437,7 +459,12 @@ public abstract class RunBuilder<B extends RunBuilder<B>> {
             weightDecay,
             clip),
         new RunOptions.Output(out, saveEvery, keep, evaluateEvery, retrieval, listener),
-        new RunOptions.Compute(lanes, computeType, recompute, world),
+        new RunOptions.Compute(
+            threads == null ? OptionalInt.empty() : OptionalInt.of(threads),
+            computeType,
+            recompute,
+            device,
+            world),
         seed);
   }
 

@@ -1,7 +1,12 @@
 package io.llara.train.run;
 
 import io.llara.ComputeType;
+import io.llara.DeviceException;
 import io.llara.Internal;
+import io.llara.LlaraException;
+import io.llara.OutOfDeviceMemoryException;
+import io.llara.kernels.Accelerator;
+import io.llara.kernels.Accelerators;
 import io.llara.prompt.PromptTemplate;
 import io.llara.tensor.Cpu;
 import io.llara.train.TrainingListener;
@@ -16,6 +21,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
+import java.util.OptionalInt;
 import java.util.OptionalLong;
 
 /**
@@ -25,6 +31,10 @@ import java.util.OptionalLong;
 @Internal
 public record RunOptions(
     Model model, Data data, Optimization optimization, Output output, Compute compute, long seed) {
+
+  /** What makes a step need less memory, for messages. */
+  static final String LESS_MEMORY =
+      "recompute, a smaller batch, more micro-batches or a sub-batch, or shorter texts";
 
   /**
    * What trains.
@@ -127,9 +137,64 @@ public record RunOptions(
   /** What is searched to evaluate the model. */
   public record Retrieval(List<Path> folders, String split) {}
 
-  /** What it computes with. */
+  /**
+   * What it computes with.
+   *
+   * @param lanes how many lanes, if that was said
+   * @param device as {@link Accelerators#openOne} takes it
+   */
   public record Compute(
-      int threads, ComputeType type, boolean recompute, Optional<WorldSettings> world) {
+      OptionalInt lanes,
+      ComputeType type,
+      boolean recompute,
+      String device,
+      Optional<WorldSettings> world) {
+
+    /**
+     * Returns the device of this process; empty for the processor. Of several processes on a
+     * machine each has one of its own.
+     *
+     * @throws DeviceException if it cannot be used
+     */
+    public Optional<Accelerator> accelerator() {
+      return ranks() == 1
+          ? Accelerators.open(device)
+          : Accelerators.openOne(device, world.orElseThrow().localRank());
+    }
+
+    /** Returns how many lanes there are: one for a device, otherwise one for each processor. */
+    public int threads() {
+      return lanes.orElseGet(
+          () ->
+              accelerator().isPresent()
+                  ? 1
+                  : Math.max(1, Runtime.getRuntime().availableProcessors() / ranks()));
+    }
+
+    /**
+     * Returns the type it computes in, never {@code AUTO}.
+     *
+     * @throws DeviceException if the device does not compute in the type that was asked for
+     */
+    public ComputeType resolved() {
+      return accelerator().map(found -> found.resolve(type)).orElseGet(() -> Cpu.resolve(type));
+    }
+
+    /** Returns what a failure is to be reported as: what the device makes of it, if it does. */
+    RuntimeException explained(RuntimeException failure) {
+      if (failure instanceof LlaraException) {
+        return failure;
+      }
+      return accelerator()
+          .flatMap(found -> found.explain(failure))
+          .<RuntimeException>map(
+              explained ->
+                  explained instanceof OutOfDeviceMemoryException
+                      ? new OutOfDeviceMemoryException(
+                          "%s; choose %s".formatted(explained.getMessage(), LESS_MEMORY), failure)
+                      : explained)
+          .orElse(failure);
+    }
 
     /** Returns the number of processes. */
     public int ranks() {
@@ -176,7 +241,11 @@ public record RunOptions(
     values.put("held out", String.valueOf(data.heldOut()));
     values.put("seed", String.valueOf(seed));
     values.put("threads", String.valueOf(compute.threads()));
-    values.put("compute type", Cpu.resolve(compute.type()).toString());
+    values.put("compute type", compute.resolved().toString());
+    // Another kind of device rounds in other places.
+    compute
+        .accelerator()
+        .ifPresent(device -> values.put("device", device.name().replaceFirst(":.*", "")));
     values.put("processes", String.valueOf(compute.ranks()));
     return values;
   }

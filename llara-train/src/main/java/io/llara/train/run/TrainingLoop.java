@@ -65,7 +65,7 @@ public final class TrainingLoop<E extends TrainingExample> implements AutoClosea
   private final CheckpointStore checkpoints;
 
   /** Writes files: an interrupt closes the file that its thread is at, and must not reach them. */
-  private final Lanes writer = new Lanes(1);
+  private final Lanes writer;
 
   /** The last step that was made. */
   private long step;
@@ -81,6 +81,7 @@ public final class TrainingLoop<E extends TrainingExample> implements AutoClosea
       Objective<E> objective,
       Workers workers) {
     this.directory = directory;
+    this.writer = new Lanes(1, directory.options().compute().accelerator());
     this.options = directory.options();
     this.model = model;
     this.examples = examples;
@@ -112,6 +113,15 @@ public final class TrainingLoop<E extends TrainingExample> implements AutoClosea
    * @throws TrainingException if the loss or the gradient is not finite
    */
   public TrainingResult run(
+      List<StepHook> hooks, BooleanSupplier stopRequested, Runnable writeModel) {
+    try {
+      return steps(hooks, stopRequested, writeModel);
+    } catch (RuntimeException e) {
+      throw options.compute().explained(e);
+    }
+  }
+
+  private TrainingResult steps(
       List<StepHook> hooks, BooleanSupplier stopRequested, Runnable writeModel) {
     List<String> skipped = resume();
     hooks.forEach(hook -> hook.resume(step));

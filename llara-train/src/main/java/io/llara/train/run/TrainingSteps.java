@@ -21,7 +21,7 @@ import org.bytedeco.pytorch.Tensor;
 @Internal
 public abstract class TrainingSteps implements AutoCloseable {
   private final TrainedModel model;
-  private final Workers workers = Workers.single();
+  private final Workers workers;
   private final List<Parameter> parameters;
   private final GradientAccumulator gradients;
   private final AdamW optimizer;
@@ -33,6 +33,7 @@ public abstract class TrainingSteps implements AutoCloseable {
    */
   protected TrainingSteps(TrainedModel model, AdamW.Settings optimizer) {
     this.model = model;
+    this.workers = Workers.single(model.device());
     this.parameters = model.parameters();
     this.gradients = new GradientAccumulator(parameters, (total, index) -> {});
     this.optimizer = new AdamW(parameters, optimizer, workers.lanes());

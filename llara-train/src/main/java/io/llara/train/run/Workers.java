@@ -1,9 +1,11 @@
 package io.llara.train.run;
 
 import io.llara.Internal;
+import io.llara.kernels.Accelerator;
 import io.llara.train.distributed.Communicator;
 import io.llara.train.distributed.Lanes;
 import java.time.Duration;
+import java.util.Optional;
 
 /**
  * Who computes: the lanes of this process, and the other processes.
@@ -25,16 +27,20 @@ public record Workers(Lanes lanes, Communicator communicator) implements AutoClo
             .orElseGet(Communicator::alone);
     try {
       communicator.barrier();
-      return new Workers(new Lanes(options.threads()), communicator);
+      return new Workers(new Lanes(options.threads(), options.accelerator()), communicator);
     } catch (RuntimeException | Error e) {
       communicator.close();
       throw e;
     }
   }
 
-  /** Starts one lane, in the only process. */
-  public static Workers single() {
-    return new Workers(new Lanes(1), Communicator.alone());
+  /**
+   * Starts one lane, in the only process.
+   *
+   * @param device empty for the processor
+   */
+  public static Workers single(Optional<Accelerator> device) {
+    return new Workers(new Lanes(1, device), Communicator.alone());
   }
 
   /** Returns whether this is the first process: the one that writes. */

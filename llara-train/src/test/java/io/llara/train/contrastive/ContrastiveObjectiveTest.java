@@ -174,7 +174,8 @@ class ContrastiveObjectiveTest {
             new RunOptions.Optimization(OptionalLong.of(9), 1, 1, NO_WARMUP, Decay.CONSTANT, 0, 0),
             new RunOptions.Output(
                 dir, 1, 1, 1, new RunOptions.Retrieval(List.of(), "test"), TrainingListener.NONE),
-            new RunOptions.Compute(1, ComputeType.FLOAT32, false, Optional.of(world)),
+            new RunOptions.Compute(
+                OptionalInt.of(1), ComputeType.FLOAT32, false, "cpu", Optional.of(world)),
             3);
     return new Examples<>(
         Dataset.ofPairs(List.of(data)), options, batch, ContrastiveObjectiveTest::example);

@@ -88,7 +88,7 @@ class DistillationLossTest {
       int prefix, double infoNce, double similarity, double score, double kd, double entropy) {
     try (NoGradGuard noGrad = new NoGradGuard();
         TensorScope scope = new TensorScope();
-        ProjectedCosine cosine = new ProjectedCosine(TEACHER, HIDDEN)) {
+        ProjectedCosine cosine = new ProjectedCosine(TEACHER, HIDDEN, host -> host)) {
       Sums sums =
           new InfoNce(0.1, true)
               .losses(
@@ -112,7 +112,7 @@ class DistillationLossTest {
     InfoNce loss = new InfoNce(temperature, normalized);
     try (NoGradGuard noGrad = new NoGradGuard();
         TensorScope scope = new TensorScope();
-        ProjectedCosine cosine = new ProjectedCosine(TEACHER, HIDDEN)) {
+        ProjectedCosine cosine = new ProjectedCosine(TEACHER, HIDDEN, host -> host)) {
       Tensor q = sines(QUERIES, HIDDEN, 1);
       Tensor p = sines(PASSAGES, HIDDEN, 2);
       Tensor both = texts();
@@ -225,7 +225,7 @@ class DistillationLossTest {
 
   @Test
   void leavesNothing() throws Throwable {
-    try (ProjectedCosine cosine = new ProjectedCosine(TEACHER, HIDDEN)) {
+    try (ProjectedCosine cosine = new ProjectedCosine(TEACHER, HIDDEN, host -> host)) {
       Leaks.assertNone(
           () -> {
             try (NoGradGuard noGrad = new NoGradGuard();

@@ -85,6 +85,28 @@ class CommunicatorTest {
             });
   }
 
+  /** As tensors on another device do. */
+  @Test
+  void copiesGoThroughTheNetworkAndComeBack() throws Exception {
+    List<float[]> sums =
+        Group.run(
+            2,
+            communicator -> {
+              try (TensorScope scope = new TensorScope()) {
+                Tensor matrix = Tensors.ofFloats(new float[] {1, 2, 3, 4}, 2, 2);
+                Tensor row = Tensors.ofFloats(new float[] {communicator.rank()}, 1);
+                Communicator.Pending sum =
+                    ((C10dCommunicator) communicator).throughHost(List.of(matrix, row));
+                assertThat(Tensors.toFloats(matrix)).containsExactly(1, 2, 3, 4);
+                sum.await();
+                sum.await(); // Harmless.
+                assertThat(Tensors.toFloats(row)).containsExactly(1);
+                return Tensors.toFloats(matrix);
+              }
+            });
+    assertThat(sums).allSatisfy(sum -> assertThat(sum).containsExactly(2, 4, 6, 8));
+  }
+
   @ParameterizedTest
   @ValueSource(ints = {2, 3})
   void gathersTheRowsOfAllRanksInTheirOrder(int size) throws Exception {

@@ -136,7 +136,7 @@ class LoraGradientTest {
     List<TextExample> batch =
         examples.stream().map(example -> TextExample.of(example, Recipe.RELEASED, 1)).toList();
     try (TensorScope scope = new TensorScope();
-        Workers workers = Workers.single();
+        Workers workers = Workers.single(Optional.empty());
         GradientAccumulator gradients =
             new GradientAccumulator(model.parameters(), (total, index) -> {})) {
       AdaptationObjective objective =
