@@ -90,6 +90,16 @@ public final class StrictJson {
     if (json.isBlank()) {
       throw new LlaraException(place + ": is blank; expected a JSON object");
     }
+    return text(json, place);
+  }
+
+  /**
+   * Reads a text that is one JSON object.
+   *
+   * @param place what messages call it
+   * @throws LlaraException if it is something else
+   */
+  public static JsonSection text(String json, String place) {
     return parse(new StringReader(json), place, JsonSection.Errors.DATA);
   }
 
