@@ -64,12 +64,12 @@ public final class Messages {
     return brief(ONE_LINE.matcher(first).replaceFirst(" at character $1"));
   }
 
-  /** Returns the text on one line and of bounded length. */
   /** Returns a number of bytes of memory for people, such as {@code 13.50 GiB}. */
   public static String gibibytes(long bytes) {
     return String.format(Locale.ROOT, "%.2f GiB", bytes / (double) (1L << 30));
   }
 
+  /** Returns the text on one line and of bounded length. */
   static String brief(String text) {
     return plain(text, LONGEST_REASON);
   }
