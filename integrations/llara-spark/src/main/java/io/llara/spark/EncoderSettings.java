@@ -89,9 +89,10 @@ record EncoderSettings(
         return new Fingerprinted(this, fingerprint.of(folder.path(), Optional.empty()));
       }
     }
-    Path dir = source(model).resolve();
+    ModelSource source = source(model);
+    Path dir = source.resolve();
     String print = fingerprint.of(dir, Optional.empty());
-    if (dir.toString().endsWith(model)) {
+    if (source.toString().equals(dir.toString())) { // A directory's name is its path.
       return new Fingerprinted(this, print);
     }
     // The cache of the hub has a folder for each commit, of its name.

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.llara.BlankTexts;
+import io.llara.ComputeType;
 import io.llara.Encoder;
 import io.llara.Similarity;
 import io.llara.spark.TextEmbedder.InputType;
@@ -224,6 +225,16 @@ class TextEmbedderTest {
     assertThat(EncoderSettings.cores(conf("local[16]", null), 8)).isEqualTo(8);
     assertThat(EncoderSettings.cores(conf("yarn", "4"), 8)).isEqualTo(4);
     assertThat(EncoderSettings.cores(conf("spark://host:7077", null), 8)).isEqualTo(8);
+  }
+
+  @Test
+  void aDirectoryIsNoModelOfTheHubHoweverItIsSpelled() {
+    String dir = Stories.dir().toAbsolutePath().toString();
+    for (String spelled : List.of(dir, dir + "/")) {
+      EncoderSettings settings =
+          new EncoderSettings(spelled, ComputeType.FLOAT32, "cpu", null, null, null);
+      assertThat(settings.fingerprinted().settings()).isEqualTo(settings);
+    }
   }
 
   private static SparkConf conf(String master, String cores) {
