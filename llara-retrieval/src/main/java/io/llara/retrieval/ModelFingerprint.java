@@ -11,6 +11,7 @@ import io.llara.io.AtomicFiles;
 import io.llara.io.Messages;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.FileTime;
@@ -78,6 +79,14 @@ public final class ModelFingerprint {
     }
     TreeSet<Path> files = new TreeSet<>(list(model, ".json"));
     files.addAll(CheckpointDirectory.open(model).weightFiles());
+    // Pooling and the layers behind it, as sentence-transformers has them: 1_Pooling, 2_Dense.
+    try (DirectoryStream<Path> modules = Files.newDirectoryStream(model, "[0-9]*_*")) {
+      for (Path module : modules) {
+        if (Files.isDirectory(module)) {
+          files.addAll(list(module, ".json", ".safetensors"));
+        }
+      }
+    }
     return files;
   }
 

@@ -64,6 +64,22 @@ class ModelFingerprintTest {
     assertThat(fingerprint.of(model, Optional.of(adapter))).isNotIn(without, with);
   }
 
+  @Test
+  void modulesBehindTheModelCount() throws IOException {
+    Path model = model();
+    ModelFingerprint fingerprint = new ModelFingerprint(Optional.empty());
+    String without = fingerprint.of(model, Optional.empty());
+    Path pooling = Files.createDirectory(model.resolve("1_Pooling")).resolve("config.json");
+    Files.writeString(pooling, "{\"pooling_mode_mean_tokens\": true}");
+    String mean = fingerprint.of(model, Optional.empty());
+    Files.writeString(pooling, "{\"pooling_mode_lasttoken\": true}");
+    String last = fingerprint.of(model, Optional.empty());
+    Files.write(
+        Files.createDirectory(model.resolve("2_Dense")).resolve("model.safetensors"), new byte[8]);
+    String dense = fingerprint.of(model, Optional.empty());
+    assertThat(List.of(without, mean, last, dense)).doesNotHaveDuplicates();
+  }
+
   private static void flipLastByte(Path file) throws IOException {
     try (SeekableByteChannel channel =
         Files.newByteChannel(file, StandardOpenOption.READ, StandardOpenOption.WRITE)) {
