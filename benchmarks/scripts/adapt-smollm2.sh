@@ -12,7 +12,7 @@ llara=$here/llara-examples/target/llara/bin/llara
 
 if [[ ! -d $work/smollm2 ]]; then
   model=$("$here/benchmarks/scripts/fetch-smollm2.sh")
-  "$llara" import "$model" "$work/smollm2"
+  "$llara" import --dtype float32 "$model" "$work/smollm2"
 fi
 [[ -d $work/smollm2-marked ]] || "$llara" add-markers --model "$work/smollm2" --out "$work/smollm2-marked"
 "$llara" pretrain --model "$work/smollm2-marked" --out "$work/smollm2-adapted" \

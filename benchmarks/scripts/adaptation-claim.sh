@@ -19,7 +19,7 @@ held_out=(medquad fetaqa-dev-test aws-docs)
 if [[ ! -d $work/imported ]]; then
   model=$("$here/benchmarks/scripts/fetch-smollm2.sh" "$work")
   rm -rf "$work/plain"
-  "$llara" import "$model" "$work/plain"
+  "$llara" import --dtype float32 "$model" "$work/plain"
   "$llara" add-markers --model "$work/plain" --out "$work/imported"
 fi
 

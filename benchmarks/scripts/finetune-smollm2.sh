@@ -27,7 +27,7 @@ finetune() {
 if [[ ! -d $work/imported ]]; then
   model=$("$here/benchmarks/scripts/fetch-smollm2.sh")
   rm -rf "$work/plain"
-  "$llara" import --layers "${LAYERS:-8}" "$model" "$work/plain"
+  "$llara" import --dtype float32 --layers "${LAYERS:-8}" "$model" "$work/plain"
   "$llara" add-markers --model "$work/plain" --out "$work/imported"
 fi
 evaluate imported
