@@ -12,7 +12,6 @@ import org.openjdk.jmh.annotations.Benchmark;
 import org.openjdk.jmh.annotations.BenchmarkMode;
 import org.openjdk.jmh.annotations.Fork;
 import org.openjdk.jmh.annotations.Group;
-import org.openjdk.jmh.annotations.Level;
 import org.openjdk.jmh.annotations.Measurement;
 import org.openjdk.jmh.annotations.Mode;
 import org.openjdk.jmh.annotations.OutputTimeUnit;
@@ -28,9 +27,9 @@ import org.openjdk.jmh.annotations.Warmup;
  * An encoder as its callers meet it, tokenizer and queue included: threads that each encode one
  * query after another, and one that does while another thread encodes a corpus.
  *
- * <p>The mode {@code Throughput} has {@code tokens} per second, {@code ceilingTokens}, here those
- * of the same queries in one {@code encodeAll}, measured before each iteration, and {@code ratio}
- * between them; the mode {@code SampleTime} the percentiles of the time that a caller waits.
+ * <p>The mode {@code SampleTime} has the percentiles of the time that a caller waits. How many
+ * callers compare with one {@code encodeAll} is measured by {@link CallersThroughput}: JMH's
+ * threads do not pause for it.
  */
 @BenchmarkMode({Mode.Throughput, Mode.SampleTime})
 @OutputTimeUnit(TimeUnit.MILLISECONDS)
@@ -38,8 +37,8 @@ import org.openjdk.jmh.annotations.Warmup;
 @Warmup(iterations = 1, time = 3)
 @Measurement(iterations = 3, time = 5)
 public class CallersBenchmark {
-  private static final int QUERIES = 64;
-  private static final int QUERY_WORDS = 10;
+  static final int QUERIES = 64;
+  static final int QUERY_WORDS = 10;
   private static final int PASSAGES = 64;
   private static final int PASSAGE_WORDS = 100;
   private static final List<String> WORDS =
@@ -81,10 +80,8 @@ public class CallersBenchmark {
     private final List<String> passages = texts(PASSAGES, PASSAGE_WORDS);
     private final AtomicInteger next = new AtomicInteger();
     private Encoder encoder;
-    private double tokensOfOne;
-    private double speedTogether;
 
-    private static List<String> texts(int count, int words) {
+    static List<String> texts(int count, int words) {
       SplittableRandom random = new SplittableRandom(words);
       List<String> texts = new ArrayList<>(count);
       for (int i = 0; i < count; i++) {
@@ -103,32 +100,11 @@ public class CallersBenchmark {
       EncoderBuilder builder =
           model.isEmpty() ? Encoder.builder() : Encoder.builder(Path.of(model));
       encoder = builder.computeType(Types.parse(type)).build();
-      tokensOfOne =
-          queries.stream()
-              .mapToInt(query -> encoder.countTokens(query, io.llara.Mode.NEXT))
-              .average()
-              .orElseThrow();
-      System.out.printf("%n%s; queries of %.1f tokens%n", Machine.describe(), tokensOfOne);
-    }
-
-    /** Takes turns with the iterations of the benchmark. */
-    @Setup(Level.Iteration)
-    public void encodeTogether() {
-      double seconds =
-          Stopwatch.mean(
-              1, () -> Stopwatch.seconds(() -> encoder.encodeAll(queries, io.llara.Mode.NEXT)));
-      speedTogether = QUERIES * tokensOfOne / seconds;
+      System.out.printf("%n%s%n", Machine.describe());
     }
 
     float[] encodeOne() {
       return encoder.encodeQuery(queries.get(Math.floorMod(next.getAndIncrement(), QUERIES)));
-    }
-
-    float[] encodeOne(CeilingCounters counters) {
-      long begin = System.nanoTime();
-      float[] vector = encodeOne();
-      counters.add(tokensOfOne, (System.nanoTime() - begin) / 1e9, speedTogether);
-      return vector;
     }
 
     /** Frees the model. */
@@ -141,22 +117,22 @@ public class CallersBenchmark {
   /** One caller. */
   @Benchmark
   @Threads(1)
-  public Object callers1(Texts texts, CeilingCounters counters) {
-    return texts.encodeOne(counters);
+  public Object callers1(Texts texts) {
+    return texts.encodeOne();
   }
 
   /** Eight callers. */
   @Benchmark
   @Threads(8)
-  public Object callers8(Texts texts, CeilingCounters counters) {
-    return texts.encodeOne(counters);
+  public Object callers8(Texts texts) {
+    return texts.encodeOne();
   }
 
   /** Sixty-four callers. */
   @Benchmark
   @Threads(64)
-  public Object callers64(Texts texts, CeilingCounters counters) {
-    return texts.encodeOne(counters);
+  public Object callers64(Texts texts) {
+    return texts.encodeOne();
   }
 
   /** A caller while {@link #corpus} runs. */
