@@ -44,7 +44,7 @@ done <<< "$sources"
 if [[ ! -d $work/imported ]]; then
   model=$("$here/benchmarks/scripts/fetch-smollm2.sh" "$work")
   rm -rf "$work/plain"
-  "$llara" import "$model" "$work/plain"
+  "$llara" import --dtype float32 "$model" "$work/plain"
   "$llara" add-markers --model "$work/plain" --out "$work/imported"
 fi
 
@@ -100,7 +100,10 @@ PYTHON
 [[ -d $work/llara-mini ]] || "$llara" rotate --model "$work/quantized" --out "$work/llara-mini" "$work/rotation.txt"
 
 # What lies in llara-mini/src/main/resources/io/llara/mini/model.
-(cd "$work/llara-mini" && sha256sum -- *.json *.safetensors > SHA256SUMS)
+(cd "$work/llara-mini" && python3 -c '
+import sys, zlib
+for name in sys.argv[1:]:
+    print("%08x  %s" % (zlib.crc32(open(name, "rb").read()), name))' *.json *.safetensors > CRC32SUMS)
 for collection in "$data"/beir/{cranfield,npl}; do
   "$llara" evaluate --model "$work/llara-mini" --beir "$collection" --no-cache --searcher exact,hybrid --bm25
 done

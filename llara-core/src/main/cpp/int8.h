@@ -275,6 +275,32 @@ void packIntegers(const uint8* stored, const float* scales, int64 scaled, Matrix
   matrix.putZeros();
 }
 
+// A register of integers as they are stored, from the element `at` on.
+template <class B>
+inline Ints storedIntegers(const uint8* stored, int64 at) {
+  if constexpr (B::kStored == kQuads) {
+    typedef int8 SignedBytes __attribute__((vector_size(kLanes)));
+    return __builtin_convertvector(loadBits<SignedBytes>(stored + at), Ints);
+  } else {
+    typedef uint8 Bytes __attribute__((vector_size(kLanes / 2)));
+    typedef int32 Pairs __attribute__((vector_size(kLanes * 2)));
+    Pairs both = __builtin_convertvector(loadBits<Bytes>(stored + at / 2), Pairs);
+    return zip<0, kLanes>(both & 15, both >> 4) - 8;
+  }
+}
+
+// integers and scales as in packIntegers, not packed, kGroup or a multiple of it to a scale: their products in a floating
+// type, [rows, width].
+template <class T, class B>
+void dequantize(const uint8* stored, const float* scales, int64 scaled, typename T::Stored* out, int64 count) {
+  for (int64 begin = 0; begin < count; begin += scaled, scales++) {
+    Floats scale = splat(*scales);
+    for (int64 at = begin; at < begin + scaled; at += kLanes) {
+      T::store(out + at, __builtin_convertvector(storedIntegers<B>(stored, at), Floats) * scale);
+    }
+  }
+}
+
 // Rows of activations, quantised: blocks of kBlockRows, each by groups.
 struct Activations {
   int64 rows;
@@ -416,6 +442,16 @@ EXPORT void NAME(packIntegers)(void*, void*, int32 bits, int64 integers, int64 s
                                int64 width, int64 matrix) {
   withBits(bits, [&](auto b) {
     packIntegers((const uint8*)integers, (const float*)scales, scaled, Matrix<decltype(b)>(matrix, columns, width));
+  });
+}
+
+EXPORT void NAME(dequantize)(void*, void*, int32 type, int32 bits, int64 integers, int64 scales, int64 scaled,
+                             int64 out, int64 count) {
+  withType(type, [&](auto t) {
+    using T = decltype(t);
+    withBits(bits, [&](auto b) {
+      dequantize<T, decltype(b)>((const uint8*)integers, (const float*)scales, scaled, (typename T::Stored*)out, count);
+    });
   });
 }
 

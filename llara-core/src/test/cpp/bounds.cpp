@@ -33,6 +33,7 @@ KERNEL(void, attentionBackward, int32, int64, int64, int64, int64, int64, int64,
 KERNEL(int64, matrixBytes, int32, int64, int64);
 KERNEL(void, packWeights, int32, int64, int64, int64, int64);
 KERNEL(void, packIntegers, int32, int64, int64, int64, int64, int64, int64);
+KERNEL(void, dequantize, int32, int32, int64, int64, int64, int64, int64);
 KERNEL(int64, activationBytes, int64, int64);
 KERNEL(void, quantizeRows, int64, int64, int64, int64);
 KERNEL(void, multiply, int32, int64, int64, int64, int64, int64, int64, int64, int64, int64, int64);
@@ -301,6 +302,22 @@ void integers(int64 rows, int64 width, int64 columns) {
   }
 }
 
+void dequantized(int64 groups) {
+  for (int32 bits = 4; bits <= 8; bits += 4) {
+    for (int32 type = 0; type < 2; type++) {
+      atBothPlaces([&] {
+        int64 count = 32 * groups;
+        int64 out = numbers(type, count);
+        int results = used;
+        int64 stored = anyBytes(count * bits / 8), scales = numbers(0, groups);
+        CALL(dequantize, type, bits, stored, scales, 32, out, count);
+        CALL(dequantize, type, bits, stored, scales, count, out, count);
+        return results;
+      });
+    }
+  }
+}
+
 int run(int64 most) {
   for (int64 length = 1; length <= most; length++) {
     (Line() << "length " << length).print();
@@ -313,6 +330,7 @@ int run(int64 most) {
     integers(length, 40, 19);
     integers(3, length, 9);
     integers(2, 33, length);
+    dequantized(length);
   }
   (Line() << "passed").print();
   return 0;

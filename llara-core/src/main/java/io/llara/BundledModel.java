@@ -1,11 +1,10 @@
 package io.llara;
 
-import com.google.common.hash.Hashing;
-import com.google.common.hash.HashingInputStream;
 import io.llara.io.Messages;
 import io.llara.io.Services;
 import java.io.IOException;
 import java.io.InputStream;
+import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -14,17 +13,21 @@ import java.util.ServiceConfigurationError;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
+import java.util.zip.CRC32;
+import java.util.zip.CheckedInputStream;
 
 /**
  * A model in a jar. {@link Encoder#loadDefault} finds it with {@link java.util.ServiceLoader}; the
  * artifact {@code llara-mini} is one.
  *
  * <p>Its files are those of a model directory, weights included, and {@value #CHECKSUMS}, which
- * lists all others: one a line, its SHA-256 in hexadecimal digits, two spaces and its name.
+ * lists all others: one a line, its CRC-32 in eight hexadecimal digits, two spaces and its name. It
+ * finds damage, not forgery, which could change the list as well; a SHA-256 of the weights took
+ * longer than to read and use them.
  */
 public interface BundledModel {
   /** The file that lists the others. */
-  String CHECKSUMS = "SHA256SUMS";
+  String CHECKSUMS = "CRC32SUMS";
 
   /** Returns what messages call the model, such as the name of its artifact. */
   String name();
@@ -77,7 +80,7 @@ public interface BundledModel {
    *     cannot be written
    */
   default void copyTo(Path dir) {
-    Pattern format = Pattern.compile("([0-9a-f]{64})  (\\w[\\w.-]*)");
+    Pattern format = Pattern.compile("([0-9a-f]{8})  (\\w[\\w.-]*)");
     String list;
     try (InputStream in = open(CHECKSUMS)) {
       list = new String(in.readAllBytes(), StandardCharsets.UTF_8);
@@ -88,7 +91,7 @@ public interface BundledModel {
       Matcher matcher = format.matcher(line);
       if (!matcher.matches()) {
         throw new ModelLoadException(
-            "%s: %s has the line %s; expected a SHA-256, two spaces and the name of a file"
+            "%s: %s has the line %s; expected a CRC-32, two spaces and the name of a file"
                 .formatted(name(), CHECKSUMS, Messages.quote(line)));
       }
       copy(this, matcher.group(2), matcher.group(1), dir);
@@ -96,16 +99,20 @@ public interface BundledModel {
   }
 
   private static void copy(BundledModel model, String file, String expected, Path folder) {
-    String found;
-    try (HashingInputStream in = new HashingInputStream(Hashing.sha256(), model.open(file))) {
-      Files.copy(in, folder.resolve(file));
-      found = in.hash().toString();
+    CRC32 checksum = new CRC32();
+    try (InputStream in = new CheckedInputStream(model.open(file), checksum);
+        OutputStream out = Files.newOutputStream(folder.resolve(file))) {
+      byte[] buffer = new byte[1 << 20];
+      for (int count = in.read(buffer); count >= 0; count = in.read(buffer)) {
+        out.write(buffer, 0, count);
+      }
     } catch (IOException e) {
       throw unreadable(model, file, e);
     }
+    String found = "%08x".formatted(checksum.getValue());
     if (!found.equals(expected)) {
       throw new ModelLoadException(
-          "%s: %s is damaged: its SHA-256 is %s; expected %s"
+          "%s: %s is damaged: its CRC-32 is %s; expected %s"
               .formatted(model.name(), file, found, expected));
     }
   }

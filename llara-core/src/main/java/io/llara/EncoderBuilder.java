@@ -10,6 +10,7 @@ import io.llara.checkpoint.LlaraJson;
 import io.llara.checkpoint.gguf.GgufImporter;
 import io.llara.engine.EncodingEngine;
 import io.llara.engine.EngineBuilder;
+import io.llara.io.Ahead;
 import io.llara.io.TemporaryPath;
 import io.llara.prompt.PromptBuilder;
 import io.llara.prompt.PromptTemplate;
@@ -236,7 +237,13 @@ public final class EncoderBuilder {
       try {
         gguf.writeTokenizer(folder.path());
         return build(
-            new Model(file, folder.path(), gguf.config(), null, null, () -> engine.open(gguf)));
+            new Model(
+                file,
+                () -> Tokenizer.load(folder.path()),
+                gguf.config(),
+                null,
+                null,
+                () -> engine.open(gguf)));
       } catch (LlaraException e) {
         throw renamed(e, folder.path(), file.toString());
       }
@@ -256,26 +263,32 @@ public final class EncoderBuilder {
    * What an encoder is made of.
    *
    * @param path names it in messages
-   * @param tokenizer the directory of the tokenizer's files
+   * @param tokenizer opens the tokenizer, once
    */
   private record Model(
       Path path,
-      Path tokenizer,
+      Supplier<Tokenizer> tokenizer,
       LlamaConfig config,
       @Nullable LlaraJson trained,
       @Nullable DenseLayer dense,
       Supplier<EncodingEngine> engine) {}
 
   private Encoder build(Path directory) {
-    CheckpointDirectory checkpoint = CheckpointDirectory.open(directory);
-    return build(
-        new Model(
-            directory,
-            directory,
-            checkpoint.config(),
-            checkpoint.llaraJson().orElse(null),
-            checkpoint.dense().orElse(null),
-            () -> engine.open(checkpoint)));
+    Ahead<Tokenizer> tokenizer = Ahead.begin("llara-tokenizer", () -> Tokenizer.load(directory));
+    try {
+      CheckpointDirectory checkpoint = CheckpointDirectory.open(directory);
+      return build(
+          new Model(
+              directory,
+              tokenizer::get,
+              checkpoint.config(),
+              checkpoint.llaraJson().orElse(null),
+              checkpoint.dense().orElse(null),
+              () -> engine.open(checkpoint)));
+    } catch (RuntimeException | Error e) {
+      tokenizer.discard(Tokenizer::close);
+      throw e;
+    }
   }
 
   private Encoder build(Model parts) {
@@ -291,7 +304,7 @@ public final class EncoderBuilder {
     int passage =
         resolveMaxTokens("passage", passageMaxTokens, config, trainedPassage, trainedQuery);
     int longest = Math.max(query, passage);
-    Tokenizer tokenizer = Tokenizer.load(parts.tokenizer());
+    Tokenizer tokenizer = parts.tokenizer().get();
     try {
       requireFits(tokenizer, config, model);
       PromptTemplate resolved = resolveTemplate(trained, tokenizer, model);

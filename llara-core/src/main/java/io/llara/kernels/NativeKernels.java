@@ -298,6 +298,17 @@ final class NativeKernels {
   static native void packIntegers(
       int bits, long integers, long scales, long scaled, long columns, long width, long matrix);
 
+  /**
+   * Computes what integers stand for, rounded once.
+   *
+   * @param integers as in {@link #packIntegers}
+   * @param scales float32, {@code [count / scaled]}
+   * @param scaled a multiple of {@value QuantizedProjection#GROUP}
+   * @param out {@code [count]}
+   */
+  static native void dequantize(
+      int type, int bits, long integers, long scales, long scaled, long out, long count);
+
   /** Returns the bytes that quantised rows take, at addresses that are multiples of 64. */
   static native long activationBytes(long rows, long width);
 

@@ -1,7 +1,9 @@
 package io.llara.kernels;
 
 import io.llara.tensor.TensorScope;
+import java.util.Optional;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorOptions;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.jspecify.annotations.Nullable;
@@ -97,6 +99,35 @@ public final class QuantizedProjection implements Projection {
           result.address());
     }
     return result;
+  }
+
+  /**
+   * Returns what integers stand for in a floating type, {@code [out, in]}, in the innermost scope;
+   * empty if there is no kernel for it.
+   *
+   * @param integers as in {@link #of}
+   * @param scales float32, {@code [out, in / scaled]}
+   */
+  public static Optional<Tensor> dequantize(Tensor integers, Tensor scales, ScalarType type) {
+    boolean four = integers.scalar_type().intern() == ScalarType.Byte;
+    long out = integers.size(0);
+    long in = integers.size(1) * (four ? 2 : 1);
+    boolean known = type == ScalarType.Float || type == ScalarType.BFloat16;
+    if (!known || scales.numel() == 0 || in / scales.size(1) % GROUP != 0 || !available()) {
+      return Optional.empty();
+    }
+    try (TensorScope scope = new TensorScope()) {
+      Operand to = new Operand(torch.empty(new long[] {out, in}, new TensorOptions(type), null));
+      NativeKernels.dequantize(
+          to.type,
+          four ? 4 : 8,
+          FusedKernels.address(integers.contiguous()),
+          new Operand(scales).at(0),
+          in / scales.size(1),
+          to.at(0),
+          to.count);
+      return Optional.of(scope.keep(to.tensor));
+    }
   }
 
   private long address() {

@@ -76,19 +76,25 @@ public record QuantizedMatrix(Tensor integers, Tensor scales) implements AutoClo
    * result.
    */
   Tensor floats(ScalarType type) {
-    long rows = integers.size(0);
     try (TensorScope scope = new TensorScope()) {
-      Tensor result = torch.empty(new long[] {rows, width()}, new TensorOptions(type), null);
-      forChunks(
-          rows,
-          width(),
-          (begin, count) ->
-              result
-                  .narrow(0, begin, count)
-                  .copy_(
-                      product(integers.narrow(0, begin, count), scales.narrow(0, begin, count))));
-      return scope.own(result);
+      return scope.own(
+          QuantizedProjection.dequantize(integers, scales, type)
+              .orElseGet(() -> floatsByLibtorch(type)));
     }
+  }
+
+  /** The same without a kernel of ours, in the innermost scope. */
+  Tensor floatsByLibtorch(ScalarType type) {
+    long rows = integers.size(0);
+    Tensor result = torch.empty(new long[] {rows, width()}, new TensorOptions(type), null);
+    forChunks(
+        rows,
+        width(),
+        (begin, count) ->
+            result
+                .narrow(0, begin, count)
+                .copy_(product(integers.narrow(0, begin, count), scales.narrow(0, begin, count))));
+    return result;
   }
 
   /** Looks rows up in float32, in the caller's innermost scope, {@code [indices, in]}. */

@@ -1,6 +1,7 @@
 package io.llara.tensor;
 
 import io.llara.LlaraException;
+import io.llara.io.Ahead;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -55,21 +56,14 @@ public final class Libtorch {
 
   /** Begins to {@link #load} on a thread of its own; whoever needs the libraries waits for it. */
   public static void loadAhead() {
-    if (loaded) {
-      return;
+    if (!loaded) {
+      Ahead.begin(
+          "llara-libtorch",
+          () -> {
+            load(); // What goes wrong is heard of by whoever needs the libraries.
+            return true;
+          });
     }
-    Thread loader =
-        new Thread(
-            () -> {
-              try {
-                load();
-              } catch (RuntimeException | Error e) {
-                LOG.debug("whoever needs libtorch will hear of it", e);
-              }
-            },
-            "llara-libtorch");
-    loader.setDaemon(true);
-    loader.start();
   }
 
   /** Returns libtorch's version and where it is from. */
@@ -159,12 +153,11 @@ public final class Libtorch {
       setUnlessSet(EXTENSION, "-cpu");
     }
     LibtorchHome given = LibtorchHome.given().orElse(null);
-    if (given == null && !"-cpu".equals(System.getProperty(EXTENSION))) {
-      requireOne(loader, Loader.getPlatform());
-    }
     if (given != null) {
       given.load();
       home = given;
+    } else if (!"-cpu".equals(System.getProperty(EXTENSION))) {
+      requireOne(loader, Loader.getPlatform());
     }
     failure = init();
     loaded = true;

@@ -94,6 +94,31 @@ class QuantizedProjectionTest {
     }
   }
 
+  /** The same bits as one multiplication and one rounding give. */
+  @ParameterizedTest
+  @CsvSource({"8, 32, 32", "8, 96, 32", "8, 96, 96", "4, 32, 32", "4, 96, 32", "4, 576, 192"})
+  void integersInFloatingTypes(int bits, int in, int scaled) {
+    int out = 7;
+    int[] q =
+        IntStream.range(0, out * in)
+            .map(i -> random.nextInt(1 << bits) - (1 << (bits - 1)))
+            .toArray();
+    float[] scales = floats(out * (in / scaled), 0.1);
+    float[] expected = new float[q.length];
+    for (int i = 0; i < q.length; i++) {
+      expected[i] = q[i] * scales[i / scaled];
+    }
+    Tensor integers = stored(bits, q, out);
+    Tensor steps = Tensors.ofFloats(scales, out, in / scaled);
+    for (ScalarType type : new ScalarType[] {ScalarType.Float, ScalarType.BFloat16}) {
+      Tensor found = QuantizedProjection.dequantize(integers, steps, type).orElseThrow();
+      assertThat(found.scalar_type().intern()).isEqualTo(type);
+      assertThat(Tensors.toFloats(found))
+          .isEqualTo(Tensors.toFloats(Tensors.ofFloats(expected, out, in).to(type)));
+    }
+    assertThat(QuantizedProjection.dequantize(integers, steps, ScalarType.Half)).isEmpty();
+  }
+
   @ParameterizedTest
   @CsvSource({"1, 64, 64", "17, 64, 172", "40, 172, 64", "33, 96, 33", "128, 576, 40"})
   void roundedWeightsAreNearTheProduct(int rows, int in, int out) {
@@ -246,19 +271,21 @@ class QuantizedProjectionTest {
         });
   }
 
-  /** As they are stored: bytes, or two to a byte, each plus eight, the first in the lower half. */
   private Projection of(int bits, int[] q, float[] scales, int out, float @Nullable [] bias) {
+    return QuantizedProjection.of(
+        stored(bits, q, out),
+        Tensors.ofFloats(scales, out, scales.length / out),
+        bias == null ? null : scope.own(Tensors.ofFloats(bias, bias.length)));
+  }
+
+  /** As they are stored: bytes, or two to a byte, each plus eight, the first in the lower half. */
+  private static Tensor stored(int bits, int[] q, int out) {
     float[] stored = new float[bits == 4 ? q.length / 2 : q.length];
     for (int i = 0; i < stored.length; i++) {
       stored[i] = bits == 4 ? (q[2 * i] + 8) | (q[2 * i + 1] + 8) << 4 : q[i];
     }
-    Tensor integers =
-        Tensors.ofFloats(stored, out, stored.length / out)
-            .to(bits == 4 ? ScalarType.Byte : ScalarType.Char);
-    return QuantizedProjection.of(
-        integers,
-        Tensors.ofFloats(scales, out, scales.length / out),
-        bias == null ? null : scope.own(Tensors.ofFloats(bias, bias.length)));
+    return Tensors.ofFloats(stored, out, stored.length / out)
+        .to(bits == 4 ? ScalarType.Byte : ScalarType.Char);
   }
 
   private float[] floats(int count, double spread) {
