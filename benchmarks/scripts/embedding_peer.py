@@ -55,6 +55,14 @@ class Texts:
                 mask[row, : len(ids[i])] = 1
             yield some, batch, mask
 
+    def embed(self, vectors):
+        """Returns the vectors of all texts, batch by batch those of vectors(ids, mask)."""
+        embeddings = [None] * len(self.texts)
+        for some, ids, mask in self.batches():
+            for i, vector in zip(some, vectors(ids, mask)):
+                embeddings[i] = vector
+        return embeddings
+
 
 def exported_inputs(ids, mask):
     """Returns the inputs of a graph of export-onnx.py: ids, additive mask [texts, 1, tokens, tokens], positions."""

@@ -26,15 +26,11 @@ def main(folder, threads, file, dtype, graph):
     session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     texts = embedding_peer.Texts(folder, file)
 
-    def embed():
-        embeddings = [None] * len(texts.texts)
-        for some, ids, mask in texts.batches():
-            states = session.run(["last_hidden_state"], embedding_peer.exported_inputs(ids, mask))[0]
-            for i, vector in zip(some, embedding_peer.last_states(states, mask)):
-                embeddings[i] = vector
-        return embeddings
+    def vectors(ids, mask):
+        states = session.run(["last_hidden_state"], embedding_peer.exported_inputs(ids, mask))[0]
+        return embedding_peer.last_states(states, mask)
 
-    embedding_peer.serve(embed)
+    embedding_peer.serve(lambda: texts.embed(vectors))
 
 
 if __name__ == "__main__":

@@ -16,17 +16,13 @@ def main(folder, threads, file, dtype):
     model = AutoModel.from_pretrained(folder, dtype=getattr(torch, dtype)).eval()
 
     @torch.inference_mode()
-    def embed():
-        embeddings = [None] * len(texts.texts)
-        for some, ids, mask in texts.batches():
-            states = model(input_ids=torch.from_numpy(ids), attention_mask=torch.from_numpy(mask)).last_hidden_state
-            last = torch.from_numpy(mask).sum(1) - 1
-            pooled = states[torch.arange(len(some)), last].float()
-            for i, vector in zip(some, torch.nn.functional.normalize(pooled, dim=1).numpy()):
-                embeddings[i] = vector
-        return embeddings
+    def vectors(ids, mask):
+        states = model(input_ids=torch.from_numpy(ids), attention_mask=torch.from_numpy(mask)).last_hidden_state
+        last = torch.from_numpy(mask).sum(1) - 1
+        pooled = states[torch.arange(len(ids)), last].float()
+        return torch.nn.functional.normalize(pooled, dim=1).numpy()
 
-    embedding_peer.serve(embed)
+    embedding_peer.serve(lambda: texts.embed(vectors))
 
 
 if __name__ == "__main__":

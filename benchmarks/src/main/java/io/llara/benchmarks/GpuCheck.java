@@ -49,15 +49,7 @@ public final class GpuCheck {
 
   /** Runs all checks. */
   public static void main(String[] args) throws IOException {
-    GpuCheckOptions options;
-    try {
-      options = GpuCheckOptions.parse(args);
-    } catch (IllegalArgumentException e) {
-      System.err.println("GpuCheck: " + e.getMessage());
-      System.err.println(GpuCheckOptions.USAGE);
-      System.exit(2);
-      return;
-    }
+    GpuCheckOptions options = GpuCheckOptions.parseOrExit("GpuCheck", args);
     System.exit(new GpuCheck(options).run() ? 0 : 1);
   }
 

@@ -5,7 +5,7 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * The command line of {@link GpuCheck}.
+ * The command line of {@link GpuCheck} and of {@link GpuTrainingCheck}.
  *
  * @param device what computes
  * @param shape of the model of random weights
@@ -23,16 +23,23 @@ record GpuCheckOptions(
     int encodes,
     int rounds,
     List<String> peers) {
-  static final String USAGE =
-      "usage: GpuCheck [--device cpu|cuda[:N]] [--shape tiny|base|large|llama2_7b] [--type float32|bfloat16]"
+  private static final String USAGE =
+      " [--device cpu|cuda[:N]] [--shape tiny|base|large|llama2_7b] [--type float32|bfloat16]"
           + " [--tokens N] [--encodes N] [--rounds N] [--peer PYTHON:SCRIPT:ATTENTION] …";
 
-  /**
-   * Reads a command line.
-   *
-   * @throws IllegalArgumentException if it is wrong
-   */
-  static GpuCheckOptions parse(String[] args) {
+  /** Reads the command line of a program; says what is wrong with it and exits with 2 otherwise. */
+  static GpuCheckOptions parseOrExit(String program, String[] args) {
+    try {
+      return parse(args);
+    } catch (IllegalArgumentException e) {
+      System.err.println(program + ": " + e.getMessage());
+      System.err.println("usage: " + program + USAGE);
+      System.exit(2);
+      throw e;
+    }
+  }
+
+  private static GpuCheckOptions parse(String[] args) {
     String device = "cuda";
     Shape shape = Shape.LLAMA2_7B;
     ComputeType type = ComputeType.BFLOAT16;

@@ -40,15 +40,7 @@ public final class GpuTrainingCheck {
 
   /** Runs the check. */
   public static void main(String[] args) {
-    GpuCheckOptions options;
-    try {
-      options = GpuCheckOptions.parse(args);
-    } catch (IllegalArgumentException e) {
-      System.err.println("GpuTrainingCheck: " + e.getMessage());
-      System.err.println(GpuCheckOptions.USAGE);
-      System.exit(2);
-      return;
-    }
+    GpuCheckOptions options = GpuCheckOptions.parseOrExit("GpuTrainingCheck", args);
     CheckTable table = new CheckTable(System.out);
     run(options, table);
     System.exit(table.allHold() ? 0 : 1);

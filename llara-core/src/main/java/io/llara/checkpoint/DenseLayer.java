@@ -17,7 +17,7 @@ public final class DenseLayer {
   /** The name of its matrix, {@code [outputs, inputs]}. */
   public static final String WEIGHT = "linear.weight";
 
-  private static final String BIAS = "linear.bias";
+  static final String BIAS = "linear.bias";
 
   /** What follows the product. */
   public enum Activation {
@@ -102,10 +102,6 @@ public final class DenseLayer {
       }
     }
     return values;
-  }
-
-  static boolean hasBias(Path file) {
-    return SafetensorsFile.open(file).entries().containsKey(BIAS);
   }
 
   /** Returns the length of its vectors. */

@@ -120,7 +120,8 @@ public final class PythonFiles {
     length.addProperty("max_seq_length", maxTokens(recipe, config));
     length.addProperty("do_lower_case", false);
     createFolder(dir.resolve(POOLING_FOLDER));
-    AtomicFiles.writeJson(dir.resolve(POOLING_FOLDER).resolve("config.json"), pooling);
+    AtomicFiles.writeJson(
+        dir.resolve(POOLING_FOLDER).resolve(SentenceTransformers.SETTINGS_OF_MODULE), pooling);
     AtomicFiles.writeJson(dir.resolve(SentenceTransformers.SETTINGS), settings);
     AtomicFiles.writeJson(dir.resolve(SentenceTransformers.LENGTH), length);
     AtomicFiles.writeText(
@@ -132,9 +133,9 @@ public final class PythonFiles {
     Path weights = dir.resolve(location.file());
     JsonObject settings = new JsonObject();
     settings.addProperty("in_features", config.hiddenSize());
-    settings.addProperty(
-        "out_features", DenseLayer.read(dir, location, config.hiddenSize()).outputs());
-    settings.addProperty("bias", DenseLayer.hasBias(weights));
+    SafetensorsFile tensors = SafetensorsFile.open(weights);
+    settings.addProperty("out_features", tensors.entry(DenseLayer.WEIGHT).shape()[0]);
+    settings.addProperty("bias", tensors.entries().containsKey(DenseLayer.BIAS));
     settings.addProperty(
         SentenceTransformers.ACTIVATION, SentenceTransformers.spelled(location.activation()));
     createFolder(folder);

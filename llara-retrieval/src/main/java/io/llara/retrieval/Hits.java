@@ -2,6 +2,7 @@ package io.llara.retrieval;
 
 import com.google.common.primitives.ImmutableDoubleArray;
 import com.google.common.primitives.ImmutableLongArray;
+import io.llara.Internal;
 import java.util.List;
 
 /**
@@ -28,7 +29,8 @@ public record Hits(ImmutableLongArray indices, ImmutableDoubleArray scores) {
   }
 
   /** Fails unless so many hits can be asked for. */
-  static void requireCount(int k) {
+  @Internal
+  public static void requireCount(int k) {
     if (k < 1) {
       throw new IllegalArgumentException("k is " + k + "; expected 1 or more");
     }

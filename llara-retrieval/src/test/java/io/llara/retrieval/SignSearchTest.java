@@ -123,12 +123,16 @@ class SignSearchTest {
     }
   }
 
-  @Test
-  void signsOfOtherVectorsAndDamagedOnesAreWrittenAgain() throws IOException {
-    List<float[]> old = RandomVectors.clustered(50, DIMENSION, 5, 1);
-    try (StoredVectors vectors = store(old, VectorStorage.FLOAT32)) {
+  private void writeSignsOfOthers() throws IOException {
+    List<float[]> others = RandomVectors.clustered(50, DIMENSION, 5, 1);
+    try (StoredVectors vectors = store(others, VectorStorage.FLOAT32)) {
       open(vectors, 2).close();
     }
+  }
+
+  @Test
+  void signsOfOtherVectorsAndDamagedOnesAreWrittenAgain() throws IOException {
+    writeSignsOfOthers();
     try (StoredVectors vectors =
             store(RandomVectors.clustered(50, DIMENSION, 5, 9), VectorStorage.FLOAT32);
         SignSearch search = open(vectors, 2)) {
@@ -143,10 +147,7 @@ class SignSearchTest {
 
   @Test
   void whatAnEndedProcessLeftOfOtherVectorsDoesNotMatter() throws IOException {
-    List<float[]> old = RandomVectors.clustered(50, DIMENSION, 5, 1);
-    try (StoredVectors vectors = store(old, VectorStorage.FLOAT32)) {
-      open(vectors, 2).close();
-    }
+    writeSignsOfOthers();
     Files.move(folder.resolve("a.vectors.signs"), folder.resolve("a.vectors.signs.partial"));
     try (StoredVectors vectors =
             store(RandomVectors.clustered(50, DIMENSION, 5, 9), VectorStorage.FLOAT32);

@@ -595,6 +595,13 @@ class LlaraServerTest {
     }
   }
 
+  private static LlaraServer start(int port, Corpus corpus) throws IOException {
+    return LlaraServer.builder(encoder)
+        .port(port)
+        .corpus(corpus, EmbeddingSearch.of(encoder), SearchListener.NONE)
+        .start();
+  }
+
   @Test
   void stopsIfItsCollectionCannotBeRead() throws Exception {
     int port = freePort();
@@ -605,12 +612,7 @@ class LlaraServerTest {
               throw new IOException("gone");
             });
     assertThatExceptionOfType(LlaraException.class)
-        .isThrownBy(
-            () ->
-                LlaraServer.builder(encoder)
-                    .port(port)
-                    .corpus(corpus, EmbeddingSearch.of(encoder), SearchListener.NONE)
-                    .start())
+        .isThrownBy(() -> start(port, corpus))
         .withMessageContaining("gone");
     assertThatExceptionOfType(ConnectException.class)
         .isThrownBy(() -> new Socket("127.0.0.1", port).close());
@@ -626,12 +628,7 @@ class LlaraServerTest {
               throw new AssertionError("it is read");
             });
     assertThatExceptionOfType(LlaraException.class)
-        .isThrownBy(
-            () ->
-                LlaraServer.builder(encoder)
-                    .port(port)
-                    .corpus(corpus, EmbeddingSearch.of(encoder), SearchListener.NONE)
-                    .start())
+        .isThrownBy(() -> start(port, corpus))
         .withMessageStartingWith("127.0.0.1 port %d cannot be listened on: ".formatted(port));
   }
 }

@@ -3,6 +3,7 @@ package io.llara.spark;
 import static org.apache.spark.sql.functions.col;
 
 import io.llara.retrieval.ExactSearch;
+import io.llara.retrieval.Hits;
 import io.llara.retrieval.InMemoryVectors;
 import java.util.Arrays;
 import java.util.List;
@@ -102,9 +103,7 @@ public final class DistributedSearch {
    *     lengths differ. What is wrong with vectors of the dataset fails the job
    */
   public Dataset<Row> topK(List<float[]> queries, int k) {
-    if (k < 1) {
-      throw new IllegalArgumentException("k is " + k + "; expected 1 or more");
-    }
+    Hits.requireCount(k);
     if (new InMemoryVectors(queries).count() == 0) {
       throw new IllegalArgumentException("there are no queries; expected one or more");
     }
@@ -142,7 +141,8 @@ public final class DistributedSearch {
             col("score"));
   }
 
-  private static Column quoted(String name) {
+  /** Returns a column by its name, which may have a dot. */
+  static Column quoted(String name) {
     return functions.col("`" + name.replace("`", "``") + "`");
   }
 }

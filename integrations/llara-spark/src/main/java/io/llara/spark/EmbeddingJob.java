@@ -142,10 +142,7 @@ public final class EmbeddingJob {
   }
 
   private static Column[] columns(Set<String> names) {
-    // A name may have a dot.
-    return names.stream()
-        .map(name -> functions.col("`" + name.replace("`", "``") + "`"))
-        .toArray(Column[]::new);
+    return names.stream().map(DistributedSearch::quoted).toArray(Column[]::new);
   }
 
   /** Looks at all rows and says what they are. */

@@ -12,6 +12,7 @@ import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
@@ -134,7 +135,7 @@ final class JobFolder {
   }
 
   private static String name(int partition) {
-    return "part-%05d.parquet".formatted(partition);
+    return String.format(Locale.ROOT, "part-%05d.parquet", partition);
   }
 
   /** Returns the folder to write a partition to. */

@@ -90,14 +90,7 @@ final class InputStatistics implements AutoCloseable {
   }
 
   private static List<Prompt> prompts(CheckpointDirectory checkpoint, List<String> texts) {
-    LlaraJson settings =
-        checkpoint
-            .llaraJson()
-            .orElseThrow(
-                () ->
-                    new LlaraException(
-                        "%s: does not say what its prompts are: texts cannot be run through it"
-                            .formatted(checkpoint.path())));
+    LlaraJson settings = ModelFiles.requireRecipe(checkpoint);
     int most = checkpoint.config().maxPositionEmbeddings();
     int passage = Math.min(most, settings.maxPassageTokens().orElse(DEFAULT_MAX_TOKENS));
     int query = Math.min(most, settings.maxQueryTokens().orElse(passage));

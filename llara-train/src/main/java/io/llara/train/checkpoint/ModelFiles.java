@@ -3,6 +3,8 @@ package io.llara.train.checkpoint;
 import com.google.gson.JsonArray;
 import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
+import io.llara.UnsupportedModelException;
+import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.DenseLayer;
 import io.llara.checkpoint.LlamaConfig;
 import io.llara.checkpoint.LlaraJson;
@@ -121,6 +123,21 @@ final class ModelFiles {
     if (!json.has("model_type")) {
       json.addProperty("model_type", family.equals("Mistral") ? "mistral" : "llama");
     }
+  }
+
+  /**
+   * Returns how a model's texts become vectors.
+   *
+   * @throws UnsupportedModelException if it does not say
+   */
+  static LlaraJson requireRecipe(CheckpointDirectory checkpoint) {
+    return checkpoint
+        .llaraJson()
+        .orElseThrow(
+            () ->
+                new UnsupportedModelException(
+                    "%s: does not say what its prompts are: texts cannot be run through it"
+                        .formatted(checkpoint.path())));
   }
 
   /**

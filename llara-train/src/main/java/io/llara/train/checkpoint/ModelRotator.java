@@ -1,7 +1,5 @@
 package io.llara.train.checkpoint;
 
-import com.google.common.primitives.Doubles;
-import com.google.common.primitives.Floats;
 import io.llara.BlankTexts;
 import io.llara.ComputeType;
 import io.llara.Encoder;
@@ -48,13 +46,7 @@ public final class ModelRotator {
    */
   public static void write(Path model, Path out, List<String> texts) {
     CheckpointDirectory checkpoint = CheckpointDirectory.open(model);
-    LlaraJson recipe =
-        checkpoint
-            .llaraJson()
-            .orElseThrow(
-                () ->
-                    new UnsupportedModelException(
-                        model + ": does not say what its prompts are; a llara.json does"));
+    LlaraJson recipe = ModelFiles.requireRecipe(checkpoint);
     if (recipe.dense().isPresent()) {
       throw new UnsupportedModelException(
           model + ": the model has a linear layer behind its pooling already");
@@ -111,11 +103,13 @@ public final class ModelRotator {
             "there are %d texts that are not blank; expected at least %d, as many as a vector has components"
                 .formatted(count[0], hidden));
       }
-      Tensor matrix =
-          Tensors.ofFloats(Floats.toArray(Doubles.asList(moments)), hidden, hidden)
-              .to(ScalarType.Double);
+      float[] matrix = new float[moments.length];
+      for (int i = 0; i < matrix.length; i++) {
+        matrix[i] = (float) moments[i];
+      }
       // In ascending order of the eigenvalues, the vectors in columns.
-      Tensor axes = torch.linalg_eigh(matrix).get1();
+      Tensor axes =
+          torch.linalg_eigh(Tensors.ofFloats(matrix, hidden, hidden).to(ScalarType.Double)).get1();
       return Tensors.toFloats(axes.t().flip(0));
     }
   }

@@ -60,7 +60,7 @@ public final class BaseModel implements AutoCloseable {
       throw e;
     }
     try {
-      requireRoomForTokens();
+      requireTrainable();
     } catch (RuntimeException | Error e) {
       close();
       throw e;
@@ -71,7 +71,7 @@ public final class BaseModel implements AutoCloseable {
     return options.model().path();
   }
 
-  private void requireRoomForTokens() {
+  private void requireTrainable() {
     LlamaConfig config = checkpoint.config();
     if (!config.causal()) {
       throw new UnsupportedModelException(
