@@ -28,18 +28,7 @@ public final class FusedKernels implements Kernels {
   /** How many elements, or scores, are worth handing to another thread. */
   private static final long WORTH_A_PART = 1 << 17;
 
-  private final LibtorchKernels libtorch;
-  private final boolean tiles;
-
-  /**
-   * Makes kernels for a processor with or without a matrix unit, whatever this one has.
-   *
-   * @param tiles whether libtorch multiplies bfloat16 tile by tile
-   */
-  FusedKernels(boolean tiles) {
-    this.libtorch = new LibtorchKernels(tiles);
-    this.tiles = tiles;
-  }
+  private final LibtorchKernels libtorch = new LibtorchKernels();
 
   /**
    * Returns the fastest kernels for inference on this machine: these, or libtorch's where these are
@@ -48,18 +37,19 @@ public final class FusedKernels implements Kernels {
    * @throws IllegalArgumentException if that property has an unknown value
    */
   public static Kernels orLibtorch() {
-    boolean tiles = Cpu.multipliesTiles();
-    return NativeKernels.load().isPresent() ? new FusedKernels(tiles) : new LibtorchKernels(tiles);
+    return NativeKernels.load().isPresent()
+        ? new FusedKernels()
+        : new LibtorchKernels(Cpu.multipliesTiles());
   }
 
   /**
    * Returns the fastest kernels that can be differentiated, on a {@link GradientTape}: these, or
-   * libtorch's as in {@link #orLibtorch}. Attention is ours for every type.
+   * libtorch's as in {@link #orLibtorch}.
    *
    * @throws IllegalArgumentException as {@link #orLibtorch}
    */
   public static Kernels forTraining() {
-    return NativeKernels.load().isPresent() ? new FusedKernels(false) : new LibtorchKernels();
+    return NativeKernels.load().isPresent() ? new FusedKernels() : new LibtorchKernels();
   }
 
   /**
@@ -164,7 +154,7 @@ public final class FusedKernels implements Kernels {
 
   @Override
   public Tensor attention(Tensor q, Tensor k, Tensor v, List<Span> spans) {
-    if (suitsLibtorch(q)) {
+    if (q.size(2) % 2 != 0) {
       return libtorch.attention(q, k, v, spans);
     }
     try (TensorScope scope = new TensorScope()) {
@@ -212,14 +202,6 @@ public final class FusedKernels implements Kernels {
               List.of(q, k, v, normalisers),
               (kept, result, gradient) -> FusedGradients.attention(kept, result, gradient, spans)));
     }
-  }
-
-  /**
-   * Whether libtorch's attention is faster, or can do what this one cannot: where a matrix unit
-   * multiplies bfloat16, and for heads of odd width.
-   */
-  private boolean suitsLibtorch(Tensor q) {
-    return (tiles && q.scalar_type().intern() == ScalarType.BFloat16) || q.size(2) % 2 != 0;
   }
 
   /** Returns the most keys that a span has. */

@@ -23,7 +23,7 @@ class FusedKernelsGradientTest extends KernelsGradientContract {
 
   @Override
   Kernels kernels() {
-    return new FusedKernels(false);
+    return new FusedKernels();
   }
 
   @Test

@@ -39,10 +39,9 @@ class FusedKernelsTest extends KernelsContract {
     torch.set_num_threads(1);
   }
 
-  /** With a matrix unit bfloat16 goes to libtorch. */
   @Override
   List<Kernels> kernels() {
-    return List.of(new FusedKernels(false), new FusedKernels(true));
+    return List.of(new FusedKernels());
   }
 
   /** Tiles of every height, registers of every filling. */
