@@ -9,7 +9,6 @@
 namespace {
 
 using int8 = __INT8_TYPE__;
-using uint8 = __UINT8_TYPE__;
 using int16 = __INT16_TYPE__;
 
 constexpr int kGroup = 32;          // as QuantizedProjection.GROUP

@@ -12,6 +12,7 @@ namespace {
 
 using int32 = __INT32_TYPE__;
 using int64 = __INT64_TYPE__;
+using uint8 = __UINT8_TYPE__;
 using uint16 = __UINT16_TYPE__;
 using uint32 = __UINT32_TYPE__;
 
@@ -418,12 +419,12 @@ void packColumns(const typename T::Stored* from, int64 stride, const int64* rows
   }
 }
 
-// Packs a matrix, panels over its columns: as many rows as registers have room for, [padded rows][kPanel].
+// Packs a matrix, panels over its columns: a multiple of so many rows, [padded rows][kPanel].
 template <class T>
 void packRows(const typename T::Stored* from, int64 stride, const int64* rows, int64 count, int64 width,
-              typename Products<T>::Type::Packed* packed) {
+              typename Products<T>::Type::Packed* packed, int64 multiple = kLanes) {
   using P = typename Products<T>::Type;
-  int64 padded = roundUp(count, kLanes);
+  int64 padded = roundUp(count, multiple);
   int64 paddedWidth = roundUp(width, kLanes);
   for (int64 begin = 0; begin < paddedWidth; begin += kPanel) {
     int64 end = least(begin + kPanel, paddedWidth);
@@ -472,6 +473,46 @@ struct Scratch {
   }
 };
 
+// Replaces a row of scores by shares not yet divided by their sum, exp(scale · score + shift), zero where nothing is seen.
+// The shares may lie in the scores' place.
+struct Shares {
+  float shift;
+  float total;
+};
+template <class P>
+inline Shares softmax(const float* score, typename P::Packed* share, int64 visible, int64 columns, float scale) {
+  int64 whole = visible / kLanes * kLanes;
+  auto seen = laneNumbers() < (int32)(visible - whole);
+  Floats most = splat(-__builtin_inff());
+  for (int64 i = 0; i < whole; i += kLanes) {
+    Floats s = loadBits<Floats>(score + i);
+    most = s > most ? s : most;
+  }
+  if (whole < visible) {
+    Floats s = loadBits<Floats>(score + whole);
+    most = (seen & (s > most)) ? s : most;
+  }
+  // Scores are scaled here, where it is one operation with the subtraction.
+  float shift = -largest(most) * scale;
+  Floats shifts = splat(shift);
+  Floats factor = splat(scale);
+  Floats total = {};
+  for (int64 i = 0; i < whole; i += kLanes) {
+    Floats e = exponential(multiplyAdd(loadBits<Floats>(score + i), factor, shifts));
+    total += e;
+    P::narrow(share + i, e);
+  }
+  if (whole < visible) {
+    Floats e = exponential(multiplyAdd(loadBits<Floats>(score + whole), factor, shifts));
+    e = seen ? e : Floats{};
+    total += e;
+    P::narrow(share + whole, e);
+    whole += kLanes;
+  }
+  for (int64 i = whole; i < columns; i += kLanes) P::narrow(share + i, Floats{});
+  return {shift, sum(total)};
+}
+
 // One key head of one span, packed, and what its queries need for a few rows.
 template <class T>
 struct Head {
@@ -491,6 +532,8 @@ struct Head {
   Packed* shares;        // scores as they are multiplied; in their place where that is of the same size
   int64 end;             // of the scratch memory
 
+  struct Use {};  // what has to be around its work
+  static constexpr int64 kRows = kTileRows;
   static constexpr bool kConverts = sizeof(Packed) != sizeof(Stored);
   static constexpr bool kNarrows = sizeof(Packed) != sizeof(float);
 
@@ -547,7 +590,8 @@ struct Head {
     }
     float inverse[R];
     for (int row = 0; row < R; row++) {
-      auto [shift, total] = softmax(row, firstVisible + (causal ? row : 0), columns, scale);
+      auto [shift, total] = softmax<P>(scores + row * paddedKeys, shares + row * paddedKeys,
+                                       firstVisible + (causal ? row : 0), columns, scale);
       inverse[row] = 1 / total;
       if (normaliser.shifts) {
         normaliser.shifts[row] = shift;
@@ -575,47 +619,6 @@ struct Head {
     }
   }
 
-  // Replaces a row of scores by shares not yet divided by their sum, exp(scale · score + shift), zero where nothing is
-  // seen.
-  struct Shares {
-    float shift;
-    float total;
-  };
-  Shares softmax(int row, int64 visible, int64 columns, float scale) {
-    float* score = scores + row * paddedKeys;
-    Packed* share = shares + row * paddedKeys;
-    int64 whole = visible / kLanes * kLanes;
-    auto seen = laneNumbers() < (int32)(visible - whole);
-    Floats most = splat(-__builtin_inff());
-    for (int64 i = 0; i < whole; i += kLanes) {
-      Floats s = loadBits<Floats>(score + i);
-      most = s > most ? s : most;
-    }
-    if (whole < visible) {
-      Floats s = loadBits<Floats>(score + whole);
-      most = (seen & (s > most)) ? s : most;
-    }
-    // Scores are scaled here, where it is one operation with the subtraction.
-    float shift = -largest(most) * scale;
-    Floats shifts = splat(shift);
-    Floats factor = splat(scale);
-    Floats total = {};
-    for (int64 i = 0; i < whole; i += kLanes) {
-      Floats e = exponential(multiplyAdd(loadBits<Floats>(score + i), factor, shifts));
-      total += e;
-      P::narrow(share + i, e);
-    }
-    if (whole < visible) {
-      Floats e = exponential(multiplyAdd(loadBits<Floats>(score + whole), factor, shifts));
-      e = seen ? e : Floats{};
-      total += e;
-      P::narrow(share + whole, e);
-      whole += kLanes;
-    }
-    for (int64 i = whole; i < columns; i += kLanes) P::narrow(share + i, Floats{});
-    return {shift, sum(total)};
-  }
-
   template <int R = kTileRows>
   void attendRows(int64 rows, const Stored* q, int64 queryStride, Stored* out, Normaliser normaliser,
                   int64 firstVisible, bool causal, float scale) {
@@ -627,6 +630,168 @@ struct Head {
     attend<R>(q, queryStride, out, normaliser, firstVisible, causal, scale);
   }
 };
+
+#if defined(__AVX512BF16__)
+#define TILES __attribute__((target("amx-tile,amx-bf16")))
+
+// Whether this process may use the matrix unit; see enableTiles.
+bool tilesEnabled = false;
+
+constexpr int64 kTile = 16;       // rows of a tile, and its columns of 32 bits: floats, or pairs
+constexpr int64 kTileInner = 32;  // bfloat16 of a row that it holds
+
+// How tiles are shaped, as the processor loads it.
+struct alignas(64) TileShapes {
+  uint8 palette = 0;
+  uint8 startRow = 0;
+  uint8 reserved[14] = {};
+  uint16 rowBytes[16] = {};
+  uint8 rows[16] = {};
+};
+
+// Has all eight tiles shaped alike while it lives, and then as before: oneDNN takes them as it left them.
+struct ShapedTiles {
+  TileShapes before;
+
+  TILES ShapedTiles() {
+    _tile_storeconfig(&before);
+    TileShapes own;
+    own.palette = 1;
+    for (int i = 0; i < 8; i++) {
+      own.rowBytes[i] = 64;
+      own.rows[i] = kTile;
+    }
+    _tile_loadconfig(&own);
+  }
+
+  TILES ~ShapedTiles() { before.palette ? _tile_loadconfig(&before) : _tile_release(); }
+};
+
+// sums [2 · kTile, C · kTile] = left [2 · kTile, inner] · right [inner, …], whose panel has `panelWidth` columns.
+template <int C>
+TILES inline void multiplyTiles(const uint16* left, int64 leftStride, const uint16* right, int64 panelWidth, int64 inner,
+                                float* sums, int64 sumStride) {
+  _tile_zero(0);
+  _tile_zero(2);
+  if constexpr (C == 2) {
+    _tile_zero(1);
+    _tile_zero(3);
+  }
+  for (int64 k = 0; k < inner; k += kTileInner, right += kTileInner * panelWidth) {
+    _tile_loadd(4, left + k, leftStride * 2);
+    _tile_loadd(5, left + kTile * leftStride + k, leftStride * 2);
+    _tile_loadd(6, right, panelWidth * 4);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(2, 5, 6);
+    if constexpr (C == 2) {
+      _tile_loadd(7, right + 2 * kTile, panelWidth * 4);
+      _tile_dpbf16ps(1, 4, 7);
+      _tile_dpbf16ps(3, 5, 7);
+    }
+  }
+  _tile_stored(0, sums, sumStride * 4);
+  _tile_stored(2, sums + kTile * sumStride, sumStride * 4);
+  if constexpr (C == 2) {
+    _tile_stored(1, sums + kTile, sumStride * 4);
+    _tile_stored(3, sums + kTile * sumStride + kTile, sumStride * 4);
+  }
+}
+
+// As Head, in bfloat16 and by tiles: 32 query rows at a time. Tiles read whole blocks: of queries, so that these are
+// copied, and of shares and values, so that both end with zeros.
+struct TileHead {
+  using T = BFloat16;
+  using Use = ShapedTiles;
+  static constexpr int64 kRows = 2 * kTile;
+
+  int64 width;
+  int64 keys;
+  int64 columns;         // keys that are packed
+  int64 paddedKeys;      // a row of scores
+  int64* rows;
+  uint16* packedKeys;    // panels over the keys
+  uint16* packedValues;  // panels over the width, [paddedKeys][kPanel]
+  uint16* queries;       // [kRows][width]
+  float* scores;         // [kRows][paddedKeys]
+  uint16* shares;        // the same
+  float* mixed;          // values by shares, [kRows][width]
+  int64 end;
+
+  // With fewer keys than this, much of a block is empty.
+  static constexpr int64 kLeastKeys = 64;
+
+  static bool suits(int64 keys, int64 width) {
+    return tilesEnabled && keys >= kLeastKeys && width % kTileInner == 0;
+  }
+
+  TileHead(int64 scratch, int64 keys, int64 width)
+      : width(width), keys(keys), columns(roundUp(keys, kTile)), paddedKeys(roundUp(keys, kTileInner)) {
+    Scratch memory{scratch};
+    rows = memory.take<int64>(keys);
+    packedKeys = memory.take<uint16>(width * columns);
+    packedValues = memory.take<uint16>(paddedKeys * width);
+    queries = memory.take<uint16>(kRows * width);
+    scores = memory.take<float>(kRows * paddedKeys);
+    shares = memory.take<uint16>(kRows * paddedKeys);
+    mixed = memory.take<float>(kRows * width);
+    end = memory.end;
+  }
+
+  static int64 scratchBytes(int64 keys, int64 width) { return TileHead(0, keys, width).end; }
+
+  void pack(const uint16* k, const uint16* v, int64 stride) {
+    packColumns<T>(k, stride, rows, keys, width, packedKeys);
+    packRows<T>(v, stride, rows, keys, width, packedValues, kTileInner);
+    for (int64 begin = 0; begin < width; begin += kPanel) {
+      int64 panelWidth = least(kPanel, width - begin);
+      uint16* panel = packedValues + begin * paddedKeys;
+      for (int64 i = roundUp(keys, 2) * panelWidth; i < paddedKeys * panelWidth; i++) panel[i] = 0;
+    }
+  }
+
+  TILES void attendRows(int64 count, const uint16* q, int64 queryStride, uint16* out, Normaliser normaliser,
+                        int64 firstVisible, bool causal, float scale) {
+    for (int64 row = 0; row < count; row++) {
+      for (int64 i = 0; i < width; i += kLanes) {
+        storeBits(queries + row * width + i, loadBits<Halves>(q + row * queryStride + i));
+      }
+    }
+    int64 visible = firstVisible + (causal ? count - 1 : 0);
+    int64 seen = roundUp(visible, kTile);
+    for (int64 column = 0; column < seen; column += 2 * kTile) {
+      int64 begin = column / kPanel * kPanel;
+      const uint16* right = packedKeys + begin * width + (column - begin) * 2;
+      int64 panelWidth = least(kPanel, columns - begin);
+      if (column + kTile < seen) {
+        multiplyTiles<2>(queries, width, right, panelWidth, width, scores + column, paddedKeys);
+      } else {
+        multiplyTiles<1>(queries, width, right, panelWidth, width, scores + column, paddedKeys);
+      }
+    }
+    int64 inner = roundUp(visible, kTileInner);
+    float inverse[kRows];
+    for (int64 row = 0; row < count; row++) {
+      auto [shift, total] = softmax<Pairs>(scores + row * paddedKeys, shares + row * paddedKeys,
+                                           firstVisible + (causal ? row : 0), inner, scale);
+      inverse[row] = 1 / total;
+      if (normaliser.shifts) {
+        normaliser.shifts[row] = shift;
+        normaliser.factors[row] = inverse[row];
+      }
+    }
+    for (int64 column = 0; column < width; column += 2 * kTile) {
+      int64 begin = column / kPanel * kPanel;
+      multiplyTiles<2>(shares, paddedKeys, packedValues + begin * paddedKeys + (column - begin) * 2,
+                       least(kPanel, width - begin), inner, mixed + column, width);
+    }
+    for (int64 row = 0; row < count; row++) {
+      for (int64 i = 0; i < width; i += kLanes) {
+        T::store(out + row * queryStride + i, loadBits<Floats>(mixed + row * width + i) * inverse[row]);
+      }
+    }
+  }
+};
+#endif
 
 template <class T>
 void zero(typename T::Stored* rows, int64 count, int64 stride, int64 width) {
@@ -672,36 +837,74 @@ struct AttentionShape {
   int64 groups() const { return heads / kvHeads; }
 };
 
-// The key heads kvBegin … kvEnd and their queries. Normalisers are kept if there is a place for them: shifts, then
-// factors, [heads, rows] each.
+// The key heads kvBegin … kvEnd of a span and their queries, by a kind of Head. Normalisers are kept if there is a place for
+// them: shifts, then factors, [heads, rows] each.
+template <class T, class H>
+void attendSpan(const Span& span, const typename T::Stored* q, const typename T::Stored* k,
+                const typename T::Stored* v, typename T::Stored* out, float* normalisers,
+                const AttentionShape& shape, int64 kvBegin, int64 kvEnd, int64 scratch) {
+  [[maybe_unused]] typename H::Use use;
+  int64 width = shape.width;
+  int64 queryStride = shape.queryStride();
+  int64 groups = shape.groups();
+  H head(scratch, span.keys, width);
+  span.listKeys(head.rows);
+  for (int64 kvHead = kvBegin; kvHead < kvEnd; kvHead++) {
+    head.pack(k + kvHead * width, v + kvHead * width, shape.keyStride());
+    for (int64 h = kvHead * groups; h < (kvHead + 1) * groups; h++) {
+      for (int64 begin = span.queryBegin; begin < span.queryEnd; begin += H::kRows) {
+        int64 at = begin * queryStride + h * width;
+        float* shifts = normalisers ? normalisers + h * shape.rows + begin : nullptr;
+        Normaliser normaliser{shifts, shifts ? shifts + shape.heads * shape.rows : nullptr};
+        head.attendRows(least(H::kRows, span.queryEnd - begin), q + at, queryStride, out + at, normaliser,
+                        span.visible(begin), span.causal, shape.scale);
+      }
+    }
+  }
+}
+
+template <class H>
+struct Kind {
+  using Type = H;
+};
+
+// Calls body with the kind of Head for a type and a span: the same whatever other spans there are.
+template <class T, class Body>
+inline auto withHead([[maybe_unused]] int64 keys, [[maybe_unused]] int64 width, Body body) {
+#if defined(__AVX512BF16__)
+  if constexpr (sizeof(typename T::Stored) == sizeof(uint16)) {
+    if (TileHead::suits(keys, width)) return body(Kind<TileHead>{});
+  }
+#endif
+  return body(Kind<Head<T>>{});
+}
+
+template <class T>
+int64 attentionScratch(int64 keys, int64 width) {
+  int64 bytes = withHead<T>(keys, width, [&](auto kind) { return decltype(kind)::Type::scratchBytes(keys, width); });
+#if defined(__AVX512BF16__)
+  int64 ofShort = Head<T>::scratchBytes(least(keys, TileHead::kLeastKeys), width);
+  bytes = bytes > ofShort ? bytes : ofShort;
+#endif
+  return bytes;
+}
+
 template <class T>
 void attention(const typename T::Stored* q, const typename T::Stored* k, const typename T::Stored* v,
                typename T::Stored* out, float* normalisers, const AttentionShape& shape, int64 kvBegin, int64 kvEnd,
                const int64* spans, int64 spanCount, int64 scratch) {
-  int64 width = shape.width;
   int64 queryStride = shape.queryStride();
   int64 groups = shape.groups();
-  typename T::Stored* own = out + kvBegin * groups * width;
-  int64 ownWidth = (kvEnd - kvBegin) * groups * width;
+  typename T::Stored* own = out + kvBegin * groups * shape.width;
+  int64 ownWidth = (kvEnd - kvBegin) * groups * shape.width;
   int64 covered = 0;
   for (int64 i = 0; i < spanCount; i++) {
     Span span = Span::next(spans);
     zero<T>(own + covered * queryStride, span.queryBegin - covered, queryStride, ownWidth);
     covered = span.queryEnd;
-    Head<T> head(scratch, span.keys, width);
-    span.listKeys(head.rows);
-    for (int64 kvHead = kvBegin; kvHead < kvEnd; kvHead++) {
-      head.pack(k + kvHead * width, v + kvHead * width, shape.keyStride());
-      for (int64 h = kvHead * groups; h < (kvHead + 1) * groups; h++) {
-        for (int64 begin = span.queryBegin; begin < span.queryEnd; begin += kTileRows) {
-          int64 at = begin * queryStride + h * width;
-          float* shifts = normalisers ? normalisers + h * shape.rows + begin : nullptr;
-          Normaliser normaliser{shifts, shifts ? shifts + shape.heads * shape.rows : nullptr};
-          head.attendRows(least(kTileRows, span.queryEnd - begin), q + at, queryStride, out + at, normaliser,
-                          span.visible(begin), span.causal, shape.scale);
-        }
-      }
-    }
+    withHead<T>(span.keys, shape.width, [&](auto kind) {
+      attendSpan<T, typename decltype(kind)::Type>(span, q, k, v, out, normalisers, shape, kvBegin, kvEnd, scratch);
+    });
   }
   zero<T>(own + covered * queryStride, shape.rows - covered, queryStride, ownWidth);
 }
@@ -929,6 +1132,20 @@ inline auto withType(int32 type, Body body) {
 #define EXPORT extern "C" __attribute__((visibility("default")))
 #define NAME(name) Java_io_llara_kernels_NativeKernels_##name
 
+// Asks the system for the matrix unit, for all threads of the process, and returns 1 if attention in bfloat16 uses it from
+// now on. With `wanted` 0 it does not any more.
+EXPORT int32 NAME(enableTiles)(void*, void*, int32 wanted) {
+#if defined(__AVX512BF16__)
+  int64 result = 158;  // arch_prctl(ARCH_REQ_XCOMP_PERM, XTILEDATA)
+  asm volatile("syscall" : "+a"(result) : "D"((int64)0x1023), "S"((int64)18) : "rcx", "r11", "memory");
+  tilesEnabled = wanted && result == 0;
+  return tilesEnabled;
+#else
+  (void)wanted;
+  return 0;
+#endif
+}
+
 EXPORT void NAME(rmsNorm)(void*, void*, int32 type, int64 x, int64 weight, int64 out, int64 rows, int64 width,
                           float eps) {
   withType(type, [&](auto t) {
@@ -956,7 +1173,7 @@ EXPORT void NAME(gate)(void*, void*, int32 type, int64 open, int64 up, int64 out
 }
 
 EXPORT int64 NAME(attentionScratch)(void*, void*, int32 type, int64 keys, int64 width) {
-  return withType(type, [&](auto t) { return Head<decltype(t)>::scratchBytes(keys, width); });
+  return withType(type, [&](auto t) { return attentionScratch<decltype(t)>(keys, width); });
 }
 
 EXPORT void NAME(attention)(void*, void*, int32 type, int64 q, int64 k, int64 v, int64 out, int64 normalisers,

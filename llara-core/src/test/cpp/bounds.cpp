@@ -19,6 +19,7 @@ using uint64 = __UINT64_TYPE__;
 #define KERNEL(result, name, ...) \
   extern "C" result Java_io_llara_kernels_NativeKernels_##name(void*, void*, __VA_ARGS__)
 
+KERNEL(int32, enableTiles, int32);
 KERNEL(void, rmsNorm, int32, int64, int64, int64, int64, int64, float);
 KERNEL(void, rotary, int32, int64, int64, int64, int64, int64, int64, int64);
 KERNEL(void, gate, int32, int64, int64, int64, int64);
@@ -326,6 +327,11 @@ int run(int64 most) {
       constexpr int64 widths[] = {2, 16, 18, 64};
       for (int64 width : widths) attention(type, length, width);
       if (length % 2 == 0) attention(type, 13, length);
+      // By the matrix unit, where there is one.
+      if (CALL(enableTiles, 1)) {
+        for (int64 width = 32; width <= 128; width += 32) attention(type, length, width);
+        CALL(enableTiles, 0);
+      }
     }
     integers(length, 40, 19);
     integers(3, length, 9);

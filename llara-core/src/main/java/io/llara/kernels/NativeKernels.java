@@ -33,6 +33,8 @@ final class NativeKernels {
 
   /** What a library was compiled for, highest first, with what it needs in /proc/cpuinfo. */
   enum Level {
+    /** The library of AVX512_BF16, whose attention in bfloat16 uses the matrix unit. */
+    AMX("amx_bf16", "avx512_bf16", "avx512_vnni", "avx512f", "avx512bw", "avx512dq", "avx512vl"),
     AVX512_BF16("avx512_bf16", "avx512_vnni", "avx512f", "avx512bw", "avx512dq", "avx512vl"),
     AVX512_VNNI("avx512_vnni", "avx512f", "avx512bw", "avx512dq", "avx512vl"),
     AVX512("avx512f", "avx512bw", "avx512dq", "avx512vl"),
@@ -56,7 +58,7 @@ final class NativeKernels {
     }
 
     String resource() {
-      return "linux-x86_64/libllara-" + this + ".so";
+      return "linux-x86_64/libllara-" + (this == AMX ? AVX512_BF16 : this) + ".so";
     }
 
     @Override
@@ -116,9 +118,10 @@ final class NativeKernels {
     if (limit != null && highest(limit).map(top -> level.compareTo(top) < 0).orElse(true)) {
       return "-D%s=%s".formatted(PROPERTY, limit);
     }
-    return NativeKernels.class.getResource(level.resource()) == null
-        ? "not in this build"
-        : "its library cannot be loaded";
+    if (NativeKernels.class.getResource(level.resource()) == null) {
+      return "not in this build";
+    }
+    return level == Level.AMX ? "the system does not allow it" : "its library cannot be loaded";
   }
 
   private static Optional<Level> load(Level level) {
@@ -129,12 +132,24 @@ final class NativeKernels {
     }
     try {
       LibraryResource.load(resource);
+      if (level == Level.AMX && enableTiles(1) == 0) {
+        LOG.warn("the system does not allow this process to use AMX; attention is slower");
+        return Optional.of(Level.AVX512_BF16);
+      }
       return Optional.of(level);
     } catch (IOException | LlaraException | UnsatisfiedLinkError e) {
       LOG.warn("{} cannot be loaded; libtorch's kernels do its work, slower", level.resource(), e);
       return Optional.empty();
     }
   }
+
+  /**
+   * Asks the system for the matrix unit, for all threads of the process.
+   *
+   * @param wanted 0 to do without from now on
+   * @return 1 if {@link #attention} in bfloat16 uses it from now on
+   */
+  static native int enableTiles(int wanted);
 
   /**
    * Root mean square norm.

@@ -236,8 +236,22 @@ class FusedKernelsTest extends KernelsContract {
         .isInstanceOf(IllegalArgumentException.class);
   }
 
+  /** Widths and lengths that the matrix unit takes, beside those that it does not. */
   @ParameterizedTest
-  @ValueSource(strings = {"avx2", "avx_vnni", "avx512", "avx512_vnni", "avx512_bf16"})
+  @ValueSource(ints = {32, 64, 96, 128})
+  void attentionByTiles(int dim) {
+    List<Prompt> prompts = new ArrayList<>();
+    for (int length : new int[] {1, 63, 64, 65, 79, 80, 81, 95, 96, 97, 150}) {
+      prompts.add(AttentionBatches.plain(length));
+    }
+    prompts.add(AttentionBatches.joint(85));
+    AttentionMask mask = AttentionMaskFactory.create(prompts, Layout.packed());
+
+    checkAttention(mask, 4, 2, dim, Type.BFLOAT16);
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"avx2", "avx_vnni", "avx512", "avx512_vnni", "avx512_bf16", "amx"})
   void instructionsCanBeLimited(String limit) {
     NativeKernels.Level level = NativeKernels.highest(limit).orElseThrow();
 
@@ -254,7 +268,7 @@ class FusedKernelsTest extends KernelsContract {
     assertThatThrownBy(() -> NativeKernels.highest("sse"))
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessage(
-            "io.llara.kernels is sse; expected one of libtorch, avx512_bf16, avx512_vnni, avx512,"
-                + " avx_vnni, avx2");
+            "io.llara.kernels is sse; expected one of libtorch, amx, avx512_bf16, avx512_vnni,"
+                + " avx512, avx_vnni, avx2");
   }
 }

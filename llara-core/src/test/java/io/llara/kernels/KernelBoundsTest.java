@@ -11,6 +11,7 @@ import java.nio.file.Path;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.EnumSource.Mode;
 
 /**
  * Runs {@code src/test/cpp/bounds.cpp}, which the build links with the kernels of each level: no
@@ -19,14 +20,14 @@ import org.junit.jupiter.params.provider.EnumSource;
 class KernelBoundsTest {
 
   @ParameterizedTest
-  @EnumSource
+  @EnumSource(names = "AMX", mode = Mode.EXCLUDE) // It is called in the program of AVX512_BF16.
   void nothingBesideOperandsIsTouched(Level level) throws Exception {
     run(level, 40);
   }
 
   @Tag("nightly")
   @ParameterizedTest
-  @EnumSource
+  @EnumSource(names = "AMX", mode = Mode.EXCLUDE)
   void nothingBesideOperandsOfAnyLengthIsTouched(Level level) throws Exception {
     run(level, 300);
   }
