@@ -697,6 +697,34 @@ TILES inline void multiplyTiles(const uint16* left, int64 leftStride, const uint
   }
 }
 
+// As packRows; the panels end with rows of zeros, so that tiles can take whole blocks.
+inline void packTileRows(const uint16* from, int64 stride, const int64* rows, int64 count, int64 width,
+                         uint16* packed) {
+  packRows<BFloat16>(from, stride, rows, count, width, packed, kTileInner);
+  int64 padded = roundUp(count, kTileInner);
+  for (int64 begin = 0; begin < width; begin += kPanel) {
+    int64 panelWidth = least(kPanel, width - begin);
+    uint16* panel = packed + begin * padded;
+    for (int64 i = roundUp(count, 2) * panelWidth; i < padded * panelWidth; i++) panel[i] = 0;
+  }
+}
+
+// sums [2 · kTile, columns] = left [2 · kTile, inner] · right, of panels over `width` columns that have `rightRows` rows
+// each; the first `columns` of them, a multiple of kTile.
+TILES inline void multiplyTiles(const uint16* left, int64 leftStride, const uint16* right, int64 rightRows, int64 width,
+                                int64 inner, int64 columns, float* sums, int64 sumStride) {
+  for (int64 column = 0; column < columns; column += 2 * kTile) {
+    int64 begin = column / kPanel * kPanel;
+    const uint16* from = right + begin * rightRows + (column - begin) * 2;
+    int64 panelWidth = least(kPanel, width - begin);
+    if (column + kTile < columns) {
+      multiplyTiles<2>(left, leftStride, from, panelWidth, inner, sums + column, sumStride);
+    } else {
+      multiplyTiles<1>(left, leftStride, from, panelWidth, inner, sums + column, sumStride);
+    }
+  }
+}
+
 // As Head, in bfloat16 and by tiles: 32 query rows at a time. Tiles read whole blocks: of queries, so that these are
 // copied, and of shares and values, so that both end with zeros.
 struct TileHead {
@@ -741,12 +769,7 @@ struct TileHead {
 
   void pack(const uint16* k, const uint16* v, int64 stride) {
     packColumns<T>(k, stride, rows, keys, width, packedKeys);
-    packRows<T>(v, stride, rows, keys, width, packedValues, kTileInner);
-    for (int64 begin = 0; begin < width; begin += kPanel) {
-      int64 panelWidth = least(kPanel, width - begin);
-      uint16* panel = packedValues + begin * paddedKeys;
-      for (int64 i = roundUp(keys, 2) * panelWidth; i < paddedKeys * panelWidth; i++) panel[i] = 0;
-    }
+    packTileRows(v, stride, rows, keys, width, packedValues);
   }
 
   TILES void attendRows(int64 count, const uint16* q, int64 queryStride, uint16* out, Normaliser normaliser,
@@ -757,17 +780,7 @@ struct TileHead {
       }
     }
     int64 visible = firstVisible + (causal ? count - 1 : 0);
-    int64 seen = roundUp(visible, kTile);
-    for (int64 column = 0; column < seen; column += 2 * kTile) {
-      int64 begin = column / kPanel * kPanel;
-      const uint16* right = packedKeys + begin * width + (column - begin) * 2;
-      int64 panelWidth = least(kPanel, columns - begin);
-      if (column + kTile < seen) {
-        multiplyTiles<2>(queries, width, right, panelWidth, width, scores + column, paddedKeys);
-      } else {
-        multiplyTiles<1>(queries, width, right, panelWidth, width, scores + column, paddedKeys);
-      }
-    }
+    multiplyTiles(queries, width, packedKeys, width, columns, width, roundUp(visible, kTile), scores, paddedKeys);
     int64 inner = roundUp(visible, kTileInner);
     float inverse[kRows];
     for (int64 row = 0; row < count; row++) {
@@ -779,11 +792,7 @@ struct TileHead {
         normaliser.factors[row] = inverse[row];
       }
     }
-    for (int64 column = 0; column < width; column += 2 * kTile) {
-      int64 begin = column / kPanel * kPanel;
-      multiplyTiles<2>(shares, paddedKeys, packedValues + begin * paddedKeys + (column - begin) * 2,
-                       least(kPanel, width - begin), inner, mixed + column, width);
-    }
+    multiplyTiles(shares, paddedKeys, packedValues, paddedKeys, width, inner, width, mixed, width);
     for (int64 row = 0; row < count; row++) {
       for (int64 i = 0; i < width; i += kLanes) {
         T::store(out + row * queryStride + i, loadBits<Floats>(mixed + row * width + i) * inverse[row]);
@@ -916,6 +925,7 @@ void attention(const typename T::Stored* q, const typename T::Stored* k, const t
 // (FlashAttention, arXiv 2205.14135, appendix B).
 template <class T>
 struct HeadGradient {
+  struct Use {};
   using P = typename Products<T>::Type;
   using Stored = typename T::Stored;
   using Packed = typename P::Packed;
@@ -1087,35 +1097,223 @@ struct HeadGradient {
   }
 };
 
+#if defined(__AVX512BF16__)
+// As HeadGradient, in bfloat16 and by tiles.
+struct TileGradient {
+  using T = BFloat16;
+  using Use = ShapedTiles;
+  static constexpr int64 kBlock = 2 * kTile;
+
+  int64 width;
+  int64 keys;
+  int64 paddedKeys;
+  int64* rows;
+  int64* queryRows;
+  uint16* keyRows;
+  uint16* valueRows;
+  uint16* packedKeys;
+  uint16* queryColumns;
+  uint16* gradientColumns;
+  uint16* packedQueries;
+  uint16* packedGradients;
+  uint16* shares;
+  uint16* scoreGradients;
+  float* scoreFloats;
+  uint16* scoreColumns;
+  float* along;
+  float* scores;          // of a block of keys, [kBlock][kPanel]
+  float* shareGradients;  // the same
+  float* sums;            // products, [kBlock][width]
+  int64 end;
+
+  TileGradient(int64 scratch, int64 keys, int64 width)
+      : width(width), keys(keys), paddedKeys(roundUp(keys, kTileInner)) {
+    Scratch memory{scratch};
+    rows = memory.take<int64>(keys);
+    queryRows = memory.take<int64>(kPanel);
+    keyRows = memory.take<uint16>(paddedKeys * width);
+    valueRows = memory.take<uint16>(paddedKeys * width);
+    packedKeys = memory.take<uint16>(paddedKeys * width);
+    queryColumns = memory.take<uint16>(kPanel * width);
+    gradientColumns = memory.take<uint16>(kPanel * width);
+    packedQueries = memory.take<uint16>(kPanel * width);
+    packedGradients = memory.take<uint16>(kPanel * width);
+    shares = memory.take<uint16>(paddedKeys * kPanel);
+    scoreGradients = memory.take<uint16>(paddedKeys * kPanel);
+    scoreFloats = memory.take<float>(paddedKeys * kPanel);
+    scoreColumns = memory.take<uint16>(kPanel * paddedKeys);
+    along = memory.take<float>(kPanel);
+    scores = memory.take<float>(kBlock * kPanel);
+    shareGradients = memory.take<float>(kBlock * kPanel);
+    sums = memory.take<float>(kBlock * width);
+    end = memory.end;
+  }
+
+  static int64 scratchBytes(int64 keys, int64 width) { return TileGradient(0, keys, width).end; }
+
+  void pack(const uint16* k, const uint16* v, int64 stride) {
+    for (int64 key = 0; key < keys; key++) {
+      for (int64 i = 0; i < width; i += kLanes) {
+        storeBits(keyRows + key * width + i, loadBits<Halves>(k + rows[key] * stride + i));
+        storeBits(valueRows + key * width + i, loadBits<Halves>(v + rows[key] * stride + i));
+      }
+    }
+    packTileRows(k, stride, rows, keys, width, packedKeys);
+    for (int64 i = 0; i < kPanel; i++) queryRows[i] = i;
+  }
+
+  TILES void differentiate(const uint16* q, const uint16* out, const uint16* outGradient, uint16* queryGradient,
+                           int64 queryStride, int64 queries, Normaliser normaliser, int64 firstVisible, bool causal,
+                           float scale, float* keyGradient, float* valueGradient, int64 keyStride) {
+    packColumns<T>(q, queryStride, queryRows, queries, width, queryColumns);
+    packColumns<T>(outGradient, queryStride, queryRows, queries, width, gradientColumns);
+    packTileRows(q, queryStride, queryRows, queries, width, packedQueries);
+    packTileRows(outGradient, queryStride, queryRows, queries, width, packedGradients);
+    for (int64 row = 0; row < queries; row++) {
+      along[row] = sumOfProducts<T>(width, [&](int64 at, auto access) {
+        return Factors{access.load(out + row * queryStride + at), access.load(outGradient + row * queryStride + at)};
+      });
+    }
+    int64 visible = firstVisible + (causal ? queries - 1 : 0);
+    int64 columns = roundUp(queries, kTile);
+    int64 paddedVisible = roundUp(visible, kTileInner);
+    for (int64 key = 0; key < visible; key += kBlock) {
+      multiplyTiles(keyRows + key * width, width, queryColumns, width, columns, width, columns, scores, kPanel);
+      multiplyTiles(valueRows + key * width, width, gradientColumns, width, columns, width, columns, shareGradients,
+                    kPanel);
+      differentiateScores(key, least(kBlock, visible - key), queries, normaliser, firstVisible, causal, scale);
+    }
+    for (int64 key = 0; key < paddedVisible; key += kLanes) {
+      for (int64 column = 0; column < columns; column += kLanes) {
+        Words block[kLanes];
+        for (int i = 0; i < kLanes; i++) {
+          block[i] = key + i < visible ? loadBits<Words>(scoreFloats + (key + i) * kPanel + column) : Words{};
+        }
+        transpose(block);
+        for (int i = 0; i < kLanes; i++) T::store(scoreColumns + (column + i) * paddedKeys + key, (Floats)block[i]);
+      }
+    }
+    addProducts(shares, packedGradients, queries, visible, valueGradient, keyStride);
+    addProducts(scoreGradients, packedQueries, queries, visible, keyGradient, keyStride);
+    for (int64 query = 0; query < queries; query += kBlock) {
+      multiplyTiles(scoreColumns + query * paddedKeys, paddedKeys, packedKeys, paddedKeys, width, paddedVisible, width,
+                    sums, width);
+      for (int64 row = 0; row < least(kBlock, queries - query); row++) {
+        for (int64 i = 0; i < width; i += kLanes) {
+          T::store(queryGradient + (query + row) * queryStride + i, loadBits<Floats>(sums + row * width + i));
+        }
+      }
+    }
+  }
+
+ private:
+  // Shares and the gradients of scores of some keys, [keys, queries].
+  void differentiateScores(int64 key, int64 count, int64 queries, Normaliser normaliser, int64 firstVisible, bool causal,
+                           float scale) {
+    // Products with them take queries by blocks: those that are not there have zeros.
+    for (int64 column = 0; column < roundUp(queries, kTileInner); column += kLanes) {
+      int64 left = queries - column > 0 ? queries - column : 0;
+      Floats shift = loadBits<Floats>(normaliser.shifts + column, left);
+      Floats factor = loadBits<Floats>(normaliser.factors + column, left);
+      Floats mean = loadBits<Floats>(along + column, left);
+      Ints firstKey = (int32)firstVisible + (causal ? laneNumbers() + (int32)column : Ints{});
+      for (int64 row = 0; row < count; row++) {
+        int64 at = (key + row) * kPanel + column;
+        Floats share{};
+        Floats gradient{};
+        if (left > 0) {
+          share = exponential(multiplyAdd(loadBits<Floats>(scores + row * kPanel + column), splat(scale), shift));
+          share = (int32)(key + row) < firstKey ? share * factor : Floats{};
+          gradient = share * (loadBits<Floats>(shareGradients + row * kPanel + column) - mean) * scale;
+        }
+        T::store(shares + at, share);
+        T::store(scoreGradients + at, gradient);
+        storeBits(scoreFloats + at, gradient);
+      }
+    }
+  }
+
+  TILES void addProducts(const uint16* left, const uint16* right, int64 queries, int64 visible, float* to,
+                         int64 stride) {
+    int64 inner = roundUp(queries, kTileInner);
+    for (int64 key = 0; key < visible; key += kBlock) {
+      multiplyTiles(left + key * kPanel, kPanel, right, inner, width, inner, width, sums, width);
+      for (int64 row = 0; row < least(kBlock, visible - key); row++) {
+        float* own = to + rows[key + row] * stride;
+        for (int64 i = 0; i < width; i += kLanes) {
+          storeBits(own + i, loadBits<Floats>(own + i) + loadBits<Floats>(sums + row * width + i));
+        }
+      }
+    }
+  }
+};
+#endif
+
+// A span of attentionBackward, by a kind of HeadGradient.
+template <class T, class H>
+void differentiateSpan(const Span& span, const typename T::Stored* q, const typename T::Stored* k,
+                       const typename T::Stored* v, const typename T::Stored* out,
+                       const typename T::Stored* outGradient, float* normalisers, typename T::Stored* queryGradient,
+                       float* keyGradient, float* valueGradient, const AttentionShape& shape, int64 scratch) {
+  [[maybe_unused]] typename H::Use use;
+  int64 width = shape.width;
+  int64 queryStride = shape.queryStride();
+  int64 keyStride = shape.keyStride();
+  H head(scratch, span.keys, width);
+  span.listKeys(head.rows);
+  for (int64 kvHead = 0; kvHead < shape.kvHeads; kvHead++) {
+    head.pack(k + kvHead * width, v + kvHead * width, keyStride);
+    for (int64 h = kvHead * shape.groups(); h < (kvHead + 1) * shape.groups(); h++) {
+      for (int64 begin = span.queryBegin; begin < span.queryEnd; begin += kPanel) {
+        int64 at = begin * queryStride + h * width;
+        float* shifts = normalisers + h * shape.rows + begin;
+        head.differentiate(q + at, out + at, outGradient + at, queryGradient + at, queryStride,
+                           least(kPanel, span.queryEnd - begin), {shifts, shifts + shape.heads * shape.rows},
+                           span.visible(begin), span.causal, shape.scale, keyGradient + kvHead * width,
+                           valueGradient + kvHead * width, keyStride);
+      }
+    }
+  }
+}
+
+// Calls body with the kind of HeadGradient, as withHead.
+template <class T, class Body>
+inline auto withHeadGradient([[maybe_unused]] int64 keys, [[maybe_unused]] int64 width, Body body) {
+#if defined(__AVX512BF16__)
+  if constexpr (sizeof(typename T::Stored) == sizeof(uint16)) {
+    if (TileHead::suits(keys, width)) return body(Kind<TileGradient>{});
+  }
+#endif
+  return body(Kind<HeadGradient<T>>{});
+}
+
+template <class T>
+int64 attentionBackwardScratch(int64 keys, int64 width) {
+  int64 bytes =
+      withHeadGradient<T>(keys, width, [&](auto kind) { return decltype(kind)::Type::scratchBytes(keys, width); });
+#if defined(__AVX512BF16__)
+  int64 ofShort = HeadGradient<T>::scratchBytes(least(keys, TileHead::kLeastKeys), width);
+  bytes = bytes > ofShort ? bytes : ofShort;
+#endif
+  return bytes;
+}
+
 // Gradients of keys and values are added to float32; those of queries are written, zero for rows that no span covers.
 template <class T>
 void attentionBackward(const typename T::Stored* q, const typename T::Stored* k, const typename T::Stored* v,
                        const typename T::Stored* out, const typename T::Stored* outGradient, float* normalisers,
                        typename T::Stored* queryGradient, float* keyGradient, float* valueGradient,
                        const AttentionShape& shape, const int64* spans, int64 spanCount, int64 scratch) {
-  int64 width = shape.width;
   int64 queryStride = shape.queryStride();
-  int64 keyStride = shape.keyStride();
   int64 covered = 0;
   for (int64 i = 0; i < spanCount; i++) {
     Span span = Span::next(spans);
     zero<T>(queryGradient + covered * queryStride, span.queryBegin - covered, queryStride, queryStride);
     covered = span.queryEnd;
-    HeadGradient<T> head(scratch, span.keys, width);
-    span.listKeys(head.rows);
-    for (int64 kvHead = 0; kvHead < shape.kvHeads; kvHead++) {
-      head.pack(k + kvHead * width, v + kvHead * width, keyStride);
-      for (int64 h = kvHead * shape.groups(); h < (kvHead + 1) * shape.groups(); h++) {
-        for (int64 begin = span.queryBegin; begin < span.queryEnd; begin += kPanel) {
-          int64 at = begin * queryStride + h * width;
-          float* shifts = normalisers + h * shape.rows + begin;
-          head.differentiate(q + at, out + at, outGradient + at, queryGradient + at, queryStride,
-                             least(kPanel, span.queryEnd - begin), {shifts, shifts + shape.heads * shape.rows},
-                             span.visible(begin), span.causal, shape.scale, keyGradient + kvHead * width,
-                             valueGradient + kvHead * width, keyStride);
-        }
-      }
-    }
+    withHeadGradient<T>(span.keys, shape.width, [&](auto kind) {
+      differentiateSpan<T, typename decltype(kind)::Type>(span, q, k, v, out, outGradient, normalisers, queryGradient,
+                                                          keyGradient, valueGradient, shape, scratch);
+    });
   }
   zero<T>(queryGradient + covered * queryStride, shape.rows - covered, queryStride, queryStride);
 }
@@ -1208,7 +1406,7 @@ EXPORT void NAME(gateBackward)(void*, void*, int32 type, int64 open, int64 up, i
 }
 
 EXPORT int64 NAME(attentionBackwardScratch)(void*, void*, int32 type, int64 keys, int64 width) {
-  return withType(type, [&](auto t) { return HeadGradient<decltype(t)>::scratchBytes(keys, width); });
+  return withType(type, [&](auto t) { return attentionBackwardScratch<decltype(t)>(keys, width); });
 }
 
 EXPORT void NAME(attentionBackward)(void*, void*, int32 type, int64 q, int64 k, int64 v, int64 out, int64 outGradient,

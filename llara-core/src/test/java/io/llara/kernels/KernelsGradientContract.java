@@ -143,7 +143,7 @@ abstract class KernelsGradientContract {
   @ParameterizedTest
   @EnumSource
   void attentionTakesHeadsOfAnyWidthAndPromptsOfAnyLength(Type type) {
-    for (int dim : new int[] {2, 6, 34, 128}) {
+    for (int dim : new int[] {2, 6, 34, 64, 128}) {
       for (int length : new int[] {1, 5, 6, 7, 15, 16, 17, 31, 33, 64, 65, 127}) {
         AttentionMask mask =
             AttentionMaskFactory.create(
