@@ -1,45 +1,20 @@
 #!/usr/bin/env bash
-# Makes the default encoder from SmolLM2-135M-Instruct and the shared pairs (docs/default-encoder.md). Stages that are there
-# are kept, and fine-tuning goes on where it was, when the script is run again.
+# Makes the default encoder from SmolLM2-135M-Instruct and the shared texts and pairs (docs/default-encoder.md). Stages that
+# are there are kept, and training goes on where it was, when the script is run again.
 #
 #   train-default-encoder.sh SHARED_DATA WORK_FOLDER
 #
-# LLARA is the launcher, STEPS (400) the length of the fine-tuning, BATCH (32) the pairs of a step.
+# LLARA is the launcher, BENCHMARKS the jar of the benchmarks built with -Pteachers, PYTHON a Python with numpy and
+# safetensors; ADAPTATION (260) and STEPS (440) are the steps of both trainings.
 set -euo pipefail
 data=$(cd "$1" && pwd)
 mkdir -p "$2"
 work=$(cd "$2" && pwd)
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 llara=${LLARA:-$here/llara-examples/target/llara/bin/llara}
+benchmarks=${BENCHMARKS:-$here/benchmarks/target/benchmarks.jar}
+python=${PYTHON:-python3}
 export LLARA_JVM_OPTS=${LLARA_JVM_OPTS:--Xmx3g}
-
-# Each source with its weight; medquad, fetaqa-dev-test and aws-docs are held out.
-sources="acl-anthology-title-abstract 8
-arxiv-title-abstract 14
-scitldr 6
-openstax 18
-qed-nq-dev 2
-squad-dev 9
-squad-train-sentences 5
-wikipedia-factoid-questions 12
-wikipedia-title-lead 7
-wikipedia-title-section 14
-wikipedia-vital-summaries 8
-microsoft-docs 12
-debian-package-descriptions 5
-foldoc 2
-wordnet-glosses 1
-world-factbook 1
-disease-ontology 1
-wikibooks-recipes 2
-desktop-help 2
-xquad-en 1"
-pairs=()
-weights=
-while read -r name weight; do
-  pairs+=("$data/pairs/$name.jsonl.gz")
-  weights=$weights${weights:+,}$weight
-done <<< "$sources"
 
 if [[ ! -d $work/imported ]]; then
   model=$("$here/benchmarks/scripts/fetch-smollm2.sh" "$work")
@@ -48,54 +23,46 @@ if [[ ! -d $work/imported ]]; then
   "$llara" add-markers --model "$work/plain" --out "$work/imported"
 fi
 
-# Batches of one source: negatives that are all from elsewhere are too easy.
-"$llara" finetune --model "$work/imported" --pairs "${pairs[@]}" --weights "$weights" --one-source-batches \
-  --out "$work/tuned" --seed 1 --full --lr 1e-4 --warmup 20 --steps "${STEPS:-400}" --batch "${BATCH:-32}" \
-  --negatives 0 --query-tokens 48 --passage-tokens 128 --save-every 50
+# EBAE and EBAR alone: nothing is generated any more.
+"$llara" pretrain --model "$work/imported" --out "$work/adapted" \
+  --data "$data"/text/{wikipedia-en-sample,wikipedia-en-more,openstax-ccby,openstax-more,microsoft-docs}.jsonl.gz \
+  --full --lr 1e-4 --warmup 15 --steps "${ADAPTATION:-260}" --batch 32 --max-tokens 160 --passage-tokens 128 \
+  --loss-weights 0,10,10 --seed 1 --save-every 65 --skip-bad-lines
+
+# Pairs of all sources but those held out, what bge-small makes of them, and neighbours into batches of one file.
+[[ -f $work/pairs.jsonl ]] || "$python" "$here/benchmarks/scripts/default-encoder-pairs.py" draw "$data/pairs" "$work/pairs.jsonl"
+java -Xmx2g -cp "$benchmarks" io.llara.benchmarks.teachers.JarTeacher bge-small-en-v1.5 bfloat16 "$(nproc)" "$work/teacher" "$work/pairs.jsonl"
+teacher=$work/teacher/pairs.bge-small-en-v1.5.safetensors
+if [[ ! -d $work/groups ]]; then
+  rm -rf "$work/groups.part"
+  "$python" "$here/benchmarks/scripts/default-encoder-pairs.py" group "$work/pairs.jsonl" "$teacher" "$work/groups.part"
+  mv "$work/groups.part" "$work/groups"
+fi
+
+"$llara" finetune --model "$work/adapted" --pairs "$work"/groups/*.jsonl --one-source-batches \
+  --teacher "$teacher" --distil-weights 3,1 --teacher-temperature 0.02 \
+  --out "$work/tuned" --seed 1 --full --lr 1.5e-4 --warmup 20 --steps "${STEPS:-440}" --batch 64 \
+  --negatives 0 --query-tokens 48 --passage-tokens 128 --save-every 55
 
 [[ -d $work/short ]] || "$llara" shrink --model "$work/tuned" --out "$work/short" --vocab 24576
 
-# Sixty passages and their queries to calibrate with.
-[[ -f $work/calibration.txt ]] || python3 - "$work/calibration.txt" "${pairs[@]}" <<'PYTHON'
-import gzip, json, os, random, sys
-out, *files = sys.argv[1:]
-draw = random.Random(3)
-with open(out + ".part", "w", encoding="utf-8") as lines:
-    for file in files:
-        with gzip.open(file, "rt", encoding="utf-8") as pairs:
-            for pair in draw.sample([json.loads(line) for line in pairs], 3):
-                print(" ".join(pair["pos"][0].split())[:500], file=lines)
-                print(" ".join(pair["query"].split()), file=lines)
-os.rename(out + ".part", out)
+# Sixty pairs to calibrate with, and three thousand passages onto whose principal axes the vectors are turned.
+[[ -f $work/rotation.txt ]] || "$python" - "$work" <<'PYTHON'
+import json, os, random, sys
+folder = sys.argv[1]
+pairs = [json.loads(line) for line in open(f"{folder}/pairs.jsonl", encoding="utf-8")]
+random.Random(3).shuffle(pairs)
+def write(name, texts):
+    with open(f"{folder}/{name}.part", "w", encoding="utf-8") as lines:
+        for text in texts:
+            print(text, file=lines)
+    os.rename(f"{folder}/{name}.part", f"{folder}/{name}")
+write("calibration.txt", [text for pair in pairs[:60] for text in (pair["pos"][0], pair["query"])])
+write("rotation.txt", list(dict.fromkeys(pair["pos"][0] for pair in pairs[60:]))[:3000])
 PYTHON
 
 [[ -d $work/quantized ]] || "$llara" quantize --model "$work/short" --out "$work/quantized" --bits 4 --embedding-bits 8 \
   --group 32 --shard-mb 19 --texts "$work/calibration.txt"
-
-# Three thousand passages of the same sources and weights, onto whose principal axes the vectors are turned.
-[[ -f $work/rotation.txt ]] || python3 - "$work/rotation.txt" "$data/pairs" "$sources" <<'PYTHON'
-import gzip, json, os, random, sys
-out, folder, sources = sys.argv[1:]
-weights = {name: int(weight) for name, weight in (line.split() for line in sources.splitlines())}
-draw = random.Random(11)
-passages = []
-for name, weight in weights.items():
-    with gzip.open(f"{folder}/{name}.jsonl.gz", "rt", encoding="utf-8") as lines:
-        pairs = [json.loads(line) for line in lines]
-    draw.shuffle(pairs)
-    most = min(len(pairs), 24000 * weight // sum(weights.values()))
-    drawn = {}
-    for pair in pairs:
-        if len(drawn) == most:
-            break
-        drawn[draw.choice(pair["pos"])] = None
-    passages += drawn
-draw.shuffle(passages)
-with open(out + ".part", "w", encoding="utf-8") as lines:
-    for passage in passages[:3000]:
-        print(" ".join(passage.split()), file=lines)
-os.rename(out + ".part", out)
-PYTHON
 
 [[ -d $work/llara-mini ]] || "$llara" rotate --model "$work/quantized" --out "$work/llara-mini" "$work/rotation.txt"
 
