@@ -5,7 +5,7 @@
 #   train-default-encoder.sh SHARED_DATA WORK_FOLDER
 #
 # LLARA is the launcher, BENCHMARKS the jar of the benchmarks built with -Pteachers, PYTHON a Python with numpy and
-# safetensors; ADAPTATION (260) and STEPS (440) are the steps of both trainings.
+# safetensors; ADAPTATION (260) and STEPS (380) are the steps of both trainings.
 set -euo pipefail
 data=$(cd "$1" && pwd)
 mkdir -p "$2"
@@ -41,7 +41,7 @@ fi
 
 "$llara" finetune --model "$work/adapted" --pairs "$work"/groups/*.jsonl --one-source-batches \
   --teacher "$teacher" --distil-weights 3,1 --teacher-temperature 0.02 \
-  --out "$work/tuned" --seed 1 --full --lr 1.5e-4 --warmup 20 --steps "${STEPS:-440}" --batch 64 \
+  --out "$work/tuned" --seed 1 --full --lr 1.5e-4 --warmup 20 --steps "${STEPS:-380}" --batch 64 \
   --negatives 0 --query-tokens 48 --passage-tokens 128 --save-every 55
 
 [[ -d $work/short ]] || "$llara" shrink --model "$work/tuned" --out "$work/short" --vocab 24576
