@@ -89,7 +89,8 @@ class ModelRotatorTest {
       for (float[] vector : whole) {
         energy += (double) vector[component] * vector[component];
       }
-      assertThat(energy).isLessThanOrEqualTo(last + 1e-5);
+      // The axes are of vectors in bfloat16 where that is native; all energies add up to 100.
+      assertThat(energy).isLessThanOrEqualTo(last + 1e-3);
       last = energy;
     }
     assertThat(distance(whole, encode(rotated, 8)))
