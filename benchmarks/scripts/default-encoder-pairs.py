@@ -57,40 +57,40 @@ def lowered(text):
     return " ".join(re.sub(r"[^\w\s-]", " ", text.lower()).split())
 
 
-def without_sentence(passage, draw):
+def without_sentence(passage, chance):
     """A sentence as the query and the rest as the passage, or None."""
     sentences = re.split(r"(?<=[.!?]) (?=[A-Z])", passage)
     long = [i for i, sentence in enumerate(sentences) if 40 <= len(sentence) <= QUERY_CHARACTERS]
     if len(sentences) < 4 or not long:
         return None
-    at = draw.choice(long)
+    at = chance.choice(long)
     return sentences[at], " ".join(sentences[:at] + sentences[at + 1 :])
 
 
 def draw(folder, out):
-    draw = random.Random(17)
+    chance = random.Random(17)
     kept, seen = [], set()
     for source, count in SOURCES.items():
         with gzip.open(f"{folder}/{source}.jsonl.gz", "rt", encoding="utf-8") as lines:
             pairs = [json.loads(line) for line in lines]
-        draw.shuffle(pairs)
+        chance.shuffle(pairs)
         of_passage = collections.Counter()
         pairs_of_source, sentences = [], SENTENCES.get(source, 0)
         for pair in pairs:
-            passage = cut(draw.choice(pair["pos"]), PASSAGE_CHARACTERS)
+            passage = cut(chance.choice(pair["pos"]), PASSAGE_CHARACTERS)
             query = cut(pair["query"], QUERY_CHARACTERS)
             if len(query) < 3 or len(passage) < 40 or of_passage[passage] >= 2 or query in seen:
                 continue
             if sentences > 0 and of_passage[passage] == 0:
-                made = without_sentence(" ".join(pair["pos"][0].split()), draw)
+                made = without_sentence(" ".join(pair["pos"][0].split()), chance)
                 if made:
                     query, passage = made[0], cut(made[1], PASSAGE_CHARACTERS)
                     sentences -= 1
                     count += 1
             of_passage[passage] += 1
             seen.add(query)
-            query = lowered(query) if draw.random() < LOWERED else query
-            passage = lowered(passage) if draw.random() < LOWERED else passage
+            query = lowered(query) if chance.random() < LOWERED else query
+            passage = lowered(passage) if chance.random() < LOWERED else passage
             pairs_of_source.append({"query": query, "pos": [passage], "neg": [], "source": source})
             if len(pairs_of_source) == count:
                 break
@@ -150,7 +150,7 @@ def group(file, vector_file, folder):
         ordered = in_order_of_neighbours(passages, np.array(places))
         for begin in range(0, len(ordered), GROUP):
             some = ordered[begin : begin + GROUP]
-            # Two lines of one passage are not told apart: into different batches they go, the first here.
+            # One line of each passage: two could not be told apart within a batch.
             unique = list({pairs[place]["pos"][0]: place for place in some}.values())
             some = unique[: len(unique) // BATCH * BATCH]
             if not some:

@@ -67,7 +67,7 @@ PYTHON
 [[ -d $work/llara-mini ]] || "$llara" rotate --model "$work/quantized" --out "$work/llara-mini" "$work/rotation.txt"
 
 # What lies in llara-mini/src/main/resources/io/llara/mini/model.
-(cd "$work/llara-mini" && python3 -c '
+(cd "$work/llara-mini" && "$python" -c '
 import sys, zlib
 for name in sys.argv[1:]:
     print("%08x  %s" % (zlib.crc32(open(name, "rb").read()), name))' *.json *.safetensors > CRC32SUMS)
