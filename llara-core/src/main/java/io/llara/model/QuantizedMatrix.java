@@ -84,7 +84,7 @@ public record QuantizedMatrix(Tensor integers, Tensor scales) implements AutoClo
   }
 
   /** The same without a kernel of ours, in the innermost scope. */
-  Tensor floatsByLibtorch(ScalarType type) {
+  private Tensor floatsByLibtorch(ScalarType type) {
     long rows = integers.size(0);
     Tensor result = torch.empty(new long[] {rows, width()}, new TensorOptions(type), null);
     forChunks(

@@ -1,5 +1,7 @@
 package io.llara.benchmarks.peers;
 
+import com.google.common.io.MoreFiles;
+import com.google.common.io.RecursiveDeleteOption;
 import com.google.gson.Gson;
 import com.google.gson.JsonObject;
 import com.google.gson.JsonParser;
@@ -23,7 +25,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.LinkedHashSet;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Set;
@@ -84,7 +86,7 @@ public final class TrainingSpeed {
     Path prompts = folder.resolve("prompts.jsonl");
     long tokens = writePrompts(model, pairs, prompts);
     System.out.printf("%d pairs, %d tokens a step, %d threads%n", batch, tokens, THREADS);
-    try (Side llara = new Llara(model, Files.write(folder.resolve("pairs.jsonl"), pairs), args[4]);
+    try (Side llara = new Llara(model, Files.write(folder.resolve("pairs.jsonl"), pairs), batch, args[4]);
         Side python = new Python(args[5], args[6], model, prompts, args[4])) {
       System.out.printf(
           Locale.ROOT, "first loss: llara %.4f, Python %.4f%n", llara.step().loss(), python.step().loss());
@@ -108,6 +110,8 @@ public final class TrainingSpeed {
           median(ratios),
           ratios.stream().min(Double::compare).orElseThrow(),
           ratios.stream().max(Double::compare).orElseThrow());
+    } finally {
+      MoreFiles.deleteRecursively(folder, RecursiveDeleteOption.ALLOW_INSECURE);
     }
     System.exit(0);
   }
@@ -128,7 +132,7 @@ public final class TrainingSpeed {
   /** Returns lines of pairs no two of which have a passage in common. */
   private static List<String> pairs(Path file, int count) throws IOException {
     List<String> lines = new ArrayList<>();
-    Set<String> passages = new LinkedHashSet<>();
+    Set<String> passages = new HashSet<>();
     try (BufferedReader reader =
         new BufferedReader(
             new InputStreamReader(
@@ -180,14 +184,13 @@ public final class TrainingSpeed {
   private static final class Llara implements Side {
     private final Semaphore turns = new Semaphore(0);
     private final BlockingQueue<Step> steps = new LinkedBlockingQueue<>();
-    private final ContrastiveTrainer trainer;
     private final FutureTask<?> run;
 
-    Llara(Path model, Path pairs, String type) throws IOException {
-      trainer =
+    Llara(Path model, Path pairs, int batch, String type) {
+      ContrastiveTrainer trainer =
           ContrastiveTrainer.builder(model, List.of(pairs), pairs.resolveSibling("run"))
               .fullParameters()
-              .batch((int) Files.lines(pairs).count())
+              .batch(batch)
               .negatives(0)
               .modes(TextModes.N2S)
               .queryMaxTokens(QUERY_TOKENS)
@@ -233,11 +236,9 @@ public final class TrainingSpeed {
       }
     }
 
-    /** Does not wait: the process ends. */
+    /** It waits for its turn, on a thread that ends with the process. */
     @Override
-    public void close() {
-      trainer.stop();
-    }
+    public void close() {}
   }
 
   /** A process that makes a step for each line that it is sent. */
