@@ -877,22 +877,27 @@ struct Kind {
   using Type = H;
 };
 
-// Calls body with the kind of Head for a type and a span: the same whatever other spans there are.
-template <class T, class Body>
-inline auto withHead([[maybe_unused]] int64 keys, [[maybe_unused]] int64 width, Body body) {
+struct TileHead;
+struct TileGradient;
+
+// Calls body with the kind of Head, or of HeadGradient, for a type and a span: the same whatever other spans there are.
+template <class T, class Plain, class Tiled, class Body>
+inline auto withKind([[maybe_unused]] int64 keys, [[maybe_unused]] int64 width, Body body) {
 #if defined(__AVX512BF16__)
-  if constexpr (sizeof(typename T::Stored) == sizeof(uint16)) {
-    if (TileHead::suits(keys, width)) return body(Kind<TileHead>{});
+  if constexpr (__is_same(T, BFloat16)) {
+    if (TileHead::suits(keys, width)) return body(Kind<Tiled>{});
   }
 #endif
-  return body(Kind<Head<T>>{});
+  return body(Kind<Plain>{});
 }
 
-template <class T>
-int64 attentionScratch(int64 keys, int64 width) {
-  int64 bytes = withHead<T>(keys, width, [&](auto kind) { return decltype(kind)::Type::scratchBytes(keys, width); });
+// Scratch memory for spans of so many keys and of fewer, of either kind.
+template <class T, class Plain, class Tiled>
+int64 scratchOfKinds(int64 keys, int64 width) {
+  int64 bytes = withKind<T, Plain, Tiled>(
+      keys, width, [&](auto kind) { return decltype(kind)::Type::scratchBytes(keys, width); });
 #if defined(__AVX512BF16__)
-  int64 ofShort = Head<T>::scratchBytes(least(keys, TileHead::kLeastKeys), width);
+  int64 ofShort = Plain::scratchBytes(least(keys, TileHead::kLeastKeys), width);
   bytes = bytes > ofShort ? bytes : ofShort;
 #endif
   return bytes;
@@ -911,7 +916,7 @@ void attention(const typename T::Stored* q, const typename T::Stored* k, const t
     Span span = Span::next(spans);
     zero<T>(own + covered * queryStride, span.queryBegin - covered, queryStride, ownWidth);
     covered = span.queryEnd;
-    withHead<T>(span.keys, shape.width, [&](auto kind) {
+    withKind<T, Head<T>, TileHead>(span.keys, shape.width, [&](auto kind) {
       attendSpan<T, typename decltype(kind)::Type>(span, q, k, v, out, normalisers, shape, kvBegin, kvEnd, scratch);
     });
   }
@@ -1276,28 +1281,6 @@ void differentiateSpan(const Span& span, const typename T::Stored* q, const type
   }
 }
 
-// Calls body with the kind of HeadGradient, as withHead.
-template <class T, class Body>
-inline auto withHeadGradient([[maybe_unused]] int64 keys, [[maybe_unused]] int64 width, Body body) {
-#if defined(__AVX512BF16__)
-  if constexpr (sizeof(typename T::Stored) == sizeof(uint16)) {
-    if (TileHead::suits(keys, width)) return body(Kind<TileGradient>{});
-  }
-#endif
-  return body(Kind<HeadGradient<T>>{});
-}
-
-template <class T>
-int64 attentionBackwardScratch(int64 keys, int64 width) {
-  int64 bytes =
-      withHeadGradient<T>(keys, width, [&](auto kind) { return decltype(kind)::Type::scratchBytes(keys, width); });
-#if defined(__AVX512BF16__)
-  int64 ofShort = HeadGradient<T>::scratchBytes(least(keys, TileHead::kLeastKeys), width);
-  bytes = bytes > ofShort ? bytes : ofShort;
-#endif
-  return bytes;
-}
-
 // Gradients of keys and values are added to float32; those of queries are written, zero for rows that no span covers.
 template <class T>
 void attentionBackward(const typename T::Stored* q, const typename T::Stored* k, const typename T::Stored* v,
@@ -1310,7 +1293,7 @@ void attentionBackward(const typename T::Stored* q, const typename T::Stored* k,
     Span span = Span::next(spans);
     zero<T>(queryGradient + covered * queryStride, span.queryBegin - covered, queryStride, queryStride);
     covered = span.queryEnd;
-    withHeadGradient<T>(span.keys, shape.width, [&](auto kind) {
+    withKind<T, HeadGradient<T>, TileGradient>(span.keys, shape.width, [&](auto kind) {
       differentiateSpan<T, typename decltype(kind)::Type>(span, q, k, v, out, outGradient, normalisers, queryGradient,
                                                           keyGradient, valueGradient, shape, scratch);
     });
@@ -1371,7 +1354,7 @@ EXPORT void NAME(gate)(void*, void*, int32 type, int64 open, int64 up, int64 out
 }
 
 EXPORT int64 NAME(attentionScratch)(void*, void*, int32 type, int64 keys, int64 width) {
-  return withType(type, [&](auto t) { return attentionScratch<decltype(t)>(keys, width); });
+  return withType(type, [&](auto t) { return scratchOfKinds<decltype(t), Head<decltype(t)>, TileHead>(keys, width); });
 }
 
 EXPORT void NAME(attention)(void*, void*, int32 type, int64 q, int64 k, int64 v, int64 out, int64 normalisers,
@@ -1406,7 +1389,7 @@ EXPORT void NAME(gateBackward)(void*, void*, int32 type, int64 open, int64 up, i
 }
 
 EXPORT int64 NAME(attentionBackwardScratch)(void*, void*, int32 type, int64 keys, int64 width) {
-  return withType(type, [&](auto t) { return attentionBackwardScratch<decltype(t)>(keys, width); });
+  return withType(type, [&](auto t) { return scratchOfKinds<decltype(t), HeadGradient<decltype(t)>, TileGradient>(keys, width); });
 }
 
 EXPORT void NAME(attentionBackward)(void*, void*, int32 type, int64 q, int64 k, int64 v, int64 out, int64 outGradient,
