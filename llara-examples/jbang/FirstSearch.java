@@ -2,7 +2,7 @@
 //JAVA 17+
 //DEPS io.llara:llara-mini:0.1.0-SNAPSHOT
 //DEPS io.llara:llara-retrieval:0.1.0-SNAPSHOT
-// The natives of one platform: linux-x86_64, linux-arm64, macosx-arm64 or windows-x86_64.
+// The natives of one platform: linux-x86_64, macosx-arm64 or windows-x86_64.
 //DEPS org.bytedeco:javacpp:1.5.13:linux-x86_64
 //DEPS org.bytedeco:openblas:0.3.31-1.5.13:linux-x86_64
 //DEPS org.bytedeco:pytorch:2.10.0-1.5.13:linux-x86_64

@@ -1,6 +1,7 @@
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
@@ -17,12 +18,13 @@ import java.util.zip.ZipFile;
  * presets for LLVM carry: a build needs no compiler of the system's. Run by Maven, from source.
  *
  * <pre>{@code
- * java CompileKernels.java JAR VERSION WORK LIBRARIES PROGRAMS [sanitize]
+ * java CompileKernels.java JAR VERSION WORK LIBRARIES PROGRAMS [nightly]
  * java CompileKernels.java JAR VERSION WORK LIBRARIES library NAME SOURCE FLAG...
  * }</pre>
  *
- * <p>And, for each library, a program that tests it: bounds.cpp says how. Or, in the second form,
- * one library of another source, for any x86 processor.
+ * <p>And, for each library of this platform, a program that tests it: bounds.cpp says how. With
+ * {@code nightly}, that program again with sanitizers, and emulating an Arm processor. Or, in the
+ * second form, one library of another source, for any x86 processor.
  */
 final class CompileKernels {
   private static final String IN_JAR = "org/bytedeco/llvm/linux-x86_64/";
@@ -37,28 +39,38 @@ final class CompileKernels {
 
   private static final Path BOUNDS = Path.of("src/test/cpp/bounds.cpp");
 
+  private static final List<String> X86 =
+      List.of("--target=x86_64-linux-gnu", "-mprefer-vector-width=512", "-mavx", "-mfma");
+
   private static final List<String> AVX512 =
-      List.of("-mavx2", "-mfma", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl");
+      and(X86, "-mavx2", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl");
 
   /** By the names of io.llara.kernels.NativeKernels.Level. */
   private static final Map<String, List<String>> LEVELS =
       Map.of(
-          "avx2", List.of("-mavx2", "-mfma"),
-          "avx_vnni", List.of("-mavx2", "-mfma", "-mavxvnni"),
+          "avx2", and(X86, "-mavx2"),
+          "avx_vnni", and(X86, "-mavx2", "-mavxvnni"),
           "avx512", AVX512,
-          "avx512_vnni", Stream.concat(AVX512.stream(), Stream.of("-mavx512vnni")).toList(),
-          "avx512_bf16",
-              Stream.concat(AVX512.stream(), Stream.of("-mavx512vnni", "-mavx512bf16")).toList());
+          "avx512_vnni", and(AVX512, "-mavx512vnni"),
+          "avx512_bf16", and(AVX512, "-mavx512vnni", "-mavx512bf16"));
+
+  /** Of Apple's processors, all of which multiply bytes four at a time. */
+  private static final List<String> MAC = List.of("--target=arm64-apple-macos11");
+
+  private static final Path MAC_LIBRARY = Path.of("macosx-arm64", "libllara-neon.dylib");
+
+  /** The same instructions where an emulator can be had. */
+  private static final List<String> ARM =
+      List.of("--target=aarch64-linux-gnu", "-march=armv8.2-a+dotprod");
 
   private static final List<String> FLAGS =
       List.of(
-          "--target=x86_64-linux-gnu",
           "-std=c++20",
-          "-mprefer-vector-width=512",
           "-ffreestanding",
           "-fno-exceptions",
           "-fno-rtti",
           "-fno-math-errno",
+          "-fno-stack-protector",
           "-ffp-contract=off",
           "-fvisibility=hidden",
           "-fPIC",
@@ -70,6 +82,10 @@ final class CompileKernels {
   private static final List<String> LIBRARY =
       List.of("-O3", "-nostdlib", "-shared", "-Wl,--no-undefined,--strip-all");
 
+  /** Its linker asks which version of Apple's it stands for. */
+  private static final List<String> LIBRARY_OF_MAC =
+      List.of("-O3", "-nostdlib", "-dynamiclib", "-mlinker-version=900", "-Wl,-x");
+
   /** A program without a C library; the system's loader finds the kernels for it. */
   private static final List<String> PROGRAM =
       List.of(
@@ -77,6 +93,10 @@ final class CompileKernels {
           "-nostdlib",
           "-pie",
           "-Wl,--no-undefined,--dynamic-linker=/lib64/ld-linux-x86-64.so.2");
+
+  /** The same with the kernels in it. */
+  private static final List<String> WHOLE_PROGRAM =
+      List.of("-O1", "-nostdlib", "-static-pie", "-Wl,--no-undefined");
 
   private static final List<String> SANITIZERS =
       List.of(
@@ -107,18 +127,23 @@ final class CompileKernels {
     }
     CompileKernels build =
         new CompileKernels(Path.of(args[2]), Path.of(args[3]).toAbsolutePath(), Path.of(args[4]));
-    if (args.length > 5 && args[5].equals("sanitize")) {
+    if (args.length > 5 && args[5].equals("nightly")) {
       build.sanitize();
+      build.emulate();
       return;
     }
-    List<String> libraries = LEVELS.keySet().stream().filter(build::libraryIsOld).toList();
+    List<List<String>> libraries = build.oldLibraries();
     List<String> programs = LEVELS.keySet().stream().filter(build::programIsOld).toList();
     if (libraries.isEmpty() && programs.isEmpty()) {
       return;
     }
     unpack(jar, version, build.work);
-    run(libraries.stream().map(build::library).toList());
+    run(libraries);
     run(programs.stream().map(build::program).toList());
+  }
+
+  private static List<String> and(List<String> flags, String... others) {
+    return Stream.concat(flags.stream(), Stream.of(others)).toList();
   }
 
   private static void compileOther(Path jar, String version, String[] args)
@@ -143,7 +168,7 @@ final class CompileKernels {
     }
     List<String> arguments = new ArrayList<>(flags);
     arguments.addAll(List.of(source.toString(), "-o", made.toString()));
-    run(List.of(clang(work, List.of(), LIBRARY, arguments)));
+    run(List.of(clang(work, List.of("--target=x86_64-linux-gnu"), LIBRARY, arguments)));
   }
 
   private static List<Path> files(Path folder) throws IOException {
@@ -152,18 +177,34 @@ final class CompileKernels {
     }
   }
 
-  private boolean libraryIsOld(String level) {
-    Path library = library(libraries, level);
+  /** Returns the commands that compile the libraries which are older than their sources. */
+  private List<List<String>> oldLibraries() {
+    List<List<String>> commands = new ArrayList<>();
+    for (String level : LEVELS.keySet()) {
+      if (isOld(library(level))) {
+        commands.add(
+            clang(level, LIBRARY, "-o", library(level).toString(), KERNELS.toString()));
+      }
+    }
+    Path mac = libraries.resolve(MAC_LIBRARY);
+    if (isOld(mac)) {
+      commands.add(
+          clang(work, MAC, LIBRARY_OF_MAC, List.of("-o", mac.toString(), KERNELS.toString())));
+    }
+    return commands;
+  }
+
+  private static boolean isOld(Path library) {
     return isOlder(library, KERNELS) || isOlder(library, INT8) || isOlder(library, SELF);
   }
 
   private boolean programIsOld(String level) {
     Path program = programs.resolve("bounds-" + level);
-    return isOlder(program, BOUNDS) || isOlder(program, library(libraries, level));
+    return isOlder(program, BOUNDS) || isOlder(program, library(level));
   }
 
-  private static Path library(Path folder, String level) {
-    return folder.resolve("libllara-" + level + ".so");
+  private Path library(String level) {
+    return libraries.resolve("linux-x86_64").resolve("libllara-" + level + ".so");
   }
 
   private static boolean isOlder(Path made, Path source) {
@@ -175,11 +216,6 @@ final class CompileKernels {
     }
   }
 
-  private List<String> library(String level) {
-    return clang(
-        level, LIBRARY, "-o", library(libraries, level).toString(), KERNELS.toString());
-  }
-
   /** Its libraries have no names but those of their files. */
   private List<String> program(String level) {
     return clang(
@@ -188,9 +224,9 @@ final class CompileKernels {
         "-o",
         programs.resolve("bounds-" + level).toString(),
         BOUNDS.toString(),
-        "-L" + libraries,
-        "-l:" + library(Path.of(""), level),
-        "-Wl,-rpath," + libraries);
+        "-L" + library(level).getParent(),
+        "-l:" + library(level).getFileName(),
+        "-Wl,-rpath," + library(level).getParent());
   }
 
   private List<String> clang(String level, List<String> flags, String... arguments) {
@@ -204,7 +240,9 @@ final class CompileKernels {
     command.addAll(FLAGS);
     command.addAll(instructions);
     command.addAll(flags);
-    command.add("--ld-path=" + work.resolve("bin/ld.lld"));
+    // Its name says for which system it links.
+    String linker = instructions.equals(MAC) ? "bin/ld64.lld" : "bin/ld.lld";
+    command.add("--ld-path=" + work.resolve(linker));
     command.addAll(arguments);
     return command;
   }
@@ -214,8 +252,7 @@ final class CompileKernels {
    * sanitizers, and runs it. Their run-time library is that of the system's C++ compiler.
    */
   private void sanitize() throws IOException, InterruptedException {
-    if (!Files.exists(work.resolve("bin"))
-        || Stream.of(System.getenv("PATH").split(":")).noneMatch(CompileKernels::hasCompiler)) {
+    if (!Files.exists(work.resolve("bin")) || !isOnPath("c++")) {
       System.err.println("SKIPPED: kernels with sanitizers: no kernels, or no c++ to link with");
       return;
     }
@@ -231,8 +268,46 @@ final class CompileKernels {
     run(List.of(List.of(program, "130")));
   }
 
-  private static boolean hasCompiler(String folder) {
-    return Files.isExecutable(Path.of(folder, "c++"));
+  /**
+   * Runs the kernels for Arm in an emulator: they must give the bits that the same source gives
+   * here, where no instructions for products of integers are used and registers are as wide.
+   */
+  private void emulate() throws IOException, InterruptedException {
+    if (!Files.exists(work.resolve("bin")) || !isOnPath("qemu-aarch64")) {
+      System.err.println("SKIPPED: kernels for Arm: no kernels, or no qemu-aarch64 to run them");
+      return;
+    }
+    String here = programs.resolve("bounds-plain").toString();
+    String arm = programs.resolve("bounds-neon").toString();
+    String kernels = KERNELS.toString();
+    String bounds = BOUNDS.toString();
+    run(
+        List.of(
+            clang(work, X86, WHOLE_PROGRAM, List.of("-o", here, kernels, bounds)),
+            clang(work, ARM, WHOLE_PROGRAM, List.of("-o", arm, kernels, bounds))));
+    String digest = digest(List.of(here, "130"));
+    String onArm = digest(List.of("qemu-aarch64", arm, "130"));
+    System.err.println("kernels for Arm: " + onArm + ", here " + digest);
+    if (!digest.equals(onArm)) {
+      System.exit(1);
+    }
+  }
+
+  /** Returns what bounds.cpp says of all results. */
+  private static String digest(List<String> command) throws IOException, InterruptedException {
+    Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
+    List<String> lines =
+        new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8).lines().toList();
+    if (process.waitFor() != 0) {
+      System.err.println(String.join(" ", command) + " failed: " + lines.get(lines.size() - 1));
+      System.exit(1);
+    }
+    return lines.get(lines.size() - 2);
+  }
+
+  private static boolean isOnPath(String program) {
+    return Stream.of(System.getenv("PATH").split(":"))
+        .anyMatch(folder -> Files.isExecutable(Path.of(folder, program)));
   }
 
   /** Runs commands at once, and ends this program if one of them fails. */
@@ -284,6 +359,10 @@ final class CompileKernels {
           }
         }
       }
+    }
+    Path linkerOfMac = work.resolve("bin/ld64.lld");
+    if (!Files.exists(linkerOfMac)) {
+      Files.createSymbolicLink(linkerOfMac, Path.of("ld.lld"));
     }
   }
 }

@@ -3,8 +3,8 @@
 // Weights are integers q with a scale for each group of kGroup neighbours in a row, activations likewise: x ≈ a · scale.
 // The products of a group are summed as integers, and the sums of groups, times both scales, as float32.
 //
-// Instructions for it multiply unsigned bytes by signed ones, four products to a sum of 32 bits. So activations are
-// stored plus kZero, and the sum of a group begins with −kZero · Σ q.
+// Instructions for it on x86 multiply unsigned bytes by signed ones, four products to a sum of 32 bits. So activations are
+// stored plus kZero there, and the sum of a group begins with −kZero · Σ q. On Arm both are signed.
 
 namespace {
 
@@ -13,7 +13,11 @@ using int16 = __INT16_TYPE__;
 
 constexpr int kGroup = 32;          // as QuantizedProjection.GROUP
 constexpr int kQuads = kGroup / 4;  // four integers of a row are a word
-constexpr int kZero = 128;          // what an activation of zero is stored as
+#if defined(__ARM_FEATURE_DOTPROD)
+constexpr int kZero = 0;            // what an activation of zero is stored as
+#else
+constexpr int kZero = 128;
+#endif
 constexpr int kLargest = 127;
 constexpr int kBlockRows = 32;      // rows that weights meet while they are in registers
 
@@ -47,6 +51,24 @@ inline Ints products(const uint8* activations, const Words (&weights)[kHeldQuads
 #endif
   }
   return sums[0] + sums[1];
+}
+#elif defined(__ARM_FEATURE_DOTPROD)
+constexpr bool kBounded = false;
+template <int kNarrow>
+inline Ints products(const uint8* activations, const Words (&weights)[kHeldQuads], Ints first) {
+  static_assert(kHeldQuads == 4, "a register of activations");
+  int8x16_t a = loadBits<int8x16_t>(activations);
+  int8x16x2_t w[kHeldQuads];
+  for (int quad = 0; quad < kHeldQuads; quad++) w[quad] = __builtin_bit_cast(int8x16x2_t, weights[quad]);
+  int32x4x2_t sums = __builtin_bit_cast(int32x4x2_t, first);
+  for (int half = 0; half < 2; half++) {
+    int32x4_t sum = sums.val[half];
+    sum = vdotq_laneq_s32(sum, w[0].val[half], a, 0);
+    sum = vdotq_laneq_s32(sum, w[1].val[half], a, 1);
+    sum = vdotq_laneq_s32(sum, w[2].val[half], a, 2);
+    sums.val[half] = vdotq_laneq_s32(sum, w[3].val[half], a, 3);
+  }
+  return __builtin_bit_cast(Ints, sums);
 }
 #elif defined(__AVX512BW__) || defined(__AVX2__)
 constexpr bool kBounded = true;

@@ -1,4 +1,4 @@
-// The operations of a LLaMA layer that surround its matrix products, for x86 processors: root mean square norm, rotary
+// The operations of a LLaMA layer that surround its matrix products, for x86 and Arm processors: root mean square norm, rotary
 // embedding, the gate of SwiGLU, and attention; and their gradients. Products in eight bits are in int8.h. Bound by io.llara.kernels.NativeKernels, which says what arguments mean;
 // its caller FusedKernels has checked them. Lengths and strides are counted in elements, scratch memory in bytes.
 //
@@ -6,7 +6,11 @@
 // what libtorch's operators, one elementary step each, cannot do. Compiled once for each level of instructions, freely
 // standing: no C library, no headers of a system.
 
+#if defined(__aarch64__)
+#include <arm_neon.h>
+#else
 #include <immintrin.h>
+#endif
 
 namespace {
 
@@ -17,7 +21,8 @@ using uint16 = __UINT16_TYPE__;
 using uint32 = __UINT32_TYPE__;
 
 // How many float32 a register holds, and how many registers wide a tile of products is: with kTileRows rows of
-// accumulators there are enough left for one row of the right factor and an element of the left one.
+// accumulators there are enough left for one row of the right factor and an element of the left one. On Arm, two of its 32
+// registers stand for one.
 #if defined(__AVX512F__)
 constexpr int kLanes = 16;
 constexpr int kTileVectors = 4;

@@ -27,7 +27,10 @@ public final class LibraryResource {
     // Named by its content: jars of two builds may have the same name, size and timestamps.
     String hash = Hashing.sha256().hashBytes(library).toString();
     Path cached =
-        Loader.getCacheDir().toPath().toAbsolutePath().resolve("libllara-" + hash + ".so");
+        Loader.getCacheDir()
+            .toPath()
+            .toAbsolutePath()
+            .resolve(System.mapLibraryName("llara-" + hash));
     if (!Files.exists(cached)) {
       AtomicFiles.write(cached, library);
     }

@@ -9,13 +9,14 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.Set;
+import org.bytedeco.javacpp.Loader;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
  * Binds {@code src/main/cpp/kernels.cpp}, which the build compiles for Linux on x86, once for each
- * level of instructions. One is loaded: the highest that this processor has.
+ * level of instructions, and for macOS on Arm. One is loaded: the highest that this processor has.
  *
  * <p>Methods take addresses of contiguous rows and check nothing: that is the task of {@link
  * FusedKernels}. Types are {@value #FLOAT32} and {@value #BFLOAT16}; all rows of a call are of one
@@ -39,13 +40,22 @@ final class NativeKernels {
     AVX512_VNNI("avx512_vnni", "avx512f", "avx512bw", "avx512dq", "avx512vl"),
     AVX512("avx512f", "avx512bw", "avx512dq", "avx512vl"),
     AVX_VNNI("avx_vnni"),
-    AVX2();
+    AVX2(),
+    /**
+     * Tested in an emulator of Linux on Arm alone, for whose real machines there is no libtorch
+     * here: used where it is asked for.
+     */
+    NEON(ImmutableSet.of("asimd", "asimddp"));
 
     private final Set<String> features;
 
-    /** All levels need AVX2 and FMA as well. */
+    /** Levels of x86, all of which need AVX2 and FMA as well. */
     Level(String... features) {
-      this.features = ImmutableSet.<String>builder().add("avx2", "fma").add(features).build();
+      this(ImmutableSet.<String>builder().add("avx2", "fma").add(features).build());
+    }
+
+    Level(Set<String> features) {
+      this.features = features;
     }
 
     boolean runsHere() {
@@ -58,7 +68,8 @@ final class NativeKernels {
     }
 
     String resource() {
-      return "linux-x86_64/libllara-" + (this == AMX ? AVX512_BF16 : this) + ".so";
+      String library = "llara-" + (this == AMX ? AVX512_BF16 : this);
+      return Loader.getPlatform() + "/" + System.mapLibraryName(library);
     }
 
     @Override
@@ -96,7 +107,9 @@ final class NativeKernels {
       return Optional.empty();
     }
     List<Level> levels = List.of(Level.values());
-    if (limit != null) {
+    if (limit == null) {
+      levels = levels.subList(0, Level.NEON.ordinal());
+    } else {
       List<String> names = levels.stream().map(Level::toString).toList();
       int first = names.indexOf(limit);
       if (first < 0) {
@@ -115,6 +128,9 @@ final class NativeKernels {
       return "the processor lacks " + String.join(" ", level.missing());
     }
     String limit = System.getProperty(PROPERTY);
+    if (limit == null && level == Level.NEON) {
+      return "not tried on such a machine yet; -D%s=%s uses it".formatted(PROPERTY, level);
+    }
     if (limit != null && highest(limit).map(top -> level.compareTo(top) < 0).orElse(true)) {
       return "-D%s=%s".formatted(PROPERTY, limit);
     }

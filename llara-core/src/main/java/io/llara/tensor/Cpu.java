@@ -26,7 +26,7 @@ public final class Cpu {
       ImmutableSet.copyOf(
           WORDS.split(
               "avx2 fma avx512f avx512bw avx512dq avx512vl avx512_vnni avx512_bf16 amx_bf16 amx_int8"
-                  + " avx_vnni asimd sve bf16 i8mm"));
+                  + " avx_vnni asimd asimddp sve bf16 i8mm"));
 
   private static final SortedSet<String> FEATURES = read();
 
@@ -84,6 +84,10 @@ public final class Cpu {
   }
 
   private static SortedSet<String> read() {
+    if (System.getProperty("os.name").startsWith("Mac")
+        && System.getProperty("os.arch").equals("aarch64")) {
+      return ImmutableSortedSet.of("asimd", "asimddp"); // The first of Apple's have these.
+    }
     if (!Files.isReadable(LINUX_INFO)) {
       return ImmutableSortedSet.of();
     }

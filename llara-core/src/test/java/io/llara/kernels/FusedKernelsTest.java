@@ -269,6 +269,6 @@ class FusedKernelsTest extends KernelsContract {
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessage(
             "io.llara.kernels is sse; expected one of libtorch, amx, avx512_bf16, avx512_vnni,"
-                + " avx512, avx_vnni, avx2");
+                + " avx512, avx_vnni, avx2, neon");
   }
 }
