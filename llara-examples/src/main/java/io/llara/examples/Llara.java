@@ -54,6 +54,7 @@ import picocli.CommandLine.UnmatchedArgumentException;
       InitCommand.class,
       AddMarkersCommand.class,
       MergeCommand.class,
+      ConvertCommand.class,
       ShrinkCommand.class,
       QuantizeCommand.class,
       RotateCommand.class,

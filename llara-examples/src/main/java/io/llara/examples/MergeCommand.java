@@ -1,6 +1,6 @@
 package io.llara.examples;
 
-import io.llara.train.checkpoint.AdapterMerge;
+import io.llara.train.checkpoint.ModelConverter;
 import java.nio.file.Path;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -29,7 +29,7 @@ final class MergeCommand extends Subcommand {
 
   @Override
   public Integer call() {
-    AdapterMerge.write(model.value(), adapter, out.value());
+    ModelConverter.merge(model.value(), adapter, out.value());
     streams().result("%s: %s with %s".formatted(out.value(), model.value(), adapter));
     return Llara.OK;
   }

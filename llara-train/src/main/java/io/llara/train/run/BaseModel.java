@@ -80,7 +80,7 @@ public final class BaseModel implements AutoCloseable {
     }
     if (llaraJson().flatMap(LlaraJson::dense).isPresent()) {
       throw new UnsupportedModelException(
-          "%s: the model has a linear layer behind its pooling; it encodes, training supports models without"
+          "%s: the model has a linear layer behind its pooling; it encodes, training supports models without (llara convert --without-dense leaves it out)"
               .formatted(path()));
     }
     if (tokenizer.vocabularySize() > config.vocabularySize()) {

@@ -16,7 +16,7 @@ import io.llara.checkpoint.SafetensorsWriter;
 import io.llara.checkpoint.StorageType;
 import io.llara.testing.Directories;
 import io.llara.train.TrainingResult.Outcome;
-import io.llara.train.checkpoint.AdapterMerge;
+import io.llara.train.checkpoint.ModelConverter;
 import io.llara.train.lora.LoraOptions;
 import io.llara.train.testing.NativeThreads;
 import io.llara.train.testing.Numbers;
@@ -161,17 +161,17 @@ class ContinuedAdapterTest {
   @Test
   void aMergedAdapterIsTheTrainedModel() throws IOException {
     Path out = dir.resolve("merged");
-    AdapterMerge.write(model, first.resolve("adapter"), out);
+    ModelConverter.merge(model, first.resolve("adapter"), out);
     Numbers.assertClose(
         "embedding", encode(Encoder.builder(out)), encode(Encoder.builder(first)), 1e-6);
     assertThat(encode(Encoder.builder(model))).isNotEqualTo(encode(Encoder.builder(out)));
     assertThat(Files.readAllBytes(out.resolve("tokenizer.json")))
         .isEqualTo(Files.readAllBytes(model.resolve("tokenizer.json")));
-    assertThatThrownBy(() -> AdapterMerge.write(model, first.resolve("adapter"), out))
+    assertThatThrownBy(() -> ModelConverter.merge(model, first.resolve("adapter"), out))
         .isInstanceOf(LlaraException.class)
         .hasMessageContaining(out.toString());
     Path none = dir.resolve("none");
-    assertThatThrownBy(() -> AdapterMerge.write(model, none, dir.resolve("other")))
+    assertThatThrownBy(() -> ModelConverter.merge(model, none, dir.resolve("other")))
         .isInstanceOf(LlaraException.class)
         .hasMessageContaining(none.toString());
     assertThat(dir.resolve("other")).doesNotExist();
