@@ -22,11 +22,11 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
  * <p>In training their gradients, written by hand like they, come about on a {@link GradientTape}.
  * Results are the same to the bit whether they are recorded or not.
  *
- * <p>On a thread for which libtorch uses several, large operations are shared with the common pool.
+ * <p>On a thread for which libtorch uses several, large operations are shared with {@link Helpers}.
  */
 public final class FusedKernels implements Kernels {
-  /** How many elements, or scores, are worth handing to another thread. */
-  private static final long WORTH_A_PART = 1 << 17;
+  /** How many elements, or scores, are worth another thread. */
+  private static final long WORTH_A_THREAD = 1 << 17;
 
   private final LibtorchKernels libtorch = new LibtorchKernels();
 
@@ -243,26 +243,15 @@ public final class FusedKernels implements Kernels {
   }
 
   /**
-   * A part of the work; parts may run at once. Makes no native objects: its thread has no scope.
-   */
-  interface Part {
-    void run(int part, long begin, long end);
-  }
-
-  /**
    * Shares {@code units} of work among as many threads as libtorch uses for this one, at most.
    *
    * @param size how many elements a unit has
    */
-  static void share(long units, long size, Part work) {
-    long worth = units * size / WORTH_A_PART;
-    int parts = worth < 2 ? 1 : (int) Math.min(Math.min(worth, units), torch.get_num_threads());
-    if (parts == 1) {
-      work.run(0, 0, units);
-    } else {
-      IntStream.range(0, parts)
-          .parallel()
-          .forEach(part -> work.run(part, units * part / parts, units * (part + 1) / parts));
-    }
+  static void share(long units, long size, Helpers.Part work) {
+    long worth = units * size / WORTH_A_THREAD;
+    Helpers.share(
+        units,
+        worth < 2 ? 1 : (int) Math.min(Math.min(worth, units), torch.get_num_threads()),
+        work);
   }
 }
