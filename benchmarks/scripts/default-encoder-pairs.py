@@ -1,7 +1,9 @@
 """Draws the pairs that the default encoder is fine-tuned with (docs/default-encoder.md), in two steps.
 
-    default-encoder-pairs.py draw SHARED_PAIRS OUT.jsonl       which pairs, cut to what the encoder reads of them
-    default-encoder-pairs.py group OUT.jsonl VECTORS FOLDER    neighbours into files, for batches of one source
+    default-encoder-pairs.py draw SHARED_PAIRS OUT.jsonl [PART]  which pairs, cut to what the encoder reads of them
+    default-encoder-pairs.py group OUT.jsonl VECTORS FOLDER      neighbours into files, for batches of one source
+
+PART, from 0 to 1, draws fewer pairs of each source.
 
 VECTORS is what JarTeacher makes of OUT.jsonl. Needs numpy and safetensors.
 """
@@ -67,15 +69,16 @@ def without_sentence(passage, chance):
     return sentences[at], " ".join(sentences[:at] + sentences[at + 1 :])
 
 
-def draw(folder, out):
+def draw(folder, out, part="1"):
     chance = random.Random(17)
     kept, seen = [], set()
     for source, count in SOURCES.items():
+        count = round(count * float(part))
         with gzip.open(f"{folder}/{source}.jsonl.gz", "rt", encoding="utf-8") as lines:
             pairs = [json.loads(line) for line in lines]
         chance.shuffle(pairs)
         of_passage = collections.Counter()
-        pairs_of_source, sentences = [], SENTENCES.get(source, 0)
+        pairs_of_source, sentences = [], round(SENTENCES.get(source, 0) * float(part))
         for pair in pairs:
             passage = cut(chance.choice(pair["pos"]), PASSAGE_CHARACTERS)
             query = cut(pair["query"], QUERY_CHARACTERS)

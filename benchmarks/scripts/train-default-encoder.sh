@@ -5,7 +5,8 @@
 #   train-default-encoder.sh SHARED_DATA WORK_FOLDER
 #
 # LLARA is the launcher, BENCHMARKS the jar of the benchmarks built with -Pteachers, PYTHON a Python with numpy and
-# safetensors; ADAPTATION (260) and STEPS (380) are the steps of both trainings.
+# safetensors; ADAPTATION (260) and STEPS (380) are the steps of both trainings, PAIRS (1) is the part of the pairs that is drawn,
+# and EVALUATE (cranfield npl) names the collections that the result is evaluated on.
 set -euo pipefail
 data=$(cd "$1" && pwd)
 mkdir -p "$2"
@@ -30,7 +31,8 @@ fi
   --loss-weights 0,10,10 --seed 1 --save-every 65 --skip-bad-lines
 
 # Pairs of all sources but those held out, what bge-small makes of them, and neighbours into batches of one file.
-[[ -f $work/pairs.jsonl ]] || "$python" "$here/benchmarks/scripts/default-encoder-pairs.py" draw "$data/pairs" "$work/pairs.jsonl"
+[[ -f $work/pairs.jsonl ]] || "$python" "$here/benchmarks/scripts/default-encoder-pairs.py" draw "$data/pairs" "$work/pairs.jsonl" \
+  "${PAIRS:-1}"
 java -Xmx2g -cp "$benchmarks" io.llara.benchmarks.teachers.JarTeacher bge-small-en-v1.5 bfloat16 "$(nproc)" "$work/teacher" "$work/pairs.jsonl"
 teacher=$work/teacher/pairs.bge-small-en-v1.5.safetensors
 if [[ ! -d $work/groups ]]; then
@@ -71,6 +73,6 @@ PYTHON
 import sys, zlib
 for name in sys.argv[1:]:
     print("%08x  %s" % (zlib.crc32(open(name, "rb").read()), name))' *.json *.safetensors > CRC32SUMS)
-for collection in "$data"/beir/{cranfield,npl}; do
-  "$llara" evaluate --model "$work/llara-mini" --beir "$collection" --no-cache --searcher exact,hybrid --bm25
+for collection in ${EVALUATE-cranfield npl}; do
+  "$llara" evaluate --model "$work/llara-mini" --beir "$data/beir/$collection" --no-cache --searcher exact,hybrid --bm25
 done

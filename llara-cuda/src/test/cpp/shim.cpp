@@ -142,6 +142,7 @@ constexpr Kernel kKernels[] = {
     call<Norm, llara_norm_f32>,  call<Rotation, llara_rotary_f32>,  call<Gate, llara_gate_f32>,
     call<Norm, llara_norm_bf16>, call<Rotation, llara_rotary_bf16>, call<Gate, llara_gate_bf16>,
     call<Norm, llara_norm_f16>,  call<Rotation, llara_rotary_f16>,  call<Gate, llara_gate_f16>,
+    call<Rounding, llara_float8_f32>, call<Rounding, llara_float8_bf16>, call<Rounding, llara_float8_f16>,
 };
 
 }  // namespace

@@ -29,5 +29,12 @@ public enum ComputeType {
    * IEEE binary16, on GPUs only: more digits than {@link #BFLOAT16}, but it ends at 65,504, which
    * hidden states of some models exceed.
    */
-  FLOAT16
+  FLOAT16,
+  /**
+   * Products of eight-bit floats (e4m3), for encoding on GPUs of compute capability 8.9 and newer:
+   * weights and activations are rounded by rows, everything between the products is {@link
+   * #BFLOAT16}. Weights of layers take half of its memory. Vectors differ a little: see {@code
+   * docs/gpu.md}.
+   */
+  FLOAT8
 }

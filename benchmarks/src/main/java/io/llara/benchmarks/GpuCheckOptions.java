@@ -24,7 +24,7 @@ record GpuCheckOptions(
     int rounds,
     List<String> peers) {
   private static final String USAGE =
-      " [--device cpu|cuda[:N]] [--shape tiny|base|large|llama2_7b] [--type float32|bfloat16]"
+      " [--device cpu|cuda[:N]] [--shape tiny|base|large|llama2_7b] [--type float32|bfloat16|float8]"
           + " [--tokens N] [--encodes N] [--rounds N] [--peer PYTHON:SCRIPT:ATTENTION] …";
 
   /** Reads the command line of a program; says what is wrong with it and exits with 2 otherwise. */

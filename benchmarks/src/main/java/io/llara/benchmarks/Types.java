@@ -14,9 +14,11 @@ final class Types {
       case "float32" -> ComputeType.FLOAT32;
       case "bfloat16" -> ComputeType.BFLOAT16;
       case "int8" -> ComputeType.INT8;
+      case "float16" -> ComputeType.FLOAT16;
+      case "float8" -> ComputeType.FLOAT8;
       default ->
           throw new IllegalArgumentException(
-              "type is \"" + name + "\"; expected float32, bfloat16 or int8");
+              "type is \"" + name + "\"; expected float32, bfloat16, int8, float16 or float8");
     };
   }
 

@@ -89,4 +89,9 @@ public final class LlamaTensors {
   private static long[] shape(long... sizes) {
     return sizes;
   }
+
+  /** Returns whether a tensor, by canonical name, is the matrix of a projection within a layer. */
+  public static boolean isProjection(String name) {
+    return name.endsWith("_proj.weight");
+  }
 }

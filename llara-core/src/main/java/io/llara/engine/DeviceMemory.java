@@ -1,13 +1,15 @@
 package io.llara.engine;
 
+import io.llara.ComputeType;
 import io.llara.OutOfDeviceMemoryException;
 import io.llara.checkpoint.LlamaConfig;
 import io.llara.checkpoint.LlamaTensors;
 import io.llara.io.Messages;
 import io.llara.kernels.Accelerator;
+import io.llara.tensor.Tensors;
 import java.util.Arrays;
+import java.util.Map;
 import org.bytedeco.pytorch.global.torch;
-import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
  * What an encoder needs of a device's memory, estimated from shapes before anything is loaded.
@@ -25,12 +27,14 @@ record DeviceMemory(long weights, long batches, int batchRows) {
    * @param rows the most rows of a batch
    */
   static DeviceMemory estimate(
-      LlamaConfig config, ScalarType type, int positions, int rows, int lanes) {
-    long width = torch.elementSize(type);
-    long elements =
-        LlamaTensors.required(config).values().stream()
-            .mapToLong(shape -> Arrays.stream(shape).reduce(1, Math::multiplyExact))
-            .sum();
+      LlamaConfig config, ComputeType type, int positions, int rows, int lanes) {
+    long width = torch.elementSize(Tensors.scalarType(type));
+    long matrices = type == ComputeType.FLOAT8 ? 1 : width;
+    long weights = 0;
+    for (Map.Entry<String, long[]> tensor : LlamaTensors.required(config).entrySet()) {
+      long elements = Arrays.stream(tensor.getValue()).reduce(1, Math::multiplyExact);
+      weights += elements * (LlamaTensors.isProjection(tensor.getKey()) ? matrices : width);
+    }
     long joined = 2L * config.intermediateSize() * config.hiddenSize();
     long angles = 2L * positions * config.headDim();
     // At its widest, in the feed-forward block: the residual stream, what it is normalised to, both
@@ -39,7 +43,9 @@ record DeviceMemory(long weights, long batches, int batchRows) {
     long attention =
         3L * config.hiddenSize() + 2L * config.queryWidth() + 2L * config.keyValueWidth();
     long row = Math.max(feedForward, attention) + 2L * config.headDim();
-    return new DeviceMemory((elements + joined + angles) * width, row * rows * lanes * width, rows);
+    // Activations are rounded beside what they were.
+    long batches = row * rows * lanes * (type == ComputeType.FLOAT8 ? width + 1 : width);
+    return new DeviceMemory(weights + (joined + angles) * width, batches, rows);
   }
 
   /**

@@ -271,8 +271,7 @@ public final class EngineBuilder {
   }
 
   private static Stream<String> projections(LlamaConfig config) {
-    return LlamaTensors.required(config).keySet().stream()
-        .filter(name -> name.endsWith("_proj.weight"));
+    return LlamaTensors.required(config).keySet().stream().filter(LlamaTensors::isProjection);
   }
 
   private EncodingEngine openOn(
@@ -281,16 +280,15 @@ public final class EngineBuilder {
       WeightSource weights,
       Supplier<Projection> head) {
     ComputeType resolved = resolve(devices);
-    ScalarType type = Tensors.scalarType(resolved);
     int rows = batchTokens == null ? DEVICE_ROWS : batchTokens;
     int lanes = threads == null ? DEVICE_LANES : threads;
     DeviceMemory needed =
-        DeviceMemory.estimate(config, type, maxTokens, Math.max(rows, maxTokens), lanes);
+        DeviceMemory.estimate(config, resolved, maxTokens, Math.max(rows, maxTokens), lanes);
     devices.forEach(needed::requireFits);
     List<Replica> replicas = new ArrayList<>();
     try {
       devices.forEach(
-          each -> replicas.add(new Replica(buildOn(each, config, weights, type), each)));
+          each -> replicas.add(new Replica(buildOn(each, config, weights, resolved), each)));
     } catch (RuntimeException | Error e) {
       replicas.forEach(Replica::close);
       throw e;
@@ -319,10 +317,10 @@ public final class EngineBuilder {
   }
 
   private LlamaModel buildOn(
-      Accelerator accelerator, LlamaConfig config, WeightSource weights, ScalarType type) {
+      Accelerator accelerator, LlamaConfig config, WeightSource weights, ComputeType type) {
     try (Accelerator.Lane lane = accelerator.openLane()) {
       Parts parts = new DeviceParts(weights, type, accelerator);
-      return build(config, parts, accelerator.kernels(), type);
+      return build(config, parts, accelerator.kernels(), Tensors.scalarType(type));
     } catch (DeviceException e) {
       throw e;
     } catch (RuntimeException e) {

@@ -16,39 +16,44 @@ import org.jspecify.annotations.Nullable;
  * GPU better than several do.
  */
 public final class JoinedProjection implements Projection {
-  private final PlainProjection matrix;
+  private final SlicedProjection matrix;
 
   /** How many outputs each part has; the same array for all parts of a matrix. */
   private final long[] outputs;
 
   private final int index;
 
-  private JoinedProjection(PlainProjection matrix, long[] outputs, int index) {
+  private JoinedProjection(SlicedProjection matrix, long[] outputs, int index) {
     this.matrix = matrix;
     this.outputs = outputs;
     this.index = index;
   }
 
+  /** Makes a projection of a weight and a bias or null, which are its own from then on. */
+  public interface Maker {
+    /** Makes it. */
+    SlicedProjection make(Tensor weight, @Nullable Tensor bias);
+  }
+
   /**
-   * Joins weights; they stay the caller's.
+   * Joins weights; they stay the caller's. The first of the results owns the matrix: none of them
+   * may be used once it is closed.
    *
    * @param weights {@code [out, in]} of each
    * @param biases {@code [out]} of each; empty for none
+   * @param maker makes the matrix out of the weights below each other
    */
-  public static List<Projection> join(List<Tensor> weights, List<Tensor> biases) {
+  public static List<Projection> join(List<Tensor> weights, List<Tensor> biases, Maker maker) {
     try (TensorScope scope = new TensorScope()) {
       Tensor weight = torch.cat(new TensorVector(weights.toArray(Tensor[]::new)), 0);
       @Nullable Tensor bias =
           biases.isEmpty() ? null : torch.cat(new TensorVector(biases.toArray(Tensor[]::new)), 0);
       long[] outputs = weights.stream().mapToLong(part -> part.size(0)).toArray();
+      SlicedProjection matrix =
+          maker.make(scope.own(weight), bias == null ? null : scope.own(bias));
       List<Projection> parts = new ArrayList<>();
       for (int i = 0; i < outputs.length; i++) {
-        // Handles of one tensor, which is freed with the last of them.
-        parts.add(
-            new JoinedProjection(
-                new PlainProjection(scope.own(weight), bias == null ? null : scope.own(bias)),
-                outputs,
-                i));
+        parts.add(new JoinedProjection(matrix, outputs, i));
       }
       return parts;
     }
@@ -89,6 +94,8 @@ public final class JoinedProjection implements Projection {
 
   @Override
   public void close() {
-    matrix.close();
+    if (index == 0) {
+      matrix.close();
+    }
   }
 }

@@ -79,6 +79,15 @@ public interface Kernels {
    */
   Tensor swiGlu(Tensor x, Projection gate, Projection up);
 
+  /**
+   * Rounds rows to eight-bit floats, for {@link Float8Projection}.
+   *
+   * @param x {@code [rows, width]}
+   */
+  default Float8Rows float8Rows(Tensor x) {
+    return Float8Rows.of(x);
+  }
+
   /** Attention over spans that are known. */
   interface Attention {
     /** See {@link Kernels#attention(Tensor, Tensor, Tensor, List)}. */

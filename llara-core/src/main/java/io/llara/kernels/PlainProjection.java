@@ -6,7 +6,7 @@ import org.bytedeco.pytorch.global.torch;
 import org.jspecify.annotations.Nullable;
 
 /** A projection by a weight as it lies in memory; works on every device and under autograd. */
-public final class PlainProjection implements Projection {
+public final class PlainProjection implements SlicedProjection {
   private final Tensor weight;
   private final @Nullable Tensor bias;
 
@@ -31,8 +31,8 @@ public final class PlainProjection implements Projection {
     return linear(x, weight, bias);
   }
 
-  /** Returns some of the outputs only, {@code [rows, count]}. */
-  Tensor apply(Tensor x, long begin, long count) {
+  @Override
+  public Tensor apply(Tensor x, long begin, long count) {
     return linear(
         x, weight.narrow(0, begin, count), bias == null ? null : bias.narrow(0, begin, count));
   }

@@ -1,11 +1,15 @@
 package io.llara.model;
 
+import io.llara.ComputeType;
 import io.llara.checkpoint.LlamaTensors;
 import io.llara.kernels.Accelerator;
+import io.llara.kernels.Float8Projection;
 import io.llara.kernels.JoinedProjection;
 import io.llara.kernels.PlainProjection;
 import io.llara.kernels.Projection;
+import io.llara.kernels.SlicedProjection;
 import io.llara.tensor.TensorScope;
+import io.llara.tensor.Tensors;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.IntUnaryOperator;
@@ -19,16 +23,18 @@ import org.jspecify.annotations.Nullable;
 public final class DeviceParts implements Parts {
   private final WeightSource weights;
   private final ScalarType type;
+  private final boolean float8;
   private final Accelerator device;
 
   /**
    * Takes parts from a source, which stays the caller's.
    *
-   * @param type the type to compute in
+   * @param type the type to compute in, never {@code AUTO}
    */
-  public DeviceParts(WeightSource weights, ScalarType type, Accelerator device) {
+  public DeviceParts(WeightSource weights, ComputeType type, Accelerator device) {
     this.weights = weights;
-    this.type = type;
+    this.type = Tensors.scalarType(type);
+    this.float8 = type == ComputeType.FLOAT8;
     this.device = device;
   }
 
@@ -46,7 +52,7 @@ public final class DeviceParts implements Parts {
   public Projection projection(String module) {
     @Nullable Tensor bias = weights.has(module + ".bias") ? load(module + ".bias") : null;
     try {
-      return new PlainProjection(load(module + ".weight"), bias);
+      return projection(load(module + ".weight"), bias);
     } catch (RuntimeException | Error e) {
       if (bias != null) {
         bias.close(); // No projection owns it yet.
@@ -66,8 +72,14 @@ public final class DeviceParts implements Parts {
           biases.add(TensorScope.adopt(load(module + ".bias")));
         }
       }
-      return JoinedProjection.join(matrices, biases);
+      return JoinedProjection.join(matrices, biases, this::projection);
     }
+  }
+
+  private SlicedProjection projection(Tensor weight, @Nullable Tensor bias) {
+    return float8 && Float8Projection.suits(weight)
+        ? new Float8Projection(weight, bias, device.kernels())
+        : new PlainProjection(weight, bias);
   }
 
   @Override

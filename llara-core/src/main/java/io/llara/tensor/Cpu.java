@@ -62,12 +62,13 @@ public final class Cpu {
    * Returns the compute type to use on this processor, for a model in a floating type: never {@code
    * AUTO}.
    *
-   * @throws IllegalArgumentException if it is float16
+   * @throws IllegalArgumentException if it is float16 or float8
    */
   public static ComputeType resolve(ComputeType wanted) {
-    if (wanted == ComputeType.FLOAT16) {
+    if (wanted == ComputeType.FLOAT16 || wanted == ComputeType.FLOAT8) {
       throw new IllegalArgumentException(
-          "float16 is for GPUs; on the processor choose float32 or bfloat16");
+          "%s is for GPUs; on the processor choose float32 or bfloat16"
+              .formatted(wanted.name().toLowerCase(Locale.ROOT)));
     }
     if (wanted != ComputeType.AUTO) {
       return wanted;

@@ -24,7 +24,7 @@ public final class Tensors {
   public static ScalarType scalarType(ComputeType type) {
     return switch (type) {
       case FLOAT32, INT8 -> ScalarType.Float;
-      case BFLOAT16 -> ScalarType.BFloat16;
+      case BFLOAT16, FLOAT8 -> ScalarType.BFloat16;
       case FLOAT16 -> ScalarType.Half;
       case AUTO -> throw new IllegalArgumentException("AUTO is to be resolved first");
     };

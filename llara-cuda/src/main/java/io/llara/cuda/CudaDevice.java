@@ -31,6 +31,9 @@ final class CudaDevice implements Accelerator {
   /** The compute capability that brings bfloat16 and flash attention. */
   private static final int AMPERE = 80;
 
+  /** The compute capability that brings products of float8. */
+  private static final int ADA = 89;
+
   /** What is copied at once: large enough for the bus, small enough to overlap. */
   private static final long CHUNK_BYTES = 16 << 20;
 
@@ -136,6 +139,11 @@ final class CudaDevice implements Accelerator {
     if (wanted == ComputeType.BFLOAT16 && capability < AMPERE) {
       throw new DeviceException(
           "%s (%s) has compute capability %d.%d and does not multiply bfloat16; choose float16 or float32"
+              .formatted(name(), model, capability / 10, capability % 10));
+    }
+    if (wanted == ComputeType.FLOAT8 && capability < ADA) {
+      throw new DeviceException(
+          "%s (%s) has compute capability %d.%d and does not multiply float8, which takes 8.9; choose bfloat16"
               .formatted(name(), model, capability / 10, capability % 10));
     }
     if (wanted != ComputeType.AUTO) {

@@ -1,6 +1,7 @@
 package io.llara.cuda;
 
 import io.llara.attention.AttentionMask.Span;
+import io.llara.kernels.Float8Rows;
 import io.llara.kernels.Kernels;
 import io.llara.kernels.Projection;
 import io.llara.tensor.TensorScope;
@@ -87,6 +88,11 @@ final class CudaKernels implements Kernels {
       return scope.keep(
           GradMode.is_enabled() ? open.mul(factors.get(1)) : open.mul_(factors.get(1)));
     }
+  }
+
+  @Override
+  public Float8Rows float8Rows(Tensor x) {
+    return fused == null ? Kernels.super.float8Rows(x) : fused.float8Rows(x);
   }
 
   @Override

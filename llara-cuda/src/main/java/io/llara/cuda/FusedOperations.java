@@ -1,7 +1,9 @@
 package io.llara.cuda;
 
+import io.llara.kernels.Float8Rows;
 import io.llara.kernels.Kernels.NormedSum;
 import io.llara.kernels.Kernels.Rotation;
+import org.bytedeco.pytorch.ScalarTypeOptional;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -17,6 +19,9 @@ final class FusedOperations {
 
   /** What a thread loads and stores at once where rows are aligned to it. */
   private static final int CHUNK_BYTES = 16;
+
+  private static final ScalarTypeOptional FLOAT32 = new ScalarTypeOptional(ScalarType.Float);
+  private static final ScalarTypeOptional FLOAT8 = new ScalarTypeOptional(ScalarType.Float8_e4m3fn);
 
   private final Launcher launcher;
 
@@ -110,6 +115,26 @@ final class FusedOperations {
     return out;
   }
 
+  /** See {@link io.llara.kernels.Kernels#float8Rows}. */
+  Float8Rows float8Rows(Tensor x) {
+    Tensor rows = rowsContiguous(x);
+    long width = rows.size(1);
+    long[] shape = {rows.size(0), width};
+    Tensor values = torch.empty(shape, rows.options().dtype(FLOAT8), null);
+    Tensor scales = torch.empty(new long[] {shape[0], 1}, rows.options().dtype(FLOAT32), null);
+    Operands operands = new Operands(type(rows));
+    long[] arguments = {
+      operands.address(rows, rows.stride(0)),
+      address(values),
+      address(scales),
+      width,
+      rows.stride(0),
+      operands.wide(width)
+    };
+    launch("float8", rows, width, arguments);
+    return new Float8Rows(values, scales);
+  }
+
   private void launch(String operation, Tensor x, long width, long[] arguments) {
     long rows = x.size(0);
     if (rows == 0 || width == 0 || x.is_meta()) {
@@ -131,8 +156,7 @@ final class FusedOperations {
     }
 
     long address(Tensor tensor, long stride) {
-      // A tensor without elements has no address.
-      long address = tensor.is_meta() || tensor.numel() == 0 ? 0 : tensor.data_ptr().address();
+      long address = FusedOperations.address(tensor);
       aligned &= address % CHUNK_BYTES == 0 && stride * bytes % CHUNK_BYTES == 0;
       return address;
     }
@@ -140,6 +164,11 @@ final class FusedOperations {
     long wide(long width) {
       return aligned && width * bytes % CHUNK_BYTES == 0 ? 1 : 0;
     }
+  }
+
+  /** A tensor without elements has no address. */
+  private static long address(Tensor tensor) {
+    return tensor.is_meta() || tensor.numel() == 0 ? 0 : tensor.data_ptr().address();
   }
 
   private static Tensor empty(Tensor like, long... shape) {

@@ -6,6 +6,7 @@
 //
 // The tests compile the same file for the processor, under a shim that brings what is CUDA's (shim.cpp).
 
+typedef unsigned char uint8;
 typedef unsigned short uint16;
 typedef unsigned int uint32;
 typedef long long int64;
@@ -54,6 +55,32 @@ __device__ inline void store(Bfloat16& to, float x) {
 }
 
 __device__ inline void store(Half& to, float x) { to.bits = floatToHalf(x); }
+
+// Rounds to e4m3, to nearest, ties to even; what is larger than 448 becomes that.
+__device__ inline uint8 toFloat8(float x) {
+  uint32 bits = __float_as_uint(x);
+  uint32 sign = bits >> 24 & 0x80u;
+  uint32 size = bits & 0x7fffffffu;
+  if (size > 0x7f800000u) return uint8(sign | 0x7fu);
+  if (size >= 0x43e00000u) return uint8(sign | 0x7eu);
+  // Below 2^-6 its steps are 2^-9, as those of a float are beside 2^14: the sum rounds to them.
+  if (size < 0x3c800000u) return uint8(sign | (__float_as_uint(__uint_as_float(size) + 16384.0f) - 0x46800000u));
+  return uint8(sign | ((size + 0x7ffffu + (size >> 20 & 1u)) >> 20) - (120u << 3));
+}
+
+// The largest over the threads of a block, not below zero; all of them get it. May be called once in a kernel.
+__device__ inline float blockMost(float x) {
+  __shared__ float warps[32];
+  for (int distance = 16; distance > 0; distance /= 2) {
+    float other = __shfl_xor_sync(0xffffffffu, x, distance);
+    x = other > x ? other : x;
+  }
+  if (threadIdx.x % 32 == 0) warps[threadIdx.x / 32] = x;
+  __syncthreads();
+  float most = 0;
+  for (int warp = 0; warp < int(blockDim.x / 32); warp++) most = warps[warp] > most ? warps[warp] : most;
+  return most;
+}
 
 // Sums over the threads of a block; all of them get the sum. May be called once in a kernel.
 __device__ inline float blockSum(float x) {
@@ -181,6 +208,44 @@ __device__ inline void swiGlu(const Gate& a) {
   }
 }
 
+struct Rounding {
+  const void* x;
+  void* values;  // [rows, width], e4m3
+  void* scales;  // [rows], float
+  int64 width;
+  int64 stride;  // from row to row of x
+  int64 wide;
+};
+
+// values = x / scale, where scale = largest(|x|) / 448
+template <class T, int kCount>
+__device__ inline void float8(const Rounding& a) {
+  using Few = Chunk<T, kCount>;
+  using Rounded = Chunk<uint8, kCount>;
+  int64 row = blockIdx.x;
+  const Few* x = reinterpret_cast<const Few*>(static_cast<const T*>(a.x) + row * a.stride);
+  Rounded* values = reinterpret_cast<Rounded*>(static_cast<uint8*>(a.values) + row * a.width);
+  int64 count = a.width / kCount;
+  float most = 1e-30f;
+  for (int64 i = threadIdx.x; i < count; i += blockDim.x) {
+    Few some = x[i];
+    for (int j = 0; j < kCount; j++) {
+      float value = toFloat(some.elements[j]);
+      float size = value < 0 ? -value : value;
+      most = size > most ? size : most;
+    }
+  }
+  most = blockMost(most);
+  float inverse = 448.0f / most;
+  for (int64 i = threadIdx.x; i < count; i += blockDim.x) {
+    Few some = x[i];
+    Rounded out;
+    for (int j = 0; j < kCount; j++) out.elements[j] = toFloat8(toFloat(some.elements[j]) * inverse);
+    values[i] = out;
+  }
+  if (threadIdx.x == 0) static_cast<float*>(a.scales)[row] = most / 448.0f;
+}
+
 #define LLARA_KERNEL(name, operation, Arguments, T)  \
   extern "C" __global__ void name(Arguments a) {     \
     if (a.wide) {                                    \
@@ -193,7 +258,8 @@ __device__ inline void swiGlu(const Gate& a) {
 #define LLARA_KERNELS(suffix, T)                           \
   LLARA_KERNEL(llara_norm_##suffix, norm, Norm, T)         \
   LLARA_KERNEL(llara_rotary_##suffix, rotary, Rotation, T) \
-  LLARA_KERNEL(llara_gate_##suffix, swiGlu, Gate, T)
+  LLARA_KERNEL(llara_gate_##suffix, swiGlu, Gate, T)       \
+  LLARA_KERNEL(llara_float8_##suffix, float8, Rounding, T)
 
 LLARA_KERNELS(f32, float)
 LLARA_KERNELS(bf16, Bfloat16)

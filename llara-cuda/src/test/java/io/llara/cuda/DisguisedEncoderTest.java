@@ -67,6 +67,24 @@ class DisguisedEncoderTest {
   }
 
   @ParameterizedTest
+  @ValueSource(strings = {"shim", "neutral"})
+  void eightBitFloatsStayClose(String device) throws Throwable {
+    try (Encoder processor = builder("cpu", ComputeType.FLOAT32).build();
+        Encoder encoder = builder(device, ComputeType.FLOAT8).build()) {
+      List<float[]> expected = processor.encodeAll(TEXTS, Mode.NEXT);
+
+      List<float[]> actual = encoder.encodeAll(TEXTS, Mode.NEXT);
+
+      assertThat(encoder.computeType()).isEqualTo(ComputeType.FLOAT8);
+      for (int i = 0; i < TEXTS.size(); i++) {
+        // Rounded they are; and of a small model, whose rows have no more than 64 components.
+        assertThat(Similarity.cosine(actual.get(i), expected.get(i))).isBetween(0.97, 0.99999);
+      }
+      Leaks.assertNone(() -> encoder.encodeAll(TEXTS, Mode.NEXT));
+    }
+  }
+
+  @ParameterizedTest
   @ValueSource(strings = {"BFLOAT16", "FLOAT16"})
   void halfPrecisionStaysClose(ComputeType type) {
     try (Encoder processor = builder("cpu", ComputeType.FLOAT32).build();

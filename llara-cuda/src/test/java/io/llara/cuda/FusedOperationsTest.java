@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException
 import static org.assertj.core.api.Assertions.within;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import io.llara.kernels.Float8Rows;
 import io.llara.kernels.Kernels.NormedSum;
 import io.llara.kernels.Kernels.Rotation;
 import io.llara.tensor.Libtorch;
@@ -206,6 +207,65 @@ class FusedOperationsTest {
         assertClose(actual[i], g[i] / (1 + Math.exp(-(double) g[i])) * u[i], type);
       }
     }
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void rowsBecomeEightBitFloatsAsLibtorchRounds(Type type) {
+    for (int width : WIDTHS) {
+      for (boolean aligned : new boolean[] {true, false}) {
+        Tensor x = apart(type, 3, width, aligned);
+        float[] values = Tensors.toFloats(x);
+        float[] inverse = new float[3];
+        for (int row = 0; row < 3; row++) {
+          float most = 0;
+          for (int i = row * width; i < (row + 1) * width; i++) {
+            most = Math.max(most, Math.abs(values[i]));
+          }
+          inverse[row] = 448 / most;
+        }
+        Tensor factors = placed(Tensors.ofFloats(inverse, 3, 1));
+        Tensor expected = x.to(ScalarType.Float).mul(factors).to(ScalarType.Float8_e4m3fn);
+
+        Float8Rows rows = operations.float8Rows(x);
+
+        assertThat(Tensors.toFloats(x)).isEqualTo(values);
+        assertThat(rows.values().scalar_type().intern()).isEqualTo(ScalarType.Float8_e4m3fn);
+        assertThat(Tensors.toFloats(rows.values().to(ScalarType.Float)))
+            .isEqualTo(Tensors.toFloats(expected.to(ScalarType.Float)));
+        float[] scales = Tensors.toFloats(rows.scales());
+        for (int row = 0; row < 3; row++) {
+          assertThat(scales[row] * inverse[row]).isCloseTo(1, within(1e-6f));
+        }
+      }
+    }
+  }
+
+  /** All numbers between neighbours of that type, and the neighbours, ties among them. */
+  @Test
+  void eightBitFloatsAreTheNearest() {
+    float[] values = new float[1 + 2 * 16 * 127];
+    values[0] = 448; // So that the scale is 1.
+    for (int i = 1; i < values.length; i++) {
+      // Steps of a 32nd of an eighth of each binade, down into what is below the normal ones.
+      values[i] = Math.scalb(1 + i % 256 / 256f, -11 + i / 256) * (i % 2 == 0 ? 1 : -1);
+    }
+    values[1] = Float.NaN;
+    Tensor x = placed(Tensors.ofFloats(values, 1, values.length));
+
+    Float8Rows rows = operations.float8Rows(x);
+
+    assertThat(Tensors.toFloats(rows.scales())).containsExactly(1);
+    assertThat(Tensors.toFloats(rows.values().to(ScalarType.Float)))
+        .isEqualTo(Tensors.toFloats(x.to(ScalarType.Float8_e4m3fn).to(ScalarType.Float)));
+  }
+
+  @Test
+  void rowsOfZerosStayZeros() {
+    Float8Rows rows = operations.float8Rows(placed(Tensors.ofFloats(new float[64], 2, 32)));
+
+    assertThat(Tensors.toFloats(rows.values().to(ScalarType.Float))).containsOnly(0);
+    assertThat(Tensors.toFloats(rows.scales())).doesNotContain(0).doesNotContain(Float.NaN);
   }
 
   @ParameterizedTest

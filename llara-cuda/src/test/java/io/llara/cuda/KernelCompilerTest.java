@@ -41,7 +41,7 @@ class KernelCompilerTest {
 
     assertThat(code).startsWith(0x7f, 'E', 'L', 'F');
     String names = new String(code, StandardCharsets.ISO_8859_1);
-    for (String operation : List.of("norm", "rotary", "gate")) {
+    for (String operation : List.of("norm", "rotary", "gate", "float8")) {
       for (String type : List.of("f32", "bf16", "f16")) {
         assertThat(names).contains("llara_" + operation + "_" + type);
       }

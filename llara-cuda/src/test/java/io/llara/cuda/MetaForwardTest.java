@@ -8,9 +8,12 @@ import io.llara.attention.AttentionMaskFactory;
 import io.llara.attention.Layout;
 import io.llara.checkpoint.LlamaConfig;
 import io.llara.checkpoint.LlamaTensors;
+import io.llara.kernels.Float8Projection;
 import io.llara.kernels.JoinedProjection;
+import io.llara.kernels.Kernels;
 import io.llara.kernels.PlainProjection;
 import io.llara.kernels.Projection;
+import io.llara.kernels.SlicedProjection;
 import io.llara.model.LlamaFactory;
 import io.llara.model.LlamaModel;
 import io.llara.model.Parts;
@@ -30,6 +33,7 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorOptions;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -69,7 +73,8 @@ class MetaForwardTest {
   }
 
   /** Weights without elements, made as a device's are: joined. */
-  private record Weightless(LlamaConfig config, ScalarType type) implements Parts {
+  private record Weightless(LlamaConfig config, ScalarType type, @Nullable Kernels float8)
+      implements Parts {
     private Tensor own(String name) {
       try (TensorScope scope = new TensorScope()) {
         TensorOptions options =
@@ -90,7 +95,13 @@ class MetaForwardTest {
 
     @Override
     public Projection projection(String module) {
-      return new PlainProjection(own(module + ".weight"), null);
+      return projection(own(module + ".weight"), null);
+    }
+
+    private SlicedProjection projection(Tensor weight, @Nullable Tensor bias) {
+      return float8 == null
+          ? new PlainProjection(weight, bias)
+          : new Float8Projection(weight, bias, float8);
     }
 
     @Override
@@ -98,7 +109,7 @@ class MetaForwardTest {
       try (TensorScope scope = new TensorScope()) {
         List<Tensor> weights =
             modules.stream().map(module -> TensorScope.adopt(own(module + ".weight"))).toList();
-        return JoinedProjection.join(weights, List.of());
+        return JoinedProjection.join(weights, List.of(), this::projection);
       }
     }
 
@@ -162,12 +173,13 @@ class MetaForwardTest {
   void shapesAndTypesFit(Shape shape) {
     for (ScalarType type : List.of(ScalarType.BFloat16, ScalarType.Half)) {
       for (boolean fused : new boolean[] {true, false}) {
-        run(shape, type, fused);
+        run(shape, type, fused, false);
       }
     }
+    run(shape, ScalarType.BFloat16, true, true);
   }
 
-  private static void run(Shape shape, ScalarType type, boolean fused) {
+  private static void run(Shape shape, ScalarType type, boolean fused, boolean float8) {
     LlamaConfig config = shape.config;
     Checked attention = new Checked(shape, type);
     try (TensorScope scope = new TensorScope();
@@ -195,8 +207,8 @@ class MetaForwardTest {
                       IntStream.concat(
                           mask.pooled(i, Mode.SELF).stream(), mask.pooled(i, Mode.NEXT).stream()))
               .toArray();
-      try (LlamaModel model =
-          LlamaFactory.build(config, new Weightless(config, type), kernels, type, 2048)) {
+      Parts parts = new Weightless(config, type, float8 ? kernels : null);
+      try (LlamaModel model = LlamaFactory.build(config, parts, kernels, type, 2048)) {
 
         Tensor states = model.forward(mask, rows, () -> {});
 

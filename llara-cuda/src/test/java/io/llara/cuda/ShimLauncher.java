@@ -24,7 +24,10 @@ final class ShimLauncher implements Launcher {
           "gate_bf16",
           "norm_f16",
           "rotary_f16",
-          "gate_f16");
+          "gate_f16",
+          "float8_f32",
+          "float8_bf16",
+          "float8_f16");
 
   /** Calls so far, by all. */
   static final AtomicLong LAUNCHES = new AtomicLong();

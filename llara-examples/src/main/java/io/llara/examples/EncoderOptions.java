@@ -35,12 +35,13 @@ final class EncoderOptions {
 
   @Option(
       names = "--dtype",
-      paramLabel = "auto|float32|bfloat16|int8|float16",
+      paramLabel = "auto|float32|bfloat16|int8|float16|float8",
       defaultValue = "auto",
       description =
           "The type to compute in; auto: bfloat16 where the device multiplies it natively, else"
               + " int8 for models stored in integers, else float32; int8, on the processor: faster"
-              + " still, and a little less exact; float16: on GPUs (default: ${DEFAULT-VALUE}).")
+              + " still, and a little less exact; float16: on GPUs; float8: on"
+              + " those of compute capability 8.9 and above (default: ${DEFAULT-VALUE}).")
   private ComputeType computeType = ComputeType.AUTO;
 
   @Option(

@@ -388,7 +388,8 @@ class DeviceTrainingTest {
         .hasMessageContaining("device is \"GPU 1\"; expected cpu, auto, cuda");
     assertThatThrownBy(() -> run("neutral", "no").computeType(ComputeType.FLOAT16).build())
         .isInstanceOf(IllegalArgumentException.class)
-        .hasMessageContaining("float16 are for encoding; models are trained in float32 or");
+        .hasMessageContaining(
+            "float16 and float8 are for encoding; models are trained in float32 or");
     assertThat(dir.resolve("no")).doesNotExist();
   }
 }

@@ -18,6 +18,7 @@ import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.OptionalInt;
 import java.util.OptionalLong;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -308,9 +309,9 @@ public abstract class RunBuilder<B extends RunBuilder<B>> {
   }
 
   /**
-   * Sets the type to compute in, neither {@code INT8} nor {@code FLOAT16}; {@link ComputeType#AUTO}
-   * by default. The optimiser's values, the sums of gradients and the losses are float32 in any
-   * case.
+   * Sets the type to compute in, neither {@code INT8}, {@code FLOAT16} nor {@code FLOAT8}; {@link
+   * ComputeType#AUTO} by default. The optimiser's values, the sums of gradients and the losses are
+   * float32 in any case.
    */
   public B computeType(ComputeType type) {
     this.computeType = type;
@@ -389,8 +390,8 @@ public abstract class RunBuilder<B extends RunBuilder<B>> {
     require(problems, !data.isEmpty(), "there is no data file");
     require(
         problems,
-        computeType != ComputeType.INT8 && computeType != ComputeType.FLOAT16,
-        "int8 and float16 are for encoding; models are trained in float32 or bfloat16");
+        !Set.of(ComputeType.INT8, ComputeType.FLOAT16, ComputeType.FLOAT8).contains(computeType),
+        "int8, float16 and float8 are for encoding; models are trained in float32 or bfloat16");
     require(
         problems,
         adapter.isEmpty() || lora.isPresent(),
