@@ -84,7 +84,13 @@ final class CompileKernels {
 
   /** Its linker asks which version of Apple's it stands for. */
   private static final List<String> LIBRARY_OF_MAC =
-      List.of("-O3", "-nostdlib", "-dynamiclib", "-mlinker-version=900", "-Wl,-x");
+      List.of(
+          "-O3",
+          "-nostdlib",
+          "-dynamiclib",
+          "-mlinker-version=900",
+          // Or the library names the folder that it was built in.
+          "-Wl,-x,-install_name," + MAC_LIBRARY.getFileName());
 
   /** A program without a C library; the system's loader finds the kernels for it. */
   private static final List<String> PROGRAM =

@@ -10,7 +10,7 @@ import org.jspecify.annotations.Nullable;
 /**
  * A projection whose weight, and whose rows when they come, are {@linkplain Float8Rows rounded to
  * eight-bit floats}: half the bytes and, on GPUs that multiply them, up to twice the products per
- * second. Sums are float32; results have the type of the rows.
+ * second. Results have the type of the rows.
  */
 public final class Float8Projection implements SlicedProjection {
   static final String NAME = "aten::_scaled_mm";
@@ -90,7 +90,8 @@ public final class Float8Projection implements SlicedProjection {
       new IValue(), // no bias
       new IValue(), // no scale of the result
       new IValue((long) x.scalar_type().value),
-      new IValue(x.is_cuda()) // Sums of a few products at a time: all that those units are fast at.
+      new IValue(
+          x.is_cuda()) // Faster accumulation: on some GPUs sums keep fewer bits than float32.
     };
   }
 
