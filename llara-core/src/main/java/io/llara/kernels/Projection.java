@@ -5,9 +5,9 @@ import java.util.List;
 import org.bytedeco.pytorch.Tensor;
 
 /**
- * A linear map of the model, {@code x → y}: plain, packed for one processor, in integers, or with a
- * low-rank addition. Parts of the model take projections ready-made and do not know which kind they
- * got.
+ * A linear map of the model, {@code x → y}: plain, packed for one processor, in integers or
+ * eight-bit floats, or with a low-rank addition. Parts of the model take projections ready-made and
+ * do not know which kind they got.
  *
  * <p>Projections are immutable while lanes use them and may be applied by several lanes at once.
  */
