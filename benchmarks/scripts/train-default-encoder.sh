@@ -6,7 +6,8 @@
 #
 # LLARA is the launcher, BENCHMARKS the jar of the benchmarks built with -Pteachers, PYTHON a Python with numpy and
 # safetensors; ADAPTATION (260) and STEPS (380) are the steps of both trainings, PAIRS (1) is the part of the pairs that is drawn,
-# and EVALUATE (cranfield npl) names the collections that the result is evaluated on.
+# EVALUATE (cranfield npl) names the collections that the result is evaluated on, and TEACHER_TYPE (bfloat16) is what the teacher
+# computes in.
 set -euo pipefail
 data=$(cd "$1" && pwd)
 mkdir -p "$2"
@@ -15,6 +16,8 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 llara=${LLARA:-$here/llara-examples/target/llara/bin/llara}
 benchmarks=${BENCHMARKS:-$here/benchmarks/target/benchmarks.jar}
 python=${PYTHON:-python3}
+adaptation=${ADAPTATION:-260}
+steps=${STEPS:-380}
 export LLARA_JVM_OPTS=${LLARA_JVM_OPTS:--Xmx3g}
 
 if [[ ! -d $work/imported ]]; then
@@ -27,13 +30,13 @@ fi
 # EBAE and EBAR alone: nothing is generated any more.
 "$llara" pretrain --model "$work/imported" --out "$work/adapted" \
   --data "$data"/text/{wikipedia-en-sample,wikipedia-en-more,openstax-ccby,openstax-more,microsoft-docs}.jsonl.gz \
-  --full --lr 1e-4 --warmup 15 --steps "${ADAPTATION:-260}" --batch 32 --max-tokens 160 --passage-tokens 128 \
+  --full --lr 1e-4 --warmup $((adaptation * 15 / 260)) --steps "$adaptation" --batch 32 --max-tokens 160 --passage-tokens 128 \
   --loss-weights 0,10,10 --seed 1 --save-every 65 --skip-bad-lines
 
 # Pairs of all sources but those held out, what bge-small makes of them, and neighbours into batches of one file.
 [[ -f $work/pairs.jsonl ]] || "$python" "$here/benchmarks/scripts/default-encoder-pairs.py" draw "$data/pairs" "$work/pairs.jsonl" \
   "${PAIRS:-1}"
-java -Xmx2g -cp "$benchmarks" io.llara.benchmarks.teachers.JarTeacher bge-small-en-v1.5 bfloat16 "$(nproc)" "$work/teacher" "$work/pairs.jsonl"
+java -Xmx2g -cp "$benchmarks" io.llara.benchmarks.teachers.JarTeacher bge-small-en-v1.5 "${TEACHER_TYPE:-bfloat16}" "$(nproc)" "$work/teacher" "$work/pairs.jsonl"
 teacher=$work/teacher/pairs.bge-small-en-v1.5.safetensors
 if [[ ! -d $work/groups ]]; then
   rm -rf "$work/groups.part"
@@ -43,7 +46,7 @@ fi
 
 "$llara" finetune --model "$work/adapted" --pairs "$work"/groups/*.jsonl --one-source-batches \
   --teacher "$teacher" --distil-weights 3,1 --teacher-temperature 0.02 \
-  --out "$work/tuned" --seed 1 --full --lr 1.5e-4 --warmup 20 --steps "${STEPS:-380}" --batch 64 \
+  --out "$work/tuned" --seed 1 --full --lr 1.5e-4 --warmup $((steps * 20 / 380)) --steps "$steps" --batch 64 \
   --negatives 0 --query-tokens 48 --passage-tokens 128 --save-every 55
 
 [[ -d $work/short ]] || "$llara" shrink --model "$work/tuned" --out "$work/short" --vocab 24576
