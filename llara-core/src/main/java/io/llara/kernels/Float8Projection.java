@@ -29,7 +29,7 @@ public final class Float8Projection implements SlicedProjection {
    * Rounds a weight.
    *
    * @param weight {@code [out, in]}, which {@link #suits}; freed here
-   * @param bias {@code [out]} or null; owned from now on
+   * @param bias {@code [out]} or null; owned from now on, and freed if this fails
    * @param kernels round rows, of the device on which the weight is
    */
   public Float8Projection(Tensor weight, @Nullable Tensor bias, Kernels kernels) {
@@ -40,6 +40,11 @@ public final class Float8Projection implements SlicedProjection {
       Float8Rows rounded = kernels.float8Rows(weight);
       this.values = scope.own(rounded.values());
       this.scales = scope.own(rounded.scales());
+    } catch (RuntimeException | Error e) {
+      if (bias != null) {
+        bias.close();
+      }
+      throw e;
     }
   }
 

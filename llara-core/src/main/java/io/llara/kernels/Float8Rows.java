@@ -18,7 +18,7 @@ public record Float8Rows(Tensor values, Tensor scales) {
   static final double LARGEST = 448;
 
   /** Rows that are smaller everywhere become zero. */
-  static final double LEAST = 1e-30;
+  private static final double LEAST = 1e-30;
 
   /** Rounds rows with libtorch's operators; the result belongs to the caller's innermost scope. */
   static Float8Rows of(Tensor x) {

@@ -51,14 +51,16 @@ public final class DeviceParts implements Parts {
   @Override
   public Projection projection(String module) {
     @Nullable Tensor bias = weights.has(module + ".bias") ? load(module + ".bias") : null;
+    Tensor weight;
     try {
-      return projection(load(module + ".weight"), bias);
+      weight = load(module + ".weight");
     } catch (RuntimeException | Error e) {
       if (bias != null) {
         bias.close(); // No projection owns it yet.
       }
       throw e;
     }
+    return projection(weight, bias);
   }
 
   @Override

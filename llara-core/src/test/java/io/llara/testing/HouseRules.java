@@ -3,6 +3,7 @@ package io.llara.testing;
 import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.classes;
 import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.methods;
 import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.noClasses;
+import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.noFields;
 import static com.tngtech.archunit.library.GeneralCodingRules.NO_CLASSES_SHOULD_ACCESS_STANDARD_STREAMS;
 import static com.tngtech.archunit.library.GeneralCodingRules.NO_CLASSES_SHOULD_USE_JAVA_UTIL_LOGGING;
 
@@ -39,6 +40,7 @@ public final class HouseRules {
     nothingPrints(main);
     nothingEndsTheProcess(main);
     signaturesAreShort(main, Set.of(exempt));
+    nativeObjectsAreNotStatic(main);
   }
 
   /** A library never prints: it logs by SLF4J. */
@@ -67,6 +69,17 @@ public final class HouseRules {
         .should(haveAtMostFiveParameters(exempt))
         .check(main);
     classes().should(haveAtMostSevenComponents(exempt)).check(main);
+  }
+
+  /** A class is initialised within whatever scope is open then, which would free the object. */
+  public static void nativeObjectsAreNotStatic(JavaClasses main) {
+    noFields()
+        .that()
+        .areStatic()
+        .should()
+        .haveRawType(JavaClass.Predicates.assignableTo("org.bytedeco.javacpp.Pointer"))
+        .allowEmptyShould(true)
+        .check(main);
   }
 
   private static ArchCondition<JavaMethod> haveAtMostFiveParameters(Set<String> exempt) {

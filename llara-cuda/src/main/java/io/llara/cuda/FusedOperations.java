@@ -20,9 +20,6 @@ final class FusedOperations {
   /** What a thread loads and stores at once where rows are aligned to it. */
   private static final int CHUNK_BYTES = 16;
 
-  private static final ScalarTypeOptional FLOAT32 = new ScalarTypeOptional(ScalarType.Float);
-  private static final ScalarTypeOptional FLOAT8 = new ScalarTypeOptional(ScalarType.Float8_e4m3fn);
-
   private final Launcher launcher;
 
   FusedOperations(Launcher launcher) {
@@ -119,9 +116,8 @@ final class FusedOperations {
   Float8Rows float8Rows(Tensor x) {
     Tensor rows = rowsContiguous(x);
     long width = rows.size(1);
-    long[] shape = {rows.size(0), width};
-    Tensor values = torch.empty(shape, rows.options().dtype(FLOAT8), null);
-    Tensor scales = torch.empty(new long[] {shape[0], 1}, rows.options().dtype(FLOAT32), null);
+    Tensor values = empty(rows, ScalarType.Float8_e4m3fn, rows.size(0), width);
+    Tensor scales = empty(rows, ScalarType.Float, rows.size(0), 1);
     Operands operands = new Operands(type(rows));
     long[] arguments = {
       operands.address(rows, rows.stride(0)),
@@ -172,7 +168,11 @@ final class FusedOperations {
   }
 
   private static Tensor empty(Tensor like, long... shape) {
-    return torch.empty(shape, like.options(), null);
+    return empty(like, type(like), shape);
+  }
+
+  private static Tensor empty(Tensor like, ScalarType type, long... shape) {
+    return torch.empty(shape, like.options().dtype(new ScalarTypeOptional(type)), null);
   }
 
   private static Tensor rowsContiguous(Tensor x) {

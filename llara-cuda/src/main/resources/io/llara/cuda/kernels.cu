@@ -68,29 +68,24 @@ __device__ inline uint8 toFloat8(float x) {
   return uint8(sign | ((size + 0x7ffffu + (size >> 20 & 1u)) >> 20) - (120u << 3));
 }
 
-// The largest over the threads of a block, not below zero; all of them get it. May be called once in a kernel.
-__device__ inline float blockMost(float x) {
-  __shared__ float warps[32];
-  for (int distance = 16; distance > 0; distance /= 2) {
-    float other = __shfl_xor_sync(0xffffffffu, x, distance);
-    x = other > x ? other : x;
-  }
-  if (threadIdx.x % 32 == 0) warps[threadIdx.x / 32] = x;
-  __syncthreads();
-  float most = 0;
-  for (int warp = 0; warp < int(blockDim.x / 32); warp++) most = warps[warp] > most ? warps[warp] : most;
-  return most;
-}
+struct Sum {
+  __device__ float operator()(float a, float b) const { return a + b; }
+};
 
-// Sums over the threads of a block; all of them get the sum. May be called once in a kernel.
-__device__ inline float blockSum(float x) {
+struct Most {
+  __device__ float operator()(float a, float b) const { return b > a ? b : a; }
+};
+
+// Combines a number of each thread of a block; all of them get the result. May be called once in a kernel.
+template <class Combine>
+__device__ inline float overBlock(float x, Combine combine) {
   __shared__ float warps[32];
-  for (int distance = 16; distance > 0; distance /= 2) x += __shfl_xor_sync(0xffffffffu, x, distance);
+  for (int distance = 16; distance > 0; distance /= 2) x = combine(x, __shfl_xor_sync(0xffffffffu, x, distance));
   if (threadIdx.x % 32 == 0) warps[threadIdx.x / 32] = x;
   __syncthreads();
-  float sum = 0;
-  for (int warp = 0; warp < int(blockDim.x / 32); warp++) sum += warps[warp];
-  return sum;
+  float all = warps[0];
+  for (int warp = 1; warp < int(blockDim.x / 32); warp++) all = combine(all, warps[warp]);
+  return all;
 }
 
 struct Norm {
@@ -127,7 +122,7 @@ __device__ inline void norm(const Norm& a) {
     }
     for (int j = 0; j < kCount; j++) squares += toFloat(sum.elements[j]) * toFloat(sum.elements[j]);
   }
-  float scale = rsqrtf(blockSum(squares) / float(a.width) + float(a.eps));
+  float scale = rsqrtf(overBlock(squares, Sum{}) / float(a.width) + float(a.eps));
   for (int64 i = threadIdx.x; i < count; i += blockDim.x) {
     Few sum = x[i];
     Few factor = weight[i];
@@ -235,7 +230,7 @@ __device__ inline void float8(const Rounding& a) {
       most = size > most ? size : most;
     }
   }
-  most = blockMost(most);
+  most = overBlock(most, Most{});
   float inverse = 448.0f / most;
   for (int64 i = threadIdx.x; i < count; i += blockDim.x) {
     Few some = x[i];
