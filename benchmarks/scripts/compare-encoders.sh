@@ -5,7 +5,7 @@
 #
 #   compare-encoders.sh SHARED_DATA WORK_FOLDER
 #
-# THREADS (1); TYPE (float32) is what the default encoder computes in. Needs a build with the profile teachers (benchmarks/README.md).
+# THREADS (1); TYPE (float32) is what the default encoder computes in, and the others if it is bfloat16. Needs a build with the profile teachers (benchmarks/README.md).
 set -euo pipefail
 data=$(cd "$1" && pwd)
 mkdir -p "$2"

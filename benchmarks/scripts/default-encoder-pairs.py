@@ -1,9 +1,10 @@
 """Draws the pairs that the default encoder is fine-tuned with (docs/default-encoder.md), in two steps.
 
-    default-encoder-pairs.py draw SHARED_PAIRS OUT.jsonl [PART]  which pairs, cut to what the encoder reads of them
+    default-encoder-pairs.py draw SHARED_PAIRS OUT.jsonl [PART [SEED [LONG]]]  which pairs, cut to what the encoder reads of them
     default-encoder-pairs.py group OUT.jsonl VECTORS FOLDER      neighbours into files, for batches of one source
 
-PART, from 0 to 1, draws fewer pairs of each source.
+PART draws fewer pairs of each source (0.5), or more (1.5), as far as it has them; SEED (17) draws others;
+LONG (0) is the part of the passages that are cut at twice the length.
 
 VECTORS is what JarTeacher makes of OUT.jsonl. Needs numpy and safetensors.
 """
@@ -43,7 +44,7 @@ SOURCES = {
 # Pairs made of passages alone: a sentence of a passage, and the passage without it.
 SENTENCES = {"acl-anthology-title-abstract": 700, "arxiv-title-abstract": 1200, "openstax": 700, "wikipedia-vital-summaries": 600}
 
-PASSAGE_CHARACTERS = 560  # about a hundred tokens and a few that are cut off
+PASSAGE_CHARACTERS = 560  # about a hundred and twenty tokens
 QUERY_CHARACTERS = 200
 LOWERED = 0.15  # of queries and passages, each, without capitals and punctuation
 GROUP = 256  # neighbours: four batches of 64
@@ -69,8 +70,8 @@ def without_sentence(passage, chance):
     return sentences[at], " ".join(sentences[:at] + sentences[at + 1 :])
 
 
-def draw(folder, out, part="1"):
-    chance = random.Random(17)
+def draw(folder, out, part="1", seed="17", long="0"):
+    chance = random.Random(int(seed))
     kept, seen = [], set()
     for source, count in SOURCES.items():
         count = round(count * float(part))
@@ -80,14 +81,15 @@ def draw(folder, out, part="1"):
         of_passage = collections.Counter()
         pairs_of_source, sentences = [], round(SENTENCES.get(source, 0) * float(part))
         for pair in pairs:
-            passage = cut(chance.choice(pair["pos"]), PASSAGE_CHARACTERS)
+            most = PASSAGE_CHARACTERS * (2 if float(long) and chance.random() < float(long) else 1)
+            passage = cut(chance.choice(pair["pos"]), most)
             query = cut(pair["query"], QUERY_CHARACTERS)
             if len(query) < 3 or len(passage) < 40 or of_passage[passage] >= 2 or query in seen:
                 continue
             if sentences > 0 and of_passage[passage] == 0:
                 made = without_sentence(" ".join(pair["pos"][0].split()), chance)
                 if made:
-                    query, passage = made[0], cut(made[1], PASSAGE_CHARACTERS)
+                    query, passage = made[0], cut(made[1], most)
                     sentences -= 1
                     count += 1
             of_passage[passage] += 1

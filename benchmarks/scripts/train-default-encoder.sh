@@ -5,9 +5,9 @@
 #   train-default-encoder.sh SHARED_DATA WORK_FOLDER
 #
 # LLARA is the launcher, BENCHMARKS the jar of the benchmarks built with -Pteachers, PYTHON a Python with numpy and
-# safetensors; ADAPTATION (260) and STEPS (380) are the steps of both trainings, PAIRS (1) is the part of the pairs that is drawn,
-# EVALUATE (cranfield npl) names the collections that the result is evaluated on, and TEACHER_TYPE (bfloat16) is what the teacher
-# computes in.
+# safetensors; ADAPTATION (260), STEPS (380) and MORE_STEPS (1390) are the steps of the three trainings, PAIRS (1) is the part of
+# the pairs that is drawn, EVALUATE (cranfield npl) names the collections that the result is evaluated on, and TEACHER_TYPE
+# (bfloat16) is what the teacher computes in.
 set -euo pipefail
 data=$(cd "$1" && pwd)
 mkdir -p "$2"
@@ -18,6 +18,8 @@ benchmarks=${BENCHMARKS:-$here/benchmarks/target/benchmarks.jar}
 python=${PYTHON:-python3}
 adaptation=${ADAPTATION:-260}
 steps=${STEPS:-380}
+more_steps=${MORE_STEPS:-1390}
+part=${PAIRS:-1}
 export LLARA_JVM_OPTS=${LLARA_JVM_OPTS:--Xmx3g}
 
 if [[ ! -d $work/imported ]]; then
@@ -33,29 +35,44 @@ fi
   --full --lr 1e-4 --warmup $((adaptation * 15 / 260)) --steps "$adaptation" --batch 32 --max-tokens 160 --passage-tokens 128 \
   --loss-weights 0,10,10 --seed 1 --save-every 65 --skip-bad-lines
 
-# Pairs of all sources but those held out, what bge-small makes of them, and neighbours into batches of one file.
-[[ -f $work/pairs.jsonl ]] || "$python" "$here/benchmarks/scripts/default-encoder-pairs.py" draw "$data/pairs" "$work/pairs.jsonl" \
-  "${PAIRS:-1}"
-java -Xmx2g -cp "$benchmarks" io.llara.benchmarks.teachers.JarTeacher bge-small-en-v1.5 "${TEACHER_TYPE:-bfloat16}" "$(nproc)" "$work/teacher" "$work/pairs.jsonl"
-teacher=$work/teacher/pairs.bge-small-en-v1.5.safetensors
-if [[ ! -d $work/groups ]]; then
-  rm -rf "$work/groups.part"
-  "$python" "$here/benchmarks/scripts/default-encoder-pairs.py" group "$work/pairs.jsonl" "$teacher" "$work/groups.part"
-  mv "$work/groups.part" "$work/groups"
-fi
+# pairs NAME PART SEED LONG: pairs of all sources but those held out, what bge-small makes of them, and neighbours into batches
+# of one file.
+pairs() {
+  [[ -f $work/$1.jsonl ]] ||
+    "$python" "$here/benchmarks/scripts/default-encoder-pairs.py" draw "$data/pairs" "$work/$1.jsonl" "${@:2}"
+  java -Xmx2g -cp "$benchmarks" io.llara.benchmarks.teachers.JarTeacher bge-small-en-v1.5 "${TEACHER_TYPE:-bfloat16}" \
+    "$(nproc)" "$work/teacher" "$work/$1.jsonl"
+  if [[ ! -d $work/$1-groups ]]; then
+    rm -rf "$work/$1-groups.part"
+    "$python" "$here/benchmarks/scripts/default-encoder-pairs.py" group "$work/$1.jsonl" "$(teacher "$1")" \
+      "$work/$1-groups.part"
+    mv "$work/$1-groups.part" "$work/$1-groups"
+  fi
+}
+teacher() { echo "$work/teacher/$1.bge-small-en-v1.5.safetensors"; }
 
-"$llara" finetune --model "$work/adapted" --pairs "$work"/groups/*.jsonl --one-source-batches \
-  --teacher "$teacher" --distil-weights 3,1 --teacher-temperature 0.02 \
-  --out "$work/tuned" --seed 1 --full --lr 1.5e-4 --warmup $((steps * 20 / 380)) --steps "$steps" --batch 64 \
-  --negatives 0 --query-tokens 48 --passage-tokens 128 --save-every 55
+# tune NAME MODEL OUT OPTION…
+tune() {
+  "$llara" finetune --model "$work/$2" --pairs "$work/$1"-groups/*.jsonl --one-source-batches --teacher "$(teacher "$1")" \
+    --distil-weights 3,1 --teacher-temperature 0.02 --out "$work/$3" --seed 1 --full --lr 1.5e-4 --negatives 0 \
+    --query-tokens 48 "${@:4}"
+}
+
+pairs pairs "$part" 17 0
+tune pairs adapted tuned --steps "$steps" --warmup $((steps * 20 / 380)) --batch 64 --passage-tokens 128 --save-every 55
 
 [[ -d $work/short ]] || "$llara" shrink --model "$work/tuned" --out "$work/short" --vocab 24576
+
+# Again, in smaller batches, with other pairs, longer passages and the shorter prompts.
+pairs more-pairs "$("$python" -c "print(1.3 * $part)")" 18 0.2
+tune more-pairs short tuned-more --template "$here/benchmarks/scripts/llara-mini.json" \
+  --steps "$more_steps" --warmup $((more_steps * 40 / 1390)) --batch 32 --passage-tokens 256 --save-every 60
 
 # Sixty pairs to calibrate with, and three thousand passages onto whose principal axes the vectors are turned.
 [[ -f $work/rotation.txt ]] || "$python" - "$work" <<'PYTHON'
 import json, os, random, sys
 folder = sys.argv[1]
-pairs = [json.loads(line) for line in open(f"{folder}/pairs.jsonl", encoding="utf-8")]
+pairs = [json.loads(line) for line in open(f"{folder}/more-pairs.jsonl", encoding="utf-8")]
 random.Random(3).shuffle(pairs)
 def write(name, texts):
     with open(f"{folder}/{name}.part", "w", encoding="utf-8") as lines:
@@ -66,7 +83,7 @@ write("calibration.txt", [text for pair in pairs[:60] for text in (pair["pos"][0
 write("rotation.txt", list(dict.fromkeys(pair["pos"][0] for pair in pairs[60:]))[:3000])
 PYTHON
 
-[[ -d $work/quantized ]] || "$llara" quantize --model "$work/short" --out "$work/quantized" --bits 4 --embedding-bits 8 \
+[[ -d $work/quantized ]] || "$llara" quantize --model "$work/tuned-more" --out "$work/quantized" --bits 4 --embedding-bits 8 \
   --group 32 --shard-mb 19 --texts "$work/calibration.txt"
 
 [[ -d $work/llara-mini ]] || "$llara" rotate --model "$work/quantized" --out "$work/llara-mini" "$work/rotation.txt"

@@ -35,7 +35,7 @@ final class CompileKernels {
   private static final Path KERNELS = Path.of("src/main/cpp/kernels.cpp");
 
   /** What kernels.cpp includes. */
-  private static final Path INT8 = Path.of("src/main/cpp/int8.h");
+  private static final Path PRODUCTS = Path.of("src/main/cpp/products.h");
 
   private static final Path BOUNDS = Path.of("src/test/cpp/bounds.cpp");
 
@@ -201,7 +201,7 @@ final class CompileKernels {
   }
 
   private static boolean isOld(Path library) {
-    return isOlder(library, KERNELS) || isOlder(library, INT8) || isOlder(library, SELF);
+    return isOlder(library, KERNELS) || isOlder(library, PRODUCTS) || isOlder(library, SELF);
   }
 
   private boolean programIsOld(String level) {

@@ -1,6 +1,7 @@
 // The operations of a LLaMA layer that surround its matrix products, for x86 and Arm processors: root mean square norm, rotary
-// embedding, the gate of SwiGLU, and attention; and their gradients. Products in eight bits are in int8.h. Bound by io.llara.kernels.NativeKernels, which says what arguments mean;
-// its caller FusedKernels has checked them. Lengths and strides are counted in elements, scratch memory in bytes.
+// embedding, the gate of SwiGLU, and attention; and their gradients. Matrix products are in products.h.
+// Bound by io.llara.kernels.NativeKernels, which says what arguments mean; their callers have checked them. Lengths and strides
+// are counted in elements, scratch memory in bytes.
 //
 // Each operation reads its rows once and writes them once; attention keeps a few rows of scores in the cache. That is
 // what libtorch's operators, one elementary step each, cannot do. Compiled once for each level of instructions, freely
@@ -257,11 +258,13 @@ void rotary(const typename T::Stored* x, const typename T::Stored* cos, const ty
   }
 }
 
+// The gate of SwiGLU, silu(open) · up.
+inline Floats gated(Floats open, Floats up) { return open / (exponential(-open) + 1.0f) * up; }
+
 template <class T>
 void gate(const typename T::Stored* open, const typename T::Stored* up, typename T::Stored* out, int64 count) {
   forEach<T>(count, [&](int64 at, auto access) {
-    Floats g = access.load(open + at);
-    access.store(out + at, g / (exponential(-g) + 1.0f) * access.load(up + at));
+    access.store(out + at, gated(access.load(open + at), access.load(up + at)));
   });
 }
 
@@ -1411,4 +1414,4 @@ EXPORT void NAME(attentionBackward)(void*, void*, int32 type, int64 q, int64 k, 
   });
 }
 
-#include "int8.h"
+#include "products.h"

@@ -32,12 +32,13 @@ KERNEL(int64, attentionBackwardScratch, int32, int64, int64);
 KERNEL(void, attentionBackward, int32, int64, int64, int64, int64, int64, int64, int64, int64, int64, int64, int64,
        int64, int64, int64, int64, int64, float);
 KERNEL(int64, matrixBytes, int32, int64, int64);
-KERNEL(void, packWeights, int32, int64, int64, int64, int64);
+KERNEL(void, packWeights, int32, int32, int64, int64, int64, int64);
 KERNEL(void, packIntegers, int32, int64, int64, int64, int64, int64, int64);
 KERNEL(void, dequantize, int32, int32, int64, int64, int64, int64, int64);
-KERNEL(int64, activationBytes, int64, int64);
-KERNEL(void, quantizeRows, int64, int64, int64, int64);
-KERNEL(void, multiply, int32, int64, int64, int64, int64, int64, int64, int64, int64, int64, int64);
+KERNEL(int64, activationBytes, int32, int64, int64);
+KERNEL(void, packRows, int32, int64, int64, int64, int64);
+KERNEL(int64, multiplyScratch, int32, int32, int64, int64);
+KERNEL(void, multiply, int32, int32, int64, int64, int64, int64, int64, int64, int64, int64, int64, int64, int64);
 
 #define CALL(name, ...) Java_io_llara_kernels_NativeKernels_##name(nullptr, nullptr, __VA_ARGS__)
 
@@ -294,31 +295,39 @@ void attention(int32 type, int64 tokens, int64 width) {
   });
 }
 
-void integers(int64 rows, int64 width, int64 columns) {
+// Of rows of a type; bfloat16 by the matrix unit.
+void products(int32 type, int64 rows, int64 width, int64 columns) {
   for (int32 form = 0; form < 4; form++) {  // float32, bfloat16, eight bits, four bits
-    int32 bits = form == 3 ? 4 : 8;
+    int32 bits = form == 3 ? 4 : form == 2 || type == 0 ? 8 : 16;
     if (bits == 4 && width % 2) continue;
     atBothPlaces([&] {
-      int64 x = numbers(0, rows * width), bias = numbers(0, columns), residual = numbers(0, rows * columns);
-      int64 out = numbers(0, rows * columns);
+      int64 x = numbers(type, rows * width), bias = numbers(type, columns), residual = numbers(type, rows * columns);
+      int64 out = numbers(type, rows * columns);
       int64 stored = form < 2 ? numbers(form, columns * width) : anyBytes(columns * width * bits / 8);
       int64 scales = numbers(0, columns);
       int results = used;
       int64 matrix = zeros(CALL(matrixBytes, bits, columns, width));
-      int64 activations = zeros(CALL(activationBytes, rows, width));
+      int64 activations = zeros(CALL(activationBytes, type, rows, width));
+      int64 scratch = bytes(CALL(multiplyScratch, type, bits, rows, width));
       if (form < 2) {
-        CALL(packWeights, form, stored, columns, width, matrix);
+        CALL(packWeights, form, bits, stored, columns, width, matrix);
       } else {
         CALL(packIntegers, bits, stored, scales, width, columns, width, matrix);
       }
-      CALL(quantizeRows, x, rows, width, activations);
+      CALL(packRows, type, x, rows, width, activations);
       int64 half = columns / 2;
-      CALL(multiply, bits, activations, rows, matrix, columns, width, 0, 0, out, 0, columns);
-      CALL(multiply, bits, activations, rows, matrix, columns, width, bias, residual, out, 0, half);
-      CALL(multiply, bits, activations, rows, matrix, columns, width, bias, residual, out, half, columns);
+      CALL(multiply, type, bits, activations, rows, matrix, columns, width, 0, 0, out, scratch, 0, columns);
+      CALL(multiply, type, bits, activations, rows, matrix, columns, width, bias, residual, out, scratch, 0, half);
+      CALL(multiply, type, bits, activations, rows, matrix, columns, width, bias, residual, out, scratch, half, columns);
       return results;
     });
   }
+}
+
+void products(int32 type, int64 length) {
+  products(type, length, 40, 19);
+  products(type, 3, length, 9);
+  products(type, 2, 33, length);
 }
 
 void dequantized(int64 groups) {
@@ -348,12 +357,11 @@ int run(int64 most) {
       // By the matrix unit, where there is one.
       if (CALL(enableTiles, 1)) {
         for (int64 width = 32; width <= 128; width += 32) attention(type, length, width);
+        if (type) products(type, length);
         CALL(enableTiles, 0);
       }
     }
-    integers(length, 40, 19);
-    integers(3, length, 9);
-    integers(2, 33, length);
+    products(0, length);
     dequantized(length);
   }
   (Line() << "digest " << (int64)(digestOfAll >> 1)).print();

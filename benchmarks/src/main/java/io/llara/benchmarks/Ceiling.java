@@ -2,6 +2,7 @@ package io.llara.benchmarks;
 
 import io.llara.benchmarks.CeilingWeights.Linear;
 import io.llara.checkpoint.LlamaConfig;
+import io.llara.kernels.NativeProjection;
 import io.llara.kernels.PackedProjection;
 import io.llara.kernels.Projection;
 import io.llara.tensor.TensorScope;
@@ -16,6 +17,7 @@ import java.util.stream.Stream;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorOptions;
 import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
  * How fast a forward pass could be if it were nothing but its matrix products: the same numbers of
@@ -42,13 +44,16 @@ final class Ceiling implements AutoCloseable {
   /** A kind of set-up that is this much slower on the probed layers is not tried on all. */
   private static final double HOPELESS = 1.2;
 
+  private static final int OWN = -1;
+
   private static final List<Integer> CHUNK_ROWS = List.of(512, 1024, Integer.MAX_VALUE);
   private static final List<Integer> BLOCKS = List.of(64, 128, 256);
 
   /**
    * One way to run the products.
    *
-   * @param packedRows the number of rows that weights are packed for, 0 if they are not packed
+   * @param packedRows the number of rows that weights are packed for, 0 if they are not packed,
+   *     {@link #OWN} for those of this library
    * @param wide whether one lane uses all cores, instead of a lane for each
    * @param chunkRows how many rows go through all layers before the next ones
    * @param block how many queries attend at once
@@ -57,7 +62,7 @@ final class Ceiling implements AutoCloseable {
     String describe(int lanes) {
       return "%s, %s, chunks of %d, blocks of %d"
           .formatted(
-              packedRows > 0 ? "packed for " + packedRows : "plain",
+              packedRows == OWN ? "own" : packedRows > 0 ? "packed for " + packedRows : "plain",
               wide ? "1 lane × " + lanes + " threads" : lanes + " lanes × 1 thread",
               chunkRows,
               block);
@@ -104,6 +109,9 @@ final class Ceiling implements AutoCloseable {
     this.wideLane = new LaneThreads(1, lanes);
     int rows = batch * length;
     layouts.put(0, weights.plain());
+    if (weights.type() == ScalarType.BFloat16 && NativeProjection.available(weights.type())) {
+      layouts.put(OWN, weights.packOwn());
+    }
     if (PackedProjection.available(weights.type())) {
       // The layout depends on the rows it is made for, and what is best for few is not known.
       for (int packedRows : List.of(Math.min(1024, (rows + lanes - 1) / lanes), 1024)) {
@@ -307,7 +315,7 @@ final class Ceiling implements AutoCloseable {
   /** Frees packed weights; those that are not packed belong to the caller. */
   private void freeLayoutsBut(int kept) {
     for (int packedRows : List.copyOf(layouts.keySet())) {
-      if (packedRows > 0 && packedRows != kept) {
+      if (packedRows != 0 && packedRows != kept) {
         layouts.remove(packedRows).forEach(layer -> layer.forEach(Projection::close));
       }
     }

@@ -2,6 +2,7 @@ package io.llara.benchmarks;
 
 import io.llara.ComputeType;
 import io.llara.checkpoint.LlamaConfig;
+import io.llara.kernels.NativeProjection;
 import io.llara.kernels.PackedProjection;
 import io.llara.kernels.PlainProjection;
 import io.llara.kernels.Projection;
@@ -9,6 +10,8 @@ import io.llara.model.WeightSource;
 import io.llara.tensor.Cpu;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.Function;
+import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
@@ -83,13 +86,18 @@ final class CeilingWeights implements AutoCloseable {
 
   /** Returns copies packed for products of so many rows; the caller closes them. */
   List<List<Projection>> pack(int rows) {
+    return pack(weight -> PackedProjection.pack(weight, null, rows));
+  }
+
+  /** Returns copies packed for this library's own products; the caller closes them. */
+  List<List<Projection>> packOwn() {
+    return pack(weight -> NativeProjection.pack(weight, null, type));
+  }
+
+  private List<List<Projection>> pack(Function<Tensor, Projection> pack) {
     List<List<Projection>> packed = new ArrayList<>();
     for (List<PlainProjection> layer : layers) {
-      List<Projection> projections = new ArrayList<>();
-      for (PlainProjection projection : layer) {
-        projections.add(PackedProjection.pack(projection.weight(), null, rows));
-      }
-      packed.add(projections);
+      packed.add(layer.stream().map(projection -> pack.apply(projection.weight())).toList());
     }
     return packed;
   }

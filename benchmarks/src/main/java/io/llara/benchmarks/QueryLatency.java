@@ -8,11 +8,12 @@ import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.LlamaConfig;
 import io.llara.checkpoint.StorageType;
 import io.llara.io.TemporaryPath;
+import io.llara.kernels.NativeProjection;
 import io.llara.kernels.PackedProjection;
 import io.llara.kernels.Projection;
 import io.llara.model.CheckpointWeights;
+import io.llara.model.NativeParts;
 import io.llara.model.Parts;
-import io.llara.model.QuantizedParts;
 import io.llara.model.StoredParts;
 import io.llara.prompt.Prompt;
 import io.llara.tensor.Cpu;
@@ -161,7 +162,8 @@ public final class QueryLatency {
       try (CheckpointWeights weights = new CheckpointWeights(checkpoint, null, true)) {
         Parts parts =
             computeType == ComputeType.INT8
-                ? new QuantizedParts(weights)
+                    || computeType == ComputeType.BFLOAT16 && NativeProjection.available(type)
+                ? new NativeParts(weights, type)
                 : new StoredParts(weights, type, PackedProjection.available(type), TOKENS);
         for (int layer = 0; layer < config.layers(); layer++) {
           String name = "layers." + layer + ".";

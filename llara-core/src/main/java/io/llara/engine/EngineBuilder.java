@@ -15,16 +15,16 @@ import io.llara.kernels.Accelerator;
 import io.llara.kernels.Accelerators;
 import io.llara.kernels.FusedKernels;
 import io.llara.kernels.Kernels;
+import io.llara.kernels.NativeProjection;
 import io.llara.kernels.PackedProjection;
 import io.llara.kernels.Projection;
-import io.llara.kernels.QuantizedProjection;
 import io.llara.model.CheckpointWeights;
 import io.llara.model.DeviceParts;
 import io.llara.model.GgufWeightSource;
 import io.llara.model.LlamaFactory;
 import io.llara.model.LlamaModel;
+import io.llara.model.NativeParts;
 import io.llara.model.Parts;
-import io.llara.model.QuantizedParts;
 import io.llara.model.StoredParts;
 import io.llara.model.WeightSource;
 import io.llara.tensor.Cpu;
@@ -231,31 +231,33 @@ public final class EngineBuilder {
           "this processor does not multiply bfloat16 natively; float32 would be several times"
               + " faster");
     }
-    if (resolved == ComputeType.INT8 && !QuantizedProjection.available()) {
+    if (resolved == ComputeType.INT8 && !NativeProjection.available(ScalarType.Float)) {
       throw new LlaraException(
           "int8 is computed by this library's own kernels, which there are for Linux on x86 with"
               + " AVX2 (property io.llara.kernels unset); float32 works here");
     }
     ScalarType type = Cpu.scalarType(resolved);
-    boolean packed = resolved != ComputeType.INT8 && packs(config, weights, type);
     // Measured: fewer rows read the weights more often, more rows fall out of the processor's cache
     // between two operations. Rows of half the size, multiplied faster, want twice as many.
     int suitable = resolved == ComputeType.BFLOAT16 ? 1024 : 512;
     int rows = batchTokens == null ? suitable : batchTokens;
     int lanes = threads == null ? Runtime.getRuntime().availableProcessors() : threads;
-    boolean integers = resolved == ComputeType.INT8;
-    Parts parts =
-        integers ? new QuantizedParts(weights) : new StoredParts(weights, type, packed, rows);
+    Parts parts = parts(config, weights, resolved, rows);
     LlamaModel model = build(config, parts, FusedKernels.orLibtorch(), type);
     // Weights that were rearranged left holes behind, each too small for the next of them.
     Pointer.trimMemory();
-    LOG.debug(
-        "{}, {} lanes, projections {}",
-        resolved,
-        lanes,
-        integers ? "in integers" : packed ? "packed" : "plain");
+    LOG.debug("{}, {} lanes, {}", resolved, lanes, parts);
     return new EncodingEngine(
         List.of(new Replica(model, null)), head, resolved, maxTokens, new WorkQueue(lanes, rows));
+  }
+
+  private Parts parts(LlamaConfig config, WeightSource weights, ComputeType resolved, int rows) {
+    ScalarType type = Cpu.scalarType(resolved);
+    boolean packed = packs(config, weights, type);
+    boolean bfloat16 = type == ScalarType.BFloat16 && NativeProjection.available(type);
+    return resolved == ComputeType.INT8 || bfloat16 && packed
+        ? new NativeParts(weights, type)
+        : new StoredParts(weights, type, packed && PackedProjection.available(type), rows);
   }
 
   private ComputeType resolve(LlamaConfig config, WeightSource weights) {
@@ -264,7 +266,7 @@ public final class EngineBuilder {
     boolean integers =
         computeType == ComputeType.AUTO
             && resolved == ComputeType.FLOAT32
-            && QuantizedProjection.available()
+            && NativeProjection.available(ScalarType.Float)
             && weights.isQuantized(LlamaTensors.EMBEDDING)
             && projections(config).allMatch(weights::isQuantized);
     return integers ? ComputeType.INT8 : resolved;
@@ -342,9 +344,6 @@ public final class EngineBuilder {
    * it shares its pages with other processes and is ready at once.
    */
   private boolean packs(LlamaConfig config, WeightSource weights, ScalarType type) {
-    if (!PackedProjection.available(type)) {
-      return false;
-    }
     if (packWeights != null) {
       return packWeights;
     }
@@ -352,6 +351,9 @@ public final class EngineBuilder {
     long views = 0;
     Map<String, long[]> shapes = LlamaTensors.required(config);
     for (String name : projections(config).toList()) {
+      if (weights.isQuantized(name)) {
+        continue; // Becomes a copy in any case.
+      }
       long[] shape = requireNonNull(shapes.get(name));
       long bytes = shape[0] * shape[1] * torch.elementSize(type);
       all += bytes;

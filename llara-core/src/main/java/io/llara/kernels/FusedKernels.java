@@ -131,9 +131,14 @@ public final class FusedKernels implements Kernels {
 
   @Override
   public Tensor swiGlu(Tensor x, Projection gate, Projection up) {
+    return NativeProjection.gated(x, gate, up).orElseGet(() -> swiGluOfTwo(x, gate, up));
+  }
+
+  private static Tensor swiGluOfTwo(Tensor x, Projection gate, Projection up) {
     try (TensorScope scope = new TensorScope()) {
-      Operand open = new Operand(gate.apply(x));
-      Operand other = open.matching(up.apply(x), open.count);
+      List<Tensor> both = Projection.all(x, gate, up);
+      Operand open = new Operand(both.get(0));
+      Operand other = open.matching(both.get(1), open.count);
       List<Tensor> factors = List.of(open.tensor, other.tensor);
       // In its place where nothing needs it as it was.
       Operand out = GradientTape.records(factors) ? open.emptyLike() : open;

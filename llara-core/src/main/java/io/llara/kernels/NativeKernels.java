@@ -163,7 +163,8 @@ final class NativeKernels {
    * Asks the system for the matrix unit, for all threads of the process.
    *
    * @param wanted 0 to do without from now on
-   * @return 1 if {@link #attention} in bfloat16 uses it from now on
+   * @return 1 if {@link #attention} in bfloat16 uses it from now on; {@link #multiply} in bfloat16
+   *     works once it was
    */
   static native int enableTiles(int wanted);
 
@@ -302,19 +303,22 @@ final class NativeKernels {
    * Returns the bytes of a matrix that is packed for {@link #multiply}, at addresses that are
    * multiples of 64.
    *
-   * @param bits of a weight, 4 or 8
+   * @param bits of a weight: 4, 8, or 16 for bfloat16
    * @param columns of a product, {@code out}
    * @param width of the rows that are multiplied, {@code in}
    */
   static native long matrixBytes(int bits, long columns, long width);
 
   /**
-   * Rounds a matrix to eight bits, by groups of {@value QuantizedProjection#GROUP}.
+   * Packs a matrix, rounded to bfloat16 or to eight bits by groups of {@value
+   * NativeProjection#GROUP}.
    *
+   * @param bits 8 or 16
    * @param weights {@code [columns, width]}
    * @param matrix takes {@link #matrixBytes}
    */
-  static native void packWeights(int type, long weights, long columns, long width, long matrix);
+  static native void packWeights(
+      int type, int bits, long weights, long columns, long width, long matrix);
 
   /**
    * Packs a matrix that is quantised. Where the processor has no instruction for eight bits, groups
@@ -324,7 +328,7 @@ final class NativeKernels {
    *     lower half of a byte
    * @param scales float32, {@code [columns, width / scaled]}
    * @param scaled how many weights share a scale: whole rows, or a multiple of {@value
-   *     QuantizedProjection#GROUP}
+   *     NativeProjection#GROUP}
    */
   static native void packIntegers(
       int bits, long integers, long scales, long scaled, long columns, long width, long matrix);
@@ -334,35 +338,46 @@ final class NativeKernels {
    *
    * @param integers as in {@link #packIntegers}
    * @param scales float32, {@code [count / scaled]}
-   * @param scaled a multiple of {@value QuantizedProjection#GROUP}
+   * @param scaled a multiple of {@value NativeProjection#GROUP}
    * @param out {@code [count]}
    */
   static native void dequantize(
       int type, int bits, long integers, long scales, long scaled, long out, long count);
 
-  /** Returns the bytes that quantised rows take, at addresses that are multiples of 64. */
-  static native long activationBytes(long rows, long width);
+  /** Returns the bytes that packed rows take, at addresses that are multiples of 64. */
+  static native long activationBytes(int type, long rows, long width);
 
   /**
-   * Rounds rows to eight bits, by groups; NaN and infinity make the scale of their group such.
+   * Packs rows: those of float32 are rounded to eight bits, by groups, of which NaN and infinity
+   * make the scale such; those of bfloat16 are kept, for tiles.
    *
-   * @param x float32, {@code [rows, width]}
+   * @param x {@code [rows, width]}
    * @param activations takes {@link #activationBytes}
    */
-  static native void quantizeRows(long x, long rows, long width, long activations);
+  static native void packRows(int type, long x, long rows, long width, long activations);
+
+  /**
+   * Returns how many bytes of memory each thread needs beside the arguments of {@link #multiply},
+   * at addresses that are multiples of 64.
+   */
+  static native long multiplyScratch(int type, int bits, long rows, long width);
 
   /**
    * Computes columns of {@code activations · matrixᵀ + bias + residual}: those of the panels, in
    * which a matrix is packed, that begin from {@code begin} to before {@code end}, about; ranges
    * that adjoin give adjoining columns.
    *
-   * @param activations of {@link #quantizeRows}
+   * @param type of rows, bias, residual and result; bfloat16 with the matrix unit alone
+   * @param bits of the matrix; not 16 for float32
+   * @param activations of {@link #packRows}
    * @param matrix of {@link #packWeights} or {@link #packIntegers}
-   * @param bias float32, {@code [columns]}, or 0
-   * @param residual float32, {@code [rows, columns]}, or 0
-   * @param out float32, {@code [rows, columns]}
+   * @param bias {@code [columns]}, or 0
+   * @param residual {@code [rows, columns]}, or 0
+   * @param out {@code [rows, columns]}
+   * @param scratch {@link #multiplyScratch} bytes
    */
   static native void multiply(
+      int type,
       int bits,
       long activations,
       long rows,
@@ -372,6 +387,26 @@ final class NativeKernels {
       long bias,
       long residual,
       long out,
+      long scratch,
+      long begin,
+      long end);
+
+  /**
+   * As {@link #multiply} in bfloat16 by two matrices of one shape, and of their products {@link
+   * #gate}, in float32.
+   *
+   * @param scratch twice {@link #multiplyScratch} bytes
+   */
+  static native void multiplyGated(
+      int bits,
+      long activations,
+      long rows,
+      long openMatrix,
+      long upMatrix,
+      long columns,
+      long width,
+      long out,
+      long scratch,
       long begin,
       long end);
 }

@@ -33,7 +33,7 @@ public interface Projection extends AutoCloseable {
 
   /**
    * Applies projections to the same rows: in one product where they are {@linkplain
-   * JoinedProjection joined}.
+   * JoinedProjection joined}; where they are this project's own, rows are packed once.
    *
    * @param x {@code [rows, in]}
    * @return {@code [rows, out]} of each, possibly views of one tensor
@@ -41,6 +41,7 @@ public interface Projection extends AutoCloseable {
   static List<Tensor> all(Tensor x, Projection... projections) {
     return JoinedProjection.first(projections)
         .map(first -> first.apply(x, projections.length))
+        .or(() -> NativeProjection.all(x, projections))
         .orElseGet(() -> Arrays.stream(projections).map(each -> each.apply(x)).toList());
   }
 

@@ -1,6 +1,6 @@
 package io.llara.model;
 
-import io.llara.kernels.QuantizedProjection;
+import io.llara.kernels.NativeProjection;
 import io.llara.tensor.TensorScope;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
@@ -29,7 +29,7 @@ public record QuantizedMatrix(Tensor integers, Tensor scales) implements AutoClo
   static QuantizedMatrix quantize(Tensor matrix) {
     long rows = matrix.size(0);
     long width = matrix.size(1);
-    long group = width % QuantizedProjection.GROUP == 0 ? QuantizedProjection.GROUP : width;
+    long group = width % NativeProjection.GROUP == 0 ? NativeProjection.GROUP : width;
     try (TensorScope scope = new TensorScope()) {
       Tensor integers =
           torch.empty(new long[] {rows, width}, new TensorOptions(ScalarType.Char), null);
@@ -78,7 +78,7 @@ public record QuantizedMatrix(Tensor integers, Tensor scales) implements AutoClo
   Tensor floats(ScalarType type) {
     try (TensorScope scope = new TensorScope()) {
       return scope.own(
-          QuantizedProjection.dequantize(integers, scales, type)
+          NativeProjection.dequantize(integers, scales, type)
               .orElseGet(() -> floatsByLibtorch(type)));
     }
   }

@@ -1,7 +1,6 @@
 package io.llara.model;
 
 import com.google.common.math.IntMath;
-import io.llara.checkpoint.LlamaTensors;
 import io.llara.kernels.PackedProjection;
 import io.llara.kernels.PlainProjection;
 import io.llara.kernels.Projection;
@@ -41,14 +40,7 @@ public final class StoredParts implements Parts {
 
   @Override
   public TokenEmbedding embedding() {
-    // It stays in the type it is stored in: rows are converted when they are looked up, which is
-    // exact and needs no copy.
-    return new TokenEmbedding(
-        weights.load(
-            LlamaTensors.EMBEDDING,
-            weights.storedType(LlamaTensors.EMBEDDING, type),
-            WeightSource.Use.KEPT),
-        type);
+    return TokenEmbedding.stored(weights, type);
   }
 
   @Override
@@ -96,5 +88,10 @@ public final class StoredParts implements Parts {
 
   private Tensor load(String name, WeightSource.Use use) {
     return weights.load(name, type, use);
+  }
+
+  @Override
+  public String toString() {
+    return "projections by libtorch, " + (packed ? "packed" : "plain");
   }
 }

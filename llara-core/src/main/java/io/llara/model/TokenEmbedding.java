@@ -1,5 +1,6 @@
 package io.llara.model;
 
+import io.llara.checkpoint.LlamaTensors;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
 import java.util.function.UnaryOperator;
@@ -31,6 +32,16 @@ public final class TokenEmbedding implements AutoCloseable {
     this.rows = rows;
     this.owned = owned;
     this.type = type;
+  }
+
+  /**
+   * Returns the matrix as a source stores it: rows are converted when they are looked up, which is
+   * exact and needs no copy.
+   */
+  static TokenEmbedding stored(WeightSource weights, ScalarType type) {
+    ScalarType own = weights.storedType(LlamaTensors.EMBEDDING, type);
+    return new TokenEmbedding(
+        weights.load(LlamaTensors.EMBEDDING, own, WeightSource.Use.KEPT), type);
   }
 
   /** Looks tokens up, {@code [ids.length, hidden]}. */

@@ -2,6 +2,7 @@ package io.llara.tokenize;
 
 import static java.nio.charset.StandardCharsets.UTF_8;
 
+import com.google.common.base.CharMatcher;
 import com.google.common.collect.Iterables;
 import com.google.common.collect.Maps;
 import com.google.common.io.CharSource;
@@ -392,7 +393,7 @@ final class TokenizerJson {
     begin(reader, JsonToken.BEGIN_OBJECT, "model.vocab");
     while (reader.hasNext()) {
       String name = reader.nextName();
-      addToVocabulary(name, id(reader, "the id of model.vocab[" + name + "]"));
+      addToVocabulary(name, id(reader, name));
     }
     reader.endObject();
   }
@@ -574,15 +575,17 @@ final class TokenizerJson {
     return reader.nextString();
   }
 
-  private int id(JsonReader reader, String where) throws IOException {
+  private int id(JsonReader reader, String name) throws IOException {
     if (reader.peek() != JsonToken.NUMBER) {
-      throw wrong(where, "a token id", reader);
+      throw wrong("the id of model.vocab[" + name + "]", "a token id", reader);
     }
     String number = reader.nextString();
-    if (number.matches("[0-9]{1,9}")) {
-      return Integer.parseInt(number);
+    if (number.length() > 9 || !CharMatcher.inRange('0', '9').matchesAllOf(number)) {
+      throw problem(
+          "the id of model.vocab[%s] is %s, expected an integer of at most nine digits",
+          name, number);
     }
-    throw problem("%s is %s, expected an integer of at most nine digits", where, number);
+    return Integer.parseInt(number);
   }
 
   private ModelLoadException wrong(String where, String expected, JsonReader at)

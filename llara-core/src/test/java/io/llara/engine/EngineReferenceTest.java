@@ -11,7 +11,7 @@ import io.llara.checkpoint.CheckpointDirectory;
 import io.llara.checkpoint.LlamaConfig;
 import io.llara.checkpoint.RopeScaling;
 import io.llara.checkpoint.StorageType;
-import io.llara.kernels.QuantizedProjection;
+import io.llara.kernels.NativeProjection;
 import io.llara.prompt.Prompt;
 import io.llara.prompt.TokenRange;
 import io.llara.testing.Directories;
@@ -29,6 +29,7 @@ import net.jqwik.api.Property;
 import net.jqwik.api.Provide;
 import net.jqwik.api.lifecycle.AfterProperty;
 import net.jqwik.api.lifecycle.BeforeProperty;
+import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
  * Random small models of many shapes, batches of all kinds of prompts: hidden states equal those of
@@ -102,7 +103,8 @@ class EngineReferenceTest {
 
   @Property(tries = 20, seed = "20260404")
   void int8StaysNearTheReference(@ForAll("wideConfigs") LlamaConfig config, @ForAll int seed) {
-    assumeTrue(QuantizedProjection.available(), "no kernels are compiled for this machine");
+    assumeTrue(
+        NativeProjection.available(ScalarType.Float), "no kernels are compiled for this machine");
     checkCosine(ComputeType.INT8, config, seed, 0.995);
   }
 

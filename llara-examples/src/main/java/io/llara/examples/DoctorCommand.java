@@ -10,7 +10,7 @@ import io.llara.kernels.Accelerator;
 import io.llara.kernels.AcceleratorProvider;
 import io.llara.kernels.Accelerators;
 import io.llara.kernels.FusedKernels;
-import io.llara.kernels.QuantizedProjection;
+import io.llara.kernels.NativeProjection;
 import io.llara.tensor.Cpu;
 import io.llara.tensor.Libtorch;
 import io.llara.tensor.Memory;
@@ -90,7 +90,7 @@ final class DoctorCommand extends Subcommand {
         "auto is %s%s; bfloat16 is %s"
             .formatted(
                 auto.name().toLowerCase(Locale.ROOT),
-                auto == ComputeType.FLOAT32 && QuantizedProjection.available()
+                auto == ComputeType.FLOAT32 && NativeProjection.available(ScalarType.Float)
                     ? ", int8 for models stored in integers"
                     : "",
                 Cpu.multipliesBfloat16() ? "multiplied natively" : "emulated, which is slow"));

@@ -1,6 +1,5 @@
 package io.llara.benchmarks.teachers;
 
-import io.llara.ComputeType;
 import io.llara.Encoder;
 import io.llara.benchmarks.DefaultEncoder;
 import io.llara.retrieval.Bm25Options;
@@ -15,12 +14,12 @@ import io.llara.retrieval.eval.BeirDataset;
 import io.llara.retrieval.eval.BeirEvaluator;
 import io.llara.retrieval.eval.Evaluation;
 import io.llara.retrieval.eval.Metric;
-import io.llara.tensor.Cpu;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
  * Prints one table of how well collections in BEIR format are searched: by BM25, by the models of
@@ -32,8 +31,8 @@ import java.util.Optional;
  *
  * <p>Vectors are kept in the cache: a second run computes none, and one that was killed goes on.
  * The models of the jars have the prompts that they were trained with, and texts of at most {@value
- * JarEncoder#MAX_TOKENS} tokens; they are run by libtorch in float32, the default encoder in the
- * type that is named.
+ * JarEncoder#MAX_TOKENS} tokens; they are run by libtorch, in the type that is named if that is
+ * bfloat16, otherwise in float32.
  */
 public final class RetrievalTable {
   private static final List<Metric> METRICS = List.of(Metric.ndcg(10), Metric.recall(100));
@@ -53,6 +52,8 @@ public final class RetrievalTable {
       System.exit(2);
     }
     int threads = Integer.parseInt(args[1]);
+    boolean half = args[2].equals("bfloat16");
+    ScalarType jarType = half ? ScalarType.BFloat16 : ScalarType.Float;
     RetrievalTable table =
         new RetrievalTable(
             Path.of(args[0]),
@@ -63,11 +64,11 @@ public final class RetrievalTable {
     SearchMethod words = new Bm25Search(Bm25Options.DEFAULT);
     table.print("BM25", words);
     for (JarModel model : List.of(JarModel.MINILM, JarModel.E5_SMALL, JarModel.BGE_SMALL)) {
-      try (Encoder encoder =
-          new JarEncoder(model, Optional.of(Cpu.scalarType(ComputeType.FLOAT32)), threads)) {
+      String place = model.resource() + (half ? "-bfloat16" : "");
+      try (Encoder encoder = new JarEncoder(model, Optional.of(jarType), threads)) {
         table.print(
             model.resource(),
-            EmbeddingSearch.of(encoder).withCache(new CachePlace(table.cache, model.resource())));
+            EmbeddingSearch.of(encoder).withCache(new CachePlace(table.cache, place)));
       }
     }
     try (Encoder encoder = DefaultEncoder.open(args[2], threads)) {

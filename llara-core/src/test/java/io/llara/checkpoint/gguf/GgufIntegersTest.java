@@ -16,7 +16,7 @@ import io.llara.checkpoint.HalfFloats;
 import io.llara.checkpoint.LlamaTensors;
 import io.llara.checkpoint.Quantization;
 import io.llara.checkpoint.StorageType;
-import io.llara.kernels.QuantizedProjection;
+import io.llara.kernels.NativeProjection;
 import io.llara.model.CheckpointWeights;
 import io.llara.model.GgufWeightSource;
 import io.llara.model.QuantizedMatrix;
@@ -170,7 +170,7 @@ class GgufIntegersTest {
     assertThat(vector(Encoder.builder(file()), ComputeType.FLOAT32)).isEqualTo(expected);
     assertThat(vector(Encoder.builder(integers), ComputeType.FLOAT32)).isEqualTo(expected);
     assertThat(dir).isDirectoryNotContaining("glob:**/llara-model*");
-    assumeTrue(QuantizedProjection.available(), "no kernels for integers");
+    assumeTrue(NativeProjection.available(ScalarType.Float), "no kernels for integers");
     float[] rounded = vector(Encoder.builder(file()), ComputeType.INT8);
     assertThat(rounded).isEqualTo(vector(Encoder.builder(integers), ComputeType.INT8));
     // 0.99 as in verify: activations of a small model, rounded to eight bits.
@@ -179,7 +179,7 @@ class GgufIntegersTest {
 
   @Test
   void fourBitsBesideEightStayFourInMemory() {
-    assumeTrue(QuantizedProjection.available(), "no kernels for integers");
+    assumeTrue(NativeProjection.available(ScalarType.Float), "no kernels for integers");
     write(MIXED);
     float[] direct = vector(Encoder.builder(file()), ComputeType.INT8);
     float[] eight = vector(Encoder.builder(imported(null).path()), ComputeType.INT8);

@@ -23,17 +23,16 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/**
- * Products of integers against float64; the build runs this once for each level of instructions.
- */
-class QuantizedProjectionTest {
+/** Products against float64; the build runs this once for each level of instructions. */
+class NativeProjectionTest {
   private final Random random = new Random(18);
   private TensorScope scope;
 
   @BeforeEach
   void open() {
     Libtorch.load();
-    assumeTrue(QuantizedProjection.available(), "no kernels are compiled for this machine");
+    assumeTrue(
+        NativeProjection.available(ScalarType.Float), "no kernels are compiled for this machine");
     scope = new TensorScope();
   }
 
@@ -111,12 +110,75 @@ class QuantizedProjectionTest {
     Tensor integers = stored(bits, q, out);
     Tensor steps = Tensors.ofFloats(scales, out, in / scaled);
     for (ScalarType type : new ScalarType[] {ScalarType.Float, ScalarType.BFloat16}) {
-      Tensor found = QuantizedProjection.dequantize(integers, steps, type).orElseThrow();
+      Tensor found = NativeProjection.dequantize(integers, steps, type).orElseThrow();
       assertThat(found.scalar_type().intern()).isEqualTo(type);
       assertThat(Tensors.toFloats(found))
           .isEqualTo(Tensors.toFloats(Tensors.ofFloats(expected, out, in).to(type)));
     }
-    assertThat(QuantizedProjection.dequantize(integers, steps, ScalarType.Half)).isEmpty();
+    assertThat(NativeProjection.dequantize(integers, steps, ScalarType.Half)).isEmpty();
+  }
+
+  /** Rows of bfloat16 by weights of each form: what is rounded is each factor, and the result. */
+  @ParameterizedTest
+  @CsvSource({
+    "16, 1, 1, 1", "16, 3, 33, 7", "16, 16, 32, 32", "16, 17, 64, 33", "16, 70, 130, 61",
+    "16, 65, 576, 192", "16, 1100, 544, 300", "8, 1, 1, 1", "8, 5, 200, 3", "8, 33, 64, 40",
+    "8, 130, 96, 301", "8, 1100, 544, 300", "4, 1, 2, 1", "4, 31, 96, 17", "4, 70, 130, 61",
+    "4, 64, 576, 192", "4, 1100, 544, 300"
+  })
+  void productsByTiles(int bits, int rows, int in, int out) {
+    assumeTrue(NativeProjection.available(ScalarType.BFloat16), "no matrix unit");
+    int scaled = in % 32 == 0 ? 32 : in;
+    int most = 1 << (Math.min(bits, 8) - 1);
+    int[] q = IntStream.range(0, out * in).map(i -> random.nextInt(2 * most) - most).toArray();
+    float[] scales = floats(out * (in / scaled), 0.1);
+    float[] w = new float[out * in];
+    for (int i = 0; i < w.length; i++) {
+      w[i] = q[i] * scales[i / scaled];
+    }
+    Tensor x = Tensors.ofFloats(floats(rows * in, 1), rows, in).to(ScalarType.BFloat16);
+    Tensor weight = Tensors.ofFloats(w, out, in).to(ScalarType.BFloat16);
+    Tensor bias = Tensors.ofFloats(floats(out, 1), out).to(ScalarType.BFloat16);
+    Tensor residual = Tensors.ofFloats(floats(rows * out, 1), rows, out).to(ScalarType.BFloat16);
+    float[] xs = Tensors.toFloats(x);
+    float[] ws = Tensors.toFloats(weight);
+    float[] biases = Tensors.toFloats(bias);
+    float[] residuals = Tensors.toFloats(residual);
+
+    for (int threads = 1; threads <= 3; threads += 2) {
+      torch.set_num_threads(threads);
+      try (Projection projection =
+          bits == 16
+              ? NativeProjection.pack(weight, scope.own(bias.clone()), ScalarType.BFloat16)
+              : NativeProjection.of(
+                  stored(bits, q, out),
+                  Tensors.ofFloats(scales, out, in / scaled),
+                  scope.own(bias.clone()),
+                  ScalarType.BFloat16)) {
+        Tensor plain = projection.apply(x);
+        assertThat(plain.scalar_type().intern()).isEqualTo(ScalarType.BFloat16);
+        float[] without = Tensors.toFloats(plain);
+        float[] added = Tensors.toFloats(projection.applyAndAdd(x, residual));
+        for (int row = 0; row < rows; row++) {
+          for (int o = 0; o < out; o++) {
+            double sum = biases[o];
+            double size = Math.abs(sum);
+            for (int i = 0; i < in; i++) {
+              double product = (double) xs[row * in + i] * ws[o * in + i];
+              sum += product;
+              size += Math.abs(product);
+            }
+            int at = row * out + o;
+            double other = sum + residuals[at];
+            // Half a unit in the last of eight bits, and sums in float32.
+            assertThat((double) without[at])
+                .isCloseTo(sum, within(Math.abs(sum) / 256 + 1e-6 * size));
+            assertThat((double) added[at])
+                .isCloseTo(other, within(Math.abs(other) / 256 + 1e-6 * (size + 1)));
+          }
+        }
+      }
+    }
   }
 
   @ParameterizedTest
@@ -127,7 +189,7 @@ class QuantizedProjectionTest {
     for (ScalarType type : new ScalarType[] {ScalarType.Float, ScalarType.BFloat16}) {
       Tensor weight = Tensors.ofFloats(w, out, in).to(type);
       double[] expected = product(x, Tensors.toFloats(weight), rows, in, out);
-      try (Projection projection = QuantizedProjection.quantize(weight, null)) {
+      try (Projection projection = NativeProjection.pack(weight, null, ScalarType.Float)) {
         float[] actual = Tensors.toFloats(projection.apply(Tensors.ofFloats(x, rows, in)));
         // Both factors lose 0.5 to 1 % of their size.
         assertThat(distance(actual, expected)).isLessThan(0.016);
@@ -150,7 +212,8 @@ class QuantizedProjectionTest {
     double expected = 96 * 3 * 1.27 * sign;
 
     try (Projection stored = of(8, q, scales, 20, null);
-        Projection rounded = QuantizedProjection.quantize(Tensors.ofFloats(w, 20, 96), null)) {
+        Projection rounded =
+            NativeProjection.pack(Tensors.ofFloats(w, 20, 96), null, ScalarType.Float)) {
       for (Projection projection : new Projection[] {stored, rounded}) {
         for (float y : Tensors.toFloats(projection.apply(Tensors.ofFloats(x, 5, 96)))) {
           assertThat((double) y).isCloseTo(expected, within(4.0));
@@ -182,12 +245,12 @@ class QuantizedProjectionTest {
   @Test
   void zerosStayZero() {
     try (Projection projection =
-        QuantizedProjection.quantize(torch.zeros(new long[] {9, 70}), null)) {
+        NativeProjection.pack(torch.zeros(new long[] {9, 70}), null, ScalarType.Float)) {
       assertThat(Tensors.toFloats(projection.apply(Tensors.ofFloats(floats(140, 1), 2, 70))))
           .containsOnly(0);
     }
     try (Projection projection =
-        QuantizedProjection.quantize(Tensors.ofFloats(floats(630, 1), 9, 70), null)) {
+        NativeProjection.pack(Tensors.ofFloats(floats(630, 1), 9, 70), null, ScalarType.Float)) {
       assertThat(Tensors.toFloats(projection.apply(torch.zeros(new long[] {3, 70}))))
           .containsOnly(0);
     }
@@ -204,9 +267,10 @@ class QuantizedProjectionTest {
     float[] brokenWeight = w.clone();
     brokenWeight[4 * 70 + 2] = bad;
 
-    try (Projection fine = QuantizedProjection.quantize(Tensors.ofFloats(w, 9, 70), null);
+    try (Projection fine =
+            NativeProjection.pack(Tensors.ofFloats(w, 9, 70), null, ScalarType.Float);
         Projection damaged =
-            QuantizedProjection.quantize(Tensors.ofFloats(brokenWeight, 9, 70), null)) {
+            NativeProjection.pack(Tensors.ofFloats(brokenWeight, 9, 70), null, ScalarType.Float)) {
       float[] rows = Tensors.toFloats(fine.apply(Tensors.ofFloats(broken, 3, 70)));
       float[] columns = Tensors.toFloats(damaged.apply(Tensors.ofFloats(x, 3, 70)));
       for (int row = 0; row < 3; row++) {
@@ -223,7 +287,7 @@ class QuantizedProjectionTest {
   void aRowIsTheSameInAnyBatchAndOnAnyNumberOfThreads() {
     Tensor x = Tensors.ofFloats(floats(300 * 256, 1), 300, 256);
     Tensor w = Tensors.ofFloats(floats(200 * 256, 0.1), 200, 256);
-    try (Projection projection = QuantizedProjection.quantize(w, null)) {
+    try (Projection projection = NativeProjection.pack(w, null, ScalarType.Float)) {
       float[] all = Tensors.toFloats(projection.apply(x));
       assertThat(Tensors.toFloats(projection.apply(x.narrow(0, 37, 50))))
           .isEqualTo(Arrays.copyOfRange(all, 37 * 200, 87 * 200));
@@ -238,7 +302,7 @@ class QuantizedProjectionTest {
   void wrongShapesAndTypesAreRefused() {
     Tensor w = Tensors.ofFloats(floats(64 * 40, 1), 40, 64);
     Tensor integers = torch.zeros_like(w).to(ScalarType.Char);
-    try (Projection projection = QuantizedProjection.quantize(w, null)) {
+    try (Projection projection = NativeProjection.pack(w, null, ScalarType.Float)) {
       assertThatThrownBy(() -> projection.apply(Tensors.ofFloats(floats(60, 1), 1, 60)))
           .isInstanceOf(IllegalArgumentException.class)
           .hasMessage("expected float32 rows of 64, not Float of 60");
@@ -250,10 +314,16 @@ class QuantizedProjectionTest {
       assertThatThrownBy(() -> projection.applyAndAdd(x, Tensors.ofFloats(floats(40, 1), 1, 40)))
           .isInstanceOf(IllegalArgumentException.class);
     }
-    assertThatThrownBy(() -> QuantizedProjection.of(integers, torch.ones(new long[] {40, 4}), null))
+    assertThatThrownBy(
+            () ->
+                NativeProjection.of(
+                    integers, torch.ones(new long[] {40, 4}), null, ScalarType.Float))
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessage("scales of [40, 4] do not fit integers of [40, 64]");
-    assertThatThrownBy(() -> QuantizedProjection.of(integers, torch.ones(new long[] {39, 2}), null))
+    assertThatThrownBy(
+            () ->
+                NativeProjection.of(
+                    integers, torch.ones(new long[] {39, 2}), null, ScalarType.Float))
         .isInstanceOf(IllegalArgumentException.class);
   }
 
@@ -264,7 +334,8 @@ class QuantizedProjectionTest {
           try (TensorScope inner = new TensorScope()) {
             Tensor bias = inner.own(Tensors.ofFloats(floats(20, 1), 20));
             try (Projection projection =
-                QuantizedProjection.quantize(Tensors.ofFloats(floats(600, 1), 20, 30), bias)) {
+                NativeProjection.pack(
+                    Tensors.ofFloats(floats(600, 1), 20, 30), bias, ScalarType.Float)) {
               projection.apply(Tensors.ofFloats(floats(120, 1), 4, 30));
             }
           }
@@ -272,10 +343,11 @@ class QuantizedProjectionTest {
   }
 
   private Projection of(int bits, int[] q, float[] scales, int out, float @Nullable [] bias) {
-    return QuantizedProjection.of(
+    return NativeProjection.of(
         stored(bits, q, out),
         Tensors.ofFloats(scales, out, scales.length / out),
-        bias == null ? null : scope.own(Tensors.ofFloats(bias, bias.length)));
+        bias == null ? null : scope.own(Tensors.ofFloats(bias, bias.length)),
+        ScalarType.Float);
   }
 
   /** As they are stored: bytes, or two to a byte, each plus eight, the first in the lower half. */

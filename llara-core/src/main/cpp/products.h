@@ -1,7 +1,10 @@
-// Products of rows by a matrix in eight bits. Part of kernels.cpp, which includes it after its own types.
+// Products of rows by a matrix that is packed for them, in eight bits or, by the matrix unit, in bfloat16. Part of kernels.cpp,
+// which includes it after its own types.
 //
 // Weights are integers q with a scale for each group of kGroup neighbours in a row, activations likewise: x ≈ a · scale.
-// The products of a group are summed as integers, and the sums of groups, times both scales, as float32.
+// The products of a group are summed as integers, and the sums of groups, times both scales, as float32. The matrix unit
+// multiplies activations in bfloat16 by weights in bfloat16: those that are stored so, or integers times their scales,
+// rounded, which a few panels at a time become on the way.
 //
 // Instructions for it on x86 multiply unsigned bytes by signed ones, four products to a sum of 32 bits. So activations are
 // stored plus kZero there, and the sum of a group begins with −kZero · Σ q. On Arm both are signed.
@@ -134,6 +137,11 @@ struct Four {
   }
 };
 
+// Sixteen bits: bfloat16 for the matrix unit, two of a row in a word. Not scaled.
+struct Sixteen {
+  static constexpr int kStored = kGroup / 2;
+};
+
 // A matrix [columns of the result, width], packed: panels of kPanelColumns columns, each by groups.
 template <class B>
 struct Matrix {
@@ -142,7 +150,7 @@ struct Matrix {
   int64 groups;
   int64 panels;
   uint32* quads;   // [panels][groups][B::kStored][kPanelColumns]
-  float* scales;   // [panels][groups][kPanelColumns]
+  float* scales;   // [panels][groups][kPanelColumns]; none for Sixteen
   int16* sums;     // of the integers of a group, the same
   int64 end;
 
@@ -154,6 +162,7 @@ struct Matrix {
     Scratch scratch{memory};
     int64 count = panels * groups * kPanelColumns;
     quads = scratch.take<uint32>(count * B::kStored);
+    if (B::kStored == Sixteen::kStored) count = 0;
     scales = scratch.take<float>(count);
     sums = scratch.take<int16>(count);
     end = scratch.end;
@@ -194,6 +203,15 @@ struct Matrix {
     }
   }
 };
+
+// As Matrix::put, of bfloat16.
+inline void putPairs(const Matrix<Sixteen>& matrix, int64 column, int64 group, const uint16 (&weights)[kGroup]) {
+  int64 place = matrix.at(column, group);
+  uint32* to = matrix.quads + (place - column % kPanelColumns) * Sixteen::kStored + column % kPanelColumns;
+  for (int i = 0; i < Sixteen::kStored; i++) {
+    to[i * kPanelColumns] = (uint32)weights[2 * i] | (uint32)weights[2 * i + 1] << 16;
+  }
+}
 
 // The most that integers of one sign add up to among those that meet in a sum of 16 bits, of a pair of quads.
 template <class E>
@@ -246,22 +264,30 @@ inline float quantizeWeights(const float (&weights)[kGroup], int8 (&integers)[kG
   }
 }
 
-// weights: [columns, width].
-template <class T>
-void packWeights(const typename T::Stored* weights, Matrix<Eight> matrix) {
-  for (int64 column = 0; column < matrix.columns; column++) {
+// weights: [columns, width]. Rounded to eight bits, or to bfloat16.
+template <class T, class B>
+void packWeights(const typename T::Stored* weights, Matrix<B> matrix) {
+  // Of bfloat16 the columns that fill the last panel up are zeros as well.
+  constexpr bool whole = B::kStored == Sixteen::kStored;
+  for (int64 column = 0; column < (whole ? matrix.panels * kPanelColumns : matrix.columns); column++) {
     for (int64 group = 0; group < matrix.groups; group++) {
       int64 begin = group * kGroup;
       float values[kGroup] = {};
-      forEach<T>(least(kGroup, matrix.width - begin), [&](int64 at, auto access) {
+      forEach<T>(column < matrix.columns ? least(kGroup, matrix.width - begin) : 0, [&](int64 at, auto access) {
         access.template as<Float32>().store(values + at, access.load(weights + column * matrix.width + begin + at));
       });
-      int8 integers[kGroup];
-      float scale = quantizeWeights(values, integers);
-      matrix.put(column, group, scale, integers);
+      if constexpr (whole) {
+        uint16 rounded[kGroup];
+        for (int i = 0; i < kGroup; i += kLanes) BFloat16::store(rounded + i, loadBits<Floats>(values + i));
+        putPairs(matrix, column, group, rounded);
+      } else {
+        int8 integers[kGroup];
+        float scale = quantizeWeights(values, integers);
+        matrix.put(column, group, scale, integers);
+      }
     }
   }
-  matrix.putZeros();
+  if constexpr (!whole) matrix.putZeros();
 }
 
 // integers: [columns, width] of eight bits, or of four, plus eight, two in a byte, the lower half first;
@@ -440,22 +466,222 @@ void multiply(const Activations& activations, const Matrix<B>& matrix, const flo
   }
 }
 
+#if defined(__AVX512BF16__)
+// Rows of activations in bfloat16, as tiles: blocks of kTile rows, each by groups; the last ones are filled up with zeros.
+struct TileRows {
+  int64 rows;
+  int64 width;
+  int64 groups;
+  uint16* tiles;  // [blocks][groups][kTile][kGroup]
+  int64 end;
+
+  static_assert(kGroup == kTileInner && kPanelColumns == 2 * kTile);
+
+  TileRows(int64 memory, int64 rows, int64 width) : rows(rows), width(width), groups(roundUp(width, kGroup) / kGroup) {
+    Scratch scratch{memory};
+    tiles = scratch.take<uint16>(roundUp(rows, kTile) * groups * kGroup);
+    end = scratch.end;
+  }
+
+  void put(const uint16* x) {
+    typedef uint16 Row __attribute__((vector_size(kGroup * 2)));
+    for (int64 row = 0; row < roundUp(rows, kTile); row++) {
+      uint16* to = tiles + row / kTile * kTile * groups * kGroup + row % kTile * kGroup;
+      for (int64 begin = 0; begin < groups * kGroup; begin += kGroup, to += kTile * kGroup) {
+        storeBits(to, row < rows ? loadBits<Row>(x + row * width + begin, width - begin) : Row{});
+      }
+    }
+  }
+};
+
+// A group of a panel in bfloat16, as Matrix<Sixteen> has it.
+template <class B>
+inline void expandGroup(const uint32* stored, const float* scales, uint32* pairs) {
+  typedef uint16 Both __attribute__((vector_size(kLanes * 4)));
+  constexpr Both kOrder = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                           8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+  auto pair = [](Floats first, Floats second) {
+    return _mm512_permutexvar_epi16((__m512i)kOrder, (__m512i)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first));
+  };
+  for (int vector = 0; vector < kPanelVectors; vector++) {
+    Floats scale = loadBits<Floats>(scales + vector * kLanes);
+    Words quads[kHeldQuads];
+    B::load(stored + vector * kLanes, quads);
+    for (int quad = 0; quad < kQuads; quad++) {
+      Floats weights[4];
+      for (int i = 0; i < 4; i++) {
+        weights[i] = __builtin_convertvector((Ints)(quads[quad] << (24 - 8 * i)) >> 24, Floats) * scale;
+      }
+      uint32* to = pairs + 2 * quad * kPanelColumns + vector * kLanes;
+      storeBits(to, pair(weights[0], weights[1]));
+      storeBits(to + kPanelColumns, pair(weights[2], weights[3]));
+    }
+  }
+}
+
+constexpr int64 kPanelPairs = kPanelColumns * kGroup / 2;  // words of a group of a panel
+
+// sums [R · kTile, kPanelColumns] = rows, from the block `left` on, · a panel.
+template <int R>
+TILES inline void multiplyPanel(const uint16* left, int64 blockStride, const uint32* panel, int64 groups, float* sums) {
+  constexpr int64 kStride = kPanelColumns * 4;
+  _tile_zero(0);
+  _tile_zero(1);
+  if constexpr (R == 2) {
+    _tile_zero(2);
+    _tile_zero(3);
+  }
+  for (int64 group = 0; group < groups; group++, left += kTile * kGroup, panel += kPanelPairs) {
+    _tile_loadd(4, left, kGroup * 2);
+    _tile_loadd(6, panel, kStride);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_loadd(7, panel + kTile, kStride);
+    _tile_dpbf16ps(1, 4, 7);
+    if constexpr (R == 2) {
+      _tile_loadd(5, left + blockStride, kGroup * 2);
+      _tile_dpbf16ps(2, 5, 6);
+      _tile_dpbf16ps(3, 5, 7);
+    }
+  }
+  _tile_stored(0, sums, kStride);
+  _tile_stored(1, sums + kTile, kStride);
+  if constexpr (R == 2) {
+    _tile_stored(2, sums + kTile * kPanelColumns, kStride);
+    _tile_stored(3, sums + kTile * kPanelColumns + kTile, kStride);
+  }
+}
+
+// What of both factors stays in the cache: so many rows meet so many panels before the next rows do, and all panels before
+// more rows do. Each time a panel meets other rows it is expanded anew.
+constexpr int64 kMostPanels = 8;
+constexpr int64 kCachedPanelElements = 1 << 18;
+constexpr int64 kCachedRowElements = 3 << 18;
+
+inline int64 panelsAtOnce(int64 rows, int64 width) {
+  int64 panels = rows <= 2 * kTile ? 1 : kCachedPanelElements / (kPanelColumns * width);
+  return panels < 1 ? 1 : least(panels, kMostPanels);
+}
+
+inline int64 rowsAtOnce(int64 rows, int64 width) {
+  int64 blocks = rows * width / kCachedRowElements + 1;
+  return roundUp((rows + blocks - 1) / blocks, 2 * kTile);
+}
+
+// Memory for expanded panels of a matrix.
+template <class B>
+int64 expandedBytes(int64 rows, int64 width) {
+  if (B::kStored == Sixteen::kStored) return 0;
+  return panelsAtOnce(rows, width) * (roundUp(width, kGroup) / kGroup) * kPanelPairs * 4;
+}
+
+// Returns the panels from begin to before end in bfloat16.
+template <class B>
+const uint32* expandPanels(const Matrix<B>& matrix, int64 begin, int64 end, uint32* expanded) {
+  if constexpr (B::kStored == Sixteen::kStored) {
+    return matrix.quads + begin * matrix.groups * kPanelPairs;
+  } else {
+    uint32* to = expanded;
+    for (int64 at = begin * matrix.groups; at < end * matrix.groups; at++, to += kPanelPairs) {
+      expandGroup<B>(matrix.quads + at * kPanelColumns * B::kStored, matrix.scales + at * kPanelColumns, to);
+    }
+    return expanded;
+  }
+}
+
+// Has a panel on its way from memory, of which few rows make little use.
+template <class B>
+inline void prefetchPanel(const Matrix<B>& matrix, int64 panel) {
+  auto prefetch = [](const void* from, int64 bytes) {
+    for (int64 at = 0; at < bytes; at += 64) __builtin_prefetch((const uint8*)from + at, 0, 2);
+  };
+  int64 count = matrix.groups * kPanelColumns;
+  prefetch(matrix.quads + panel * count * B::kStored, count * B::kStored * 4);
+  if (B::kStored != Sixteen::kStored) prefetch(matrix.scales + panel * count, count * 4);
+}
+
+typedef float Sums[2 * kTile][kPanelColumns];
+
+// The products of `count` rows, from `row` on, and a panel.
+inline void multiplyPanel(const TileRows& activations, int64 row, int64 count, const uint32* panel, Sums& sums) {
+  int64 block = activations.groups * kTile * kGroup;
+  const uint16* left = activations.tiles + row / kTile * block;
+  if (count > kTile) {
+    multiplyPanel<2>(left, block, panel, activations.groups, sums[0]);
+  } else {
+    multiplyPanel<1>(left, block, panel, activations.groups, sums[0]);
+  }
+}
+
+// out [rows, columns] = finish(place, column, access, products with each of N matrices of one shape), in bfloat16, the panels
+// from panelBegin to before panelEnd. Place and column say where bias and residual are, access how they are loaded.
+template <class B, int N, class Finish>
+void multiplyByTiles(const TileRows& activations, const Matrix<B> (&matrices)[N], uint16* out, uint32* expanded,
+                     int64 panelBegin, int64 panelEnd, Finish finish) {
+  ShapedTiles shaped;
+  const Matrix<B>& first = matrices[0];
+  const int64 panelWords = first.groups * kPanelPairs;
+  const int64 rowStep = rowsAtOnce(activations.rows, first.width);
+  const int64 panelStep = panelsAtOnce(activations.rows, first.width);
+  for (int64 rowBegin = 0; rowBegin < activations.rows; rowBegin += rowStep) {
+    int64 rowEnd = least(rowBegin + rowStep, activations.rows);
+    for (int64 begin = panelBegin; begin < panelEnd; begin += panelStep) {
+      int64 end = least(begin + panelStep, panelEnd);
+      const uint32* panels[N];
+      for (int i = 0; i < N; i++) {
+        panels[i] = expandPanels(matrices[i], begin, end, expanded + i * panelStep * panelWords);
+      }
+      for (int i = 0; i < N && activations.rows <= 2 * kTile && end < panelEnd; i++) prefetchPanel(matrices[i], end);
+      for (int64 row = rowBegin; row < rowEnd; row += 2 * kTile) {
+        int64 count = least(2 * kTile, rowEnd - row);
+        for (int64 panel = begin; panel < end; panel++) {
+          alignas(64) Sums sums[N];
+          for (int i = 0; i < N; i++) {
+            multiplyPanel(activations, row, count, panels[i] + (panel - begin) * panelWords, sums[i]);
+          }
+          int64 column = panel * kPanelColumns;
+          for (int64 i = 0; i < count; i++) {
+            int64 place = (row + i) * first.columns + column;
+            forEach<BFloat16>(least(kPanelColumns, first.columns - column), [&](int64 j, auto access) {
+              Floats products[N];
+              for (int k = 0; k < N; k++) products[k] = loadBits<Floats>(&sums[k][i][j]);
+              access.store(out + place + j, finish(place + j, column + j, access, products));
+            });
+          }
+        }
+      }
+    }
+  }
+}
+#endif
+
 // Calls body with the form of a number of bits.
 template <class Body>
 inline auto withBits(int32 bits, Body body) {
   return bits == 4 ? body(Four{}) : body(Eight{});
 }
 
+// The same, of all forms.
+template <class Body>
+inline auto withForm(int32 bits, Body body) {
+  return bits == 16 ? body(Sixteen{}) : withBits(bits, body);
+}
+
 }  // namespace
 
 EXPORT int64 NAME(matrixBytes)(void*, void*, int32 bits, int64 columns, int64 width) {
-  return withBits(bits, [&](auto b) { return Matrix<decltype(b)>(0, columns, width).end; });
+  return withForm(bits, [&](auto b) { return Matrix<decltype(b)>(0, columns, width).end; });
 }
 
-EXPORT void NAME(packWeights)(void*, void*, int32 type, int64 weights, int64 columns, int64 width, int64 matrix) {
+EXPORT void NAME(packWeights)(void*, void*, int32 type, int32 bits, int64 weights, int64 columns, int64 width,
+                              int64 matrix) {
   withType(type, [&](auto t) {
     using T = decltype(t);
-    packWeights<T>((const typename T::Stored*)weights, Matrix<Eight>(matrix, columns, width));
+    auto from = (const typename T::Stored*)weights;
+    if (bits == 16) {
+      packWeights<T>(from, Matrix<Sixteen>(matrix, columns, width));
+    } else {
+      packWeights<T>(from, Matrix<Eight>(matrix, columns, width));
+    }
   });
 }
 
@@ -476,19 +702,73 @@ EXPORT void NAME(dequantize)(void*, void*, int32 type, int32 bits, int64 integer
   });
 }
 
-EXPORT int64 NAME(activationBytes)(void*, void*, int64 rows, int64 width) {
+EXPORT int64 NAME(activationBytes)(void*, void*, int32 type, int64 rows, int64 width) {
+#if defined(__AVX512BF16__)
+  if (type) return TileRows(0, rows, width).end;
+#else
+  (void)type;
+#endif
   return Activations(0, rows, width).end;
 }
 
-EXPORT void NAME(quantizeRows)(void*, void*, int64 x, int64 rows, int64 width, int64 activations) {
+EXPORT void NAME(packRows)(void*, void*, int32 type, int64 x, int64 rows, int64 width, int64 activations) {
+#if defined(__AVX512BF16__)
+  if (type) return TileRows(activations, rows, width).put((const uint16*)x);
+#else
+  (void)type;
+#endif
   quantizeRows((const float*)x, width, Activations(activations, rows, width));
 }
 
-EXPORT void NAME(multiply)(void*, void*, int32 bits, int64 activations, int64 rows, int64 matrix, int64 columns,
-                           int64 width, int64 bias, int64 residual, int64 out, int64 begin, int64 end) {
+EXPORT int64 NAME(multiplyScratch)(void*, void*, int32 type, int32 bits, int64 rows, int64 width) {
+#if defined(__AVX512BF16__)
+  if (type) return withForm(bits, [&](auto b) { return expandedBytes<decltype(b)>(rows, width); });
+#else
+  (void)type, (void)bits, (void)rows, (void)width;
+#endif
+  return 0;
+}
+
+EXPORT void NAME(multiply)(void*, void*, int32 type, int32 bits, int64 activations, int64 rows, int64 matrix,
+                           int64 columns, int64 width, int64 bias, int64 residual, int64 out, int64 scratch,
+                           int64 begin, int64 end) {
+#if defined(__AVX512BF16__)
+  if (type) {
+    return withForm(bits, [&](auto b) {
+      const Matrix<decltype(b)> packed[] = {{matrix, columns, width}};
+      auto biases = (const uint16*)bias, others = (const uint16*)residual;
+      multiplyByTiles(TileRows(activations, rows, width), packed, (uint16*)out, (uint32*)scratch,
+                      packed[0].panels * begin / columns, packed[0].panels * end / columns,
+                      [=](int64 place, int64 column, auto access, const auto& products) {
+                        Floats sum = products[0];
+                        if (biases) sum += access.load(biases + column);
+                        if (others) sum += access.load(others + place);
+                        return sum;
+                      });
+    });
+  }
+#else
+  (void)type, (void)scratch;
+#endif
   withBits(bits, [&](auto b) {
     Matrix<decltype(b)> packed(matrix, columns, width);
     multiply(Activations(activations, rows, width), packed, (const float*)bias, (const float*)residual, (float*)out,
              packed.panels * begin / columns, packed.panels * end / columns);
   });
+}
+
+EXPORT void NAME(multiplyGated)(void*, void*, int32 bits, int64 activations, int64 rows, int64 openMatrix,
+                                int64 upMatrix, int64 columns, int64 width, int64 out, int64 scratch, int64 begin,
+                                int64 end) {
+#if defined(__AVX512BF16__)
+  withForm(bits, [&](auto b) {
+    const Matrix<decltype(b)> packed[] = {{openMatrix, columns, width}, {upMatrix, columns, width}};
+    multiplyByTiles(TileRows(activations, rows, width), packed, (uint16*)out, (uint32*)scratch,
+                    packed[0].panels * begin / columns, packed[0].panels * end / columns,
+                    [](int64, int64, auto, const auto& products) { return gated(products[0], products[1]); });
+  });
+#else
+  (void)bits, (void)activations, (void)rows, (void)openMatrix, (void)upMatrix, (void)columns, (void)width, (void)out;
+  (void)scratch, (void)begin, (void)end;
+#endif
 }

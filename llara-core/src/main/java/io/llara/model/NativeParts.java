@@ -1,8 +1,8 @@
 package io.llara.model;
 
 import io.llara.checkpoint.LlamaTensors;
+import io.llara.kernels.NativeProjection;
 import io.llara.kernels.Projection;
-import io.llara.kernels.QuantizedProjection;
 import io.llara.model.WeightSource.Use;
 import java.util.Optional;
 import java.util.function.IntUnaryOperator;
@@ -11,15 +11,23 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Parts for inference in integers: matrices that are stored so are taken as they are, of eight or
- * four bits, others are rounded to eight. Vectors are float32.
+ * Parts for inference with this project's own projections: matrices that are stored as integers of
+ * eight or four bits are taken as they are, others are rounded to eight bits, or, to compute in
+ * bfloat16, to bfloat16.
  */
-public final class QuantizedParts implements Parts {
+public final class NativeParts implements Parts {
   private final WeightSource weights;
+  private final ScalarType type;
 
-  /** Takes parts from a source, which stays the caller's. */
-  public QuantizedParts(WeightSource weights) {
+  /**
+   * Takes parts from a source, which stays the caller's.
+   *
+   * @param type the type between projections, for which these are {@linkplain
+   *     NativeProjection#available available}
+   */
+  public NativeParts(WeightSource weights, ScalarType type) {
     this.weights = weights;
+    this.type = type;
   }
 
   @Override
@@ -31,16 +39,19 @@ public final class QuantizedParts implements Parts {
   public TokenEmbedding embedding() {
     Optional<QuantizedMatrix> stored = weights.quantized(LlamaTensors.EMBEDDING);
     if (stored.isPresent()) {
-      return new TokenEmbedding(stored.get(), ScalarType.Float);
+      return new TokenEmbedding(stored.get(), type);
+    }
+    if (type == ScalarType.BFloat16) {
+      return TokenEmbedding.stored(weights, type);
     }
     try (Tensor matrix = load(LlamaTensors.EMBEDDING)) {
-      return new TokenEmbedding(QuantizedMatrix.quantize(matrix), ScalarType.Float);
+      return new TokenEmbedding(QuantizedMatrix.quantize(matrix), type);
     }
   }
 
   @Override
   public Tensor norm(String name) {
-    return weights.load(name, ScalarType.Float, Use.KEPT);
+    return weights.load(name, type, Use.KEPT);
   }
 
   @Override
@@ -61,17 +72,17 @@ public final class QuantizedParts implements Parts {
     Optional<QuantizedMatrix> stored = weights.quantized(name);
     if (stored.isPresent()) {
       try (QuantizedMatrix matrix = stored.get()) {
-        if (QuantizedProjection.takes(matrix.group(), matrix.width())) {
-          return QuantizedProjection.of(matrix.integers(), matrix.scales(), bias);
+        if (NativeProjection.takes(matrix.group(), matrix.width())) {
+          return NativeProjection.of(matrix.integers(), matrix.scales(), bias, type);
         }
       }
     }
     try (Tensor weight = load(name)) {
-      return QuantizedProjection.quantize(weight, bias);
+      return NativeProjection.pack(weight, bias, type);
     }
   }
 
-  /** Loads a weight in its own type where that can be rounded. */
+  /** Loads a weight in its own type where that can be packed. */
   private Tensor load(String name) {
     boolean half = weights.storedType(name, ScalarType.Float) == ScalarType.BFloat16;
     return weights.load(name, half ? ScalarType.BFloat16 : ScalarType.Float, Use.PASSING);
@@ -80,5 +91,10 @@ public final class QuantizedParts implements Parts {
   @Override
   public IntUnaryOperator rowPadding() {
     return IntUnaryOperator.identity();
+  }
+
+  @Override
+  public String toString() {
+    return "projections by own kernels";
   }
 }
