@@ -1321,7 +1321,7 @@ inline auto withType(int32 type, Body body) {
 #define EXPORT extern "C" __attribute__((visibility("default")))
 #define NAME(name) Java_io_llara_kernels_NativeKernels_##name
 
-// Asks the system for the matrix unit, for all threads of the process, and returns 1 if attention in bfloat16 uses it from
+// Asks the system for the matrix unit, for all threads of the process, and returns 1 if bfloat16 is multiplied by it from
 // now on. With `wanted` 0 it does not any more.
 EXPORT int32 NAME(enableTiles)(void*, void*, int32 wanted) {
 #if defined(__AVX512BF16__)

@@ -3,8 +3,7 @@
 //
 // Weights are integers q with a scale for each group of kGroup neighbours in a row, activations likewise: x ≈ a · scale.
 // The products of a group are summed as integers, and the sums of groups, times both scales, as float32. The matrix unit
-// multiplies activations in bfloat16 by weights in bfloat16: those that are stored so, or integers times their scales,
-// rounded, which a few panels at a time become on the way.
+// multiplies bfloat16 by bfloat16. Weights are stored that way, or dequantised a few panels at a time just before use.
 //
 // Instructions for it on x86 multiply unsigned bytes by signed ones, four products to a sum of 32 bits. So activations are
 // stored plus kZero there, and the sum of a group begins with −kZero · Σ q. On Arm both are signed.
@@ -14,7 +13,7 @@ namespace {
 using int8 = __INT8_TYPE__;
 using int16 = __INT16_TYPE__;
 
-constexpr int kGroup = 32;          // as QuantizedProjection.GROUP
+constexpr int kGroup = 32;          // as NativeProjection.GROUP
 constexpr int kQuads = kGroup / 4;  // four integers of a row are a word
 #if defined(__ARM_FEATURE_DOTPROD)
 constexpr int kZero = 0;            // what an activation of zero is stored as
@@ -114,6 +113,7 @@ static_assert(kMostOfOneSign * (kZero + kLargest) <= 32767);
 
 // Eight bits: quads as they are. Pairs of them are summed in 16 bits.
 struct Eight {
+  static constexpr bool kScaled = true;
   static constexpr int kNarrow = 2;
   static constexpr int kStored = kQuads;
   static void load(const uint32* from, Words (&quads)[kHeldQuads]) {
@@ -124,6 +124,7 @@ struct Eight {
 // Four bits, each plus eight: of a byte the lower half is of one quad, the upper of the next. The sum of a whole group
 // fits into 16 bits: 16 weights of −8.
 struct Four {
+  static constexpr bool kScaled = true;
   static constexpr int kNarrow = kHeldQuads;
   static constexpr int kStored = kQuads / 2;
   static_assert(8 * kGroup / 2 <= kMostOfOneSign);
@@ -139,6 +140,7 @@ struct Four {
 
 // Sixteen bits: bfloat16 for the matrix unit, two of a row in a word. Not scaled.
 struct Sixteen {
+  static constexpr bool kScaled = false;
   static constexpr int kStored = kGroup / 2;
 };
 
@@ -162,7 +164,7 @@ struct Matrix {
     Scratch scratch{memory};
     int64 count = panels * groups * kPanelColumns;
     quads = scratch.take<uint32>(count * B::kStored);
-    if (B::kStored == Sixteen::kStored) count = 0;
+    if (!B::kScaled) count = 0;
     scales = scratch.take<float>(count);
     sums = scratch.take<int16>(count);
     end = scratch.end;
@@ -203,15 +205,6 @@ struct Matrix {
     }
   }
 };
-
-// As Matrix::put, of bfloat16.
-inline void putPairs(const Matrix<Sixteen>& matrix, int64 column, int64 group, const uint16 (&weights)[kGroup]) {
-  int64 place = matrix.at(column, group);
-  uint32* to = matrix.quads + (place - column % kPanelColumns) * Sixteen::kStored + column % kPanelColumns;
-  for (int i = 0; i < Sixteen::kStored; i++) {
-    to[i * kPanelColumns] = (uint32)weights[2 * i] | (uint32)weights[2 * i + 1] << 16;
-  }
-}
 
 // The most that integers of one sign add up to among those that meet in a sum of 16 bits, of a pair of quads.
 template <class E>
@@ -264,30 +257,22 @@ inline float quantizeWeights(const float (&weights)[kGroup], int8 (&integers)[kG
   }
 }
 
-// weights: [columns, width]. Rounded to eight bits, or to bfloat16.
-template <class T, class B>
-void packWeights(const typename T::Stored* weights, Matrix<B> matrix) {
-  // Of bfloat16 the columns that fill the last panel up are zeros as well.
-  constexpr bool whole = B::kStored == Sixteen::kStored;
-  for (int64 column = 0; column < (whole ? matrix.panels * kPanelColumns : matrix.columns); column++) {
+// weights: [columns, width].
+template <class T>
+void packWeights(const typename T::Stored* weights, Matrix<Eight> matrix) {
+  for (int64 column = 0; column < matrix.columns; column++) {
     for (int64 group = 0; group < matrix.groups; group++) {
       int64 begin = group * kGroup;
       float values[kGroup] = {};
-      forEach<T>(column < matrix.columns ? least(kGroup, matrix.width - begin) : 0, [&](int64 at, auto access) {
+      forEach<T>(least(kGroup, matrix.width - begin), [&](int64 at, auto access) {
         access.template as<Float32>().store(values + at, access.load(weights + column * matrix.width + begin + at));
       });
-      if constexpr (whole) {
-        uint16 rounded[kGroup];
-        for (int i = 0; i < kGroup; i += kLanes) BFloat16::store(rounded + i, loadBits<Floats>(values + i));
-        putPairs(matrix, column, group, rounded);
-      } else {
-        int8 integers[kGroup];
-        float scale = quantizeWeights(values, integers);
-        matrix.put(column, group, scale, integers);
-      }
+      int8 integers[kGroup];
+      float scale = quantizeWeights(values, integers);
+      matrix.put(column, group, scale, integers);
     }
   }
-  if constexpr (!whole) matrix.putZeros();
+  matrix.putZeros();
 }
 
 // integers: [columns, width] of eight bits, or of four, plus eight, two in a byte, the lower half first;
@@ -467,6 +452,8 @@ void multiply(const Activations& activations, const Matrix<B>& matrix, const flo
 }
 
 #if defined(__AVX512BF16__)
+constexpr int64 kPanelPairs = kPanelColumns * kGroup / 2;  // words of a group of a panel
+
 // Rows of activations in bfloat16, as tiles: blocks of kTile rows, each by groups; the last ones are filled up with zeros.
 struct TileRows {
   int64 rows;
@@ -494,6 +481,36 @@ struct TileRows {
   }
 };
 
+// weights: [columns, width].
+template <class T>
+void packPairs(const typename T::Stored* weights, const Matrix<Sixteen>& matrix) {
+  uint32* to = matrix.quads;
+  for (int64 panel = 0; panel < matrix.panels; panel++) {
+    for (int64 begin = 0; begin < matrix.groups * kGroup; begin += kGroup, to += kPanelPairs) {
+      for (int64 vector = 0; vector < kPanelVectors; vector++) {
+        Words pairs[kTile] = {};
+        for (int64 i = 0; i < kTile; i++) {
+          int64 column = panel * kPanelColumns + vector * kTile + i;
+          if (column >= matrix.columns) break;
+          const typename T::Stored* from = weights + column * matrix.width + begin;
+          int64 count = least(kGroup, matrix.width - begin);
+          if constexpr (sizeof(*from) == sizeof(uint16)) {
+            pairs[i] = loadBits<Words>(from, count);
+          } else {
+            uint16 rounded[kGroup] = {};
+            forEach<T>(count, [&](int64 at, auto access) {
+              access.template as<BFloat16>().store(rounded + at, access.load(from + at));
+            });
+            pairs[i] = loadBits<Words>(rounded);
+          }
+        }
+        transpose(pairs);
+        for (int64 i = 0; i < kTile; i++) storeBits(to + i * kPanelColumns + vector * kTile, pairs[i]);
+      }
+    }
+  }
+}
+
 // A group of a panel in bfloat16, as Matrix<Sixteen> has it.
 template <class B>
 inline void expandGroup(const uint32* stored, const float* scales, uint32* pairs) {
@@ -518,8 +535,6 @@ inline void expandGroup(const uint32* stored, const float* scales, uint32* pairs
     }
   }
 }
-
-constexpr int64 kPanelPairs = kPanelColumns * kGroup / 2;  // words of a group of a panel
 
 // sums [R · kTile, kPanelColumns] = rows, from the block `left` on, · a panel.
 template <int R>
@@ -551,8 +566,8 @@ TILES inline void multiplyPanel(const uint16* left, int64 blockStride, const uin
   }
 }
 
-// What of both factors stays in the cache: so many rows meet so many panels before the next rows do, and all panels before
-// more rows do. Each time a panel meets other rows it is expanded anew.
+// Cache blocking: each block of rows is multiplied by all panels before the next block; within it, a few panels at a time meet
+// all of its rows. Every block of rows expands the panels again.
 constexpr int64 kMostPanels = 8;
 constexpr int64 kCachedPanelElements = 1 << 18;
 constexpr int64 kCachedRowElements = 3 << 18;
@@ -570,14 +585,14 @@ inline int64 rowsAtOnce(int64 rows, int64 width) {
 // Memory for expanded panels of a matrix.
 template <class B>
 int64 expandedBytes(int64 rows, int64 width) {
-  if (B::kStored == Sixteen::kStored) return 0;
+  if (!B::kScaled) return 0;
   return panelsAtOnce(rows, width) * (roundUp(width, kGroup) / kGroup) * kPanelPairs * 4;
 }
 
 // Returns the panels from begin to before end in bfloat16.
 template <class B>
 const uint32* expandPanels(const Matrix<B>& matrix, int64 begin, int64 end, uint32* expanded) {
-  if constexpr (B::kStored == Sixteen::kStored) {
+  if constexpr (!B::kScaled) {
     return matrix.quads + begin * matrix.groups * kPanelPairs;
   } else {
     uint32* to = expanded;
@@ -588,7 +603,7 @@ const uint32* expandPanels(const Matrix<B>& matrix, int64 begin, int64 end, uint
   }
 }
 
-// Has a panel on its way from memory, of which few rows make little use.
+// Prefetches a panel: with few rows, multiplying takes less time than loading the next one.
 template <class B>
 inline void prefetchPanel(const Matrix<B>& matrix, int64 panel) {
   auto prefetch = [](const void* from, int64 bytes) {
@@ -596,7 +611,7 @@ inline void prefetchPanel(const Matrix<B>& matrix, int64 panel) {
   };
   int64 count = matrix.groups * kPanelColumns;
   prefetch(matrix.quads + panel * count * B::kStored, count * B::kStored * 4);
-  if (B::kStored != Sixteen::kStored) prefetch(matrix.scales + panel * count, count * 4);
+  if (B::kScaled) prefetch(matrix.scales + panel * count, count * 4);
 }
 
 typedef float Sums[2 * kTile][kPanelColumns];
@@ -628,7 +643,7 @@ void multiplyByTiles(const TileRows& activations, const Matrix<B> (&matrices)[N]
       int64 end = least(begin + panelStep, panelEnd);
       const uint32* panels[N];
       for (int i = 0; i < N; i++) {
-        panels[i] = expandPanels(matrices[i], begin, end, expanded + i * panelStep * panelWords);
+        panels[i] = expandPanels(matrices[i], begin, end, B::kScaled ? expanded + i * panelStep * panelWords : nullptr);
       }
       for (int i = 0; i < N && activations.rows <= 2 * kTile && end < panelEnd; i++) prefetchPanel(matrices[i], end);
       for (int64 row = rowBegin; row < rowEnd; row += 2 * kTile) {
@@ -660,7 +675,7 @@ inline auto withBits(int32 bits, Body body) {
   return bits == 4 ? body(Four{}) : body(Eight{});
 }
 
-// The same, of all forms.
+// As withBits, and Sixteen.
 template <class Body>
 inline auto withForm(int32 bits, Body body) {
   return bits == 16 ? body(Sixteen{}) : withBits(bits, body);
@@ -677,11 +692,12 @@ EXPORT void NAME(packWeights)(void*, void*, int32 type, int32 bits, int64 weight
   withType(type, [&](auto t) {
     using T = decltype(t);
     auto from = (const typename T::Stored*)weights;
-    if (bits == 16) {
-      packWeights<T>(from, Matrix<Sixteen>(matrix, columns, width));
-    } else {
-      packWeights<T>(from, Matrix<Eight>(matrix, columns, width));
-    }
+#if defined(__AVX512BF16__)
+    if (bits == 16) return packPairs<T>(from, Matrix<Sixteen>(matrix, columns, width));
+#else
+    (void)bits;
+#endif
+    packWeights<T>(from, Matrix<Eight>(matrix, columns, width));
   });
 }
 

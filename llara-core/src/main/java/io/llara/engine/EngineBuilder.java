@@ -112,8 +112,9 @@ public final class EngineBuilder {
   }
 
   /**
-   * Sets whether projections are packed for this processor; by default that depends on the size of
-   * the model and of the memory.
+   * Sets whether projections are packed for this processor; by default they are unless a copy of
+   * what could stay in its files would be too large. Packed integers stay integers in bfloat16 too,
+   * where the processor has a matrix unit; others become bfloat16.
    */
   public EngineBuilder packWeights(boolean pack) {
     this.packWeights = pack;
@@ -253,9 +254,11 @@ public final class EngineBuilder {
 
   private Parts parts(LlamaConfig config, WeightSource weights, ComputeType resolved, int rows) {
     ScalarType type = Cpu.scalarType(resolved);
+    if (resolved == ComputeType.INT8) {
+      return new NativeParts(weights, type);
+    }
     boolean packed = packs(config, weights, type);
-    boolean bfloat16 = type == ScalarType.BFloat16 && NativeProjection.available(type);
-    return resolved == ComputeType.INT8 || bfloat16 && packed
+    return packed && type == ScalarType.BFloat16 && NativeProjection.available(type)
         ? new NativeParts(weights, type)
         : new StoredParts(weights, type, packed && PackedProjection.available(type), rows);
   }
@@ -339,28 +342,22 @@ public final class EngineBuilder {
   }
 
   /**
-   * Packed projections are a copy of the weights in a faster layout. A model that takes more than a
-   * quarter of the memory, or much of it that could be views of its files, is left as it is: there
-   * it shares its pages with other processes and is ready at once.
+   * Packed projections are a copy of the weights in a faster layout. Weights that can be views of
+   * their files and are more than a quarter of the memory, or very large, are left as they are:
+   * there they share their pages with other processes and are ready at once.
    */
   private boolean packs(LlamaConfig config, WeightSource weights, ScalarType type) {
     if (packWeights != null) {
       return packWeights;
     }
-    long all = 0;
     long views = 0;
     Map<String, long[]> shapes = LlamaTensors.required(config);
     for (String name : projections(config).toList()) {
-      if (weights.isQuantized(name)) {
-        continue; // Becomes a copy in any case.
-      }
-      long[] shape = requireNonNull(shapes.get(name));
-      long bytes = shape[0] * shape[1] * torch.elementSize(type);
-      all += bytes;
-      if (!copyWeights && weights.storedType(name, type) == type) {
-        views += bytes;
+      if (!copyWeights && !weights.isQuantized(name) && weights.storedType(name, type) == type) {
+        long[] shape = requireNonNull(shapes.get(name));
+        views += shape[0] * shape[1] * torch.elementSize(type);
       }
     }
-    return all <= Memory.physicalBytes() / 4 && views <= LARGEST_COPY;
+    return views <= Math.min(Memory.physicalBytes() / 4, LARGEST_COPY);
   }
 }

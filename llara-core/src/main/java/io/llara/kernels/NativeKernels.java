@@ -34,7 +34,7 @@ final class NativeKernels {
 
   /** What a library was compiled for, highest first, with what it needs in /proc/cpuinfo. */
   enum Level {
-    /** The library of AVX512_BF16, whose attention in bfloat16 uses the matrix unit. */
+    /** The library of AVX512_BF16, which uses the matrix unit in bfloat16. */
     AMX("amx_bf16", "avx512_bf16", "avx512_vnni", "avx512f", "avx512bw", "avx512dq", "avx512vl"),
     AVX512_BF16("avx512_bf16", "avx512_vnni", "avx512f", "avx512bw", "avx512dq", "avx512vl"),
     AVX512_VNNI("avx512_vnni", "avx512f", "avx512bw", "avx512dq", "avx512vl"),
@@ -149,7 +149,7 @@ final class NativeKernels {
     try {
       LibraryResource.load(resource);
       if (level == Level.AMX && enableTiles(1) == 0) {
-        LOG.warn("the system does not allow this process to use AMX; attention is slower");
+        LOG.warn("the system does not allow this process to use AMX; bfloat16 is slower");
         return Optional.of(Level.AVX512_BF16);
       }
       return Optional.of(level);
@@ -363,9 +363,9 @@ final class NativeKernels {
   static native long multiplyScratch(int type, int bits, long rows, long width);
 
   /**
-   * Computes columns of {@code activations · matrixᵀ + bias + residual}: those of the panels, in
-   * which a matrix is packed, that begin from {@code begin} to before {@code end}, about; ranges
-   * that adjoin give adjoining columns.
+   * Computes columns of {@code activations · matrixᵀ + bias + residual}. The range is rounded to
+   * whole panels, in which a matrix is packed, such that adjoining ranges compute every column
+   * once.
    *
    * @param type of rows, bias, residual and result; bfloat16 with the matrix unit alone
    * @param bits of the matrix; not 16 for float32

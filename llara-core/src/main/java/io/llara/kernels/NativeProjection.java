@@ -34,8 +34,8 @@ public final class NativeProjection implements Projection {
   private final Tensor matrix;
   private final @Nullable Tensor bias;
 
-  private NativeProjection(ScalarType rows, int bits, long out, long in, @Nullable Tensor bias) {
-    this.type = rows == ScalarType.BFloat16 ? NativeKernels.BFLOAT16 : NativeKernels.FLOAT32;
+  private NativeProjection(ScalarType rowType, int bits, long out, long in, @Nullable Tensor bias) {
+    this.type = rowType == ScalarType.BFloat16 ? NativeKernels.BFLOAT16 : NativeKernels.FLOAT32;
     this.bits = bits;
     this.in = in;
     this.out = out;
@@ -45,13 +45,19 @@ public final class NativeProjection implements Projection {
     this.bias = bias;
   }
 
+  private static void requireAvailable(ScalarType rowType) {
+    if (!available(rowType)) {
+      throw new IllegalArgumentException("rows of %s are not multiplied here".formatted(rowType));
+    }
+  }
+
   /**
    * Returns whether this build and this processor can multiply rows of a type so.
    *
-   * @param rows float32 or bfloat16; others cannot be multiplied
+   * @param rowType float32 or bfloat16; others cannot be multiplied
    */
-  public static boolean available(ScalarType rows) {
-    return switch (rows) {
+  public static boolean available(ScalarType rowType) {
+    return switch (rowType) {
       case Float -> NativeKernels.load().isPresent();
       case BFloat16 -> NativeKernels.load().equals(Optional.of(NativeKernels.Level.AMX));
       default -> false;
@@ -74,18 +80,19 @@ public final class NativeProjection implements Projection {
    *
    * @param weight float32 or bfloat16, {@code [out, in]}
    * @param bias {@code [out]}, of the type of rows, or null
-   * @param rows a type that is {@linkplain #available available}
+   * @param rowType a type that is {@linkplain #available available}
    */
-  public static NativeProjection pack(Tensor weight, @Nullable Tensor bias, ScalarType rows) {
-    int bits = rows == ScalarType.BFloat16 ? 16 : 8;
-    NativeProjection result =
-        new NativeProjection(rows, bits, weight.size(0), weight.size(1), bias);
+  public static NativeProjection pack(Tensor weight, @Nullable Tensor bias, ScalarType rowType) {
+    requireAvailable(rowType);
+    int bits = rowType == ScalarType.BFloat16 ? 16 : 8;
     try (TensorScope scope = new TensorScope()) {
       Operand from = new Operand(weight);
+      NativeProjection result =
+          new NativeProjection(rowType, bits, weight.size(0), weight.size(1), bias);
       NativeKernels.packWeights(
           from.type, bits, from.at(0), result.out, result.in, result.address());
+      return result;
     }
-    return result;
   }
 
   /**
@@ -97,31 +104,32 @@ public final class NativeProjection implements Projection {
    * @param scales float32, {@code [out, in / scaled]}, where {@code scaled} {@linkplain #takes
    *     fits}
    * @param bias {@code [out]}, of the type of rows, or null
-   * @param rows a type that is {@linkplain #available available}
+   * @param rowType a type that is {@linkplain #available available}
    */
   public static NativeProjection of(
-      Tensor integers, Tensor scales, @Nullable Tensor bias, ScalarType rows) {
+      Tensor integers, Tensor scales, @Nullable Tensor bias, ScalarType rowType) {
+    requireAvailable(rowType);
     boolean four = integers.scalar_type().intern() == ScalarType.Byte;
     long out = integers.size(0);
     long in = integers.size(1) * (four ? 2 : 1);
-    long scaled = in / scales.size(1);
-    if (!takes(scaled, in) || scales.size(0) != out) {
+    long perRow = scales.size(1);
+    if (scales.scalar_type().intern() != ScalarType.Float
+        || scales.size(0) != out
+        || perRow == 0
+        || in % perRow != 0
+        || !takes(in / perRow, in)) {
       throw new IllegalArgumentException(
           "scales of [%d, %d] do not fit integers of [%d, %d]"
-              .formatted(scales.size(0), scales.size(1), out, in));
+              .formatted(scales.size(0), perRow, out, in));
     }
-    NativeProjection result = new NativeProjection(rows, four ? 4 : 8, out, in, bias);
     try (TensorScope scope = new TensorScope()) {
+      long from = FusedKernels.address(integers.contiguous());
+      Operand factors = new Operand(scales);
+      NativeProjection result = new NativeProjection(rowType, four ? 4 : 8, out, in, bias);
       NativeKernels.packIntegers(
-          result.bits,
-          FusedKernels.address(integers.contiguous()),
-          new Operand(scales).at(0),
-          scaled,
-          out,
-          in,
-          result.address());
+          result.bits, from, factors.at(0), in / perRow, out, in, result.address());
+      return result;
     }
-    return result;
   }
 
   /**
@@ -137,7 +145,10 @@ public final class NativeProjection implements Projection {
     long in = integers.size(1) * (four ? 2 : 1);
     boolean known = type == ScalarType.Float || type == ScalarType.BFloat16;
     if (!known
+        || scales.scalar_type().intern() != ScalarType.Float
         || scales.numel() == 0
+        || scales.size(0) != out
+        || in % scales.size(1) != 0
         || in / scales.size(1) % GROUP != 0
         || NativeKernels.load().isEmpty()) {
       return Optional.empty();
@@ -177,8 +188,8 @@ public final class NativeProjection implements Projection {
   }
 
   /**
-   * Applies projections to the same rows, which are packed once for all of them; empty if there are
-   * others among them.
+   * Applies projections to the same rows, which are packed once for all of them; empty unless all
+   * are of this class, of one input width and row type.
    */
   static Optional<List<Tensor>> all(Tensor x, Projection... projections) {
     List<NativeProjection> own = new ArrayList<>();

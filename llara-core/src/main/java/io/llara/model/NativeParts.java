@@ -95,6 +95,6 @@ public final class NativeParts implements Parts {
 
   @Override
   public String toString() {
-    return "projections by own kernels";
+    return "native projections, %s between them".formatted(type);
   }
 }

@@ -92,6 +92,6 @@ public final class StoredParts implements Parts {
 
   @Override
   public String toString() {
-    return "projections by libtorch, " + (packed ? "packed" : "plain");
+    return "projections by libtorch, %s, in %s".formatted(packed ? "packed" : "plain", type);
   }
 }

@@ -10,6 +10,7 @@ import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
 import io.llara.testing.Leaks;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Random;
 import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Tensor;
@@ -21,6 +22,7 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** Products against float64; the build runs this once for each level of instructions. */
@@ -122,9 +124,9 @@ class NativeProjectionTest {
   @ParameterizedTest
   @CsvSource({
     "16, 1, 1, 1", "16, 3, 33, 7", "16, 16, 32, 32", "16, 17, 64, 33", "16, 70, 130, 61",
-    "16, 65, 576, 192", "16, 1100, 544, 300", "8, 1, 1, 1", "8, 5, 200, 3", "8, 33, 64, 40",
-    "8, 130, 96, 301", "8, 1100, 544, 300", "4, 1, 2, 1", "4, 31, 96, 17", "4, 70, 130, 61",
-    "4, 64, 576, 192", "4, 1100, 544, 300"
+    "16, 65, 576, 192", "16, 1500, 544, 100", "8, 1, 1, 1", "8, 5, 200, 3", "8, 33, 64, 40",
+    "8, 130, 96, 301", "8, 1500, 544, 100", "4, 1, 2, 1", "4, 31, 96, 17", "4, 70, 130, 61",
+    "4, 64, 576, 192", "4, 1500, 544, 100"
   })
   void productsByTiles(int bits, int rows, int in, int out) {
     assumeTrue(NativeProjection.available(ScalarType.BFloat16), "no matrix unit");
@@ -283,19 +285,109 @@ class NativeProjectionTest {
   }
 
   /** The last bits must not depend on what shares a batch, nor on how many threads help. */
-  @Test
-  void aRowIsTheSameInAnyBatchAndOnAnyNumberOfThreads() {
-    Tensor x = Tensors.ofFloats(floats(300 * 256, 1), 300, 256);
+  @ParameterizedTest
+  @EnumSource(names = {"Float", "BFloat16"})
+  void aRowIsTheSameInAnyBatchAndOnAnyNumberOfThreads(ScalarType type) {
+    assumeTrue(NativeProjection.available(type), "no matrix unit");
+    Tensor x = Tensors.ofFloats(floats(300 * 256, 1), 300, 256).to(type);
     Tensor w = Tensors.ofFloats(floats(200 * 256, 0.1), 200, 256);
-    try (Projection projection = NativeProjection.pack(w, null, ScalarType.Float)) {
+    try (Projection projection = NativeProjection.pack(w, null, type)) {
       float[] all = Tensors.toFloats(projection.apply(x));
       assertThat(Tensors.toFloats(projection.apply(x.narrow(0, 37, 50))))
           .isEqualTo(Arrays.copyOfRange(all, 37 * 200, 87 * 200));
+      assertThat(Tensors.toFloats(projection.apply(x.narrow(0, 37, 1))))
+          .isEqualTo(Arrays.copyOfRange(all, 37 * 200, 38 * 200));
       for (int threads : new int[] {2, 3, 8}) {
         torch.set_num_threads(threads);
         assertThat(Tensors.toFloats(projection.apply(x))).isEqualTo(all);
       }
     }
+  }
+
+  /**
+   * Several of the same rows give what each gives alone, whether they can share a packing or not.
+   */
+  @Test
+  void severalOfTheSameRows() {
+    Tensor x = Tensors.ofFloats(floats(20 * 64, 1), 20, 64);
+    float[] scales = floats(9 * 2, 0.1);
+    Tensor w = Tensors.ofFloats(floats(33 * 64, 0.1), 33, 64);
+    try (Projection eight = NativeProjection.pack(w, null, ScalarType.Float);
+        Projection four = of(4, new int[9 * 64], scales, 9, null)) {
+      Projection plain = new PlainProjection(w, null);
+      assertEachAlone(x, eight, four, eight);
+      assertEachAlone(x, eight, plain);
+    }
+    if (NativeProjection.available(ScalarType.BFloat16)) {
+      Tensor half = x.to(ScalarType.BFloat16);
+      Tensor integers = stored(8, new Random(3).ints(9 * 64, -90, 90).toArray(), 9);
+      try (Projection sixteen = NativeProjection.pack(w, null, ScalarType.BFloat16);
+          Projection eight =
+              NativeProjection.of(
+                  integers, Tensors.ofFloats(scales, 9, 2), null, ScalarType.BFloat16)) {
+        assertEachAlone(half, sixteen, eight);
+      }
+    }
+  }
+
+  private static void assertEachAlone(Tensor x, Projection... projections) {
+    List<Tensor> together = Projection.all(x, projections);
+    for (int i = 0; i < projections.length; i++) {
+      assertThat(Tensors.toFloats(together.get(i)))
+          .isEqualTo(Tensors.toFloats(projections[i].apply(x)));
+    }
+  }
+
+  /** The gate on the way out of the matrix unit, against that of two products rounded between. */
+  @ParameterizedTest
+  @CsvSource({
+    "16, 1, 33, 7",
+    "16, 70, 64, 301",
+    "8, 33, 96, 40",
+    "4, 70, 96, 301",
+    "4, 1500, 544, 64"
+  })
+  void gatedProducts(int bits, int rows, int in, int out) {
+    assumeTrue(NativeProjection.available(ScalarType.BFloat16), "no matrix unit");
+    Tensor x = Tensors.ofFloats(floats(rows * in, 1), rows, in).to(ScalarType.BFloat16);
+    for (int threads = 1; threads <= 3; threads += 2) {
+      torch.set_num_threads(threads);
+      try (Projection gate = tiled(bits, in, out);
+          Projection up = tiled(bits, in, out)) {
+        float[] opened = Tensors.toFloats(gate.apply(x));
+        float[] others = Tensors.toFloats(up.apply(x));
+        Tensor gated = NativeProjection.gated(x, gate, up).orElseThrow();
+        assertThat(gated.scalar_type().intern()).isEqualTo(ScalarType.BFloat16);
+        float[] found = Tensors.toFloats(gated);
+        assertThat(found).hasSize(rows * out);
+        for (int i = 0; i < found.length; i++) {
+          double g = opened[i];
+          double expected = g / (1 + Math.exp(-g)) * others[i];
+          // Three factors of eight bits each; a gate far below zero turns its error around.
+          assertThat((double) found[i])
+              .isCloseTo(
+                  expected,
+                  within((0.02 + Math.abs(Math.min(g, 0)) / 200) * Math.abs(expected) + 1e-4));
+        }
+        try (Projection other = tiled(bits == 4 ? 8 : 4, 32 * (in / 32), out)) {
+          assertThat(NativeProjection.gated(x, gate, other)).isEmpty();
+        }
+      }
+    }
+  }
+
+  private Projection tiled(int bits, int in, int out) {
+    if (bits == 16) {
+      return NativeProjection.pack(
+          Tensors.ofFloats(floats(out * in, 0.3), out, in), null, ScalarType.BFloat16);
+    }
+    int most = 1 << (bits - 1);
+    int[] q = random.ints((long) out * in, -most, most).toArray();
+    return NativeProjection.of(
+        stored(bits, q, out),
+        Tensors.ofFloats(floats(out * (in / 32), 0.3 / most), out, in / 32),
+        null,
+        ScalarType.BFloat16);
   }
 
   @Test
@@ -325,6 +417,17 @@ class NativeProjectionTest {
                 NativeProjection.of(
                     integers, torch.ones(new long[] {39, 2}), null, ScalarType.Float))
         .isInstanceOf(IllegalArgumentException.class);
+    Tensor narrow = torch.ones(new long[] {40, 2}).to(ScalarType.BFloat16);
+    assertThatThrownBy(() -> NativeProjection.of(integers, narrow, null, ScalarType.Float))
+        .isInstanceOf(IllegalArgumentException.class);
+    assertThatThrownBy(
+            () ->
+                NativeProjection.of(
+                    integers, torch.ones(new long[] {40, 3}), null, ScalarType.Float))
+        .isInstanceOf(IllegalArgumentException.class);
+    assertThatThrownBy(() -> NativeProjection.pack(w, null, ScalarType.Half))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage("rows of Half are not multiplied here");
   }
 
   @Test

@@ -175,6 +175,10 @@ class GgufIntegersTest {
     assertThat(rounded).isEqualTo(vector(Encoder.builder(integers), ComputeType.INT8));
     // 0.99 as in verify: activations of a small model, rounded to eight bits.
     assertThat(Similarity.cosine(rounded, expected)).isGreaterThan(0.99);
+    // By the matrix unit the integers stay such; elsewhere they become bfloat16 first.
+    float[] half = vector(Encoder.builder(file()), ComputeType.BFLOAT16);
+    assertThat(half).isEqualTo(vector(Encoder.builder(integers), ComputeType.BFLOAT16));
+    assertThat(Similarity.cosine(half, expected)).isGreaterThan(0.995);
   }
 
   @Test
