@@ -113,11 +113,7 @@ public final class NativeProjection implements Projection {
     long out = integers.size(0);
     long in = integers.size(1) * (four ? 2 : 1);
     long perRow = scales.size(1);
-    if (scales.scalar_type().intern() != ScalarType.Float
-        || scales.size(0) != out
-        || perRow == 0
-        || in % perRow != 0
-        || !takes(in / perRow, in)) {
+    if (!fit(scales, out, in) || !takes(in / perRow, in)) {
       throw new IllegalArgumentException(
           "scales of [%d, %d] do not fit integers of [%d, %d]"
               .formatted(scales.size(0), perRow, out, in));
@@ -130,6 +126,14 @@ public final class NativeProjection implements Projection {
           result.bits, from, factors.at(0), in / perRow, out, in, result.address());
       return result;
     }
+  }
+
+  /** Returns whether scales are float32 and divide each row of a matrix into equal parts. */
+  private static boolean fit(Tensor scales, long out, long in) {
+    return scales.scalar_type().intern() == ScalarType.Float
+        && scales.size(0) == out
+        && scales.size(1) > 0
+        && in % scales.size(1) == 0;
   }
 
   /**
@@ -145,10 +149,7 @@ public final class NativeProjection implements Projection {
     long in = integers.size(1) * (four ? 2 : 1);
     boolean known = type == ScalarType.Float || type == ScalarType.BFloat16;
     if (!known
-        || scales.scalar_type().intern() != ScalarType.Float
-        || scales.numel() == 0
-        || scales.size(0) != out
-        || in % scales.size(1) != 0
+        || !fit(scales, out, in)
         || in / scales.size(1) % GROUP != 0
         || NativeKernels.load().isEmpty()) {
       return Optional.empty();
