@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Does adaptation help retrieval? The whole of SmolLM2-135M (30 layers, all parameters), fine-tuned (a) as imported and (b) after
 # EBAE and EBAR: the same pairs from all sources but those held out, in-batch negatives alone, the same steps, three seeds
-# each. One adaptation serves all seeds. Evaluated on Cranfield, NPL and three sources of pairs that no run has seen.
-# Every stage is kept and goes on where it was when the script is run again.
+# each, and once more with a tenth of the steps. One adaptation serves all seeds. Evaluated on Cranfield, NPL and three sources
+# of pairs that no run has seen. Every stage is kept and goes on where it was when the script is run again.
 #
 #   adaptation-claim.sh SHARED_DATA WORK_FOLDER
 #
@@ -49,14 +49,16 @@ evaluate() {
 "$llara" pretrain --model "$work/imported" --data "$data"/text/*.jsonl.gz --out "$work/adapted" \
   --full --lr 1e-4 --warmup 15 --batch 32 --max-tokens 160 --passage-tokens 128 --loss-weights 0,10,10 \
   --steps "${ADAPTATION:-650}" --save-every 20 --skip-bad-lines --seed 1
-for seed in ${SEEDS:-1 2 3}; do
-  for start in imported adapted; do
-    run=tuned-$start-$seed
-    "$llara" finetune --model "$work/$start" --pairs "${pairs[@]}" --out "$work/$run" --seed "$seed" \
-      --full --lr 1.5e-4 --batch "${BATCH:-64}" --negatives 0 --few-negatives repeat --query-tokens 48 --passage-tokens 128 \
-      --skip-bad-lines --steps "$steps" --warmup $(((steps + 9) / 10)) --save-every 25
-    evaluate "$run"
-    rm -rf "$work/$run/checkpoints"
+for size in "$steps" $(((steps + 9) / 10)); do
+  for seed in ${SEEDS:-1 2 3}; do
+    for start in imported adapted; do
+      run=$start-$size-$seed
+      "$llara" finetune --model "$work/$start" --pairs "${pairs[@]}" --out "$work/$run" --seed "$seed" \
+        --full --lr 1.5e-4 --batch "${BATCH:-64}" --negatives 0 --few-negatives repeat --query-tokens 48 --passage-tokens 128 \
+        --skip-bad-lines --steps "$size" --warmup $(((size + 9) / 10)) --save-every 25
+      evaluate "$run"
+      rm -rf "$work/$run/checkpoints"
+    done
   done
 done
 evaluate imported

@@ -156,6 +156,8 @@ struct Matrix {
   int16* sums;     // of the integers of a group, the same
   int64 end;
 
+  Matrix() = default;
+
   Matrix(int64 memory, int64 columns, int64 width)
       : columns(columns),
         width(width),
@@ -386,72 +388,112 @@ inline void quantizeRows(const float* x, int64 width, Activations activations) {
   }
 }
 
-// out [rows, columns] = activations · matrixᵀ + bias + residual, the panels from panelBegin to before panelEnd.
-template <class B>
-void multiply(const Activations& activations, const Matrix<B>& matrix, const float* bias, const float* residual,
-              float* out, int64 panelBegin, int64 panelEnd) {
-  for (int64 firstRow = 0; firstRow < activations.rows; firstRow += kBlockRows) {
-    int64 rows = least(kBlockRows, activations.rows - firstRow);
-    for (int64 panel = panelBegin; panel < panelEnd; panel++) {
-      Floats sums[kBlockRows][kPanelVectors];
-      int64 column = panel * kPanelColumns;
-      int64 count = least(kPanelColumns, matrix.columns - column);
-      for (int vector = 0; vector < kPanelVectors; vector++) {
-        int64 begin = vector * kLanes;
-        Floats start = bias && begin < count ? loadBits<Floats>(bias + column + begin, count - begin) : Floats{};
-        for (int64 row = 0; row < rows; row++) sums[row][vector] = start;
-      }
-      for (int64 group = 0; group < matrix.groups; group++) {
-        int64 place = matrix.at(column, group);
-        const uint8* bytes = activations.bytes + activations.at(firstRow, group) * kGroup;
-        const float* rowScales = activations.scales + activations.at(firstRow, group);
-        Ints part[kBlockRows][kPanelVectors];
-        Words quads[kPanelVectors][kHeldQuads];
-        Ints first[kPanelVectors];
-        Floats scales[kPanelVectors];
-        const uint32* stored = matrix.quads + place * B::kStored;
-        for (int vector = 0; vector < kPanelVectors; vector++) {
-          B::load(stored + vector * kLanes, quads[vector]);
-          first[vector] =
-              __builtin_convertvector(loadBits<LaneShorts>(matrix.sums + place + vector * kLanes), Ints) * -kZero;
-          scales[vector] = loadBits<Floats>(matrix.scales + place + vector * kLanes);
-        }
-        if constexpr (kHeldQuads < kQuads) {
-          for (int64 row = 0; row < rows; row++) {
-            for (int vector = 0; vector < kPanelVectors; vector++) {
-              part[row][vector] = products<B::kNarrow>(bytes + row * kGroup, quads[vector], first[vector]);
-            }
-          }
-          for (int vector = 0; vector < kPanelVectors; vector++) {
-            B::load(stored + kPanelColumns * B::kStored / 2 + vector * kLanes, quads[vector]);
-          }
-          bytes += kGroup / 2;
-        }
-        for (int64 row = 0; row < rows; row++) {
-          Floats rowScale = splat(rowScales[row]);
-          for (int vector = 0; vector < kPanelVectors; vector++) {
-            Ints sum = products<B::kNarrow>(bytes + row * kGroup, quads[vector],
-                                            kHeldQuads < kQuads ? part[row][vector] : first[vector]);
-            sums[row][vector] = multiplyAdd(__builtin_convertvector(sum, Floats), rowScale * scales[vector],
-                                            sums[row][vector]);
-          }
-        }
-      }
+// out [rows, columns] = finish(place, column, access, products), for count rows from firstRow on and a panel of columns. Place and
+// column say where bias and residual are, access how they are loaded.
+template <class T, int N, class PanelSums, class Finish>
+inline void finishRows(const PanelSums (&sums)[N], int64 count, int64 firstRow, int64 column, int64 columns,
+                       typename T::Stored* out, Finish finish) {
+  for (int64 row = 0; row < count; row++) {
+    int64 place = (firstRow + row) * columns + column;
+    forEach<T>(least(kPanelColumns, columns - column), [&](int64 at, auto access) {
+      Floats products[N];
+      for (int i = 0; i < N; i++) products[i] = loadBits<Floats>(&sums[i][row][at]);
+      access.store(out + place + at, finish(place + at, column + at, access, products));
+    });
+  }
+}
+
+// Prefetches into the caches from the given level of locality on: 3 is all, 2 all but the first.
+template <int kLocality>
+inline void prefetch(const void* from, int64 bytes) {
+  for (int64 at = 0; at < bytes; at += 64) __builtin_prefetch((const uint8*)from + at, 0, kLocality);
+}
+
+typedef float PanelSums[kBlockRows][kPanelColumns];
+
+// sums = `rows` rows, from firstRow on, · a panel. Calls ahead(group) before each group.
+template <class B, class Ahead>
+inline void multiplyPanel(const Activations& activations, int64 firstRow, int64 rows, const Matrix<B>& matrix,
+                          int64 panel, PanelSums& sums, Ahead ahead) {
+  for (int64 row = 0; row < rows; row++) {
+    for (int vector = 0; vector < kPanelVectors; vector++) storeBits(&sums[row][vector * kLanes], Floats{});
+  }
+  for (int64 group = 0; group < matrix.groups; group++) {
+    ahead(group);
+    int64 place = matrix.at(panel * kPanelColumns, group);
+    const uint8* bytes = activations.bytes + activations.at(firstRow, group) * kGroup;
+    const float* rowScales = activations.scales + activations.at(firstRow, group);
+    Ints part[kBlockRows][kPanelVectors];
+    Words quads[kPanelVectors][kHeldQuads];
+    Ints first[kPanelVectors];
+    Floats scales[kPanelVectors];
+    const uint32* stored = matrix.quads + place * B::kStored;
+    for (int vector = 0; vector < kPanelVectors; vector++) {
+      B::load(stored + vector * kLanes, quads[vector]);
+      first[vector] =
+          __builtin_convertvector(loadBits<LaneShorts>(matrix.sums + place + vector * kLanes), Ints) * -kZero;
+      scales[vector] = loadBits<Floats>(matrix.scales + place + vector * kLanes);
+    }
+    if constexpr (kHeldQuads < kQuads) {
       for (int64 row = 0; row < rows; row++) {
         for (int vector = 0; vector < kPanelVectors; vector++) {
-          int64 left = count - vector * kLanes;
-          if (left <= 0) continue;
-          int64 at = (firstRow + row) * matrix.columns + column + vector * kLanes;
-          Floats sum = sums[row][vector];
-          if (residual) sum += loadBits<Floats>(residual + at, left);
-          left < kLanes ? storeSome<Float32>(out + at, sum, (int)left) : storeBits(out + at, sum);
+          part[row][vector] = products<B::kNarrow>(bytes + row * kGroup, quads[vector], first[vector]);
         }
+      }
+      for (int vector = 0; vector < kPanelVectors; vector++) {
+        B::load(stored + kPanelColumns * B::kStored / 2 + vector * kLanes, quads[vector]);
+      }
+      bytes += kGroup / 2;
+    }
+    // Where it begins within a line of code costs up to a twentieth.
+    [[clang::code_align(64)]] for (int64 row = 0; row < rows; row++) {
+      Floats rowScale = splat(rowScales[row]);
+      for (int vector = 0; vector < kPanelVectors; vector++) {
+        Ints sum = products<B::kNarrow>(bytes + row * kGroup, quads[vector],
+                                        kHeldQuads < kQuads ? part[row][vector] : first[vector]);
+        float* to = &sums[row][vector * kLanes];
+        storeBits(to, multiplyAdd(__builtin_convertvector(sum, Floats), rowScale * scales[vector], loadBits<Floats>(to)));
       }
     }
   }
 }
 
+// out [rows, columns] = finish(place, column, access, products with each of N matrices of one shape), the panels from panelBegin
+// to before panelEnd. Place and column say where bias and residual are, access how they are loaded.
+template <class B, int N, class Finish>
+void multiply(const Activations& activations, const Matrix<B> (&matrices)[N], const float* residual, float* out,
+              int64 panelBegin, int64 panelEnd, Finish finish) {
+  const Matrix<B>& first = matrices[0];
+  for (int64 firstRow = 0; firstRow < activations.rows; firstRow += kBlockRows) {
+    int64 rows = least(kBlockRows, activations.rows - firstRow);
+    for (int64 panel = panelBegin; panel < panelEnd; panel++) {
+      int64 column = panel * kPanelColumns;
+      alignas(64) PanelSums sums[N];
+      for (int i = 0; i < N; i++) {
+        const Matrix<B>& matrix = matrices[i];
+        multiplyPanel(activations, firstRow, rows, matrix, panel, sums[i], [&](int64 group) {
+          // Neither the next weights, with few rows, nor the place of results are waited for.
+          if (panel + 1 < panelEnd) {
+            int64 next = matrix.at(column + kPanelColumns, group);
+            prefetch<3>(matrix.quads + next * B::kStored, kPanelColumns * B::kStored * 4);
+            prefetch<3>(matrix.scales + next, kPanelColumns * 4);
+            prefetch<3>(matrix.sums + next, kPanelColumns * 2);
+          }
+          if (i < N - 1) return;
+          for (int64 row = group; row < rows; row += matrix.groups) {
+            int64 place = (firstRow + row) * matrix.columns + column;
+            prefetch<3>(out + place, kPanelColumns * 4);
+            if (residual) prefetch<3>(residual + place, kPanelColumns * 4);
+          }
+        });
+      }
+      finishRows<Float32>(sums, rows, firstRow, column, first.columns, out, finish);
+    }
+  }
+}
+
 #if defined(__AVX512BF16__)
+static_assert(kBlockRows == 2 * kTile);
 constexpr int64 kPanelPairs = kPanelColumns * kGroup / 2;  // words of a group of a panel
 
 // Rows of activations in bfloat16, as tiles: blocks of kTile rows, each by groups; the last ones are filled up with zeros.
@@ -603,21 +645,15 @@ const uint32* expandPanels(const Matrix<B>& matrix, int64 begin, int64 end, uint
   }
 }
 
-// Prefetches a panel: with few rows, multiplying takes less time than loading the next one.
 template <class B>
 inline void prefetchPanel(const Matrix<B>& matrix, int64 panel) {
-  auto prefetch = [](const void* from, int64 bytes) {
-    for (int64 at = 0; at < bytes; at += 64) __builtin_prefetch((const uint8*)from + at, 0, 2);
-  };
   int64 count = matrix.groups * kPanelColumns;
-  prefetch(matrix.quads + panel * count * B::kStored, count * B::kStored * 4);
-  if (B::kScaled) prefetch(matrix.scales + panel * count, count * 4);
+  prefetch<2>(matrix.quads + panel * count * B::kStored, count * B::kStored * 4);
+  if (B::kScaled) prefetch<2>(matrix.scales + panel * count, count * 4);
 }
 
-typedef float Sums[2 * kTile][kPanelColumns];
-
 // The products of `count` rows, from `row` on, and a panel.
-inline void multiplyPanel(const TileRows& activations, int64 row, int64 count, const uint32* panel, Sums& sums) {
+inline void multiplyPanel(const TileRows& activations, int64 row, int64 count, const uint32* panel, PanelSums& sums) {
   int64 block = activations.groups * kTile * kGroup;
   const uint16* left = activations.tiles + row / kTile * block;
   if (count > kTile) {
@@ -627,8 +663,7 @@ inline void multiplyPanel(const TileRows& activations, int64 row, int64 count, c
   }
 }
 
-// out [rows, columns] = finish(place, column, access, products with each of N matrices of one shape), in bfloat16, the panels
-// from panelBegin to before panelEnd. Place and column say where bias and residual are, access how they are loaded.
+// As multiply, in bfloat16. `expanded` is memory for panels of N matrices.
 template <class B, int N, class Finish>
 void multiplyByTiles(const TileRows& activations, const Matrix<B> (&matrices)[N], uint16* out, uint32* expanded,
                      int64 panelBegin, int64 panelEnd, Finish finish) {
@@ -649,19 +684,11 @@ void multiplyByTiles(const TileRows& activations, const Matrix<B> (&matrices)[N]
       for (int64 row = rowBegin; row < rowEnd; row += 2 * kTile) {
         int64 count = least(2 * kTile, rowEnd - row);
         for (int64 panel = begin; panel < end; panel++) {
-          alignas(64) Sums sums[N];
+          alignas(64) PanelSums sums[N];
           for (int i = 0; i < N; i++) {
             multiplyPanel(activations, row, count, panels[i] + (panel - begin) * panelWords, sums[i]);
           }
-          int64 column = panel * kPanelColumns;
-          for (int64 i = 0; i < count; i++) {
-            int64 place = (row + i) * first.columns + column;
-            forEach<BFloat16>(least(kPanelColumns, first.columns - column), [&](int64 j, auto access) {
-              Floats products[N];
-              for (int k = 0; k < N; k++) products[k] = loadBits<Floats>(&sums[k][i][j]);
-              access.store(out + place + j, finish(place + j, column + j, access, products));
-            });
-          }
+          finishRows<BFloat16>(sums, count, row, panel * kPanelColumns, first.columns, out, finish);
         }
       }
     }
@@ -679,6 +706,37 @@ inline auto withBits(int32 bits, Body body) {
 template <class Body>
 inline auto withForm(int32 bits, Body body) {
   return bits == 16 ? body(Sixteen{}) : withBits(bits, body);
+}
+
+// Multiplies packed rows of a type by N matrices, the columns from begin to before end; finish(type) makes of the products what
+// is stored.
+template <int N, class Finish>
+void multiplyRows(int32 type, int32 bits, int64 activations, int64 rows, const int64 (&memory)[N], int64 columns,
+                  int64 width, int64 residual, int64 out, int64 scratch, int64 begin, int64 end, Finish finish) {
+  auto multiplyBy = [&](auto b, auto body) {
+    Matrix<decltype(b)> matrices[N];
+    for (int i = 0; i < N; i++) matrices[i] = {memory[i], columns, width};
+    int64 panels = matrices[0].panels;
+    body(matrices, panels * begin / columns, panels * end / columns);
+  };
+#if defined(__AVX512BF16__)
+  if (type) {
+    return withForm(bits, [&](auto b) {
+      multiplyBy(b, [&](const auto& matrices, int64 panelBegin, int64 panelEnd) {
+        multiplyByTiles(TileRows(activations, rows, width), matrices, (uint16*)out, (uint32*)scratch, panelBegin, panelEnd,
+                        finish(BFloat16{}));
+      });
+    });
+  }
+#else
+  (void)type, (void)scratch;
+#endif
+  withBits(bits, [&](auto b) {
+    multiplyBy(b, [&](const auto& matrices, int64 panelBegin, int64 panelEnd) {
+      multiply(Activations(activations, rows, width), matrices, (const float*)residual, (float*)out, panelBegin, panelEnd,
+               finish(Float32{}));
+    });
+  });
 }
 
 }  // namespace
@@ -748,43 +806,22 @@ EXPORT int64 NAME(multiplyScratch)(void*, void*, int32 type, int32 bits, int64 r
 EXPORT void NAME(multiply)(void*, void*, int32 type, int32 bits, int64 activations, int64 rows, int64 matrix,
                            int64 columns, int64 width, int64 bias, int64 residual, int64 out, int64 scratch,
                            int64 begin, int64 end) {
-#if defined(__AVX512BF16__)
-  if (type) {
-    return withForm(bits, [&](auto b) {
-      const Matrix<decltype(b)> packed[] = {{matrix, columns, width}};
-      auto biases = (const uint16*)bias, others = (const uint16*)residual;
-      multiplyByTiles(TileRows(activations, rows, width), packed, (uint16*)out, (uint32*)scratch,
-                      packed[0].panels * begin / columns, packed[0].panels * end / columns,
-                      [=](int64 place, int64 column, auto access, const auto& products) {
-                        Floats sum = products[0];
-                        if (biases) sum += access.load(biases + column);
-                        if (others) sum += access.load(others + place);
-                        return sum;
-                      });
-    });
-  }
-#else
-  (void)type, (void)scratch;
-#endif
-  withBits(bits, [&](auto b) {
-    Matrix<decltype(b)> packed(matrix, columns, width);
-    multiply(Activations(activations, rows, width), packed, (const float*)bias, (const float*)residual, (float*)out,
-             packed.panels * begin / columns, packed.panels * end / columns);
+  multiplyRows<1>(type, bits, activations, rows, {matrix}, columns, width, residual, out, scratch, begin, end, [=](auto t) {
+    using E = typename decltype(t)::Stored;
+    auto biases = (const E*)bias, others = (const E*)residual;
+    return [=](int64 place, int64 column, auto access, const auto& products) {
+      Floats sum = products[0];
+      if (biases) sum += access.load(biases + column);
+      if (others) sum += access.load(others + place);
+      return sum;
+    };
   });
 }
 
-EXPORT void NAME(multiplyGated)(void*, void*, int32 bits, int64 activations, int64 rows, int64 openMatrix,
+EXPORT void NAME(multiplyGated)(void*, void*, int32 type, int32 bits, int64 activations, int64 rows, int64 openMatrix,
                                 int64 upMatrix, int64 columns, int64 width, int64 out, int64 scratch, int64 begin,
                                 int64 end) {
-#if defined(__AVX512BF16__)
-  withForm(bits, [&](auto b) {
-    const Matrix<decltype(b)> packed[] = {{openMatrix, columns, width}, {upMatrix, columns, width}};
-    multiplyByTiles(TileRows(activations, rows, width), packed, (uint16*)out, (uint32*)scratch,
-                    packed[0].panels * begin / columns, packed[0].panels * end / columns,
-                    [](int64, int64, auto, const auto& products) { return gated(products[0], products[1]); });
+  multiplyRows<2>(type, bits, activations, rows, {openMatrix, upMatrix}, columns, width, 0, out, scratch, begin, end, [](auto) {
+    return [](int64, int64, auto, const auto& products) { return gated(products[0], products[1]); };
   });
-#else
-  (void)bits, (void)activations, (void)rows, (void)openMatrix, (void)upMatrix, (void)columns, (void)width, (void)out;
-  (void)scratch, (void)begin, (void)end;
-#endif
 }

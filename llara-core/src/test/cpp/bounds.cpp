@@ -38,7 +38,7 @@ KERNEL(void, dequantize, int32, int32, int64, int64, int64, int64, int64);
 KERNEL(int64, activationBytes, int32, int64, int64);
 KERNEL(void, packRows, int32, int64, int64, int64, int64);
 KERNEL(int64, multiplyScratch, int32, int32, int64, int64);
-KERNEL(void, multiplyGated, int32, int64, int64, int64, int64, int64, int64, int64, int64, int64, int64);
+KERNEL(void, multiplyGated, int32, int32, int64, int64, int64, int64, int64, int64, int64, int64, int64, int64);
 KERNEL(void, multiply, int32, int32, int64, int64, int64, int64, int64, int64, int64, int64, int64, int64, int64);
 
 #define CALL(name, ...) Java_io_llara_kernels_NativeKernels_##name(nullptr, nullptr, __VA_ARGS__)
@@ -309,7 +309,7 @@ void products(int32 type, int64 rows, int64 width, int64 columns) {
       int results = used;
       int64 matrix = zeros(CALL(matrixBytes, bits, columns, width));
       int64 activations = zeros(CALL(activationBytes, type, rows, width));
-      int64 scratch = bytes(CALL(multiplyScratch, type, bits, rows, width));
+      int64 scratch = bytes(2 * CALL(multiplyScratch, type, bits, rows, width));
       if (form < 2) {
         CALL(packWeights, form, bits, stored, columns, width, matrix);
       } else {
@@ -320,32 +320,8 @@ void products(int32 type, int64 rows, int64 width, int64 columns) {
       CALL(multiply, type, bits, activations, rows, matrix, columns, width, 0, 0, out, scratch, 0, columns);
       CALL(multiply, type, bits, activations, rows, matrix, columns, width, bias, residual, out, scratch, 0, half);
       CALL(multiply, type, bits, activations, rows, matrix, columns, width, bias, residual, out, scratch, half, columns);
-      return results;
-    });
-  }
-}
-
-// By the matrix unit, with several panels at once if there are more rows than 32.
-void gatedProducts(int64 rows, int64 width, int64 columns) {
-  for (int32 bits = 4; bits <= 16; bits *= 2) {
-    if (bits == 4 && width % 2) continue;
-    atBothPlaces([&] {
-      int64 x = numbers(1, rows * width), out = numbers(1, rows * columns);
-      int64 stored = bits == 16 ? numbers(1, columns * width) : anyBytes(columns * width * bits / 8);
-      int64 scales = numbers(0, columns);
-      int results = used;
-      int64 matrix = zeros(CALL(matrixBytes, bits, columns, width));
-      int64 activations = zeros(CALL(activationBytes, 1, rows, width));
-      int64 scratch = bytes(2 * CALL(multiplyScratch, 1, bits, rows, width));
-      if (bits == 16) {
-        CALL(packWeights, 1, bits, stored, columns, width, matrix);
-      } else {
-        CALL(packIntegers, bits, stored, scales, width, columns, width, matrix);
-      }
-      CALL(packRows, 1, x, rows, width, activations);
-      int64 half = columns / 2;
-      CALL(multiplyGated, bits, activations, rows, matrix, matrix, columns, width, out, scratch, 0, half);
-      CALL(multiplyGated, bits, activations, rows, matrix, matrix, columns, width, out, scratch, half, columns);
+      CALL(multiplyGated, type, bits, activations, rows, matrix, matrix, columns, width, out, scratch, 0, half);
+      CALL(multiplyGated, type, bits, activations, rows, matrix, matrix, columns, width, out, scratch, half, columns);
       return results;
     });
   }
@@ -386,11 +362,8 @@ int run(int64 most) {
         for (int64 width = 32; width <= 128; width += 32) attention(type, length, width);
         if (type) {
           products(type, length);
-          gatedProducts(length, 40, 19);
-          gatedProducts(2, 33, length);
           if (length % 16 == 1) {
             products(type, 32 + length, 40, 300);
-            gatedProducts(32 + length, 40, 300);
           }
         }
         CALL(enableTiles, 0);

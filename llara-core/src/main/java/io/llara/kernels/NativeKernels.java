@@ -392,12 +392,13 @@ final class NativeKernels {
       long end);
 
   /**
-   * As {@link #multiply} in bfloat16 by two matrices of one shape, and of their products {@link
-   * #gate}, in float32.
+   * As {@link #multiply} by two matrices of one shape, and of their products {@link #gate}, in
+   * float32.
    *
    * @param scratch twice {@link #multiplyScratch} bytes
    */
   static native void multiplyGated(
+      int type,
       int bits,
       long activations,
       long rows,

@@ -209,13 +209,12 @@ public final class NativeProjection implements Projection {
   }
 
   /**
-   * Applies the gate of SwiGLU to two projections of the same rows, as {@link Kernels#swiGlu}, on
-   * their way out of the matrix unit; empty if these two are not multiplied by it, or not alike.
+   * Applies the gate of SwiGLU to two projections of the same rows, as {@link Kernels#swiGlu},
+   * before their products are stored; empty unless both are of this class and alike, without bias.
    */
   static Optional<Tensor> gated(Tensor x, Projection gate, Projection up) {
     if (!(gate instanceof NativeProjection open)
         || !(up instanceof NativeProjection other)
-        || open.type != NativeKernels.BFLOAT16
         || other.type != open.type
         || other.bits != open.bits
         || other.in != open.in
@@ -235,8 +234,8 @@ public final class NativeProjection implements Projection {
           2,
           (scratch, begin, end) ->
               NativeKernels.multiplyGated(
-                  open.bits, packed, rows, first, second, open.out, open.in, to.at(0), scratch,
-                  begin, end));
+                  open.type, open.bits, packed, rows, first, second, open.out, open.in, to.at(0),
+                  scratch, begin, end));
       return Optional.of(scope.keep(to.tensor));
     }
   }

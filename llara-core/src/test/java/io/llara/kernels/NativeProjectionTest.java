@@ -338,48 +338,50 @@ class NativeProjectionTest {
     }
   }
 
-  /** The gate on the way out of the matrix unit, against that of two products rounded between. */
+  /** The gate before products are stored, against that of two products that were. */
   @ParameterizedTest
   @CsvSource({
-    "16, 1, 33, 7",
-    "16, 70, 64, 301",
-    "8, 33, 96, 40",
-    "4, 70, 96, 301",
-    "4, 1500, 544, 64"
+    "BFloat16, 16, 1, 33, 7",
+    "BFloat16, 16, 70, 64, 301",
+    "BFloat16, 8, 33, 96, 40",
+    "BFloat16, 4, 70, 96, 301",
+    "BFloat16, 4, 1500, 544, 64",
+    "Float, 8, 1, 96, 7",
+    "Float, 8, 70, 64, 301",
+    "Float, 4, 33, 96, 40"
   })
-  void gatedProducts(int bits, int rows, int in, int out) {
-    assumeTrue(NativeProjection.available(ScalarType.BFloat16), "no matrix unit");
-    Tensor x = Tensors.ofFloats(floats(rows * in, 1), rows, in).to(ScalarType.BFloat16);
+  void gatedProducts(ScalarType type, int bits, int rows, int in, int out) {
+    assumeTrue(NativeProjection.available(type), "no matrix unit");
+    Tensor x = Tensors.ofFloats(floats(rows * in, 1), rows, in).to(type);
     for (int threads = 1; threads <= 3; threads += 2) {
       torch.set_num_threads(threads);
-      try (Projection gate = tiled(bits, in, out);
-          Projection up = tiled(bits, in, out)) {
+      try (Projection gate = quantised(type, bits, in, out);
+          Projection up = quantised(type, bits, in, out)) {
         float[] opened = Tensors.toFloats(gate.apply(x));
         float[] others = Tensors.toFloats(up.apply(x));
         Tensor gated = NativeProjection.gated(x, gate, up).orElseThrow();
-        assertThat(gated.scalar_type().intern()).isEqualTo(ScalarType.BFloat16);
+        assertThat(gated.scalar_type().intern()).isEqualTo(type);
         float[] found = Tensors.toFloats(gated);
         assertThat(found).hasSize(rows * out);
         for (int i = 0; i < found.length; i++) {
           double g = opened[i];
           double expected = g / (1 + Math.exp(-g)) * others[i];
-          // Three factors of eight bits each; a gate far below zero turns its error around.
+          // In bfloat16 three factors of eight bits each; a gate far below zero turns its error
+          // around.
+          double error = type == ScalarType.Float ? 1e-6 : 0.02 + Math.abs(Math.min(g, 0)) / 200;
           assertThat((double) found[i])
-              .isCloseTo(
-                  expected,
-                  within((0.02 + Math.abs(Math.min(g, 0)) / 200) * Math.abs(expected) + 1e-4));
+              .isCloseTo(expected, within(error * Math.abs(expected) + error / 200));
         }
-        try (Projection other = tiled(bits == 4 ? 8 : 4, 32 * (in / 32), out)) {
+        try (Projection other = quantised(type, bits == 4 ? 8 : 4, 32 * (in / 32), out)) {
           assertThat(NativeProjection.gated(x, gate, other)).isEmpty();
         }
       }
     }
   }
 
-  private Projection tiled(int bits, int in, int out) {
+  private Projection quantised(ScalarType type, int bits, int in, int out) {
     if (bits == 16) {
-      return NativeProjection.pack(
-          Tensors.ofFloats(floats(out * in, 0.3), out, in), null, ScalarType.BFloat16);
+      return NativeProjection.pack(Tensors.ofFloats(floats(out * in, 0.3), out, in), null, type);
     }
     int most = 1 << (bits - 1);
     int[] q = random.ints((long) out * in, -most, most).toArray();
@@ -387,7 +389,7 @@ class NativeProjectionTest {
         stored(bits, q, out),
         Tensors.ofFloats(floats(out * (in / 32), 0.3 / most), out, in / 32),
         null,
-        ScalarType.BFloat16);
+        type);
   }
 
   @Test
