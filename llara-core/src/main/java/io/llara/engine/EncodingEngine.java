@@ -208,7 +208,7 @@ public final class EncodingEngine implements AutoCloseable {
       // Gradient mode and thread count belong to the thread: set once, for all it ever runs.
       Libtorch.useThreads(1);
       for (WorkQueue.Batch batch = queue.take(); !batch.isEmpty(); batch = queue.take()) {
-        run(batch, replica);
+        run(batch, replica, true);
       }
     } finally {
       if (lanesLeft.decrementAndGet() == 0) {
@@ -218,28 +218,37 @@ public final class EncodingEngine implements AutoCloseable {
     }
   }
 
+  /**
+   * Runs a batch; then this lane takes the next one, or, if not {@code coming}, goes on with its
+   * own.
+   */
+  private void run(WorkQueue.Batch batch, Replica replica, boolean coming) {
+    boolean wide = batch.alone() && lanes.size() > 1 && replica.accelerator().isEmpty();
+    if (wide) {
+      Libtorch.useThreads(Math.min(lanes.size(), Runtime.getRuntime().availableProcessors()));
+    }
+    @Nullable RuntimeException failure = failureOf(batch, replica);
+    if (wide) {
+      Libtorch.useThreads(1);
+    }
+    queue.done(coming);
+    batch.work().forEach(work -> work.end(failure));
+  }
+
+  /** Makes the results of a batch. */
   // Throwable: a lane must outlive anything a batch does, or its callers would wait for ever.
   @SuppressWarnings("CatchThrowable")
-  private void run(WorkQueue.Batch batch, Replica replica) {
-    boolean wide = batch.alone() && lanes.size() > 1 && replica.accelerator().isEmpty();
+  private @Nullable RuntimeException failureOf(WorkQueue.Batch batch, Replica replica) {
     try (TensorScope scope = new TensorScope()) {
-      if (wide) {
-        Libtorch.useThreads(Math.min(lanes.size(), Runtime.getRuntime().availableProcessors()));
-      }
       batch.work().forEach(Work::start);
       replica.run(batch.work(), () -> betweenLayers(batch, replica));
+      return null;
     } catch (CancellationException e) {
-      batch.work().forEach(work -> work.completeExceptionally(WorkQueue.closedError()));
+      return WorkQueue.closedError();
     } catch (DeviceException e) {
-      batch.work().forEach(work -> work.completeExceptionally(e));
+      return e;
     } catch (Throwable e) {
-      LlaraException error = new LlaraException("the forward pass failed: " + firstLine(e), e);
-      batch.work().forEach(work -> work.completeExceptionally(error));
-    } finally {
-      if (wide) {
-        Libtorch.useThreads(1);
-      }
-      queue.done();
+      return new LlaraException("the forward pass failed: " + firstLine(e), e);
     }
   }
 
@@ -255,7 +264,7 @@ public final class EncodingEngine implements AutoCloseable {
     if (!batch.single()) {
       WorkQueue.Batch singles = queue.takeSingles();
       if (!singles.isEmpty()) {
-        run(singles, replica);
+        run(singles, replica, false);
       }
     }
   }

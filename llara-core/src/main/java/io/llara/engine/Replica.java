@@ -121,7 +121,7 @@ final class Replica implements AutoCloseable {
     float[] states = Tensors.toFloats(model.forward(mask, rows, betweenLayers));
     int begin = 0;
     for (Work<?> work : batch) {
-      begin = work.finish(states, begin, model.config().hiddenSize());
+      begin = work.pool(states, begin, model.config().hiddenSize());
     }
   }
 

@@ -11,6 +11,7 @@ import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A prompt on its way through an engine: the future of its result. Cancelling it drops the prompt.
@@ -24,6 +25,9 @@ public class Work<T> extends CompletableFuture<T> {
   private final long submitted = System.nanoTime();
   private volatile long started;
   private volatile long ended;
+
+  /** Made by the lane that completes this with it. */
+  private @Nullable T result;
 
   Work(Prompt prompt, Pooler<T> pooler) {
     this.prompt = prompt;
@@ -64,14 +68,22 @@ public class Work<T> extends CompletableFuture<T> {
   }
 
   /**
-   * Takes the hidden states of {@link #tokens}, {@code [tokens, hidden]} row-major from {@code
-   * begin} on, and returns where they end.
+   * Makes the result of the hidden states of {@link #tokens}, {@code [tokens, hidden]} row-major
+   * from {@code begin} on, and returns where they end.
    */
-  int finish(float[] states, int begin, int hidden) {
-    T result = pooler.pool(prompt, states, begin, hidden);
+  int pool(float[] states, int begin, int hidden) {
+    result = pooler.pool(prompt, states, begin, hidden);
     ended = System.nanoTime();
-    complete(result);
     return begin + (int) tokens().count() * hidden;
+  }
+
+  /** Completes this, with its result if there is one. */
+  void end(@Nullable RuntimeException failure) {
+    if (result != null) {
+      complete(result);
+    } else {
+      completeExceptionally(requireNonNull(failure));
+    }
   }
 
   /**

@@ -43,7 +43,12 @@ final class WorkQueue {
   private record Sizes(long share, boolean severalRounds) {}
 
   private final ReentrantLock lock = new ReentrantLock();
-  private final Condition notEmpty = lock.newCondition();
+
+  /**
+   * Lanes that wait, the last to come first: that one works next. The threads that help it are on
+   * other processors already, where lanes that take turns meet their helpers on one.
+   */
+  private final Deque<Condition> idle = new ArrayDeque<>();
 
   /** Prompts that came one by one, cut when a lane is free. */
   private final Deque<Work<?>> singles = new ArrayDeque<>();
@@ -59,6 +64,10 @@ final class WorkQueue {
 
   private boolean singlesWereLast;
   private int running;
+
+  /** Lanes that are about to take what is next. */
+  private int coming;
+
   private volatile boolean closed;
 
   WorkQueue(int lanes, int budget) {
@@ -103,7 +112,7 @@ final class WorkQueue {
     try {
       requireOpen();
       batches.addAll(cut);
-      notEmpty.signalAll();
+      idle.forEach(Condition::signal);
     } finally {
       lock.unlock();
     }
@@ -121,7 +130,9 @@ final class WorkQueue {
       singles.add(work);
       singleRows += work.rows();
       singleSizes = sizes(singleRows);
-      notEmpty.signal();
+      if (singles.size() > coming && !idle.isEmpty()) {
+        idle.pop().signal();
+      }
     } finally {
       lock.unlock();
     }
@@ -134,6 +145,7 @@ final class WorkQueue {
   Batch take() {
     lock.lock();
     try {
+      coming = Math.max(0, coming - 1);
       while (!closed) {
         Batch batch = singlesWereLast ? pollBatch() : pollSingles();
         if (batch.isEmpty()) {
@@ -145,7 +157,10 @@ final class WorkQueue {
           return batch;
         }
         // Lanes are ours: nobody interrupts them, and close() signals.
-        notEmpty.awaitUninterruptibly();
+        Condition work = lock.newCondition();
+        idle.push(work);
+        work.awaitUninterruptibly();
+        idle.remove(work);
       }
       return Batch.NONE;
     } finally {
@@ -167,10 +182,18 @@ final class WorkQueue {
     }
   }
 
-  void done() {
+  /**
+   * Counts a batch as run, before anybody learns of its results: whoever asks for more then shall
+   * find the lane free.
+   *
+   * @param coming whether {@link #take} is what this lane does next, so that no other is woken for
+   *     one more prompt
+   */
+  void done(boolean coming) {
     lock.lock();
     try {
       running--;
+      this.coming += coming ? 1 : 0;
     } finally {
       lock.unlock();
     }
@@ -186,7 +209,7 @@ final class WorkQueue {
       singles.clear();
       batches.forEach(left::addAll);
       batches.clear();
-      notEmpty.signalAll();
+      idle.forEach(Condition::signal);
     } finally {
       lock.unlock();
     }

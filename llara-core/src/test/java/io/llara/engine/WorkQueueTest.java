@@ -131,12 +131,12 @@ class WorkQueueTest {
     queue.addSingle(single(10));
     assertThat(queue.take().alone()).as("the other still runs").isFalse();
 
-    queue.done();
-    queue.done();
+    queue.done(false);
+    queue.done(false);
     queue.add(work(10));
     assertThat(queue.take().alone()).as("a call that must not depend on others").isFalse();
 
-    queue.done();
+    queue.done(false);
     queue.addSingle(single(10));
     assertThat(queue.take().alone()).isTrue();
   }
@@ -187,6 +187,51 @@ class WorkQueueTest {
     assertThat(lane.get(10, TimeUnit.SECONDS).work()).isEmpty();
   }
 
+  @Test
+  void theLaneThatCameLastWorksNext() throws Exception {
+    WorkQueue queue = new WorkQueue(2, 10);
+    CompletableFuture<Batch> first = waiting(queue);
+    CompletableFuture<Batch> second = waiting(queue);
+
+    queue.addSingle(single(5));
+    assertThat(rows(second.get(10, TimeUnit.SECONDS))).containsExactly(5);
+    assertThat(first).isNotDone();
+
+    queue.addSingle(single(6));
+    assertThat(rows(first.get(10, TimeUnit.SECONDS))).containsExactly(6);
+  }
+
+  @Test
+  void noLaneIsWokenForAPromptThatAComingOneWillTake() throws Exception {
+    WorkQueue queue = new WorkQueue(2, 10);
+    queue.addSingle(single(5));
+    queue.take();
+    CompletableFuture<Batch> other = waiting(queue);
+
+    queue.done(true);
+    queue.addSingle(single(6));
+    Thread.sleep(50);
+    assertThat(other).isNotDone();
+    Batch next = queue.take();
+    assertThat(rows(next)).containsExactly(6);
+    assertThat(next.alone()).isTrue();
+
+    queue.addSingle(single(7));
+    assertThat(rows(other.get(10, TimeUnit.SECONDS))).containsExactly(7);
+  }
+
+  /** Starts a lane and returns when it waits. */
+  private static CompletableFuture<Batch> waiting(WorkQueue queue) throws InterruptedException {
+    CompletableFuture<Batch> batch = new CompletableFuture<>();
+    Thread lane = new Thread(() -> batch.complete(queue.take()));
+    lane.setDaemon(true);
+    lane.start();
+    while (lane.getState() != Thread.State.WAITING) {
+      Thread.sleep(1);
+    }
+    return batch;
+  }
+
   /** Counts how often a queue looks at it. */
   private static final class Counted extends Work<float[]> {
     private final AtomicLong looks;
@@ -231,7 +276,7 @@ class WorkQueueTest {
     int singles = callers - (callers + 2) / 3;
     while (taken < singles + callers / 10) {
       taken += queue.take().work().size();
-      queue.done();
+      queue.done(false);
     }
 
     assertThat(looks.get()).as("while they left").isLessThanOrEqualTo(5L * callers);

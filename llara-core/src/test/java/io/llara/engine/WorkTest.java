@@ -94,14 +94,16 @@ class WorkTest {
     Work<PooledVectors> work = new Work<>(prompts.jointFromIds(new int[] {9}), Pooler.MEAN);
 
     // Two rows of SELF and two of NEXT, behind one row of another prompt.
-    work.finish(new float[] {99, 99, 1, 10, 3, 30, 5, 50, 9, 90}, 2, 2);
+    work.pool(new float[] {99, 99, 1, 10, 3, 30, 5, 50, 9, 90}, 2, 2);
+    work.end(null);
 
     assertThat(work.await().get(Mode.SELF)).containsExactly(2, 20);
     assertThat(work.await().get(Mode.NEXT)).containsExactly(7, 70);
   }
 
   private static void finish(Work<float[]> work) {
-    work.finish(new float[work.rows()], 0, 1);
+    work.pool(new float[work.rows()], 0, 1);
+    work.end(null);
   }
 
   private static List<Work<float[]>> works(int... lengths) {
