@@ -472,7 +472,7 @@ void multiply(const Activations& activations, const Matrix<B> (&matrices)[N], co
       for (int i = 0; i < N; i++) {
         const Matrix<B>& matrix = matrices[i];
         multiplyPanel(activations, firstRow, rows, matrix, panel, sums[i], [&](int64 group) {
-          // Neither the next weights, with few rows, nor the place of results are waited for.
+          // The next weights, for which few rows would wait, and the place of results.
           if (panel + 1 < panelEnd) {
             int64 next = matrix.at(column + kPanelColumns, group);
             prefetch<3>(matrix.quads + next * B::kStored, kPanelColumns * B::kStored * 4);

@@ -6,9 +6,10 @@ package io.llara;
  */
 public enum ComputeType {
   /**
-   * {@link #BFLOAT16} where the processor (AVX512_BF16, AMX, Arm BF16) or the GPU multiplies it
-   * natively; else, for encoding, {@link #INT8} if the layers and the embedding matrix are stored
-   * in integers and there are kernels for them; else {@link #FLOAT32}.
+   * For encoding with a model whose layers and embedding matrix are stored in integers, {@link
+   * #INT8} if there are kernels for it and no matrix unit (AMX); else {@link #BFLOAT16} where the
+   * processor (AVX512_BF16, AMX, Arm BF16) or the GPU multiplies it natively; else {@link
+   * #FLOAT32}.
    */
   AUTO,
   /** IEEE binary32. */

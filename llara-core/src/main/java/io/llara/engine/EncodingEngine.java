@@ -223,23 +223,20 @@ public final class EncodingEngine implements AutoCloseable {
    * own.
    */
   private void run(WorkQueue.Batch batch, Replica replica, boolean coming) {
-    boolean wide = batch.alone() && lanes.size() > 1 && replica.accelerator().isEmpty();
-    if (wide) {
-      Libtorch.useThreads(Math.min(lanes.size(), Runtime.getRuntime().availableProcessors()));
-    }
     @Nullable RuntimeException failure = failureOf(batch, replica);
-    if (wide) {
-      Libtorch.useThreads(1);
-    }
     queue.done(coming);
     batch.work().forEach(work -> work.end(failure));
   }
 
-  /** Makes the results of a batch. */
+  /** Makes the results of a batch; returns why there are none, or null. */
   // Throwable: a lane must outlive anything a batch does, or its callers would wait for ever.
   @SuppressWarnings("CatchThrowable")
   private @Nullable RuntimeException failureOf(WorkQueue.Batch batch, Replica replica) {
+    boolean wide = batch.alone() && lanes.size() > 1 && replica.accelerator().isEmpty();
     try (TensorScope scope = new TensorScope()) {
+      if (wide) {
+        Libtorch.useThreads(Math.min(lanes.size(), Runtime.getRuntime().availableProcessors()));
+      }
       batch.work().forEach(Work::start);
       replica.run(batch.work(), () -> betweenLayers(batch, replica));
       return null;
@@ -249,6 +246,10 @@ public final class EncodingEngine implements AutoCloseable {
       return e;
     } catch (Throwable e) {
       return new LlaraException("the forward pass failed: " + firstLine(e), e);
+    } finally {
+      if (wide) {
+        Libtorch.useThreads(1);
+      }
     }
   }
 

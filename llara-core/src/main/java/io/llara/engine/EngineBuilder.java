@@ -265,11 +265,9 @@ public final class EngineBuilder {
 
   private ComputeType resolve(LlamaConfig config, WeightSource weights) {
     ComputeType resolved = Cpu.resolve(computeType);
-    // Integers lose next to nothing in products of integers, at half of the time and the memory.
     boolean integers =
         computeType == ComputeType.AUTO
-            && resolved == ComputeType.FLOAT32
-            && NativeProjection.available(ScalarType.Float)
+            && NativeProjection.preferredForIntegers()
             && weights.isQuantized(LlamaTensors.EMBEDDING)
             && projections(config).allMatch(weights::isQuantized);
     return integers ? ComputeType.INT8 : resolved;

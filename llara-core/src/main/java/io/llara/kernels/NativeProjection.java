@@ -65,6 +65,14 @@ public final class NativeProjection implements Projection {
   }
 
   /**
+   * Returns whether a model that is stored in integers is best computed in them here: it loses next
+   * to nothing then, and only the matrix unit is faster.
+   */
+  public static boolean preferredForIntegers() {
+    return available(ScalarType.Float) && !available(ScalarType.BFloat16);
+  }
+
+  /**
    * Returns whether integers can be taken as they are, given how many weights share one of their
    * scales.
    *

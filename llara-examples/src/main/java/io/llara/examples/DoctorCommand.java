@@ -31,7 +31,6 @@ import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.Loader;
 import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.pytorch.global.torch;
-import org.bytedeco.pytorch.global.torch.ScalarType;
 import picocli.CommandLine.Command;
 
 /** What a bug report needs: versions, processor, threads, memory, devices, native libraries. */
@@ -91,7 +90,7 @@ final class DoctorCommand extends Subcommand {
         "auto is %s%s; bfloat16 is %s"
             .formatted(
                 auto.name().toLowerCase(Locale.ROOT),
-                auto == ComputeType.FLOAT32 && NativeProjection.available(ScalarType.Float)
+                NativeProjection.preferredForIntegers()
                     ? ", int8 for models stored in integers"
                     : "",
                 Cpu.multipliesBfloat16() ? "multiplied natively" : "emulated, which is slow"));

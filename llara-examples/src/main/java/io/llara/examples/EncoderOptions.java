@@ -38,10 +38,10 @@ final class EncoderOptions {
       paramLabel = "auto|float32|bfloat16|int8|float16|float8",
       defaultValue = "auto",
       description =
-          "The type to compute in; auto: bfloat16 where the device multiplies it natively, else"
-              + " int8 for models stored in integers, else float32; int8, on the processor: faster"
-              + " still, and a little less exact; float16: on GPUs; float8: on"
-              + " those of compute capability 8.9 and above (default: ${DEFAULT-VALUE}).")
+          "The type to compute in; auto: int8 for models stored in integers on a processor without"
+              + " AMX, else bfloat16 where the device multiplies it natively, else float32; int8,"
+              + " on the processor: faster still, and a little less exact; float16: on GPUs; float8:"
+              + " on those of compute capability 8.9 and above (default: ${DEFAULT-VALUE}).")
   private ComputeType computeType = ComputeType.AUTO;
 
   @Option(

@@ -3,7 +3,6 @@ package io.llara.train.checkpoint;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatExceptionOfType;
 import static org.assertj.core.api.Assertions.within;
-import static org.junit.jupiter.api.Assumptions.assumeFalse;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.llara.ComputeType;
@@ -20,6 +19,7 @@ import io.llara.checkpoint.StorageType;
 import io.llara.checkpoint.TensorEntry;
 import io.llara.engine.EncodingEngine;
 import io.llara.kernels.FusedKernels;
+import io.llara.kernels.NativeProjection;
 import io.llara.prompt.PromptTemplate;
 import io.llara.tensor.Cpu;
 import io.llara.testing.MarkedStories;
@@ -88,9 +88,10 @@ class ModelQuantizerTest {
   }
 
   @Test
-  void whatIsStoredInIntegersIsComputedInThemWithoutBfloat16() throws IOException {
-    assumeTrue(FusedKernels.instructions().isPresent(), "no kernels are compiled for this machine");
-    assumeFalse(Cpu.multipliesBfloat16(), "bfloat16 comes first");
+  void whatIsStoredInIntegersIsComputedInThemWithoutMatrixUnit() throws IOException {
+    assumeTrue(
+        NativeProjection.preferredForIntegers(), "no kernels, or the matrix unit comes first");
+    ComputeType floating = Cpu.resolve(ComputeType.AUTO);
     LlamaConfig config =
         LlamaConfig.builder()
             .hiddenSize(32)
@@ -104,13 +105,13 @@ class ModelQuantizerTest {
     RandomCheckpoint.write(whole, config, StorageType.F32, 5);
     Path out = dir.resolve("quantized");
     ModelQuantizer.write(whole, out, new Quantization(4, 8, 32), ONE_FILE, List.of());
-    assertThat(computeType(whole)).isEqualTo(ComputeType.FLOAT32);
+    assertThat(computeType(whole)).isEqualTo(floating);
     assertThat(computeType(out)).isEqualTo(ComputeType.INT8);
 
     // Rows of 172 are not whole groups: that matrix stays as it is, and would be rounded.
     Path partly = dir.resolve("partly");
     ModelQuantizer.write(Stories.dir(), partly, new Quantization(4, 8, 32), ONE_FILE, List.of());
-    assertThat(computeType(partly)).isEqualTo(ComputeType.FLOAT32);
+    assertThat(computeType(partly)).isEqualTo(floating);
   }
 
   private static ComputeType computeType(Path model) {
