@@ -353,7 +353,29 @@ struct Pairs {
   static Floats multiply(__m512bh a, __m512bh b, Floats sum) { return _mm512_dpbf16_ps(sum, a, b); }
   static void narrow(Packed* to, Floats x) { BFloat16::store(to, x); }
 };
+
+// Rounds to bfloat16, elements of both in turn.
+inline Words inTurn(Floats first, Floats second) {
+  typedef uint16 Both __attribute__((vector_size(kLanes * 4)));
+  constexpr Both kOrder = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                           8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+  return (Words)_mm512_permutexvar_epi16((__m512i)kOrder, (__m512i)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first));
+}
+
+struct RoundedPairs : Pairs {
+  using Stored = float;
+  static Words steps(const Stored* from, int64 count) {
+    return (Words)_mm512_cvtne2ps_pbh((__m512)loadBits<Floats>(from + kLanes, count - kLanes),
+                                      (__m512)loadBits<Floats>(from, count));
+  }
+  static Words columns(const Stored* const (&rows)[kStep], const int64 (&counts)[kStep], int64 at) {
+    return inTurn(loadBits<Floats>(rows[0] + at, counts[0] - at), loadBits<Floats>(rows[1] + at, counts[1] - at));
+  }
+};
 #endif
+
+// float32 that is multiplied as bfloat16 where the processor does that natively.
+struct Rounded : Float32 {};
 
 // What a type is multiplied as.
 template <class T>
@@ -364,6 +386,10 @@ struct Products {
 template <>
 struct Products<BFloat16> {
   using Type = Pairs;
+};
+template <>
+struct Products<Rounded> {
+  using Type = RoundedPairs;
 };
 #endif
 
@@ -573,7 +599,7 @@ struct Head {
     if constexpr (kConverts) {
       for (int row = 0; row < R; row++) {
         forEach<T>(width, [&](int64 at, auto access) {
-          storeBits(queries + row * paddedWidth + at, access.load(q + row * queryStride + at));
+          P::narrow(queries + row * paddedWidth + at, access.load(q + row * queryStride + at));
         });
       }
       left = queries;
@@ -1315,6 +1341,12 @@ inline auto withType(int32 type, Body body) {
   return type == 0 ? body(Float32{}) : body(BFloat16{});
 }
 
+// As withType, and 2 is Rounded.
+template <class Body>
+inline auto withAttentionType(int32 type, Body body) {
+  return type == 2 ? body(Rounded{}) : withType(type, body);
+}
+
 }  // namespace
 
 // The Java Native Interface's naming, without its header: environment and class are not used.
@@ -1332,6 +1364,22 @@ EXPORT int32 NAME(enableTiles)(void*, void*, int32 wanted) {
 #else
   (void)wanted;
   return 0;
+#endif
+}
+
+#if defined(__linux__)
+extern "C" __attribute__((weak)) int32 mallopt(int32 parameter, int32 value);
+#endif
+
+// Has glibc, where that is the allocator, keep what is freed. Each thread's memory comes from heaps of 64 MiB, and without padding
+// at its end the last one is given back and mapped anew as often as a block no longer fits into the one before.
+EXPORT void NAME(keepFreedMemory)(void*, void*) {
+#if defined(__linux__)
+  if (!mallopt) return;
+  constexpr int32 kHeap = 64 << 20, kTrimThreshold = -1, kTopPad = -2, kMapThreshold = -3;
+  mallopt(kTopPad, kHeap);
+  mallopt(kTrimThreshold, 2 * kHeap);
+  mallopt(kMapThreshold, kHeap / 2);
 #endif
 }
 
@@ -1362,13 +1410,13 @@ EXPORT void NAME(gate)(void*, void*, int32 type, int64 open, int64 up, int64 out
 }
 
 EXPORT int64 NAME(attentionScratch)(void*, void*, int32 type, int64 keys, int64 width) {
-  return withType(type, [&](auto t) { return scratchOfKinds<decltype(t), Head<decltype(t)>, TileHead>(keys, width); });
+  return withAttentionType(type, [&](auto t) { return scratchOfKinds<decltype(t), Head<decltype(t)>, TileHead>(keys, width); });
 }
 
 EXPORT void NAME(attention)(void*, void*, int32 type, int64 q, int64 k, int64 v, int64 out, int64 normalisers,
                             int64 rows, int64 heads, int64 kvHeads, int64 kvBegin, int64 kvEnd, int64 width,
                             int64 spans, int64 spanCount, int64 scratch, float scale) {
-  withType(type, [&](auto t) {
+  withAttentionType(type, [&](auto t) {
     using T = decltype(t);
     using Stored = typename T::Stored;
     attention<T>((const Stored*)q, (const Stored*)k, (const Stored*)v, (Stored*)out, (float*)normalisers,

@@ -335,15 +335,34 @@ void dequantize(const uint8* stored, const float* scales, int64 scaled, typename
   }
 }
 
+// Calls body with the form of a number of bits.
+template <class Body>
+inline auto withBits(int32 bits, Body body) {
+  return bits == 4 ? body(Four{}) : body(Eight{});
+}
+
+// As withBits, and Sixteen.
+template <class Body>
+inline auto withForm(int32 bits, Body body) {
+  return bits == 16 ? body(Sixteen{}) : withBits(bits, body);
+}
+
 // Rows of activations, quantised: blocks of kBlockRows, each by groups.
 struct Activations {
+  using Type = Float32;
+  template <class Body>
+  static auto withForm(int32 bits, Body body) {
+    return withBits(bits, body);
+  }
+
   int64 rows;
+  int64 width;
   int64 groups;
   uint8* bytes;   // [blocks][groups][kBlockRows][kGroup]
   float* scales;  // [blocks][groups][kBlockRows]
   int64 end;
 
-  Activations(int64 memory, int64 rows, int64 width) : rows(rows), groups(roundUp(width, kGroup) / kGroup) {
+  Activations(int64 memory, int64 rows, int64 width) : rows(rows), width(width), groups(roundUp(width, kGroup) / kGroup) {
     Scratch scratch{memory};
     int64 count = roundUp(rows, kBlockRows) * groups;
     bytes = scratch.take<uint8>(count * kGroup);
@@ -355,53 +374,69 @@ struct Activations {
     return (row / kBlockRows * groups + group) * kBlockRows + row % kBlockRows;
   }
 
-  void put(int64 row, int64 group, const float* x) {
+  // x: [rows, width].
+  void pack(const float* x) {
+    int64 whole = width / kGroup;
+    for (int64 row = 0; row < rows; row += kLanes, x += kLanes * width) {
+      int64 count = least(kLanes, rows - row);
+      for (int64 group = 0; group < whole; group++) quantize(row, count, group, x + group * kGroup, width);
+      if (whole == groups) continue;
+      float rest[kLanes][kGroup];
+      for (int64 i = 0; i < count; i++) {
+        for (int64 at = whole * kGroup; at < groups * kGroup; at += kLanes) {
+          storeBits(&rest[i][at % kGroup], loadBits<Floats>(x + i * width + at, width - at));
+        }
+      }
+      quantize(row, count, whole, rest[0], kGroup);
+    }
+  }
+
+  // A group of the rows of a block: x is [count, kGroup].
+  void put(int64 firstRow, int64 count, int64 group, const float* x) {
+    for (int64 i = 0; i < count; i += kLanes) {
+      quantize(firstRow + i, least(kLanes, count - i), group, x + i * kGroup, kGroup);
+    }
+  }
+
+ private:
+  // A group of kLanes rows at most, which lie `stride` apart.
+  void quantize(int64 firstRow, int64 count, int64 group, const float* x, int64 stride) {
     constexpr int parts = kGroup / kLanes;
-    Floats values[parts];
-    Ints most = {};
-    for (int i = 0; i < parts; i++) {
-      values[i] = loadBits<Floats>(x + i * kLanes);
-      // As integers the sizes of floats are in the same order, and NaN is above all of them.
-      most = __builtin_elementwise_max(most, (Ints)values[i] & 0x7fffffff);
+    Ints most[kLanes] = {};
+    for (int64 row = 0; row < count; row++) {
+      for (int i = 0; i < parts; i++) {
+        // As integers the sizes of floats are in the same order, and NaN is above all of them.
+        Ints size = loadBits<Ints>(x + row * stride + i * kLanes) & 0x7fffffff;
+        most[row] = __builtin_elementwise_max(most[row], size);
+      }
     }
-    int32 bits = __builtin_reduce_max(most);
-    float largest = loadBits<float>(&bits);
-    scales[at(row, group)] = largest / kLargest;
-    Floats inverse = splat(largest > 1e-35f ? kLargest / largest : 0);
-    for (int i = 0; i < parts; i++) {
-      Ints integers = __builtin_convertvector(__builtin_elementwise_roundeven(values[i] * inverse), Ints) + kZero;
-      storeBits(bytes + at(row, group) * kGroup + i * kLanes, __builtin_convertvector(integers, LaneBytes));
+    Floats largest = (Floats)mostOfEach(most);
+    storeBits(scales + at(firstRow, group), largest / kLargest);
+    float inverses[kLanes];
+    storeBits(inverses, largest > 1e-35f ? kLargest / largest : Floats{});
+    uint8* to = bytes + at(firstRow, group) * kGroup;
+    for (int64 row = 0; row < count; row++, to += kGroup) {
+      for (int i = 0; i < parts; i++) {
+        // Added to so large a number, a quotient is rounded to an integer, in the lowest bits.
+        constexpr float kIntegers = 3 << 22;
+        Floats quotients = loadBits<Floats>(x + row * stride + i * kLanes);
+        Ints rounded = (Ints)multiplyAdd(quotients, splat(inverses[row]), splat(kIntegers + kZero));
+        storeBits(to + i * kLanes, __builtin_convertvector(rounded, LaneBytes));
+      }
     }
+  }
+
+  // The largest of each row, in the order of rows: half of what is left is compared with the other half.
+  static Ints mostOfEach(Ints (&rows)[kLanes]) {
+    for (int half = kLanes / 2; half > 0; half /= 2) {
+      for (int i = 0; i < half; i++) {
+        rows[i] = __builtin_elementwise_max(zip<0, kLanes>(rows[i], rows[i + half]),
+                                            zip<kLanes / 2, kLanes>(rows[i], rows[i + half]));
+      }
+    }
+    return rows[0];
   }
 };
-
-// x: [rows, width].
-inline void quantizeRows(const float* x, int64 width, Activations activations) {
-  int64 whole = width / kGroup;
-  for (int64 row = 0; row < activations.rows; row++, x += width) {
-    for (int64 group = 0; group < whole; group++) activations.put(row, group, x + group * kGroup);
-    if (whole < activations.groups) {
-      float rest[kGroup] = {};
-      for (int64 i = whole * kGroup; i < width; i++) rest[i - whole * kGroup] = x[i];
-      activations.put(row, whole, rest);
-    }
-  }
-}
-
-// out [rows, columns] = finish(place, column, access, products), for count rows from firstRow on and a panel of columns. Place and
-// column say where bias and residual are, access how they are loaded.
-template <class T, int N, class PanelSums, class Finish>
-inline void finishRows(const PanelSums (&sums)[N], int64 count, int64 firstRow, int64 column, int64 columns,
-                       typename T::Stored* out, Finish finish) {
-  for (int64 row = 0; row < count; row++) {
-    int64 place = (firstRow + row) * columns + column;
-    forEach<T>(least(kPanelColumns, columns - column), [&](int64 at, auto access) {
-      Floats products[N];
-      for (int i = 0; i < N; i++) products[i] = loadBits<Floats>(&sums[i][row][at]);
-      access.store(out + place + at, finish(place + at, column + at, access, products));
-    });
-  }
-}
 
 // Prefetches into the caches from the given level of locality on: 3 is all, 2 all but the first.
 template <int kLocality>
@@ -410,6 +445,60 @@ inline void prefetch(const void* from, int64 bytes) {
 }
 
 typedef float PanelSums[kBlockRows][kPanelColumns];
+
+// Where the products of rows and a panel of columns go: out [rows, columns] = products + bias + residual.
+template <class T>
+struct ResultRows {
+  using Stored = typename T::Stored;
+
+  Stored* out;
+  const Stored* bias;      // or null
+  const Stored* residual;  // or null
+  int64 columns;
+
+  void ahead(int64 row, int64 column) const {
+    int64 place = row * columns + column;
+    prefetch<3>(out + place, kPanelColumns * sizeof(Stored));
+    if (residual) prefetch<3>(residual + place, kPanelColumns * sizeof(Stored));
+  }
+
+  void take(const PanelSums (&sums)[1], int64 firstRow, int64 count, int64 column) {
+    for (int64 row = 0; row < count; row++) {
+      int64 place = (firstRow + row) * columns + column;
+      forEach<T>(least(kPanelColumns, columns - column), [&](int64 at, auto access) {
+        Floats sum = loadBits<Floats>(&sums[0][row][at]);
+        if (bias) sum += access.load(bias + column + at);
+        if (residual) sum += access.load(residual + place + at);
+        access.store(out + place + at, sum);
+      });
+    }
+  }
+};
+
+// Or the gate of SwiGLU over two products, packed for the next product.
+template <class P>
+struct GatedRows {
+  P packed;
+  float group[kBlockRows][kGroup];
+
+  explicit GatedRows(const P& packed) : packed(packed) {}
+
+  void ahead(int64, int64) const {}
+
+  // A group at a time is packed. Columns that there are not have products of zero.
+  void take(const PanelSums (&sums)[2], int64 firstRow, int64 count, int64 column) {
+    int64 begin = column % kGroup, end = begin + kPanelColumns;
+    bool last = column + kPanelColumns >= packed.width;
+    for (int64 row = 0; row < count; row++) {
+      for (int64 at = 0; at < kPanelColumns; at += kLanes) {
+        Floats open = loadBits<Floats>(&sums[0][row][at]);
+        storeBits(&group[row][begin + at], gated(open, loadBits<Floats>(&sums[1][row][at])));
+      }
+      for (int64 at = end; last && at < kGroup; at += kLanes) storeBits(&group[row][at], Floats{});
+    }
+    if (last || end == kGroup) packed.put(firstRow, count, column / kGroup, group[0]);
+  }
+};
 
 // sums = `rows` rows, from firstRow on, · a panel. Calls ahead(group) before each group.
 template <class B, class Ahead>
@@ -458,12 +547,10 @@ inline void multiplyPanel(const Activations& activations, int64 firstRow, int64 
   }
 }
 
-// out [rows, columns] = finish(place, column, access, products with each of N matrices of one shape), the panels from panelBegin
-// to before panelEnd. Place and column say where bias and residual are, access how they are loaded.
-template <class B, int N, class Finish>
-void multiply(const Activations& activations, const Matrix<B> (&matrices)[N], const float* residual, float* out,
-              int64 panelBegin, int64 panelEnd, Finish finish) {
-  const Matrix<B>& first = matrices[0];
+// Gives `to` the products of rows with each of N matrices of one shape, the panels from panelBegin to before panelEnd.
+template <class B, int N, class To>
+void multiply(const Activations& activations, const Matrix<B> (&matrices)[N], uint32*, int64 panelBegin, int64 panelEnd,
+              To to) {
   for (int64 firstRow = 0; firstRow < activations.rows; firstRow += kBlockRows) {
     int64 rows = least(kBlockRows, activations.rows - firstRow);
     for (int64 panel = panelBegin; panel < panelEnd; panel++) {
@@ -479,15 +566,10 @@ void multiply(const Activations& activations, const Matrix<B> (&matrices)[N], co
             prefetch<3>(matrix.scales + next, kPanelColumns * 4);
             prefetch<3>(matrix.sums + next, kPanelColumns * 2);
           }
-          if (i < N - 1) return;
-          for (int64 row = group; row < rows; row += matrix.groups) {
-            int64 place = (firstRow + row) * matrix.columns + column;
-            prefetch<3>(out + place, kPanelColumns * 4);
-            if (residual) prefetch<3>(residual + place, kPanelColumns * 4);
-          }
+          for (int64 row = group; row < rows; row += matrix.groups) to.ahead(firstRow + row, column);
         });
       }
-      finishRows<Float32>(sums, rows, firstRow, column, first.columns, out, finish);
+      to.take(sums, firstRow, rows, column);
     }
   }
 }
@@ -498,6 +580,12 @@ constexpr int64 kPanelPairs = kPanelColumns * kGroup / 2;  // words of a group o
 
 // Rows of activations in bfloat16, as tiles: blocks of kTile rows, each by groups; the last ones are filled up with zeros.
 struct TileRows {
+  using Type = BFloat16;
+  template <class Body>
+  static auto withForm(int32 bits, Body body) {
+    return ::withForm(bits, body);
+  }
+
   int64 rows;
   int64 width;
   int64 groups;
@@ -512,14 +600,29 @@ struct TileRows {
     end = scratch.end;
   }
 
-  void put(const uint16* x) {
+  // x: [rows, width].
+  void pack(const uint16* x) {
     typedef uint16 Row __attribute__((vector_size(kGroup * 2)));
     for (int64 row = 0; row < roundUp(rows, kTile); row++) {
-      uint16* to = tiles + row / kTile * kTile * groups * kGroup + row % kTile * kGroup;
-      for (int64 begin = 0; begin < groups * kGroup; begin += kGroup, to += kTile * kGroup) {
-        storeBits(to, row < rows ? loadBits<Row>(x + row * width + begin, width - begin) : Row{});
+      for (int64 group = 0; group < groups; group++) {
+        int64 begin = group * kGroup;
+        storeBits(at(row, group), row < rows ? loadBits<Row>(x + row * width + begin, width - begin) : Row{});
       }
     }
+  }
+
+  // A group of the rows of a block: x is [count, kGroup].
+  void put(int64 firstRow, int64 count, int64 group, const float* x) {
+    for (int64 row = 0; row < roundUp(count, kTile); row++) {
+      for (int64 i = 0; i < kGroup; i += kLanes) {
+        BFloat16::store(at(firstRow + row, group) + i, row < count ? loadBits<Floats>(x + row * kGroup + i) : Floats{});
+      }
+    }
+  }
+
+ private:
+  uint16* at(int64 row, int64 group) const {
+    return tiles + (row / kTile * groups + group) * kTile * kGroup + row % kTile * kGroup;
   }
 };
 
@@ -556,12 +659,6 @@ void packPairs(const typename T::Stored* weights, const Matrix<Sixteen>& matrix)
 // A group of a panel in bfloat16, as Matrix<Sixteen> has it.
 template <class B>
 inline void expandGroup(const uint32* stored, const float* scales, uint32* pairs) {
-  typedef uint16 Both __attribute__((vector_size(kLanes * 4)));
-  constexpr Both kOrder = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
-                           8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
-  auto pair = [](Floats first, Floats second) {
-    return _mm512_permutexvar_epi16((__m512i)kOrder, (__m512i)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first));
-  };
   for (int vector = 0; vector < kPanelVectors; vector++) {
     Floats scale = loadBits<Floats>(scales + vector * kLanes);
     Words quads[kHeldQuads];
@@ -572,8 +669,8 @@ inline void expandGroup(const uint32* stored, const float* scales, uint32* pairs
         weights[i] = __builtin_convertvector((Ints)(quads[quad] << (24 - 8 * i)) >> 24, Floats) * scale;
       }
       uint32* to = pairs + 2 * quad * kPanelColumns + vector * kLanes;
-      storeBits(to, pair(weights[0], weights[1]));
-      storeBits(to + kPanelColumns, pair(weights[2], weights[3]));
+      storeBits(to, inTurn(weights[0], weights[1]));
+      storeBits(to + kPanelColumns, inTurn(weights[2], weights[3]));
     }
   }
 }
@@ -663,10 +760,10 @@ inline void multiplyPanel(const TileRows& activations, int64 row, int64 count, c
   }
 }
 
-// As multiply, in bfloat16. `expanded` is memory for panels of N matrices.
-template <class B, int N, class Finish>
-void multiplyByTiles(const TileRows& activations, const Matrix<B> (&matrices)[N], uint16* out, uint32* expanded,
-                     int64 panelBegin, int64 panelEnd, Finish finish) {
+// As above, in bfloat16. `expanded` is memory for panels of N matrices.
+template <class B, int N, class To>
+void multiply(const TileRows& activations, const Matrix<B> (&matrices)[N], uint32* expanded, int64 panelBegin,
+              int64 panelEnd, To to) {
   ShapedTiles shaped;
   const Matrix<B>& first = matrices[0];
   const int64 panelWords = first.groups * kPanelPairs;
@@ -688,7 +785,7 @@ void multiplyByTiles(const TileRows& activations, const Matrix<B> (&matrices)[N]
           for (int i = 0; i < N; i++) {
             multiplyPanel(activations, row, count, panels[i] + (panel - begin) * panelWords, sums[i]);
           }
-          finishRows<BFloat16>(sums, count, row, panel * kPanelColumns, first.columns, out, finish);
+          to.take(sums, row, count, panel * kPanelColumns);
         }
       }
     }
@@ -696,45 +793,29 @@ void multiplyByTiles(const TileRows& activations, const Matrix<B> (&matrices)[N]
 }
 #endif
 
-// Calls body with the form of a number of bits.
+// Calls body with memory for packed rows of a type.
 template <class Body>
-inline auto withBits(int32 bits, Body body) {
-  return bits == 4 ? body(Four{}) : body(Eight{});
-}
-
-// As withBits, and Sixteen.
-template <class Body>
-inline auto withForm(int32 bits, Body body) {
-  return bits == 16 ? body(Sixteen{}) : withBits(bits, body);
-}
-
-// Multiplies packed rows of a type by N matrices, the columns from begin to before end; finish(type) makes of the products what
-// is stored.
-template <int N, class Finish>
-void multiplyRows(int32 type, int32 bits, int64 activations, int64 rows, const int64 (&memory)[N], int64 columns,
-                  int64 width, int64 residual, int64 out, int64 scratch, int64 begin, int64 end, Finish finish) {
-  auto multiplyBy = [&](auto b, auto body) {
-    Matrix<decltype(b)> matrices[N];
-    for (int i = 0; i < N; i++) matrices[i] = {memory[i], columns, width};
-    int64 panels = matrices[0].panels;
-    body(matrices, panels * begin / columns, panels * end / columns);
-  };
+inline auto withPacked([[maybe_unused]] int32 type, int64 memory, int64 rows, int64 width, Body body) {
 #if defined(__AVX512BF16__)
-  if (type) {
-    return withForm(bits, [&](auto b) {
-      multiplyBy(b, [&](const auto& matrices, int64 panelBegin, int64 panelEnd) {
-        multiplyByTiles(TileRows(activations, rows, width), matrices, (uint16*)out, (uint32*)scratch, panelBegin, panelEnd,
-                        finish(BFloat16{}));
-      });
-    });
-  }
-#else
-  (void)type, (void)scratch;
+  if (type) return body(TileRows(memory, rows, width));
 #endif
-  withBits(bits, [&](auto b) {
-    multiplyBy(b, [&](const auto& matrices, int64 panelBegin, int64 panelEnd) {
-      multiply(Activations(activations, rows, width), matrices, (const float*)residual, (float*)out, panelBegin, panelEnd,
-               finish(Float32{}));
+  return body(Activations(memory, rows, width));
+}
+
+// Multiplies packed rows of a type by N matrices, the columns from begin to before end, whole groups of them; to(rows) says where
+// the products go.
+template <int N, class To>
+void multiplyPacked(int32 type, int32 bits, int64 activations, int64 rows, const int64 (&memory)[N], int64 columns,
+                    int64 width, int64 scratch, int64 begin, int64 end, To to) {
+  withPacked(type, activations, rows, width, [&](auto packed) {
+    decltype(packed)::withForm(bits, [&](auto b) {
+      Matrix<decltype(b)> matrices[N];
+      for (int i = 0; i < N; i++) matrices[i] = {memory[i], columns, width};
+      auto panel = [&](int64 column) {
+        int64 groups = roundUp(columns, kGroup) / kGroup;
+        return least(groups * column / columns * (kGroup / kPanelColumns), matrices[0].panels);
+      };
+      multiply(packed, matrices, (uint32*)scratch, panel(begin), panel(end), to(packed));
     });
   });
 }
@@ -777,21 +858,13 @@ EXPORT void NAME(dequantize)(void*, void*, int32 type, int32 bits, int64 integer
 }
 
 EXPORT int64 NAME(activationBytes)(void*, void*, int32 type, int64 rows, int64 width) {
-#if defined(__AVX512BF16__)
-  if (type) return TileRows(0, rows, width).end;
-#else
-  (void)type;
-#endif
-  return Activations(0, rows, width).end;
+  return withPacked(type, 0, rows, width, [](auto packed) { return packed.end; });
 }
 
 EXPORT void NAME(packRows)(void*, void*, int32 type, int64 x, int64 rows, int64 width, int64 activations) {
-#if defined(__AVX512BF16__)
-  if (type) return TileRows(activations, rows, width).put((const uint16*)x);
-#else
-  (void)type;
-#endif
-  quantizeRows((const float*)x, width, Activations(activations, rows, width));
+  withPacked(type, activations, rows, width, [&](auto packed) {
+    packed.pack((const typename decltype(packed)::Type::Stored*)x);
+  });
 }
 
 EXPORT int64 NAME(multiplyScratch)(void*, void*, int32 type, int32 bits, int64 rows, int64 width) {
@@ -806,22 +879,16 @@ EXPORT int64 NAME(multiplyScratch)(void*, void*, int32 type, int32 bits, int64 r
 EXPORT void NAME(multiply)(void*, void*, int32 type, int32 bits, int64 activations, int64 rows, int64 matrix,
                            int64 columns, int64 width, int64 bias, int64 residual, int64 out, int64 scratch,
                            int64 begin, int64 end) {
-  multiplyRows<1>(type, bits, activations, rows, {matrix}, columns, width, residual, out, scratch, begin, end, [=](auto t) {
-    using E = typename decltype(t)::Stored;
-    auto biases = (const E*)bias, others = (const E*)residual;
-    return [=](int64 place, int64 column, auto access, const auto& products) {
-      Floats sum = products[0];
-      if (biases) sum += access.load(biases + column);
-      if (others) sum += access.load(others + place);
-      return sum;
-    };
+  multiplyPacked<1>(type, bits, activations, rows, {matrix}, columns, width, scratch, begin, end, [&](auto packed) {
+    using T = typename decltype(packed)::Type;
+    using Stored = typename T::Stored;
+    return ResultRows<T>{(Stored*)out, (const Stored*)bias, (const Stored*)residual, columns};
   });
 }
 
 EXPORT void NAME(multiplyGated)(void*, void*, int32 type, int32 bits, int64 activations, int64 rows, int64 openMatrix,
-                                int64 upMatrix, int64 columns, int64 width, int64 out, int64 scratch, int64 begin,
-                                int64 end) {
-  multiplyRows<2>(type, bits, activations, rows, {openMatrix, upMatrix}, columns, width, 0, out, scratch, begin, end, [](auto) {
-    return [](int64, int64, auto, const auto& products) { return gated(products[0], products[1]); };
-  });
+                                int64 upMatrix, int64 columns, int64 width, int64 gatedRows, int64 scratch,
+                                int64 begin, int64 end) {
+  multiplyPacked<2>(type, bits, activations, rows, {openMatrix, upMatrix}, columns, width, scratch, begin, end,
+                    [&](auto packed) { return GatedRows(decltype(packed)(gatedRows, rows, columns)); });
 }

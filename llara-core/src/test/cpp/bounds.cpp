@@ -283,12 +283,17 @@ void attention(int32 type, int64 tokens, int64 width) {
     int64 query = rows * heads * width, key = keys * kvHeads * width;
     int64 q = numbers(type, query), k = numbers(type, key), v = numbers(type, key), out = numbers(type, query);
     int64 normalisers = zeros(4 * 2 * heads * rows), gradient = numbers(type, query), queryGradient = numbers(type, query);
-    int64 keyGradient = numbers(0, key), valueGradient = numbers(0, key), spans = copy(encoded, 16);
+    int64 keyGradient = numbers(0, key), valueGradient = numbers(0, key), ofRounded = numbers(0, query);
+    int64 spans = copy(encoded, 16);
     int results = used;
     float scale = 0.3f;
     int64 scratch = bytes(CALL(attentionScratch, type, tokens, width));
     CALL(attention, type, q, k, v, out, 0, rows, heads, kvHeads, 0, kvHeads, width, spans, 2, scratch, scale);
     CALL(attention, type, q, k, v, out, normalisers, rows, heads, kvHeads, 0, kvHeads, width, spans, 2, scratch, scale);
+    if (type == 0) {
+      int64 rounded = bytes(CALL(attentionScratch, 2, tokens, width));
+      CALL(attention, 2, q, k, v, ofRounded, 0, rows, heads, kvHeads, 0, kvHeads, width, spans, 2, rounded, scale);
+    }
     scratch = bytes(CALL(attentionBackwardScratch, type, tokens, width));
     CALL(attentionBackward, type, q, k, v, out, gradient, normalisers, queryGradient, keyGradient, valueGradient, rows,
          heads, kvHeads, width, spans, 2, scratch, scale);
@@ -305,10 +310,13 @@ void products(int32 type, int64 rows, int64 width, int64 columns) {
       int64 x = numbers(type, rows * width), bias = numbers(type, columns), residual = numbers(type, rows * columns);
       int64 out = numbers(type, rows * columns);
       int64 stored = form < 2 ? numbers(form, columns * width) : anyBytes(columns * width * bits / 8);
-      int64 scales = numbers(0, columns);
+      int64 scales = numbers(0, columns), weights = numbers(0, width * columns);
       int results = used;
       int64 matrix = zeros(CALL(matrixBytes, bits, columns, width));
       int64 activations = zeros(CALL(activationBytes, type, rows, width));
+      int32 back = type ? 16 : 8;
+      int64 down = zeros(CALL(matrixBytes, back, width, columns));
+      CALL(packWeights, 0, back, weights, width, columns, down);
       int64 scratch = bytes(2 * CALL(multiplyScratch, type, bits, rows, width));
       if (form < 2) {
         CALL(packWeights, form, bits, stored, columns, width, matrix);
@@ -320,8 +328,10 @@ void products(int32 type, int64 rows, int64 width, int64 columns) {
       CALL(multiply, type, bits, activations, rows, matrix, columns, width, 0, 0, out, scratch, 0, columns);
       CALL(multiply, type, bits, activations, rows, matrix, columns, width, bias, residual, out, scratch, 0, half);
       CALL(multiply, type, bits, activations, rows, matrix, columns, width, bias, residual, out, scratch, half, columns);
-      CALL(multiplyGated, type, bits, activations, rows, matrix, matrix, columns, width, out, scratch, 0, half);
-      CALL(multiplyGated, type, bits, activations, rows, matrix, matrix, columns, width, out, scratch, half, columns);
+      int64 gated = zeros(CALL(activationBytes, type, rows, columns));
+      CALL(multiplyGated, type, bits, activations, rows, matrix, matrix, columns, width, gated, scratch, 0, half);
+      CALL(multiplyGated, type, bits, activations, rows, matrix, matrix, columns, width, gated, scratch, half, columns);
+      CALL(multiply, type, back, gated, rows, down, width, columns, 0, 0, x, scratch, 0, width);
       return results;
     });
   }

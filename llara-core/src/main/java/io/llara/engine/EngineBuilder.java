@@ -244,7 +244,7 @@ public final class EngineBuilder {
     int rows = batchTokens == null ? suitable : batchTokens;
     int lanes = threads == null ? Runtime.getRuntime().availableProcessors() : threads;
     Parts parts = parts(config, weights, resolved, rows);
-    LlamaModel model = build(config, parts, FusedKernels.orLibtorch(), type);
+    LlamaModel model = build(config, parts, FusedKernels.orLibtorch(resolved), type);
     // Weights that were rearranged left holes behind, each too small for the next of them.
     Pointer.trimMemory();
     LOG.debug("{}, {} lanes, {}", resolved, lanes, parts);

@@ -1,5 +1,6 @@
 package io.llara.kernels;
 
+import io.llara.ComputeType;
 import io.llara.attention.AttentionMask.KeyRange;
 import io.llara.attention.AttentionMask.Span;
 import io.llara.tensor.Cpu;
@@ -29,6 +30,16 @@ public final class FusedKernels implements Kernels {
   private static final long WORTH_A_THREAD = 1 << 17;
 
   private final LibtorchKernels libtorch = new LibtorchKernels();
+  private final boolean roundsAttention;
+
+  private FusedKernels(boolean roundsAttention) {
+    this.roundsAttention = roundsAttention;
+  }
+
+  /** Makes kernels that round nothing but their results. */
+  public FusedKernels() {
+    this(false);
+  }
 
   /**
    * Returns the fastest kernels for inference on this machine: these, or libtorch's where these are
@@ -37,8 +48,16 @@ public final class FusedKernels implements Kernels {
    * @throws IllegalArgumentException if that property has an unknown value
    */
   public static Kernels orLibtorch() {
+    return orLibtorch(ComputeType.AUTO);
+  }
+
+  /**
+   * As {@link #orLibtorch()}, for projections of a type: beside those of int8, which round their
+   * rows, attention multiplies in bfloat16 where the processor does that natively.
+   */
+  public static Kernels orLibtorch(ComputeType type) {
     return NativeKernels.load().isPresent()
-        ? new FusedKernels()
+        ? new FusedKernels(type == ComputeType.INT8)
         : new LibtorchKernels(Cpu.multipliesTiles());
   }
 
@@ -99,6 +118,15 @@ public final class FusedKernels implements Kernels {
 
   @Override
   public Tensor rotary(Tensor x, Rotation rotation) {
+    return rotary(x, rotation, false);
+  }
+
+  @Override
+  public Tensor rotaryOver(Tensor x, Rotation rotation) {
+    return rotary(x, rotation, !GradientTape.records(List.of(x)));
+  }
+
+  private Tensor rotary(Tensor x, Rotation rotation, boolean inPlace) {
     try (TensorScope scope = new TensorScope()) {
       long rows = x.size(0);
       long heads = x.size(1);
@@ -106,7 +134,7 @@ public final class FusedKernels implements Kernels {
       Operand in = new Operand(x);
       Operand cos = in.matching(rotation.cos(), rows * width);
       Operand sin = in.matching(rotation.sin(), rows * width);
-      Operand out = in.emptyLike();
+      Operand out = inPlace ? in : in.emptyLike();
       share(
           rows,
           heads * width,
@@ -130,11 +158,14 @@ public final class FusedKernels implements Kernels {
   }
 
   @Override
-  public Tensor swiGlu(Tensor x, Projection gate, Projection up) {
-    return NativeProjection.gated(x, gate, up).orElseGet(() -> swiGluOfTwo(x, gate, up));
+  public Tensor feedForward(
+      Tensor x, Projection gate, Projection up, Projection down, Tensor residual) {
+    return NativeProjection.feedForward(x, gate, up, down, residual)
+        .orElseGet(() -> Kernels.super.feedForward(x, gate, up, down, residual));
   }
 
-  private static Tensor swiGluOfTwo(Tensor x, Projection gate, Projection up) {
+  @Override
+  public Tensor swiGlu(Tensor x, Projection gate, Projection up) {
     try (TensorScope scope = new TensorScope()) {
       List<Tensor> both = Projection.all(x, gate, up);
       Operand open = new Operand(both.get(0));
@@ -177,14 +208,18 @@ public final class FusedKernels implements Kernels {
           GradientTape.records(inputs) ? torch.empty(2, heads, rows) : torch.empty(0);
       long scores =
           spans.stream().mapToLong(span -> (long) span.queryCount() * span.keyCount()).sum();
-      long scratchBytes = NativeKernels.attentionScratch(queries.type, mostKeys(spans), width);
+      int type =
+          roundsAttention && queries.type == NativeKernels.FLOAT32
+              ? NativeKernels.ROUNDED_FLOAT32
+              : queries.type;
+      long scratchBytes = NativeKernels.attentionScratch(type, mostKeys(spans), width);
       long scratch = address(bytes(scratchBytes * Math.min(kvHeads, torch.get_num_threads())));
       share(
           kvHeads,
           scores * (heads / kvHeads),
           (part, begin, end) ->
               NativeKernels.attention(
-                  queries.type,
+                  type,
                   queries.at(0),
                   keys.at(0),
                   values.at(0),

@@ -80,6 +80,18 @@ public interface Kernels {
   Tensor swiGlu(Tensor x, Projection gate, Projection up);
 
   /**
+   * A whole SwiGLU feed-forward block and the residual stream: {@code down(silu(gate(x)) · up(x)) +
+   * residual}.
+   *
+   * @param x {@code [rows, hidden]}
+   * @param residual {@code [rows, hidden]}
+   */
+  default Tensor feedForward(
+      Tensor x, Projection gate, Projection up, Projection down, Tensor residual) {
+    return down.applyAndAdd(swiGlu(x, gate, up), residual);
+  }
+
+  /**
    * Rounds rows to eight-bit floats, for {@link Float8Projection}.
    *
    * @param x {@code [rows, width]}

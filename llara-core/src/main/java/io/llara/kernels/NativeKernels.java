@@ -26,6 +26,9 @@ final class NativeKernels {
   static final int FLOAT32 = 0;
   static final int BFLOAT16 = 1;
 
+  /** Float32 that attention, which alone knows it, multiplies as bfloat16 where that is native. */
+  static final int ROUNDED_FLOAT32 = 2;
+
   /** Names a level that is not to be exceeded, or {@value #NONE}. */
   static final String PROPERTY = "io.llara.kernels";
 
@@ -148,6 +151,7 @@ final class NativeKernels {
     }
     try {
       LibraryResource.load(resource);
+      keepFreedMemory();
       if (level == Level.AMX && enableTiles(1) == 0) {
         LOG.warn("the system does not allow this process to use AMX; bfloat16 is slower");
         return Optional.of(Level.AVX512_BF16);
@@ -158,6 +162,12 @@ final class NativeKernels {
       return Optional.empty();
     }
   }
+
+  /**
+   * Has glibc keep freed memory for the next operation: faulting it in again costs up to a tenth of
+   * a pass. Other allocators do not mind.
+   */
+  private static native void keepFreedMemory();
 
   /**
    * Asks the system for the matrix unit, for all threads of the process.
@@ -184,7 +194,7 @@ final class NativeKernels {
    * @param x {@code [rows, heads, width]}
    * @param cos {@code [rows, width]}
    * @param sin {@code [rows, width]}, of which the second half is read
-   * @param out {@code [rows, heads, width]}
+   * @param out {@code [rows, heads, width]}; may be {@code x}
    */
   static native void rotary(
       int type, long x, long cos, long sin, long out, long rows, long heads, long width);
@@ -393,8 +403,9 @@ final class NativeKernels {
 
   /**
    * As {@link #multiply} by two matrices of one shape, and of their products {@link #gate}, in
-   * float32.
+   * float32, {@linkplain #packRows packed} for the next product.
    *
+   * @param gatedRows takes {@link #activationBytes} for rows of {@code columns}
    * @param scratch twice {@link #multiplyScratch} bytes
    */
   static native void multiplyGated(
@@ -406,7 +417,7 @@ final class NativeKernels {
       long upMatrix,
       long columns,
       long width,
-      long out,
+      long gatedRows,
       long scratch,
       long begin,
       long end);

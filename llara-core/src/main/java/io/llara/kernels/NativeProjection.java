@@ -217,12 +217,17 @@ public final class NativeProjection implements Projection {
   }
 
   /**
-   * Applies the gate of SwiGLU to two projections of the same rows, as {@link Kernels#swiGlu},
-   * before their products are stored; empty unless both are of this class and alike, without bias.
+   * Runs a feed-forward block as {@link Kernels#feedForward}: what the gate makes is packed for the
+   * last projection at once. Empty unless all are of this class and of one row type, and the first
+   * two alike and without bias.
    */
-  static Optional<Tensor> gated(Tensor x, Projection gate, Projection up) {
+  static Optional<Tensor> feedForward(
+      Tensor x, Projection gate, Projection up, Projection down, Tensor residual) {
     if (!(gate instanceof NativeProjection open)
         || !(up instanceof NativeProjection other)
+        || !(down instanceof NativeProjection last)
+        || last.type != open.type
+        || last.in != open.out
         || other.type != open.type
         || other.bits != open.bits
         || other.in != open.in
@@ -234,7 +239,7 @@ public final class NativeProjection implements Projection {
     try (TensorScope scope = new TensorScope()) {
       long rows = x.size(0);
       long packed = open.pack(x);
-      Operand to = open.result(x);
+      long gated = last.memory(rows);
       long first = open.address();
       long second = other.address();
       open.share(
@@ -242,9 +247,9 @@ public final class NativeProjection implements Projection {
           2,
           (scratch, begin, end) ->
               NativeKernels.multiplyGated(
-                  open.type, open.bits, packed, rows, first, second, open.out, open.in, to.at(0),
+                  open.type, open.bits, packed, rows, first, second, open.out, open.in, gated,
                   scratch, begin, end));
-      return Optional.of(scope.keep(to.tensor));
+      return Optional.of(scope.keep(last.multiply(x, gated, residual)));
     }
   }
 
@@ -261,21 +266,26 @@ public final class NativeProjection implements Projection {
                   x.scalar_type().intern(),
                   x.size(1)));
     }
-    long packed =
-        FusedKernels.address(FusedKernels.bytes(NativeKernels.activationBytes(type, rows, in)));
+    long packed = memory(rows);
     NativeKernels.packRows(type, from.at(0), rows, in, packed);
     return packed;
   }
 
-  private Operand result(Tensor x) {
-    return new Operand(
-        torch.empty(new long[] {x.size(0), out}, new TensorOptions(x.scalar_type()), null));
+  /** Returns memory for packed rows, of the innermost scope. */
+  private long memory(long rows) {
+    return FusedKernels.address(FusedKernels.bytes(NativeKernels.activationBytes(type, rows, in)));
   }
 
-  /** Multiplies packed rows, in the innermost scope. */
-  private Tensor multiply(Tensor x, long packed, @Nullable Tensor residual) {
-    long rows = x.size(0);
-    Operand to = result(x);
+  /**
+   * Multiplies packed rows, in the innermost scope.
+   *
+   * @param like a tensor with as many rows, of their type
+   */
+  private Tensor multiply(Tensor like, long packed, @Nullable Tensor residual) {
+    long rows = like.size(0);
+    Operand to =
+        new Operand(
+            torch.empty(new long[] {rows, out}, new TensorOptions(like.scalar_type()), null));
     long add = bias == null ? 0 : to.matching(bias, out).at(0);
     long other = residual == null ? 0 : to.matching(residual, rows * out).at(0);
     long weights = address();

@@ -23,7 +23,7 @@ final class SwiGluFeedForward implements AutoCloseable {
   /** Runs the block on rows, {@code [rows, hidden]}, and adds the residual, which is as large. */
   Tensor applyAndAdd(Tensor x, Tensor residual) {
     try (TensorScope scope = new TensorScope()) {
-      return scope.keep(down.applyAndAdd(kernels.swiGlu(x, gate, up), residual));
+      return scope.keep(kernels.feedForward(x, gate, up, down, residual));
     }
   }
 

@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import io.llara.ComputeType;
 import io.llara.attention.AttentionMask;
 import io.llara.attention.AttentionMaskFactory;
 import io.llara.attention.Layout;
@@ -101,6 +102,35 @@ class FusedKernelsTest extends KernelsContract {
       assertThat(Tensors.toFloats(kernels.attention(q, k, v, among.spans()).narrow(0, 5, 300)))
           .isEqualTo(expected);
     }
+  }
+
+  /** Each factor has eight bits then, and a share of a score likewise. */
+  @Test
+  void attentionForInt8RoundsItsFactorsAtMost() {
+    AttentionMask mask =
+        AttentionMaskFactory.create(
+            List.of(
+                AttentionBatches.plain(1), AttentionBatches.plain(90), AttentionBatches.joint(61)),
+            Layout.packed());
+    for (int width : new int[] {2, 18, 64, 80}) {
+      Tensor q = random(Type.FLOAT32, 2, mask.rows(), 4, width);
+      Tensor k = random(Type.FLOAT32, 2, mask.rows(), 2, width);
+      Tensor v = random(Type.FLOAT32, 1, mask.rows(), 2, width);
+      Tensor expected = kernels.attention(q, k, v, mask.spans());
+      Tensor found = FusedKernels.orLibtorch(ComputeType.INT8).attention(q, k, v, mask.spans());
+      double distance = found.sub(expected).norm().item_double() / expected.norm().item_double();
+      if (instructionsAreForBfloat16()) {
+        assertThat(distance).isBetween(1e-4, 0.01);
+      } else {
+        assertThat(distance).isZero();
+      }
+    }
+  }
+
+  private static boolean instructionsAreForBfloat16() {
+    return FusedKernels.instructions()
+        .filter(level -> level.equals("amx") || level.equals("avx512_bf16"))
+        .isPresent();
   }
 
   @ParameterizedTest

@@ -338,7 +338,10 @@ class NativeProjectionTest {
     }
   }
 
-  /** The gate before products are stored, against that of two products that were. */
+  /**
+   * A feed-forward block whose gated products are packed at once, against one that stores them: the
+   * same bits where products are float32.
+   */
   @ParameterizedTest
   @CsvSource({
     "BFloat16, 16, 1, 33, 7",
@@ -348,35 +351,39 @@ class NativeProjectionTest {
     "BFloat16, 4, 1500, 544, 64",
     "Float, 8, 1, 96, 7",
     "Float, 8, 70, 64, 301",
+    "Float, 8, 40, 64, 16",
     "Float, 4, 33, 96, 40"
   })
-  void gatedProducts(ScalarType type, int bits, int rows, int in, int out) {
+  void feedForward(ScalarType type, int bits, int rows, int in, int out) {
     assumeTrue(NativeProjection.available(type), "no kernels for rows of this type");
+    FusedKernels kernels = new FusedKernels();
     Tensor x = Tensors.ofFloats(floats(rows * in, 1), rows, in).to(type);
+    Tensor residual = Tensors.ofFloats(floats(rows * in, 1), rows, in).to(type);
     for (int threads = 1; threads <= 3; threads += 2) {
       torch.set_num_threads(threads);
       try (Projection gate = quantised(type, bits, in, out);
-          Projection up = quantised(type, bits, in, out)) {
-        float[] opened = Tensors.toFloats(gate.apply(x));
-        float[] others = Tensors.toFloats(up.apply(x));
-        Tensor gated = NativeProjection.gated(x, gate, up).orElseThrow();
-        assertThat(gated.scalar_type().intern()).isEqualTo(type);
-        float[] found = Tensors.toFloats(gated);
-        assertThat(found).hasSize(rows * out);
-        for (int i = 0; i < found.length; i++) {
-          double g = opened[i];
-          double expected = g / (1 + Math.exp(-g)) * others[i];
-          // In bfloat16 three factors of eight bits each; a gate far below zero turns its error
-          // around.
-          double error =
-              type == ScalarType.Float
-                  ? 1e-6 * Math.abs(expected) + 5e-9
-                  : (0.02 + Math.abs(Math.min(g, 0)) / 200) * Math.abs(expected) + 1e-4;
-          assertThat((double) found[i]).isCloseTo(expected, within(error));
+          Projection up = quantised(type, bits, in, out);
+          Projection down =
+              NativeProjection.pack(
+                  Tensors.ofFloats(floats(in * out, 0.3), in, out),
+                  scope.own(Tensors.ofFloats(floats(in, 1), in).to(type)),
+                  type)) {
+        Tensor found = kernels.feedForward(x, gate, up, down, residual);
+        assertThat(found.scalar_type().intern()).isEqualTo(type);
+        float[] expected =
+            Tensors.toFloats(down.applyAndAdd(kernels.swiGlu(x, gate, up), residual));
+        if (type == ScalarType.Float) {
+          assertThat(Tensors.toFloats(found)).isEqualTo(expected);
+        } else {
+          double[] exact = IntStream.range(0, rows * in).mapToDouble(i -> expected[i]).toArray();
+          assertThat(distance(Tensors.toFloats(found), exact)).isLessThan(0.02);
         }
+        // Kinds that do not go together take the long way.
         try (Projection other = quantised(type, bits == 4 ? 8 : 4, 32 * (in / 32), out)) {
-          assertThat(NativeProjection.gated(x, gate, other)).isEmpty();
+          assertThat(NativeProjection.feedForward(x, gate, other, down, residual)).isEmpty();
         }
+        assertThat(NativeProjection.feedForward(x, gate, up, new PlainProjection(x, null), x))
+            .isEmpty();
       }
     }
   }
