@@ -64,16 +64,33 @@ inline Floats splat(float value) { return value - Floats{}; }
 
 inline Floats multiplyAdd(Floats a, Floats b, Floats c) { return __builtin_elementwise_fma(a, b, c); }
 
+template <class T, T... I>
+struct Sequence {};
+template <int N>
+using Indices = __make_integer_seq<Sequence, int, N>;
+
+// Each lane takes that of the lane so far away, within pairs of such halves.
+template <int Distance, int... I>
+inline Floats exchanged(Floats x, Sequence<int, I...>) {
+  return __builtin_shufflevector(x, x, (I ^ Distance)...);
+}
+
+// Combines all lanes: halves, their halves, and so on, since a chain would wait for each.
+template <int Distance = kLanes / 2, class Combine>
+inline float reduce(Floats x, Combine combine) {
+  if constexpr (Distance == 0) {
+    return x[0];
+  } else {
+    return reduce<Distance / 2>(combine(x, exchanged<Distance>(x, Indices<kLanes>{})), combine);
+  }
+}
+
 inline float sum(Floats x) {
-  float total = 0;
-  for (int i = 0; i < kLanes; i++) total += x[i];
-  return total;
+  return reduce(x, [](Floats a, Floats b) { return a + b; });
 }
 
 inline float largest(Floats x) {
-  float most = x[0];
-  for (int i = 1; i < kLanes; i++) most = x[i] > most ? x[i] : most;
-  return most;
+  return reduce(x, [](Floats a, Floats b) { return a > b ? a : b; });
 }
 
 inline int64 roundUp(int64 count, int64 multiple) { return (count + multiple - 1) / multiple * multiple; }
@@ -288,11 +305,6 @@ void gateBackward(const typename T::Stored* open, const typename T::Stored* up, 
 // which was packed: the columns of a panel side by side for each step of the inner dimension. A step is one float32, or,
 // where the processor multiplies them natively, a pair of bfloat16: 32 bits in any case.
 
-template <class T, T... I>
-struct Sequence {};
-template <int N>
-using Indices = __make_integer_seq<Sequence, int, N>;
-
 // Interleaves the elements of two registers from element `First` of each on; N in all.
 template <int First, int N, class V, int... I>
 inline auto zip(V a, V b, Sequence<int, I...>) {
@@ -362,6 +374,9 @@ inline Words inTurn(Floats first, Floats second) {
   return (Words)_mm512_permutexvar_epi16((__m512i)kOrder, (__m512i)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first));
 }
 
+// float32 that is multiplied as bfloat16.
+struct Rounded : Float32 {};
+
 struct RoundedPairs : Pairs {
   using Stored = float;
   static Words steps(const Stored* from, int64 count) {
@@ -373,9 +388,6 @@ struct RoundedPairs : Pairs {
   }
 };
 #endif
-
-// float32 that is multiplied as bfloat16 where the processor does that natively.
-struct Rounded : Float32 {};
 
 // What a type is multiplied as.
 template <class T>
@@ -1341,10 +1353,13 @@ inline auto withType(int32 type, Body body) {
   return type == 0 ? body(Float32{}) : body(BFloat16{});
 }
 
-// As withType, and 2 is Rounded.
+// As withType, and 2 is float32 that may be rounded to bfloat16.
 template <class Body>
 inline auto withAttentionType(int32 type, Body body) {
-  return type == 2 ? body(Rounded{}) : withType(type, body);
+#if defined(__AVX512BF16__)
+  if (type == 2) return body(Rounded{});
+#endif
+  return withType(type == 2 ? 0 : type, body);
 }
 
 }  // namespace

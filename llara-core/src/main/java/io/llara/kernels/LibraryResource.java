@@ -4,6 +4,7 @@ import com.google.common.hash.Hashing;
 import com.google.common.io.Resources;
 import io.llara.Internal;
 import io.llara.io.AtomicFiles;
+import io.llara.io.NativeLoading;
 import java.io.IOException;
 import java.net.URL;
 import java.nio.file.Files;
@@ -34,6 +35,10 @@ public final class LibraryResource {
     if (!Files.exists(cached)) {
       AtomicFiles.write(cached, library);
     }
-    System.load(cached.toString());
+    NativeLoading.alone(
+        () -> {
+          System.load(cached.toString());
+          return cached;
+        });
   }
 }

@@ -2,6 +2,7 @@ package io.llara.tensor;
 
 import io.llara.LlaraException;
 import io.llara.io.Ahead;
+import io.llara.io.NativeLoading;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -170,7 +171,11 @@ public final class Libtorch {
       // Two thread pools fight (libgomp's and OpenBLAS's); lanes give each core one thread of
       // each instead.
       try (PointerScope scope = new PointerScope()) { // It makes a function pointer each time.
-        openblas.blas_set_num_threads(1);
+        NativeLoading.alone(
+            () -> {
+              openblas.blas_set_num_threads(1);
+              return null;
+            });
       }
       torch.set_num_threads(1);
       keepFreedMemory();

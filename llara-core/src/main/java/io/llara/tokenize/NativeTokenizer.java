@@ -6,6 +6,7 @@ import ai.djl.huggingface.tokenizers.jni.TokenizersLibrary;
 import ai.djl.util.Utils;
 import com.google.common.base.Throwables;
 import io.llara.LlaraException;
+import io.llara.io.NativeLoading;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -37,8 +38,11 @@ final class NativeTokenizer implements AutoCloseable {
       setUnlessSet("OPT_OUT_TRACKING", "true");
       setUnlessSet("ai.djl.offline", "true");
       setUnlessSet("RUST_FLAVOR", "cpu");
-      LibUtils.checkStatus();
-      return TokenizersLibrary.LIB;
+      return NativeLoading.alone(
+          () -> {
+            LibUtils.checkStatus();
+            return TokenizersLibrary.LIB;
+          });
     }
 
     private static void setUnlessSet(String key, String value) {

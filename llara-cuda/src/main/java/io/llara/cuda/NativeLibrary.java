@@ -2,6 +2,7 @@ package io.llara.cuda;
 
 import io.llara.DeviceException;
 import io.llara.LlaraException;
+import io.llara.io.NativeLoading;
 import io.llara.kernels.LibraryResource;
 import java.io.IOException;
 import java.net.URL;
@@ -88,7 +89,7 @@ final class NativeLibrary {
 
   private static long system(String function) {
     Bridge.require();
-    @Nullable Pointer address = Loader.addressof(function);
+    @Nullable Pointer address = NativeLoading.alone(() -> Loader.addressof(function));
     if (address == null) {
       throw new DeviceException("the system's loader has no function " + function);
     }
