@@ -45,19 +45,24 @@ inline V loadBits(const void* from) {
   return value;
 }
 
-// Loads the first `count` elements of a register; the others are zero.
+template <class V>
+inline void storeBits(void* to, V value) {
+  __builtin_memcpy_inline(to, &value, sizeof(V));
+}
+
+// Loads the first `count` elements of a register, less than all; the others are zero. What handles the ends of rows is called, not
+// inlined: it stands in every operation, and would take most of the time to compile.
 template <class V, class E>
-inline V loadBits(const E* from, int64 count) {
-  constexpr int64 whole = sizeof(V) / sizeof(E);
-  if (count >= whole) return loadBits<V>(from);
-  E some[whole] = {};
+__attribute__((noinline)) V loadPart(const E* from, int64 count) {
+  E some[sizeof(V) / sizeof(E)] = {};
   for (int64 i = 0; i < count; i++) some[i] = from[i];
   return loadBits<V>(some);
 }
 
-template <class V>
-inline void storeBits(void* to, V value) {
-  __builtin_memcpy_inline(to, &value, sizeof(V));
+// Loads the first `count` elements of a register, or all if there are more; the others are zero.
+template <class V, class E>
+inline V loadBits(const E* from, int64 count) {
+  return count >= (int64)(sizeof(V) / sizeof(E)) ? loadBits<V>(from) : loadPart<V>(from, count);
 }
 
 inline Floats splat(float value) { return value - Floats{}; }
@@ -124,14 +129,14 @@ struct BFloat16 {
 
 // The first count < kLanes elements of a register; the others are zero.
 template <class T>
-inline Floats loadSome(const typename T::Stored* from, int count) {
+__attribute__((noinline)) Floats loadSome(const typename T::Stored* from, int count) {
   typename T::Stored some[kLanes] = {};
   for (int i = 0; i < count; i++) some[i] = from[i];
   return T::load(some);
 }
 
 template <class T>
-inline void storeSome(typename T::Stored* to, Floats x, int count) {
+__attribute__((noinline)) void storeSome(typename T::Stored* to, Floats x, int count) {
   typename T::Stored some[kLanes];
   T::store(some, x);
   for (int i = 0; i < count; i++) to[i] = some[i];
