@@ -6,9 +6,11 @@ using int64 = long long;
 
 extern "C" __attribute__((visibility("default"))) int64 Java_io_llara_cuda_NativeLibrary_call(
     void*, void*, int64 function, int64 arguments) {
-  using Function = int64 (*)(int64, int64, int64, int64, int64, int64, int64, int64, int64, int64, int64);
+  using Function = int64 (*)(int64, int64, int64, int64, int64, int64, int64, int64, int64, int64, int64, int64, int64, int64,
+                             int64, int64, int64, int64, int64, int64, int64, int64);
   // The caller of a C function removes its arguments: those that it does not take do no harm. Integers and pointers
   // come in registers and slots of 8 bytes whatever their size.
   const int64* a = reinterpret_cast<const int64*>(arguments);
-  return reinterpret_cast<Function>(function)(a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10]);
+  return reinterpret_cast<Function>(function)(a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11],
+                                                a[12], a[13], a[14], a[15], a[16], a[17], a[18], a[19], a[20], a[21]);
 }

@@ -67,6 +67,14 @@ public interface Accelerator {
    */
   Optional<DeviceException> explain(RuntimeException failure);
 
+  /**
+   * Returns how it meets devices of its kind in other processes; empty if it cannot, and what they
+   * have in common goes through the processor.
+   */
+  default Optional<DeviceGroup.Meeting> meeting() {
+    return Optional.empty();
+  }
+
   /** A thread that is prepared for a device. */
   interface Lane extends AutoCloseable {
     @Override

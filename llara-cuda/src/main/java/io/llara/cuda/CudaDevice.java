@@ -3,6 +3,7 @@ package io.llara.cuda;
 import io.llara.ComputeType;
 import io.llara.DeviceException;
 import io.llara.kernels.Accelerator;
+import io.llara.kernels.DeviceGroup;
 import io.llara.kernels.Kernels;
 import io.llara.tensor.TensorScope;
 import java.io.IOException;
@@ -203,6 +204,19 @@ final class CudaDevice implements Accelerator {
         }
       }
       return scope.own(copy);
+    }
+  }
+
+  @Override
+  public Optional<DeviceGroup.Meeting> meeting() {
+    if ("none".equals(System.getProperty("io.llara.nccl"))) {
+      return Optional.empty();
+    }
+    try {
+      return Optional.of(NcclGroup.meeting(driver, this::openLane));
+    } catch (DeviceException e) {
+      LOG.warn("{}: sums over processes go through the processor: {}", name(), e.getMessage());
+      return Optional.empty();
     }
   }
 

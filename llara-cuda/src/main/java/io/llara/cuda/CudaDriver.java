@@ -7,7 +7,7 @@ import org.bytedeco.javacpp.IntPointer;
 import org.bytedeco.javacpp.LongPointer;
 
 /** The functions of the CUDA driver that are used here, of CUDA 11 and later. */
-final class CudaDriver {
+final class CudaDriver implements NcclGroup.Events {
   private static final List<String> FILES = List.of("libcuda.so.1");
 
   private static final int NAME_BYTES = 256;
@@ -100,6 +100,33 @@ final class CudaDriver {
     }
   }
 
+  /** CU_EVENT_DISABLE_TIMING. */
+  private static final int NO_TIMING = 2;
+
+  /** CUDA_ERROR_NOT_READY. */
+  private static final int NOT_READY = 600;
+
+  @Override
+  public long record() {
+    long event = address(out -> run("cuEventCreate", out, NO_TIMING));
+    run("cuEventRecord", event, 0);
+    return event;
+  }
+
+  @Override
+  public boolean isDone(long event) {
+    int result = (int) library.call("cuEventQuery", event);
+    if (result != NOT_READY) {
+      check("cuEventQuery", result);
+    }
+    return result != NOT_READY;
+  }
+
+  @Override
+  public void destroy(long event) {
+    run("cuEventDestroy_v2", event);
+  }
+
   /** Returns an array of one address. */
   private static LongPointer pointing(LongPointer to) {
     return new LongPointer(new long[] {to.address()});
@@ -119,7 +146,10 @@ final class CudaDriver {
   }
 
   private void run(String function, long... arguments) {
-    int result = (int) library.call(function, arguments);
+    check(function, (int) library.call(function, arguments));
+  }
+
+  private void check(String function, int result) {
     if (result != 0) {
       throw new DeviceException(
           "%s: CUDA driver error %d, %s".formatted(function, result, message(result)));

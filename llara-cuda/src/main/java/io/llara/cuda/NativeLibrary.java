@@ -17,11 +17,11 @@ import org.bytedeco.javacpp.Pointer;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A shared library of C functions with arguments that are integers and addresses, at most eleven of
- * them. Stays loaded as long as the process runs. Thread-safe.
+ * A shared library of C functions with arguments that are integers and addresses, at most {@value
+ * #MOST_ARGUMENTS} of them. Stays loaded as long as the process runs. Thread-safe.
  */
 final class NativeLibrary {
-  private static final int MOST_ARGUMENTS = 11;
+  private static final int MOST_ARGUMENTS = 22;
   private static final long RTLD_NOW = 2;
 
   private final String file;

@@ -2,6 +2,11 @@ package io.llara.train.distributed;
 
 import com.google.common.base.Preconditions;
 import com.google.common.base.Splitter;
+import com.google.common.primitives.Bytes;
+import com.google.common.primitives.Doubles;
+import io.llara.DeviceException;
+import io.llara.kernels.Accelerator;
+import io.llara.kernels.DeviceGroup;
 import io.llara.tensor.TensorScope;
 import io.llara.tensor.Tensors;
 import java.time.Duration;
@@ -10,6 +15,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.Set;
+import java.util.concurrent.locks.LockSupport;
 import java.util.function.Supplier;
 import org.bytedeco.javacpp.DoublePointer;
 import org.bytedeco.javacpp.PointerScope;
@@ -32,6 +38,9 @@ final class C10dCommunicator implements Communicator {
   /** Looking whether a process is alive takes as long as a small all-reduce. */
   private static final long LAUNCHER_CHECK_NANOS = 200_000_000;
 
+  /** How often a device is asked whether a sum is there. */
+  private static final long DEVICE_CHECK_NANOS = 20_000;
+
   private final WorldSettings world;
   private final Duration timeout;
   private final Backend backend;
@@ -41,6 +50,10 @@ final class C10dCommunicator implements Communicator {
   /** Operations that have not been awaited. Guarded by this, as all that follows. */
   private final Set<Operation> underWay = new HashSet<>();
 
+  /** Sums on devices that have not been awaited. */
+  private final Set<OnDevices> sumsOnDevices = new HashSet<>();
+
+  private @Nullable DeviceGroup devices;
   private long nextLauncherCheck = System.nanoTime();
   private boolean closed;
   private @Nullable DistributedException broken;
@@ -90,7 +103,41 @@ final class C10dCommunicator implements Communicator {
     tensors.forEach(C10dCommunicator::requireContiguousFloats);
     return tensors.stream().allMatch(Tensor::is_cpu)
         ? allReduceHere(tensors)
-        : throughHost(tensors);
+        : sumOnDevices(tensors).orElseGet(() -> throughHost(tensors));
+  }
+
+  @Override
+  public void joinDevices(Accelerator device) {
+    Optional<DeviceGroup.Meeting> meeting = device.meeting();
+    if (any(meeting.isEmpty())) {
+      return;
+    }
+    byte[] own =
+        rank() == 0 ? meeting.get().invite() : new byte[DeviceGroup.Meeting.INVITATION_BYTES];
+    double[] sums = allReduce(Doubles.toArray(Bytes.asList(own))); // Those of the others are zeros.
+    byte[] invitation = Bytes.toArray(Doubles.asList(sums));
+    DeviceGroup joined = meeting.get().join(invitation, rank(), size());
+    synchronized (this) {
+      devices = joined;
+    }
+    barrier();
+  }
+
+  /** Has devices sum tensors that lie on them; empty if they have not joined. */
+  synchronized Optional<Pending> sumOnDevices(List<Tensor> tensors) {
+    DeviceGroup group = devices;
+    if (group == null) {
+      return Optional.empty();
+    }
+    requireUsable();
+    try (TensorScope scope = new TensorScope()) {
+      OnDevices operation = new OnDevices(group, tensors, group.sum(tensors));
+      sumsOnDevices.add(operation);
+      return Optional.of(operation);
+    } catch (RuntimeException e) {
+      group.abort();
+      throw fail("a sum on the devices", e);
+    }
   }
 
   /** The backend takes tensors in the processor's memory: others go there and come back. */
@@ -152,6 +199,16 @@ final class C10dCommunicator implements Communicator {
       return;
     }
     closed = true;
+    DeviceGroup joined = devices;
+    if (joined != null) {
+      // What waits for a rank that is not there any more does not end by itself.
+      if (sumsOnDevices.isEmpty() && broken == null) {
+        joined.close();
+      } else {
+        joined.abort();
+      }
+      List.copyOf(sumsOnDevices).forEach(OnDevices::release);
+    }
     List<Operation> left = List.copyOf(underWay);
     if (left.isEmpty()) {
       free(left);
@@ -170,17 +227,21 @@ final class C10dCommunicator implements Communicator {
   }
 
   private synchronized Pending start(String what, Supplier<Work> call) {
-    Preconditions.checkState(!closed, "the communicator is closed");
-    requireLauncher();
-    if (broken != null) {
-      throw new DistributedException(broken);
-    }
+    requireUsable();
     try (PointerScope scope = new PointerScope()) {
       Operation operation = new Operation(what, call.get().retainReference());
       underWay.add(operation);
       return operation;
     } catch (RuntimeException e) {
       throw fail(what, e);
+    }
+  }
+
+  private synchronized void requireUsable() {
+    Preconditions.checkState(!closed, "the communicator is closed");
+    requireLauncher();
+    if (broken != null) {
+      throw new DistributedException(broken);
     }
   }
 
@@ -274,6 +335,66 @@ final class C10dCommunicator implements Communicator {
       copies.forEach(Tensor::close);
       tensors = List.of();
       copies = List.of();
+    }
+  }
+
+  /** A sum on devices. Keeps the tensors until it is there. */
+  private final class OnDevices implements Pending {
+    private final DeviceGroup group;
+    private final DeviceGroup.Sum sum;
+    private List<Tensor> tensors;
+    private boolean done;
+    private @Nullable DistributedException failure;
+
+    OnDevices(DeviceGroup group, List<Tensor> tensors, DeviceGroup.Sum sum) {
+      this.group = group;
+      this.sum = sum;
+      this.tensors = tensors.stream().map(C10dCommunicator::owned).toList();
+    }
+
+    @Override
+    public synchronized void await() {
+      if (!done) {
+        try {
+          waitFor();
+        } catch (RuntimeException e) {
+          failure = fail("a sum on the devices", e);
+          group.abort();
+        } finally {
+          done = true;
+          release();
+        }
+      }
+      if (failure != null) {
+        throw failure;
+      }
+    }
+
+    private void waitFor() {
+      long end = System.nanoTime() + timeout.toNanos();
+      while (!sum.isDone()) {
+        requireUsable();
+        if (System.nanoTime() - end > 0) {
+          throw new DeviceException("timed out");
+        }
+        LockSupport.parkNanos(DEVICE_CHECK_NANOS);
+      }
+    }
+
+    private void release() {
+      synchronized (C10dCommunicator.this) {
+        if (sumsOnDevices.remove(this)) {
+          sum.close();
+          tensors.forEach(Tensor::close);
+          tensors = List.of();
+        }
+      }
+    }
+  }
+
+  private static Tensor owned(Tensor tensor) {
+    try (TensorScope scope = new TensorScope()) {
+      return scope.own(tensor);
     }
   }
 

@@ -1,6 +1,7 @@
 package io.llara.train.distributed;
 
 import io.llara.Internal;
+import io.llara.kernels.Accelerator;
 import java.time.Duration;
 import java.util.List;
 import org.bytedeco.pytorch.Tensor;
@@ -64,6 +65,13 @@ public interface Communicator extends AutoCloseable {
   default void barrier() {
     allReduce(0);
   }
+
+  /**
+   * Has the ranks' devices sum what lies on them among themselves from now on, where they can.
+   *
+   * @param device that of this rank; all of one kind, none that of two ranks
+   */
+  default void joinDevices(Accelerator device) {}
 
   /** Leaves the group. Does not wait for the other ranks. Closing twice is harmless. */
   @Override

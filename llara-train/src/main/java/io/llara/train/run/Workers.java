@@ -27,6 +27,7 @@ public record Workers(Lanes lanes, Communicator communicator) implements AutoClo
             .orElseGet(Communicator::alone);
     try {
       communicator.barrier();
+      options.accelerator().ifPresent(communicator::joinDevices);
       return new Workers(new Lanes(options.threads(), options.accelerator()), communicator);
     } catch (RuntimeException | Error e) {
       communicator.close();

@@ -107,6 +107,78 @@ class CommunicatorTest {
     assertThat(sums).allSatisfy(sum -> assertThat(sum).containsExactly(2, 4, 6, 8));
   }
 
+  @Test
+  void devicesThatMeetSumAmongThemselves() throws Exception {
+    MeetingDevices devices = new MeetingDevices(2);
+    List<float[]> sums =
+        Group.run(
+            2,
+            communicator -> {
+              communicator.joinDevices(devices.of(communicator.rank()));
+              try (TensorScope scope = new TensorScope()) {
+                Tensor matrix = Tensors.ofFloats(new float[] {1, 2, 3, communicator.rank()}, 2, 2);
+                Communicator.Pending sum =
+                    ((C10dCommunicator) communicator).sumOnDevices(List.of(matrix)).orElseThrow();
+                sum.await();
+                sum.await(); // Harmless.
+                return Tensors.toFloats(matrix);
+              }
+            });
+    assertThat(sums).allSatisfy(sum -> assertThat(sum).containsExactly(2, 4, 6, 1));
+    assertThat(devices.left).containsExactlyInAnyOrder("0 closed", "1 closed");
+  }
+
+  @Test
+  void aDeviceThatCannotMeetLeavesAllToTheNetwork() throws Exception {
+    MeetingDevices devices = new MeetingDevices(1);
+    List<Boolean> met =
+        Group.run(
+            2,
+            communicator -> {
+              communicator.joinDevices(devices.of(communicator.rank()));
+              try (TensorScope scope = new TensorScope()) {
+                Tensor one = Tensors.ofFloats(new float[] {1}, 1);
+                return ((C10dCommunicator) communicator).sumOnDevices(List.of(one)).isPresent();
+              }
+            });
+    assertThat(met).containsExactly(false, false);
+  }
+
+  /** A device says so, or never answers: either way the group is broken, and left by force. */
+  @ParameterizedTest
+  @ValueSource(booleans = {true, false})
+  void aDeviceWithoutTheOthersBreaksTheGroup(boolean says) throws Exception {
+    MeetingDevices devices = new MeetingDevices(2);
+    devices.lost = says ? "remote process exited" : "";
+    List<String> reasons =
+        Group.run(
+            2,
+            Duration.ofSeconds(2),
+            communicator -> {
+              communicator.joinDevices(devices.of(communicator.rank()));
+              C10dCommunicator group = (C10dCommunicator) communicator;
+              try (TensorScope scope = new TensorScope()) {
+                Tensor one = Tensors.ofFloats(new float[] {1}, 1);
+                Communicator.Pending sum = group.sumOnDevices(List.of(one)).orElseThrow();
+                DistributedException failure =
+                    catchThrowableOfType(DistributedException.class, sum::await);
+                assertThatExceptionOfType(DistributedException.class).isThrownBy(sum::await);
+                assertThatExceptionOfType(DistributedException.class)
+                    .isThrownBy(() -> communicator.allReduce(1));
+                return failure.getMessage();
+              }
+            });
+    String reason =
+        says
+            ? "failed (remote process exited)"
+            : "not every other rank answered within 2.0 s (timed out)";
+    assertThat(reasons)
+        .containsExactly(
+            "rank 0 of 2, a sum on the devices: " + reason,
+            "rank 1 of 2, a sum on the devices: " + reason);
+    assertThat(devices.left).contains("0 aborted", "1 aborted");
+  }
+
   @ParameterizedTest
   @ValueSource(ints = {2, 3})
   void gathersTheRowsOfAllRanksInTheirOrder(int size) throws Exception {
