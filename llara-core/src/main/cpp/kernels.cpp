@@ -69,33 +69,16 @@ inline Floats splat(float value) { return value - Floats{}; }
 
 inline Floats multiplyAdd(Floats a, Floats b, Floats c) { return __builtin_elementwise_fma(a, b, c); }
 
-template <class T, T... I>
-struct Sequence {};
-template <int N>
-using Indices = __make_integer_seq<Sequence, int, N>;
-
-// Each lane takes that of the lane so far away, within pairs of such halves.
-template <int Distance, int... I>
-inline Floats exchanged(Floats x, Sequence<int, I...>) {
-  return __builtin_shufflevector(x, x, (I ^ Distance)...);
-}
-
-// Combines all lanes: halves, their halves, and so on, since a chain would wait for each.
-template <int Distance = kLanes / 2, class Combine>
-inline float reduce(Floats x, Combine combine) {
-  if constexpr (Distance == 0) {
-    return x[0];
-  } else {
-    return reduce<Distance / 2>(combine(x, exchanged<Distance>(x, Indices<kLanes>{})), combine);
-  }
-}
-
 inline float sum(Floats x) {
-  return reduce(x, [](Floats a, Floats b) { return a + b; });
+  float total = 0;
+  for (int i = 0; i < kLanes; i++) total += x[i];
+  return total;
 }
 
 inline float largest(Floats x) {
-  return reduce(x, [](Floats a, Floats b) { return a > b ? a : b; });
+  float most = x[0];
+  for (int i = 1; i < kLanes; i++) most = x[i] > most ? x[i] : most;
+  return most;
 }
 
 inline int64 roundUp(int64 count, int64 multiple) { return (count + multiple - 1) / multiple * multiple; }
@@ -309,6 +292,11 @@ void gateBackward(const typename T::Stored* open, const typename T::Stored* up, 
 // Matrices are multiplied tile by tile: kTileRows rows of the left factor, as they lie, by a panel of the right one,
 // which was packed: the columns of a panel side by side for each step of the inner dimension. A step is one float32, or,
 // where the processor multiplies them natively, a pair of bfloat16: 32 bits in any case.
+
+template <class T, T... I>
+struct Sequence {};
+template <int N>
+using Indices = __make_integer_seq<Sequence, int, N>;
 
 // Interleaves the elements of two registers from element `First` of each on; N in all.
 template <int First, int N, class V, int... I>
