@@ -411,7 +411,9 @@ struct Activations {
       }
     }
     Floats largest = (Floats)mostOfEach(most);
-    storeBits(scales + at(firstRow, group), largest / kLargest);
+    // What is not finite has no sign any more: the whole group is to be NaN.
+    Floats finite = largest < __builtin_inff() ? largest : splat(__builtin_nanf(""));
+    storeBits(scales + at(firstRow, group), finite / kLargest);
     float inverses[kLanes];
     storeBits(inverses, largest > 1e-35f ? kLargest / largest : Floats{});
     uint8* to = bytes + at(firstRow, group) * kGroup;

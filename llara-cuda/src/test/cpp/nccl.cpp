@@ -108,8 +108,6 @@ EXPORT int32 ncclCommAbort(Rank* rank) {
   return kSuccess;
 }
 
-EXPORT int32 ncclCommDestroy(Rank* rank) { return ncclCommAbort(rank); }
-
 EXPORT const char* ncclGetErrorString(int32 error) {
   return error == kRemoteError ? "remote process exited or there was a network error" : "invalid argument";
 }

@@ -17,6 +17,7 @@ import java.util.concurrent.CancellationException;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Supplier;
 import java.util.stream.IntStream;
+import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.pytorch.InferenceMode;
 import org.jspecify.annotations.Nullable;
 
@@ -278,5 +279,6 @@ public final class EncodingEngine implements AutoCloseable {
   public void close() {
     queue.close();
     lanes.forEach(Uninterruptibles::joinUninterruptibly);
+    Pointer.trimMemory(); // glibc keeps what was freed, for passes that do not come any more.
   }
 }

@@ -57,10 +57,10 @@ public interface DeviceGroup extends AutoCloseable {
    */
   Sum sum(List<Tensor> tensors);
 
-  /** Gives up what is under way, which may wait for a process that has ended, and leaves. */
-  void abort();
-
-  /** Leaves the group, which nothing is under way in. */
+  /**
+   * Leaves the group and gives up what is under way. May wait for processes that are on their way
+   * out, too.
+   */
   @Override
   void close();
 }

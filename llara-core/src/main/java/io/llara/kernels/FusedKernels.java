@@ -18,7 +18,8 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 /**
  * This project's own kernels, compiled to native code, for CPU: each operation reads its rows once
  * and writes them once, and what is in between stays in registers. They equal {@link
- * LibtorchKernels} but for rounding; within an operation values are float32.
+ * LibtorchKernels} but for rounding; within an operation values are float32, but for {@linkplain
+ * #orLibtorch(ComputeType) attention beside int8}.
  *
  * <p>In training their gradients, written by hand like they, come about on a {@link GradientTape}.
  * Results are the same to the bit whether they are recorded or not.

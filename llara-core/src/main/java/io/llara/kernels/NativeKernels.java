@@ -164,8 +164,9 @@ final class NativeKernels {
   }
 
   /**
-   * Has glibc keep freed memory for the next operation: faulting it in again costs up to a tenth of
-   * a pass. Other allocators do not mind.
+   * Has glibc keep freed memory for the next operation, that of the heaps of threads too: faulting
+   * it in again costs up to a tenth of a pass. Other allocators do not mind. Takes the place of
+   * what {@code Libtorch} does for processes without these kernels.
    */
   private static native void keepFreedMemory();
 
@@ -358,8 +359,8 @@ final class NativeKernels {
   static native long activationBytes(int type, long rows, long width);
 
   /**
-   * Packs rows: those of float32 are rounded to eight bits, by groups, of which NaN and infinity
-   * make the scale such; those of bfloat16 are kept, for tiles.
+   * Packs rows: those of float32 are rounded to eight bits, by groups, whose scale is NaN if one
+   * value is not finite; those of bfloat16 are kept, for tiles.
    *
    * @param x {@code [rows, width]}
    * @param activations takes {@link #activationBytes}
@@ -374,8 +375,8 @@ final class NativeKernels {
 
   /**
    * Computes columns of {@code activations · matrixᵀ + bias + residual}. The range is rounded to
-   * whole panels, in which a matrix is packed, such that adjoining ranges compute every column
-   * once.
+   * whole groups of {@value NativeProjection#GROUP} columns, such that adjoining ranges compute
+   * every column once.
    *
    * @param type of rows, bias, residual and result; bfloat16 with the matrix unit alone
    * @param bits of the matrix; not 16 for float32

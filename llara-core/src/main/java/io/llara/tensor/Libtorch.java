@@ -190,7 +190,8 @@ public final class Libtorch {
    * glibc returns large blocks to the system as soon as they are freed and faults every page in
    * again at the next allocation, which costs a forward pass up to a tenth of its time. Freeing one
    * large mapped block raises its dynamic threshold (mallopt(3), M_MMAP_THRESHOLD) to that size,
-   * below which freed blocks are kept for reuse. Other allocators do not mind.
+   * below which freed blocks are kept for reuse. Other allocators do not mind. {@code
+   * NativeKernels}, where it is loaded, sets thresholds that do not move.
    */
   private static void keepFreedMemory() {
     try (PointerScope scope = new PointerScope()) {

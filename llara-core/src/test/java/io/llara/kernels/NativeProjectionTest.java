@@ -278,6 +278,7 @@ class NativeProjectionTest {
       for (int row = 0; row < 3; row++) {
         for (int o = 0; o < 9; o++) {
           assertThat(Float.isFinite(rows[row * 9 + o])).isEqualTo(row != 1);
+          assertThat(Float.isNaN(rows[row * 9 + o])).isEqualTo(row == 1);
           assertThat(Float.isFinite(columns[row * 9 + o])).isEqualTo(o != 4);
         }
       }

@@ -209,7 +209,7 @@ final class CudaDevice implements Accelerator {
 
   @Override
   public Optional<DeviceGroup.Meeting> meeting() {
-    if ("none".equals(System.getProperty("io.llara.nccl"))) {
+    if (!Boolean.getBoolean("io.llara.nccl")) { // Nobody has tried it on GPUs yet.
       return Optional.empty();
     }
     try {

@@ -40,21 +40,23 @@ final class NativeLibrary {
    * @throws DeviceException if none can; it says why for the last
    */
   static NativeLibrary open(List<String> files) {
-    long open = system("dlopen");
-    long error = system("dlerror");
+    Bridge.require();
+    return NativeLoading.alone(() -> openFirst(files));
+  }
+
+  private static NativeLibrary openFirst(List<String> files) {
     // Once before: what is used for the first time is looked up by the same loader, which forgets
     // its last error then.
-    text(callAt(error));
-    text(callAt(system("strerror"), 0));
+    text(callAt(SystemLoader.ERROR));
     for (String file : files) {
       try (BytePointer name = new BytePointer(file)) {
-        long handle = callAt(open, name.address(), RTLD_NOW);
+        long handle = callAt(SystemLoader.OPEN, name.address(), RTLD_NOW);
         if (handle != 0) {
           return new NativeLibrary(file, handle);
         }
       }
     }
-    throw new DeviceException("cannot be loaded: " + text(callAt(error)));
+    throw new DeviceException("cannot be loaded: " + text(callAt(SystemLoader.ERROR)));
   }
 
   /** Returns the path or name that was opened. */
@@ -74,7 +76,7 @@ final class NativeLibrary {
 
   private long find(String function) {
     try (BytePointer name = new BytePointer(function)) {
-      long address = callAt(system("dlsym"), handle, name.address());
+      long address = callAt(SystemLoader.FIND, handle, name.address());
       if (address == 0) {
         throw new DeviceException("%s has no function %s".formatted(file, function));
       }
@@ -87,8 +89,14 @@ final class NativeLibrary {
     return address == 0 ? "" : new BytePointer(new At(address)).getString();
   }
 
+  /** Functions of the system's loader, each looked for once. */
+  private static final class SystemLoader {
+    static final long OPEN = system("dlopen");
+    static final long ERROR = system("dlerror");
+    static final long FIND = system("dlsym");
+  }
+
   private static long system(String function) {
-    Bridge.require();
     @Nullable Pointer address = NativeLoading.alone(() -> Loader.addressof(function));
     if (address == null) {
       throw new DeviceException("the system's loader has no function " + function);

@@ -165,22 +165,14 @@ final class NcclGroup implements DeviceGroup {
     }
   }
 
+  /** {@code ncclCommDestroy} would wait for sums, and so for processes that have ended. */
   @Override
-  public void abort() {
-    leave("ncclCommAbort");
-  }
-
-  @Override
-  public void close() {
-    leave("ncclCommDestroy");
-  }
-
-  private synchronized void leave(String function) {
+  public synchronized void close() {
     long left = communicator;
     communicator = 0;
     if (left != 0) {
       try (Lane entered = lane.get()) {
-        run(function, left);
+        run("ncclCommAbort", left);
       }
     }
   }

@@ -152,8 +152,8 @@ class NcclGroupTest {
                     .isInstanceOf(DeviceException.class)
                     .hasMessage(
                         "NCCL: a sum: error 6, remote process exited or there was a network error");
-                group.abort();
-                group.abort(); // Harmless.
+                group.close();
+                group.close(); // Harmless.
                 assertThatThrownBy(sum::isDone)
                     .isInstanceOf(DeviceException.class)
                     .hasMessage("NCCL: this process has left the group");

@@ -29,12 +29,16 @@ import org.bytedeco.pytorch.Work;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * A process group over a backend of libtorch's c10d. Backends differ in how they are made and in
  * the device of the tensors they take; the operations are the same.
  */
 final class C10dCommunicator implements Communicator {
+  private static final Logger LOG = LoggerFactory.getLogger(C10dCommunicator.class);
+
   /** Looking whether a process is alive takes as long as a small all-reduce. */
   private static final long LAUNCHER_CHECK_NANOS = 200_000_000;
 
@@ -109,18 +113,40 @@ final class C10dCommunicator implements Communicator {
   @Override
   public void joinDevices(Accelerator device) {
     Optional<DeviceGroup.Meeting> meeting = device.meeting();
-    if (any(meeting.isEmpty())) {
+    byte[] own = new byte[DeviceGroup.Meeting.INVITATION_BYTES];
+    Optional<byte[]> invitation =
+        meeting.flatMap(
+            it -> rank() == 0 ? tried("inviting", device, it::invite) : Optional.of(own));
+    if (any(invitation.isEmpty())) {
       return;
     }
-    byte[] own =
-        rank() == 0 ? meeting.get().invite() : new byte[DeviceGroup.Meeting.INVITATION_BYTES];
-    double[] sums = allReduce(Doubles.toArray(Bytes.asList(own))); // Those of the others are zeros.
-    byte[] invitation = Bytes.toArray(Doubles.asList(sums));
-    DeviceGroup joined = meeting.get().join(invitation, rank(), size());
-    synchronized (this) {
-      devices = joined;
+    // Those of the others are zeros.
+    double[] sums = allReduce(Doubles.toArray(Bytes.asList(invitation.orElseThrow())));
+    byte[] first = Bytes.toArray(Doubles.asList(sums));
+    Optional<DeviceGroup> joined =
+        tried("joining", device, () -> meeting.orElseThrow().join(first, rank(), size()));
+    if (any(joined.isEmpty())) {
+      joined.ifPresent(DeviceGroup::close);
+      return;
     }
-    barrier();
+    synchronized (this) {
+      devices = joined.orElseThrow();
+    }
+  }
+
+  /** Without devices that meet, sums go through the processor. */
+  private <T> Optional<T> tried(String what, Accelerator device, Supplier<T> step) {
+    try {
+      return Optional.of(step.get());
+    } catch (DeviceException e) {
+      LOG.warn(
+          "rank {}, {}: {} the others' devices failed: {}",
+          rank(),
+          device.name(),
+          what,
+          e.getMessage());
+      return Optional.empty();
+    }
   }
 
   /** Has devices sum tensors that lie on them; empty if they have not joined. */
@@ -131,11 +157,10 @@ final class C10dCommunicator implements Communicator {
     }
     requireUsable();
     try (TensorScope scope = new TensorScope()) {
-      OnDevices operation = new OnDevices(group, tensors, group.sum(tensors));
+      OnDevices operation = new OnDevices(tensors, group.sum(tensors));
       sumsOnDevices.add(operation);
       return Optional.of(operation);
     } catch (RuntimeException e) {
-      group.abort();
       throw fail("a sum on the devices", e);
     }
   }
@@ -199,24 +224,31 @@ final class C10dCommunicator implements Communicator {
       return;
     }
     closed = true;
-    DeviceGroup joined = devices;
-    if (joined != null) {
-      // What waits for a rank that is not there any more does not end by itself.
-      if (sumsOnDevices.isEmpty() && broken == null) {
-        joined.close();
-      } else {
-        joined.abort();
-      }
-      List.copyOf(sumsOnDevices).forEach(OnDevices::release);
-    }
     List<Operation> left = List.copyOf(underWay);
     if (left.isEmpty()) {
       free(left);
     } else {
-      Thread thread = new Thread(() -> free(left), "llara-leave-group");
-      thread.setDaemon(true);
-      thread.start();
+      inBackground(() -> free(left));
     }
+    DeviceGroup joined = devices;
+    if (joined != null) {
+      // After the others have seen that this rank leaves: it may wait until they do.
+      inBackground(
+          () -> {
+            joined.close();
+            sumsLeft().forEach(OnDevices::release);
+          });
+    }
+  }
+
+  private synchronized List<OnDevices> sumsLeft() {
+    return List.copyOf(sumsOnDevices);
+  }
+
+  private static void inBackground(Runnable leaving) {
+    Thread thread = new Thread(leaving, "llara-leave-group");
+    thread.setDaemon(true);
+    thread.start();
   }
 
   /** A native operation, even a finished one, that is freed after its group corrupts the heap. */
@@ -340,14 +372,12 @@ final class C10dCommunicator implements Communicator {
 
   /** A sum on devices. Keeps the tensors until it is there. */
   private final class OnDevices implements Pending {
-    private final DeviceGroup group;
     private final DeviceGroup.Sum sum;
     private List<Tensor> tensors;
     private boolean done;
     private @Nullable DistributedException failure;
 
-    OnDevices(DeviceGroup group, List<Tensor> tensors, DeviceGroup.Sum sum) {
-      this.group = group;
+    OnDevices(List<Tensor> tensors, DeviceGroup.Sum sum) {
       this.sum = sum;
       this.tensors = tensors.stream().map(C10dCommunicator::owned).toList();
     }
@@ -355,14 +385,13 @@ final class C10dCommunicator implements Communicator {
     @Override
     public synchronized void await() {
       if (!done) {
+        done = true;
         try {
           waitFor();
-        } catch (RuntimeException e) {
-          failure = fail("a sum on the devices", e);
-          group.abort();
-        } finally {
-          done = true;
           release();
+        } catch (RuntimeException e) {
+          // The device may still write to the tensors; they go with the group.
+          failure = fail("a sum on the devices", e);
         }
       }
       if (failure != null) {
@@ -384,9 +413,9 @@ final class C10dCommunicator implements Communicator {
     private void release() {
       synchronized (C10dCommunicator.this) {
         if (sumsOnDevices.remove(this)) {
-          sum.close();
           tensors.forEach(Tensor::close);
           tensors = List.of();
+          sum.close();
         }
       }
     }

@@ -8,10 +8,12 @@ import io.llara.kernels.Kernels;
 import io.llara.tensor.TensorScope;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
+import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CyclicBarrier;
+import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.TimeUnit;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.jspecify.annotations.Nullable;
@@ -30,8 +32,8 @@ final class MeetingDevices {
   private final CyclicBarrier all = new CyclicBarrier(2);
   private final Tensor[] staged = new Tensor[2];
 
-  /** How ranks have left. */
-  final List<String> left = Collections.synchronizedList(new ArrayList<>());
+  /** The ranks that have left. */
+  private final BlockingQueue<Integer> left = new LinkedBlockingQueue<>();
 
   /** What sums fail with; nothing is ever there if it is empty. */
   volatile @Nullable String lost;
@@ -39,6 +41,15 @@ final class MeetingDevices {
   /** Makes devices of which so many can meet the other. */
   MeetingDevices(int meeting) {
     this.meeting = meeting;
+  }
+
+  /** Returns which ranks leave, both within a few seconds. */
+  List<Integer> whoLeaves() throws InterruptedException {
+    List<Integer> both = new ArrayList<>();
+    for (int i = 0; i < 2; i++) {
+      both.add(left.poll(10, TimeUnit.SECONDS));
+    }
+    return both;
   }
 
   Accelerator of(int rank) {
@@ -84,19 +95,10 @@ final class MeetingDevices {
     }
 
     @Override
-    public void abort() {
-      leave("aborted");
-    }
-
-    @Override
     public void close() {
-      leave("closed");
-    }
-
-    private synchronized void leave(String how) {
       if (!gone) {
-        left.add(rank + " " + how);
         gone = true;
+        left.add(rank);
       }
     }
   }
